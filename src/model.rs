@@ -1,0 +1,5 @@
+//! Models: description, weights, forward pass.
+
+pub mod config;
+pub mod plan;
+pub mod slot;
