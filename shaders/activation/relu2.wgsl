@@ -1,0 +1,4 @@
+fn activate(x: f32) -> f32 {
+    let y = max(x, 0.0);
+    return y * y;
+}

@@ -1,0 +1,34 @@
+// Token embedding: y[r] = scale * table[token[r]]. One lane per four elements.
+// A table split over bindings runs once per shard; a shard writes only the rows of its own tokens.
+// Needs: decode4 (codec/*), span.
+struct Params {
+    hidden_size: u32,
+    row_words: u32,
+    blocks: u32,
+    block_shift: u32,
+    first_token: u32,   // of this shard
+    tokens: u32,        // in this shard
+    scale: f32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(4) var<storage, read> token_ids: array<u32>;           // [rows]
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;             // [rows, hidden_size]
+const WORKGROUP_SIZE: u32 = 64u;
+
+fn run(workgroup: u32, lane: u32) {
+    let quads = (params.hidden_size + 3u) / 4u;
+    let i = workgroup * WORKGROUP_SIZE + lane;
+    let row = i / quads;
+    if row >= span.rows {
+        return;
+    }
+    let token = token_ids[row] - params.first_token;   // wraps below the shard, and then fails the test
+    if token >= params.tokens {
+        return;
+    }
+    let quad = i % quads;
+    let v = decode4(token, quad) * params.scale;
+    for (var j = 0u; j < min(4u, params.hidden_size - 4u * quad); j += 1u) {
+        y[row * params.hidden_size + 4u * quad + j] = v[j];
+    }
+}

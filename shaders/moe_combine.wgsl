@@ -1,0 +1,23 @@
+// Joins what a token's experts computed: y[t] = residual[t] + sum_j weight[t, j] * expert_rows[t, j], choices in order.
+// One lane per element. Needs: residual_at (residual/*), span.
+struct Params { hidden_size: u32, choices: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read> expert_rows: array<f32>;         // [rows choices, hidden_size]
+@group(0) @binding(3) var<storage, read> weight_of_slot: array<f32>;      // [rows, choices]
+@group(0) @binding(7) var<storage, read_write> y: array<f32>;             // [rows, hidden_size]
+const WORKGROUP_SIZE: u32 = 64u;
+
+fn run(workgroup: u32, lane: u32) {
+    let i = workgroup * WORKGROUP_SIZE + lane;
+    let token = i / params.hidden_size;
+    if token >= span.rows {
+        return;
+    }
+    let d = i % params.hidden_size;
+    var sum = 0.0;
+    for (var j = 0u; j < params.choices; j += 1u) {
+        let slot = token * params.choices + j;
+        sum += weight_of_slot[slot] * expert_rows[slot * params.hidden_size + d];
+    }
+    y[i] = residual_at(i) + sum;
+}

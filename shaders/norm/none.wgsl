@@ -1,0 +1,5 @@
+fn norm_prepare(row: u32, lane: u32) {}
+
+fn norm4(v: vec4<f32>, quad: u32) -> vec4<f32> {
+    return v;
+}

@@ -1,0 +1,10 @@
+// All keys in one workgroup: the output is final. A query that sees no key gives 0.
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;           // [rows, H, HEAD_DIM]
+
+fn key_range(oldest: u32, newest: u32, part: u32) -> KeyRange {
+    return KeyRange(first_visible(oldest), newest + 1u);
+}
+
+fn store_output(head: u32, part: u32, d: u32, acc: f32, max_score: f32, sum: f32) {
+    out[head * HEAD_DIM + d] = select(0.0, acc / max(sum, 1e-30), sum > 0.0);
+}

@@ -1,0 +1,7 @@
+fn head_scale(square: f32, lane: u32) -> f32 {
+    return 1.0;
+}
+
+fn head_weight(which: u32, d: u32) -> f32 {
+    return 1.0;
+}

@@ -1,0 +1,5 @@
+@group(0) @binding(6) var<storage, read> residual: array<f32>;      // the shape of y
+
+fn residual_at(at: u32) -> f32 {
+    return residual[at];
+}

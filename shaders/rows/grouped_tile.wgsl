@@ -1,0 +1,13 @@
+// Row tiles that hold rows of one expert each, as planned by moe_scan and moe_place.
+@group(0) @binding(9) var<storage, read> tile_map: array<vec4<u32>>;      // [tiles]: expert, first, count, 0
+@group(0) @binding(10) var<storage, read> slot_of_place: array<u32>;      // [slots], sorted by expert
+struct TileSite { expert: u32, first: u32, count: u32 }
+
+fn tile_site(tile: u32) -> TileSite {
+    let entry = tile_map[tile];
+    return TileSite(entry.x, entry.y, entry.z);
+}
+
+fn slot_at(index: u32) -> u32 {
+    return slot_of_place[index];
+}

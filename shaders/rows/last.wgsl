@@ -1,0 +1,10 @@
+// Only the last row of the call, written to row 0: the head after a prompt.
+struct RowSite { input: u32, output: u32, expert: u32 }
+
+fn row_count() -> u32 {
+    return 1u;
+}
+
+fn row_site(row: u32) -> RowSite {
+    return RowSite(span.rows - 1u, 0u, 0u);
+}

@@ -1,0 +1,167 @@
+//! Exact counts of what a dispatch moves and computes.
+
+use std::ops::AddAssign;
+
+/// What bytes are moved for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub enum ByteClass {
+    /// Weight codes or floats.
+    Weight,
+    /// Scales and zero points.
+    ScaleZp,
+    /// Activations read.
+    ActIn,
+    /// Activations written.
+    ActOut,
+    /// Cached keys and values read.
+    KvRead,
+    /// Cached keys and values written.
+    KvWrite,
+    /// Token ids, routes, offsets, tile maps.
+    Index,
+    /// Partial results between the halves of one operation.
+    Scratch,
+}
+
+/// What is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub enum OpClass {
+    /// 32-bit multiply-adds.
+    F32Fma,
+    /// Other 32-bit float operations.
+    F32Other,
+    /// Codes unpacked to numbers.
+    Unpack,
+    /// `exp`, `log`, `rsqrt`, divisions.
+    Sfu,
+    /// Integer comparisons and additions of the expert plan.
+    I32Alu,
+}
+
+impl ByteClass {
+    /// Every class, in the order of [`Work::bytes`].
+    pub const ALL: [Self; 8] = [
+        Self::Weight,
+        Self::ScaleZp,
+        Self::ActIn,
+        Self::ActOut,
+        Self::KvRead,
+        Self::KvWrite,
+        Self::Index,
+        Self::Scratch,
+    ];
+
+    /// Name in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Weight => "weight",
+            Self::ScaleZp => "scale_zp",
+            Self::ActIn => "act_in",
+            Self::ActOut => "act_out",
+            Self::KvRead => "kv_read",
+            Self::KvWrite => "kv_write",
+            Self::Index => "index",
+            Self::Scratch => "scratch",
+        }
+    }
+}
+
+impl OpClass {
+    /// Every class, in the order of [`Work::ops`].
+    pub const ALL: [Self; 5] = [Self::F32Fma, Self::F32Other, Self::Unpack, Self::Sfu, Self::I32Alu];
+
+    /// Name in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32Fma => "f32_fma",
+            Self::F32Other => "f32_other",
+            Self::Unpack => "unpack",
+            Self::Sfu => "sfu",
+            Self::I32Alu => "i32_alu",
+        }
+    }
+}
+
+/// Two measures of one count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Bytes: each distinct byte once (`compulsory`). Operations: those the mathematics asks for (`useful`).
+    pub least: u64,
+    /// Bytes: every load and store the shader issues (`requested`). Operations: tile padding included (`executed`).
+    pub most: u64,
+}
+
+/// What one dispatch moves and computes: a function of its launch and its span, exact or absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Bytes by [`ByteClass`]; `least` is compulsory, `most` requested.
+    pub bytes: [Amount; ByteClass::ALL.len()],
+    /// Operations by [`OpClass`]; `least` is useful, `most` executed.
+    pub ops: [Amount; OpClass::ALL.len()],
+}
+
+impl Work {
+    /// Adds bytes of a class: each distinct byte once, and every access.
+    #[must_use]
+    pub fn with_bytes(mut self, class: ByteClass, compulsory: u64, requested: u64) -> Self {
+        self.bytes[class as usize] += Amount { least: compulsory, most: requested };
+        self
+    }
+
+    /// Adds operations of a class: the useful ones, and all that run.
+    #[must_use]
+    pub fn with_ops(mut self, class: OpClass, useful: u64, executed: u64) -> Self {
+        self.ops[class as usize] += Amount { least: useful, most: executed };
+        self
+    }
+
+    /// Bytes of one class.
+    pub fn bytes_of(&self, class: ByteClass) -> Amount {
+        self.bytes[class as usize]
+    }
+
+    /// Operations of one class.
+    pub fn ops_of(&self, class: OpClass) -> Amount {
+        self.ops[class as usize]
+    }
+
+    /// Bytes of all classes.
+    pub fn total_bytes(&self) -> Amount {
+        total(&self.bytes)
+    }
+
+    /// Arithmetic of all classes as the field counts it: a multiply-add is two operations.
+    pub fn total_ops(&self) -> Amount {
+        let mut sum = total(&self.ops);
+        sum += self.ops_of(OpClass::F32Fma);
+        sum
+    }
+}
+
+fn total(amounts: &[Amount]) -> Amount {
+    let mut sum = Amount::default();
+    for amount in amounts {
+        sum += *amount;
+    }
+    sum
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, other: Self) {
+        self.least += other.least;
+        self.most += other.most;
+    }
+}
+
+impl AddAssign for Work {
+    fn add_assign(&mut self, other: Self) {
+        for (a, b) in self.bytes.iter_mut().zip(other.bytes) {
+            *a += b;
+        }
+        for (a, b) in self.ops.iter_mut().zip(other.ops) {
+            *a += b;
+        }
+    }
+}

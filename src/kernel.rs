@@ -1,0 +1,165 @@
+//! What every kernel says about itself: its WGSL, its bindings, its grid and its work.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use crate::energy::Work;
+use crate::shader::Source;
+
+/// Which tokens one call computes: positions `position .. position + rows` of one sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Span {
+    /// Tokens before this call, all of them in the cache.
+    pub position: u32,
+    /// Tokens in this call.
+    pub rows: u32,
+}
+
+/// One entry of a kernel's bind group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Binding {
+    /// `@binding` number.
+    pub index: u32,
+    /// Name of the WGSL variable.
+    pub name: &'static str,
+    /// How it is bound.
+    pub kind: BindingKind,
+}
+
+/// How a buffer is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BindingKind {
+    /// The kernel's own `Params`, a uniform.
+    Params,
+    /// The [`Span`] of the call, a uniform.
+    Span,
+    /// A storage buffer that is read.
+    Read,
+    /// A storage buffer that is written, and perhaps read.
+    Write,
+}
+
+impl Binding {
+    /// Binding 0: the kernel's `Params`.
+    pub const PARAMS: Self = Self { index: 0, name: "params", kind: BindingKind::Params };
+    /// Binding 1: the call's span.
+    pub const SPAN: Self = Self { index: 1, name: "span", kind: BindingKind::Span };
+
+    /// A storage buffer that is read.
+    pub const fn read(index: u32, name: &'static str) -> Self {
+        Self { index, name, kind: BindingKind::Read }
+    }
+
+    /// A storage buffer that is written.
+    pub const fn write(index: u32, name: &'static str) -> Self {
+        Self { index, name, kind: BindingKind::Write }
+    }
+}
+
+/// A uniform struct of 4-byte fields, named as in WGSL.
+pub trait Params: bytemuck::Pod + Debug + PartialEq + Send + Sync {
+    /// The WGSL struct's members in order.
+    const FIELDS: &'static [&'static str];
+}
+
+/// Defines a [`Params`] struct; every field is `u32` or `f32`.
+macro_rules! params {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$doc:meta])* pub $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+        #[repr(C)]
+        pub struct $name { $($(#[$doc])* pub $field: $type,)* }
+        impl $crate::kernel::Params for $name {
+            const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
+        }
+    };
+}
+pub(crate) use params;
+
+/// A kernel with every choice made that is made when a pipeline is built. The value is the cache key.
+pub trait Kernel: Copy + Eq + Hash + Debug + Send + Sync + 'static {
+    /// The uniform at binding 0.
+    type Params: Params;
+    /// Name of the kernel and of its file in `shaders/`.
+    const NAME: &'static str;
+
+    /// Its WGSL.
+    fn source(self) -> Source;
+    /// Its bind group.
+    fn bindings(self) -> Vec<Binding>;
+    /// Every supported combination, for the tests that need no GPU.
+    fn variants() -> Vec<Self>;
+    /// Workgroups of a call. Counts above 65 535 are folded when encoded.
+    fn workgroups(self, params: &Self::Params, span: Span) -> u64;
+    /// What a call moves and computes.
+    fn work(self, params: &Self::Params, span: Span) -> Work;
+}
+
+/// A kernel variant with its numbers: everything about a dispatch but the tensors and the span.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Launch<K: Kernel> {
+    /// The variant.
+    pub variant: K,
+    /// The numbers.
+    pub params: K::Params,
+}
+
+/// A [`Launch`] of some kernel.
+pub trait AnyLaunch: Debug + Send + Sync {
+    /// Name of the kernel.
+    fn name(&self) -> &'static str;
+    /// Its WGSL.
+    fn source(&self) -> Source;
+    /// Its bind group.
+    fn bindings(&self) -> Vec<Binding>;
+    /// Bytes of its uniform.
+    fn params(&self) -> &[u8];
+    /// Workgroups of a call.
+    fn workgroups(&self, span: Span) -> u64;
+    /// What a call moves and computes.
+    fn work(&self, span: Span) -> Work;
+}
+
+impl<K: Kernel> AnyLaunch for Launch<K> {
+    fn name(&self) -> &'static str {
+        K::NAME
+    }
+
+    fn source(&self) -> Source {
+        self.variant.source()
+    }
+
+    fn bindings(&self) -> Vec<Binding> {
+        self.variant.bindings()
+    }
+
+    fn params(&self) -> &[u8] {
+        bytemuck::bytes_of(&self.params)
+    }
+
+    fn workgroups(&self, span: Span) -> u64 {
+        self.variant.workgroups(&self.params, span)
+    }
+
+    fn work(&self, span: Span) -> Work {
+        self.variant.work(&self.params, span)
+    }
+}
+
+impl<K: Kernel> Launch<K> {
+    /// The launch behind a shared pointer, as a schedule keeps it.
+    pub fn shared(self) -> Arc<dyn AnyLaunch> {
+        Arc::new(self)
+    }
+}
+
+/// Folds a count of workgroups into two dimensions of at most 65 535 each; the kernel drops the surplus.
+///
+/// `None` when even 65 535 squared are too few.
+pub fn fold_grid(workgroups: u64) -> Option<[u32; 3]> {
+    const MOST: u64 = 65_535;
+    let y = workgroups.div_ceil(MOST).max(1);
+    let x = workgroups.div_ceil(y);
+    (y <= MOST).then_some([x as u32, y as u32, 1])
+}

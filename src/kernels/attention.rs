@@ -1,0 +1,212 @@
+//! Attention over the cache: prefill in tiles of queries, decode split over the keys.
+
+use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::{Binding, Kernel, Span, params};
+use crate::shader::{Source, fragment};
+
+params! {
+    /// The uniform of `attention`.
+    pub struct AttentionParams {
+        /// Query heads, `H`.
+        pub heads: u32,
+        /// Key/value heads, `G`.
+        pub kv_heads: u32,
+        /// Rows per head of the cache.
+        pub slots: u32,
+        /// Rows per head of a chunk's own keys.
+        pub chunk_slots: u32,
+        /// Keys a query sees, its own included; 0: all before it.
+        pub window: u32,
+        /// Keys per workgroup where the cache is split.
+        pub split_keys: u32,
+        /// Parts there can be.
+        pub max_splits: u32,
+        /// Multiplies `q . k`.
+        pub scale: f32,
+        /// Of the soft-cap.
+        pub softcap: f32,
+    }
+}
+
+/// Streaming-softmax attention; see `shaders/attention.wgsl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Attention {
+    /// Width of a head, 1 to 512.
+    pub head_dim: u32,
+    /// Whether scores are soft-capped.
+    pub softcap: bool,
+    /// Where keys are and how they are divided among workgroups.
+    pub phase: Phase,
+}
+
+/// Where keys are and how they are divided among workgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Old keys in the cache, this call's own in its chunk; one workgroup sees all of them.
+    Prefill,
+    /// One row, every key in the cache, split over workgroups for `attention_merge`.
+    Decode,
+}
+
+/// Queries that share one pass over the keys.
+pub fn queries(head_dim: u32) -> u32 {
+    // As many as fit in half of the 16 KiB of workgroup memory every device has.
+    if head_dim > 256 { 4 } else { 8 }
+}
+
+/// Parts of a decode at `position` that sees keys from `first`, cut at multiples of `split_keys`.
+pub fn split_count(first: u32, position: u32, split_keys: u32) -> u32 {
+    position / split_keys - first / split_keys + 1
+}
+
+/// First key that a query at `position` sees.
+pub fn first_visible(position: u32, window: u32) -> u32 {
+    if window == 0 { 0 } else { (position + 1).saturating_sub(window) }
+}
+
+impl Kernel for Attention {
+    type Params = AttentionParams;
+    const NAME: &'static str = "attention";
+
+    fn source(self) -> Source {
+        let source = Source::kernel(Self::NAME, fragment!("attention.wgsl"))
+            .with(fragment!("common/span.wgsl"))
+            .with(fragment!("entry/plain.wgsl"))
+            .constant("HEAD_DIM", self.head_dim)
+            .constant("QUERIES", queries(self.head_dim));
+        let source = if self.softcap {
+            source.with(fragment!("softcap/tanh.wgsl")).with(fragment!("common/safe_tanh.wgsl"))
+        } else {
+            source.with(fragment!("softcap/none.wgsl"))
+        };
+        match self.phase {
+            Phase::Prefill => {
+                source.with(fragment!("keys/chunk.wgsl")).with(fragment!("output/whole.wgsl"))
+            }
+            Phase::Decode => source.with(fragment!("keys/cache.wgsl")).with(fragment!("output/split.wgsl")),
+        }
+    }
+
+    fn bindings(self) -> Vec<Binding> {
+        let mut bindings = vec![
+            Binding::PARAMS,
+            Binding::SPAN,
+            Binding::read(2, "q"),
+            Binding::read(3, "k_cache"),
+            Binding::read(4, "v_cache"),
+        ];
+        match self.phase {
+            Phase::Prefill => bindings.extend([
+                Binding::write(5, "out"),
+                Binding::read(6, "k_chunk"),
+                Binding::read(7, "v_chunk"),
+            ]),
+            Phase::Decode => bindings.push(Binding::write(5, "parts")),
+        }
+        bindings
+    }
+
+    fn variants() -> Vec<Self> {
+        let mut all = Vec::new();
+        for head_dim in [1, 8, 10, 12, 16, 64, 80, 96, 128, 256, 512] {
+            for softcap in [false, true] {
+                for phase in [Phase::Prefill, Phase::Decode] {
+                    all.push(Self { head_dim, softcap, phase });
+                }
+            }
+        }
+        all
+    }
+
+    fn workgroups(self, params: &AttentionParams, span: Span) -> u64 {
+        let queries_per_kv_head = u64::from(params.heads / params.kv_heads);
+        let tiles = (u64::from(span.rows) * queries_per_kv_head).div_ceil(u64::from(queries(self.head_dim)));
+        let splits = match self.phase {
+            Phase::Prefill => 1,
+            Phase::Decode => {
+                split_count(first_visible(span.position, params.window), span.position, params.split_keys)
+            }
+        };
+        tiles * u64::from(params.kv_heads) * u64::from(splits)
+    }
+
+    fn work(self, params: &AttentionParams, span: Span) -> Work {
+        let pairs = visible_pairs(span, params.window);
+        let (heads, kv_heads) = (u64::from(params.heads), u64::from(params.kv_heads));
+        let (rows, head_dim) = (u64::from(span.rows), u64::from(self.head_dim));
+        let distinct = u64::from(span.position + span.rows - first_visible(span.position, params.window));
+        // A tile of queries reads the union of what they see; this counts each tile's walk, padding included.
+        let walked = self.walked_keys(params, span);
+        let tile = u64::from(queries(self.head_dim));
+        let mut work = Work::default()
+            .with_bytes(ByteClass::ActIn, rows * heads * head_dim * 4, rows * heads * head_dim * 4)
+            .with_bytes(ByteClass::KvRead, 2 * distinct * kv_heads * head_dim * 4, {
+                2 * walked * tile * kv_heads * head_dim * 4
+            })
+            .with_ops(OpClass::F32Fma, 2 * heads * pairs * head_dim, 2 * walked * tile * kv_heads * head_dim)
+            .with_ops(OpClass::Sfu, heads * pairs, walked * tile * kv_heads);
+        let outputs = rows * heads * head_dim * 4;
+        work = match self.phase {
+            Phase::Prefill => work.with_bytes(ByteClass::ActOut, outputs, outputs),
+            Phase::Decode => {
+                let first = first_visible(span.position, params.window);
+                let splits = u64::from(split_count(first, span.position, params.split_keys));
+                let bytes = rows * heads * splits * (head_dim + 2) * 4;
+                work.with_bytes(ByteClass::Scratch, bytes, bytes)
+            }
+        };
+        if self.softcap {
+            work = work.with_ops(OpClass::Sfu, heads * pairs, walked * tile * kv_heads);
+        }
+        work
+    }
+}
+
+impl Attention {
+    /// Keys that the tiles of one key/value head walk over, summed over the tiles.
+    fn walked_keys(self, params: &AttentionParams, span: Span) -> u64 {
+        let per_head = params.heads / params.kv_heads;
+        let (count, tile) = (span.rows * per_head, queries(self.head_dim));
+        (0..count.div_ceil(tile))
+            .map(|t| {
+                let last = (t * tile + tile).min(count) - 1;
+                let oldest = span.position + t * tile / per_head;
+                let newest = span.position + last / per_head;
+                u64::from(newest + 1 - first_visible(oldest, params.window))
+            })
+            .sum()
+    }
+}
+
+/// Visible (query, key) pairs of one head: `sum over rows of min(position + 1, window)`.
+pub fn visible_pairs(span: Span, window: u32) -> u64 {
+    let (p, rows) = (u64::from(span.position), u64::from(span.rows));
+    let all = rows * p + rows * (rows + 1) / 2;
+    if window == 0 {
+        return all;
+    }
+    // Rows at or beyond the window each lose what lies before it.
+    let w = u64::from(window);
+    let lost = |n: u64| if n > w { (n - w) * (n - w + 1) / 2 } else { 0 };
+    all - (lost(p + rows) - lost(p))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn visible_pairs_counts_what_each_row_sees() {
+        for window in [0, 1, 3, 8] {
+            for position in [0, 1, 2, 7, 8, 9, 30] {
+                for rows in [1, 2, 5, 17] {
+                    let span = Span { position, rows };
+                    let counted: u64 = (position..position + rows)
+                        .map(|p| u64::from(p + 1 - first_visible(p, window)))
+                        .sum();
+                    assert_eq!(visible_pairs(span, window), counted, "{span:?}, window {window}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Joins the parts of a split attention.
+
+use super::attention::{first_visible, split_count};
+use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::{Binding, Kernel, Span, params};
+use crate::shader::{Source, fragment};
+
+params! {
+    /// The uniform of `attention_merge`.
+    pub struct AttentionMergeParams {
+        /// Query heads, `H`.
+        pub heads: u32,
+        /// Width of a head.
+        pub head_dim: u32,
+        /// As in `attention`.
+        pub window: u32,
+        /// As in `attention`.
+        pub split_keys: u32,
+        /// As in `attention`.
+        pub max_splits: u32,
+    }
+}
+
+/// `o = sum_i e^(m_i - m) o_i / sum_i e^(m_i - m) l_i`, parts in order of their keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AttentionMerge;
+
+impl Kernel for AttentionMerge {
+    type Params = AttentionMergeParams;
+    const NAME: &'static str = "attention_merge";
+
+    fn source(self) -> Source {
+        Source::kernel(Self::NAME, fragment!("attention_merge.wgsl"))
+            .with(fragment!("common/span.wgsl"))
+            .with(fragment!("entry/plain.wgsl"))
+    }
+
+    fn bindings(self) -> Vec<Binding> {
+        vec![Binding::PARAMS, Binding::SPAN, Binding::read(2, "parts"), Binding::write(3, "out")]
+    }
+
+    fn variants() -> Vec<Self> {
+        vec![Self]
+    }
+
+    fn workgroups(self, params: &AttentionMergeParams, span: Span) -> u64 {
+        u64::from(span.rows) * u64::from(params.heads)
+    }
+
+    fn work(self, params: &AttentionMergeParams, span: Span) -> Work {
+        let first = first_visible(span.position, params.window);
+        let splits = u64::from(split_count(first, span.position, params.split_keys));
+        let (outputs, head_dim) =
+            (u64::from(span.rows) * u64::from(params.heads), u64::from(params.head_dim));
+        let parts = outputs * splits;
+        Work::default()
+            .with_bytes(ByteClass::Scratch, parts * (head_dim + 2) * 4, parts * (4 * head_dim + 64) * 4)
+            .with_bytes(ByteClass::ActOut, outputs * head_dim * 4, outputs * head_dim * 4)
+            .with_ops(OpClass::F32Fma, parts * head_dim, 2 * parts * head_dim)
+            .with_ops(OpClass::Sfu, parts, parts * head_dim)
+    }
+}

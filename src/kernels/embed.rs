@@ -1,0 +1,90 @@
+//! Token embedding.
+
+use super::linear::{Codec, block_layout, unpack_work};
+use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::{Binding, Kernel, Span, params};
+use crate::quant::WeightFormat;
+use crate::shader::{Source, fragment};
+
+params! {
+    /// The uniform of `embed`.
+    pub struct EmbedParams {
+        /// Width of a row, `d`.
+        pub hidden_size: u32,
+        /// `u32` words of one table row, padding included.
+        pub row_words: u32,
+        /// Scale blocks of one table row.
+        pub blocks: u32,
+        /// log2 of the elements per block; 31 where a row is one block.
+        pub block_shift: u32,
+        /// First token of this shard of the table.
+        pub first_token: u32,
+        /// Tokens in this shard.
+        pub tokens: u32,
+        /// Multiplies the row.
+        pub scale: f32,
+    }
+}
+
+impl EmbedParams {
+    /// A shard of a `[V, hidden_size]` table stored as `format`.
+    pub fn new(format: WeightFormat, hidden_size: u32, tokens: std::ops::Range<u32>, scale: f32) -> Self {
+        let (blocks, block_shift) = block_layout(format, hidden_size);
+        Self {
+            hidden_size,
+            row_words: format.row_words(hidden_size as usize) as u32,
+            blocks,
+            block_shift,
+            first_token: tokens.start,
+            tokens: tokens.end - tokens.start,
+            scale,
+        }
+    }
+}
+
+/// `y[r] = scale * table[token[r]]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Embed {
+    /// How the table is stored.
+    pub codec: Codec,
+}
+
+impl Kernel for Embed {
+    type Params = EmbedParams;
+    const NAME: &'static str = "embed";
+
+    fn source(self) -> Source {
+        Source::kernel(Self::NAME, fragment!("embed.wgsl"))
+            .with(self.codec.fragment())
+            .with(fragment!("common/span.wgsl"))
+            .with(fragment!("entry/plain.wgsl"))
+    }
+
+    fn bindings(self) -> Vec<Binding> {
+        [Binding::PARAMS, Binding::SPAN, Binding::read(4, "token_ids"), Binding::write(5, "y")]
+            .into_iter()
+            .chain(self.codec.bindings())
+            .collect()
+    }
+
+    fn variants() -> Vec<Self> {
+        Codec::ALL.map(|codec| Self { codec }).to_vec()
+    }
+
+    fn workgroups(self, params: &EmbedParams, span: Span) -> u64 {
+        (u64::from(span.rows) * u64::from(params.hidden_size.div_ceil(4))).div_ceil(64)
+    }
+
+    fn work(self, params: &EmbedParams, span: Span) -> Work {
+        let (rows, width) = (u64::from(span.rows), u64::from(params.hidden_size));
+        let words = rows * u64::from(params.row_words) * 4;
+        let scales = rows * u64::from(params.blocks) * 8;
+        let work = Work::default()
+            .with_bytes(ByteClass::Index, rows * 4, rows * width.div_ceil(4) * 4)
+            .with_bytes(ByteClass::Weight, words, words)
+            .with_bytes(ByteClass::ScaleZp, scales, scales)
+            .with_bytes(ByteClass::ActOut, rows * width * 4, rows * width * 4)
+            .with_ops(OpClass::F32Other, rows * width, rows * width);
+        unpack_work(self.codec, rows * width, rows * width, work)
+    }
+}

@@ -1,0 +1,64 @@
+//! A chunk's keys and values into the cache.
+
+use crate::energy::{ByteClass, Work};
+use crate::kernel::{Binding, Kernel, Span, params};
+use crate::shader::{Source, fragment};
+
+params! {
+    /// The uniform of `kv_write`.
+    pub struct KvWriteParams {
+        /// Key/value heads, `G`.
+        pub kv_heads: u32,
+        /// Width of a head.
+        pub head_dim: u32,
+        /// Rows per head of the cache.
+        pub slots: u32,
+        /// Rows per head of the chunk.
+        pub chunk_slots: u32,
+    }
+}
+
+/// Copies the last `min(rows, slots)` rows of a chunk to their slots, `position mod slots`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KvWrite;
+
+impl KvWrite {
+    fn elements(params: &KvWriteParams, span: Span) -> u64 {
+        u64::from(span.rows.min(params.slots)) * u64::from(params.kv_heads) * u64::from(params.head_dim)
+    }
+}
+
+impl Kernel for KvWrite {
+    type Params = KvWriteParams;
+    const NAME: &'static str = "kv_write";
+
+    fn source(self) -> Source {
+        Source::kernel(Self::NAME, fragment!("kv_write.wgsl"))
+            .with(fragment!("common/span.wgsl"))
+            .with(fragment!("entry/plain.wgsl"))
+    }
+
+    fn bindings(self) -> Vec<Binding> {
+        vec![
+            Binding::PARAMS,
+            Binding::SPAN,
+            Binding::read(2, "k_chunk"),
+            Binding::read(3, "v_chunk"),
+            Binding::write(4, "k_cache"),
+            Binding::write(5, "v_cache"),
+        ]
+    }
+
+    fn variants() -> Vec<Self> {
+        vec![Self]
+    }
+
+    fn workgroups(self, params: &KvWriteParams, span: Span) -> u64 {
+        Self::elements(params, span).div_ceil(64)
+    }
+
+    fn work(self, params: &KvWriteParams, span: Span) -> Work {
+        let bytes = 2 * Self::elements(params, span) * 4;
+        Work::default().with_bytes(ByteClass::ActIn, bytes, bytes).with_bytes(ByteClass::KvWrite, bytes, bytes)
+    }
+}

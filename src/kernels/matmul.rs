@@ -1,0 +1,123 @@
+//! Products of a weight matrix, or of many experts', with many rows: prefill.
+
+use super::linear::{Codec, Epilogue, LinearParams, unpack_work};
+use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::{Binding, Kernel, Span};
+use crate::shader::{Source, fragment};
+
+/// Rows of a tile; the expert plan cuts its tiles to the same height.
+pub const TILE_ROWS: u32 = 32;
+const TILE_OUTPUTS: u64 = 32;
+
+/// `y[r, n] = epilogue(sum_k w[n, k] x[r, k])` in tiles of 32 rows by 32 outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Matmul {
+    /// How weights are stored.
+    pub codec: Codec,
+    /// What happens to the sum.
+    pub epilogue: Epilogue,
+    /// Which rows.
+    pub rows: TileRows,
+}
+
+/// Which rows a [`Matmul`] computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TileRows {
+    /// Every row of the call.
+    Dense,
+    /// Every (token, choice), sorted by expert; at most so many experts.
+    Grouped {
+        /// Experts, each of which may leave one tile partly empty.
+        experts: u32,
+    },
+}
+
+/// Most row tiles of `slots` slots that `experts` experts share.
+pub fn max_tiles(slots: u64, experts: u32) -> u64 {
+    // Every expert but those without a slot may leave one tile partly filled.
+    slots / u64::from(TILE_ROWS) + u64::from(experts).min(slots)
+}
+
+impl Matmul {
+    fn row_tiles(self, params: &LinearParams, span: Span) -> u64 {
+        let slots = u64::from(span.rows) * u64::from(params.choices);
+        match self.rows {
+            TileRows::Dense => slots.div_ceil(u64::from(TILE_ROWS)),
+            TileRows::Grouped { experts } => max_tiles(slots, experts),
+        }
+    }
+}
+
+impl Kernel for Matmul {
+    type Params = LinearParams;
+    const NAME: &'static str = "matmul";
+
+    fn source(self) -> Source {
+        let source = Source::kernel(Self::NAME, fragment!("matmul.wgsl"))
+            .with(self.codec.fragment())
+            .with(fragment!("linear/params.wgsl"))
+            .with(fragment!("linear/input.wgsl"))
+            .with(fragment!("common/span.wgsl"))
+            .with(match self.rows {
+                TileRows::Dense => fragment!("rows/dense_tile.wgsl"),
+                TileRows::Grouped { .. } => fragment!("rows/grouped_tile.wgsl"),
+            })
+            .with(fragment!("entry/plain.wgsl"));
+        self.epilogue.add_to(source)
+    }
+
+    fn bindings(self) -> Vec<Binding> {
+        let rows = match self.rows {
+            TileRows::Dense => vec![Binding::SPAN],
+            TileRows::Grouped { .. } => {
+                vec![Binding::read(9, "tile_map"), Binding::read(10, "slot_of_place")]
+            }
+        };
+        [Binding::PARAMS, Binding::read(4, "x")]
+            .into_iter()
+            .chain(self.codec.bindings())
+            .chain(self.epilogue.bindings())
+            .chain(rows)
+            .collect()
+    }
+
+    fn variants() -> Vec<Self> {
+        let mut all = Vec::new();
+        for codec in Codec::ALL {
+            for epilogue in Epilogue::all() {
+                for rows in [TileRows::Dense, TileRows::Grouped { experts: 8 }] {
+                    if rows == TileRows::Dense || !epilogue.residual {
+                        all.push(Self { codec, epilogue, rows });
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    fn workgroups(self, params: &LinearParams, span: Span) -> u64 {
+        self.row_tiles(params, span) * u64::from(params.out_features).div_ceil(TILE_OUTPUTS)
+    }
+
+    fn work(self, params: &LinearParams, span: Span) -> Work {
+        let rows = u64::from(span.rows) * u64::from(params.choices);
+        let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
+        let (row_tiles, output_tiles) = (self.row_tiles(params, span), outputs.div_ceil(TILE_OUTPUTS));
+        let (word_bytes, scale_bytes) = params.weight_bytes();
+        // Which experts are hit only the device knows; this counts as many as can be.
+        let matrices = match self.rows {
+            TileRows::Dense => 1,
+            TileRows::Grouped { experts } => u64::from(experts).min(rows),
+        };
+        let distinct_inputs = rows / u64::from(params.slots_per_input);
+        let executed =
+            row_tiles * u64::from(TILE_ROWS) * output_tiles * TILE_OUTPUTS * inputs.next_multiple_of(32);
+        let work = Work::default()
+            .with_bytes(ByteClass::Weight, matrices * word_bytes, row_tiles * word_bytes)
+            .with_bytes(ByteClass::ScaleZp, matrices * scale_bytes, row_tiles * scale_bytes)
+            .with_bytes(ByteClass::ActIn, distinct_inputs * inputs * 4, rows * output_tiles * inputs * 4)
+            .with_ops(OpClass::F32Fma, rows * inputs * outputs, executed);
+        let decoded = row_tiles * outputs * inputs;
+        self.epilogue.work(params, rows, unpack_work(self.codec, matrices * outputs * inputs, decoded, work))
+    }
+}
