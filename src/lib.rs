@@ -4,6 +4,8 @@ mod error;
 #[cfg(feature = "model")]
 pub mod model;
 pub mod quant;
+#[cfg(feature = "model")]
+pub mod reference;
 
 pub use error::{Error, Result};
 pub use wgpu;

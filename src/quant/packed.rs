@@ -1,0 +1,100 @@
+//! A matrix in the words a kernel reads.
+
+use half::f16;
+
+use super::format::{per_word, row_words};
+use super::parent::{check, dequantize_code};
+use super::{Parent, WeightFormat};
+use crate::{Error, Result};
+
+/// A weight matrix as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PackedMatrix {
+    /// How it is stored.
+    pub format: WeightFormat,
+    /// Output channels.
+    pub rows: usize,
+    /// Inputs.
+    pub cols: usize,
+    /// Elements, `[rows, format.row_words(cols)]`; what is past `cols` is zero.
+    pub words: Vec<u32>,
+    /// `(scale, zero)`, `[rows, blocks]`; empty for floats.
+    pub scales: Vec<[f32; 2]>,
+}
+
+impl PackedMatrix {
+    /// Stores `weights`, `[rows, cols]`, in a format.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the length is not `rows * cols`, [`Error::NotFinite`] for a weight that is NaN or
+    /// infinite, [`Error::TensorMismatch`] for one that f16 cannot hold, [`Error::Unsupported`] for a format no
+    /// kernel reads.
+    pub fn pack(format: WeightFormat, rows: usize, cols: usize, weights: &[f32]) -> Result<Self> {
+        format.validate()?;
+        check(weights, rows, cols)?;
+        let (words, scales) = match format {
+            WeightFormat::F32 => (pack_rows(rows, cols, 32, |i| weights[i].to_bits()), vec![]),
+            WeightFormat::F16 => {
+                let halves = to_f16(weights)?;
+                (pack_rows(rows, cols, 16, |i| u32::from(halves[i].to_bits())), vec![])
+            }
+            WeightFormat::Int(int) => {
+                let parent = Parent::quantize(weights, rows, cols, int.block)?;
+                (parent.pack(int.bits), parent.scales())
+            }
+        };
+        Ok(Self { format, rows, cols, words, scales })
+    }
+
+    /// The weights as a kernel sees them, `[rows, cols]`.
+    pub fn unpack(&self) -> Vec<f32> {
+        let mut weights = Vec::with_capacity(self.rows * self.cols);
+        for row in 0..self.rows {
+            weights.extend((0..self.cols).map(|col| self.element(row, col)));
+        }
+        weights
+    }
+
+    fn element(&self, row: usize, col: usize) -> f32 {
+        let (bits, per_word) = (self.format.bits(), per_word(self.format.bits()));
+        let word = self.words[row * self.format.row_words(self.cols) + col / per_word];
+        let code = (word >> ((col % per_word) as u32 * bits)) & (u32::MAX >> (32 - bits));
+        match self.format {
+            WeightFormat::F32 => f32::from_bits(code),
+            WeightFormat::F16 => f16::from_bits(code as u16).to_f32(),
+            WeightFormat::Int(int) => {
+                let block = row * int.blocks(self.cols) + col / int.block_len(self.cols);
+                dequantize_code(code as u8, bits, self.scales[block])
+            }
+        }
+    }
+}
+
+/// Elements of `bits` bits as words: row after row, each padded with zeros to 16 bytes. `element` takes a
+/// row-major index.
+pub(super) fn pack_rows(rows: usize, cols: usize, bits: u32, element: impl Fn(usize) -> u32) -> Vec<u32> {
+    let (per_word, row_words) = (per_word(bits), row_words(bits, cols));
+    let mut words = vec![0; rows * row_words];
+    for row in 0..rows {
+        for col in 0..cols {
+            let shift = (col % per_word) as u32 * bits;
+            words[row * row_words + col / per_word] |= element(row * cols + col) << shift;
+        }
+    }
+    words
+}
+
+fn to_f16(weights: &[f32]) -> Result<Vec<f16>> {
+    let half = |(index, &weight): (usize, &f32)| {
+        let half = f16::from_f32(weight);
+        match half.is_finite() {
+            true => Ok(half),
+            false => Err(Error::TensorMismatch {
+                name: format!("weights, element {index}"),
+                expected: format!("at most {} in magnitude, the largest f16", f16::MAX),
+                found: weight.to_string(),
+            }),
+        }
+    };
+    weights.iter().enumerate().map(half).collect()
+}

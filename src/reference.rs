@@ -1,0 +1,18 @@
+//! Every kernel as the plainest loops on the CPU: the specification that the shaders are held to.
+//!
+//! Storage is f32, sums are f64, nothing is clever. Tensors are row-major slices, innermost last; `n` counts
+//! tokens, `d` is the width of the residual stream, other letters are as at the function. The functions of this
+//! module trust their callers: a slice of another length than its shape says panics. [`forward`] checks what it
+//! is given.
+
+pub mod activation;
+pub mod attention;
+pub mod embed;
+pub mod forward;
+pub mod matmul;
+pub mod moe;
+pub mod norm;
+pub mod rope;
+pub mod sample;
+pub mod softmax;
+pub mod weights;

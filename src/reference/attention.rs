@@ -1,0 +1,81 @@
+//! Attention with shared key/value heads.
+
+use super::matmul::dot;
+use super::softmax::{softcap_f64, softmax_f64};
+
+/// The position of a cache slot that holds no token; no query sees it.
+pub const EMPTY_SLOT: u32 = u32::MAX;
+
+/// Which keys a query sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mask {
+    /// Whether later keys are hidden.
+    pub causal: bool,
+    /// Keys a query sees back in time, the one at its own position included; absent: all.
+    pub window: Option<u32>,
+}
+
+impl Mask {
+    /// Whether the query at position `query` sees the key at position `key`: `key <= query` when causal, and
+    /// `query - window < key` with a window (Gemma 2, arXiv 2408.00118; Mistral, arXiv 2310.06825).
+    pub fn visible(self, query: u32, key: u32) -> bool {
+        let hidden_later = self.causal && key > query;
+        let hidden_earlier = self.window.is_some_and(|window| query.saturating_sub(key) >= window);
+        key != EMPTY_SLOT && !hidden_later && !hidden_earlier
+    }
+}
+
+/// The numbers of an attention layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attention {
+    /// Query heads, `H`.
+    pub heads: usize,
+    /// Key/value heads, `G`; a query head `j` uses head `j / (H / G)`.
+    pub kv_heads: usize,
+    /// Width of a head, `h`.
+    pub head_dim: usize,
+    /// Multiplies `q . k`.
+    pub scale: f32,
+    /// Soft cap on the scaled scores, before the mask.
+    pub softcap: Option<f32>,
+    /// Which keys a query sees.
+    pub mask: Mask,
+}
+
+/// Keys or values with where they stand.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyValues<'a> {
+    /// Keys, `[Tk, G, h]`, already rotated.
+    pub keys: &'a [f32],
+    /// Values, `[Tk, G, h]`.
+    pub values: &'a [f32],
+    /// Absolute position of each, in any order; [`EMPTY_SLOT`] for a slot without a token.
+    pub positions: &'a [u32],
+}
+
+/// `o = softmax(mask(softcap(scale * q . k))) v` (arXiv 1706.03762; shared heads: arXiv 2305.13245), with `q` and
+/// `o` `[Tq, H, h]` and `q_positions` `[Tq]`. A query that sees no key gets 0.
+pub fn attention(layer: &Attention, q: &[f32], q_positions: &[u32], kv: KeyValues) -> Vec<f32> {
+    let h = layer.head_dim;
+    let queries_per_kv_head = layer.heads / layer.kv_heads;
+    let mut out = Vec::with_capacity(q.len());
+    for (t, &q_position) in q_positions.iter().enumerate() {
+        for j in 0..layer.heads {
+            let q = &q[(t * layer.heads + j) * h..][..h];
+            let kv_row = |s: usize| (s * layer.kv_heads + j / queries_per_kv_head) * h;
+            let score = |(s, &k_position): (usize, &u32)| {
+                if !layer.mask.visible(q_position, k_position) {
+                    return f64::NEG_INFINITY;
+                }
+                softcap_f64(layer.softcap, f64::from(layer.scale) * dot(q, &kv.keys[kv_row(s)..][..h]))
+            };
+            let weights = softmax_f64(kv.positions.iter().enumerate().map(score).collect());
+            for i in 0..h {
+                let value = |s: usize| f64::from(kv.values[kv_row(s) + i]);
+                let seen = weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0);
+                out.push(seen.map(|(s, weight)| weight * value(s)).sum::<f64>() as f32);
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,13 @@
+//! Token embedding.
+
+/// `y[t] = scale * table[ids[t]]`, with `table` `[V, d]`, `ids` `[n]`, `y` `[n, d]`.
+///
+/// Gemma scales by `sqrt(d)` (arXiv 2403.08295); most models by 1.
+pub fn embed(table: &[f32], d: usize, ids: &[u32], scale: f32) -> Vec<f32> {
+    let mut y = Vec::with_capacity(ids.len() * d);
+    for &id in ids {
+        let row = &table[id as usize * d..][..d];
+        y.extend(row.iter().map(|&value| scale * value));
+    }
+    y
+}
