@@ -24,8 +24,8 @@ fn run(workgroup: u32, lane: u32) {
     let row = span.rows - kept + i / row_elements;
     let kv_head = (i % row_elements) / params.head_dim;
     let d = i % params.head_dim;
-    let from = (kv_head * params.chunk_slots + row) * params.head_dim + d;
-    let to = (kv_head * params.slots + (span.position + row) % params.slots) * params.head_dim + d;
-    k_cache[to] = k_chunk[from];
-    v_cache[to] = v_chunk[from];
+    let source_at = (kv_head * params.chunk_slots + row) * params.head_dim + d;
+    let slot_at = (kv_head * params.slots + (span.position + row) % params.slots) * params.head_dim + d;
+    k_cache[slot_at] = k_chunk[source_at];
+    v_cache[slot_at] = v_chunk[source_at];
 }

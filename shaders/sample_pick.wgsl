@@ -67,11 +67,11 @@ fn draw(kept: u32, runs: u32) -> u32 {
         mass += exp(max(kept_score[nucleus] - top, -80.0));
         nucleus += 1u;
     }
-    let target = mass * uniform_random(next_span.seed, next_span.step, 0xffffffffu);
+    let drawn = mass * uniform_random(next_span.seed, next_span.step, 0xffffffffu);
     var sum = 0.0;
     for (var n = 0u; n < nucleus; n += 1u) {
         sum += exp(max(kept_score[n] - top, -80.0));
-        if target < sum {
+        if drawn < sum {
             return n;
         }
     }

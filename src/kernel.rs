@@ -115,6 +115,8 @@ pub trait AnyLaunch: Debug + Send + Sync {
     fn bindings(&self) -> Vec<Binding>;
     /// Bytes of its uniform.
     fn params(&self) -> &[u8];
+    /// Names of its uniform's members.
+    fn param_fields(&self) -> &'static [&'static str];
     /// Workgroups of a call.
     fn workgroups(&self, span: Span) -> u64;
     /// What a call moves and computes.
@@ -136,6 +138,10 @@ impl<K: Kernel> AnyLaunch for Launch<K> {
 
     fn params(&self) -> &[u8] {
         bytemuck::bytes_of(&self.params)
+    }
+
+    fn param_fields(&self) -> &'static [&'static str] {
+        K::Params::FIELDS
     }
 
     fn workgroups(&self, span: Span) -> u64 {

@@ -57,12 +57,13 @@ impl Kernel for Matmul {
             .with(self.codec.fragment())
             .with(fragment!("linear/params.wgsl"))
             .with(fragment!("linear/input.wgsl"))
-            .with(fragment!("common/span.wgsl"))
-            .with(match self.rows {
-                TileRows::Dense => fragment!("rows/dense_tile.wgsl"),
-                TileRows::Grouped { .. } => fragment!("rows/grouped_tile.wgsl"),
-            })
             .with(fragment!("entry/plain.wgsl"));
+        let source = match self.rows {
+            TileRows::Dense => {
+                source.with(fragment!("rows/dense_tile.wgsl")).with(fragment!("common/span.wgsl"))
+            }
+            TileRows::Grouped { .. } => source.with(fragment!("rows/grouped_tile.wgsl")),
+        };
         self.epilogue.add_to(source)
     }
 

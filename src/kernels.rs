@@ -1,0 +1,49 @@
+//! The kernels: one module each, by the name of its shader.
+
+pub mod attention;
+pub mod attention_merge;
+pub mod embed;
+pub mod kv_write;
+pub mod linear;
+pub mod matmul;
+pub mod matvec;
+pub mod moe_combine;
+pub mod moe_count;
+pub mod moe_place;
+pub mod moe_route;
+pub mod moe_scan;
+pub mod norm;
+pub mod rope;
+pub mod sample_best;
+pub mod sample_pick;
+
+use std::sync::Arc;
+
+use crate::kernel::{AnyLaunch, Kernel, Launch};
+
+/// Every variant of every kernel, with zeroed numbers: what tests link, validate and build.
+pub fn all_variants() -> Vec<Arc<dyn AnyLaunch>> {
+    let mut all = Vec::new();
+    add::<attention::Attention>(&mut all);
+    add::<attention_merge::AttentionMerge>(&mut all);
+    add::<embed::Embed>(&mut all);
+    add::<kv_write::KvWrite>(&mut all);
+    add::<matmul::Matmul>(&mut all);
+    add::<matvec::Matvec>(&mut all);
+    add::<moe_combine::MoeCombine>(&mut all);
+    add::<moe_count::MoeCount>(&mut all);
+    add::<moe_place::MoePlace>(&mut all);
+    add::<moe_route::MoeRoute>(&mut all);
+    add::<moe_scan::MoeScan>(&mut all);
+    add::<norm::Norm>(&mut all);
+    add::<rope::Rope>(&mut all);
+    add::<sample_best::SampleBest>(&mut all);
+    add::<sample_pick::SamplePick>(&mut all);
+    all
+}
+
+fn add<K: Kernel>(all: &mut Vec<Arc<dyn AnyLaunch>>) {
+    for variant in K::variants() {
+        all.push(Launch { variant, params: bytemuck::Zeroable::zeroed() }.shared());
+    }
+}

@@ -1,0 +1,46 @@
+//! The expert plan, third part: slots sorted by expert.
+
+use super::moe_count::{MoeSlotParams, RUN};
+use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::{Binding, Kernel, Span};
+use crate::shader::{Source, fragment};
+
+/// `slot_of_place[offset + rank] = slot`, stable within an expert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MoePlace;
+
+impl Kernel for MoePlace {
+    type Params = MoeSlotParams;
+    const NAME: &'static str = "moe_place";
+
+    fn source(self) -> Source {
+        Source::kernel(Self::NAME, fragment!("moe_place.wgsl"))
+            .with(fragment!("common/span.wgsl"))
+            .with(fragment!("entry/plain.wgsl"))
+    }
+
+    fn bindings(self) -> Vec<Binding> {
+        vec![
+            Binding::PARAMS,
+            Binding::SPAN,
+            Binding::read(2, "expert_of_slot"),
+            Binding::read(3, "offsets"),
+            Binding::write(4, "slot_of_place"),
+        ]
+    }
+
+    fn variants() -> Vec<Self> {
+        vec![Self]
+    }
+
+    fn workgroups(self, params: &MoeSlotParams, span: Span) -> u64 {
+        params.slots(span).div_ceil(RUN)
+    }
+
+    fn work(self, params: &MoeSlotParams, span: Span) -> Work {
+        let slots = params.slots(span);
+        Work::default()
+            .with_bytes(ByteClass::Index, slots * 12, slots * 12)
+            .with_ops(OpClass::I32Alu, slots, slots * RUN.min(slots) / 2)
+    }
+}

@@ -1,0 +1,64 @@
+//! The expert plan, second part: where slots go, and which tile takes which rows.
+
+use super::matmul::{TILE_ROWS, max_tiles};
+use super::moe_count::RUN;
+use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::{Binding, Kernel, Span, params};
+use crate::shader::{Source, fragment};
+
+params! {
+    /// The uniform of `moe_scan`.
+    pub struct MoeScanParams {
+        /// Experts per token, `k`.
+        pub choices: u32,
+        /// Entries of the tile map.
+        pub max_tiles: u32,
+    }
+}
+
+/// Exclusive prefix over experts, then over runs; and the tile map of the grouped matmul.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MoeScan {
+    /// Experts, `E`.
+    pub experts: u32,
+}
+
+impl Kernel for MoeScan {
+    type Params = MoeScanParams;
+    const NAME: &'static str = "moe_scan";
+
+    fn source(self) -> Source {
+        Source::kernel(Self::NAME, fragment!("moe_scan.wgsl"))
+            .with(fragment!("common/span.wgsl"))
+            .with(fragment!("entry/plain.wgsl"))
+            .constant("EXPERTS", self.experts)
+            .constant("TILE_ROWS", TILE_ROWS)
+    }
+
+    fn bindings(self) -> Vec<Binding> {
+        vec![
+            Binding::PARAMS,
+            Binding::SPAN,
+            Binding::read(2, "counts"),
+            Binding::write(3, "offsets"),
+            Binding::write(4, "tile_map"),
+        ]
+    }
+
+    fn variants() -> Vec<Self> {
+        [1, 4, 8, 64, 512].map(|experts| Self { experts }).to_vec()
+    }
+
+    fn workgroups(self, _: &MoeScanParams, _: Span) -> u64 {
+        1
+    }
+
+    fn work(self, params: &MoeScanParams, span: Span) -> Work {
+        let slots = u64::from(span.rows) * u64::from(params.choices);
+        let counts = slots.div_ceil(RUN) * u64::from(self.experts);
+        let tiles = max_tiles(slots, self.experts).max(u64::from(params.max_tiles));
+        Work::default()
+            .with_bytes(ByteClass::Index, counts * 8 + tiles * 16, counts * 12 + tiles * 16)
+            .with_ops(OpClass::I32Alu, 2 * counts, 2 * counts + 3 * u64::from(self.experts))
+    }
+}

@@ -1,0 +1,66 @@
+//! Sampling, second half: one token, and the sequence moved on by it.
+
+use super::sample_best::RUN;
+use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::{Binding, Kernel, Span, params};
+use crate::shader::{Source, fragment};
+
+params! {
+    /// The uniform of `sample_pick`.
+    pub struct SamplePickParams {
+        /// Logits.
+        pub vocab_size: u32,
+        /// Tokens that fit in the record of samples.
+        pub max_samples: u32,
+        /// Probability that the nucleus holds.
+        pub top_p: f32,
+    }
+}
+
+/// Draws one of the `kept` best tokens and makes it the next call's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SamplePick {
+    /// As in `sample_best`.
+    pub kept: u32,
+}
+
+impl Kernel for SamplePick {
+    type Params = SamplePickParams;
+    const NAME: &'static str = "sample_pick";
+
+    fn source(self) -> Source {
+        Source::kernel(Self::NAME, fragment!("sample_pick.wgsl"))
+            .with(fragment!("reduce/argmax.wgsl"))
+            .with(fragment!("common/random.wgsl"))
+            .with(fragment!("entry/plain.wgsl"))
+            .constant("KEPT", self.kept)
+    }
+
+    fn bindings(self) -> Vec<Binding> {
+        vec![
+            Binding::PARAMS,
+            Binding::read(2, "best"),
+            Binding::write(3, "token_ids"),
+            Binding::write(4, "samples"),
+            Binding::write(5, "next_span"),
+        ]
+    }
+
+    fn variants() -> Vec<Self> {
+        [1, 5, 64, 128].map(|kept| Self { kept }).to_vec()
+    }
+
+    fn workgroups(self, _: &SamplePickParams, _: Span) -> u64 {
+        1
+    }
+
+    fn work(self, params: &SamplePickParams, _: Span) -> Work {
+        let candidates = u64::from(params.vocab_size).div_ceil(RUN) * u64::from(self.kept);
+        let kept = u64::from(self.kept);
+        Work::default()
+            .with_bytes(ByteClass::Scratch, candidates * 16, kept * candidates * 8)
+            .with_bytes(ByteClass::Index, 8 + 32, 8 + 32)
+            .with_ops(OpClass::F32Other, candidates, kept * candidates)
+            .with_ops(OpClass::Sfu, kept, 2 * kept)
+    }
+}

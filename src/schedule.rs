@@ -1,0 +1,212 @@
+//! A forward pass as plain data: which kernels run on which tensors, in order. No GPU is touched.
+
+pub mod execute;
+pub mod memory;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::kernel::{AnyLaunch, BindingKind, Span};
+use crate::{Error, Result};
+
+/// A tensor of a [`Schedule`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TensorId(usize);
+
+impl TensorId {
+    /// Its index in [`Schedule::tensors`].
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// Where a tensor's memory comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Home {
+    /// Bound by name when the schedule is prepared: weights, caches, inputs, results that outlive the pass.
+    Named,
+    /// Lives from the step that writes it to the last that reads it; shares memory with others.
+    Activation,
+}
+
+/// What a schedule knows of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its name.
+    pub name: String,
+    /// Its size in bytes, at the most rows a pass may have.
+    pub bytes: u64,
+    /// Where its memory comes from.
+    pub home: Home,
+}
+
+/// The place in the model that a step belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Site {
+    /// Block and sub-layer; `None` for embedding, head and sampling.
+    pub sublayer: Option<(u32, u32)>,
+    /// What the step does there: `qkv`, `gate_up`, ...
+    pub what: &'static str,
+}
+
+/// One dispatch.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Where in the model.
+    pub site: Site,
+    /// The kernel with its numbers.
+    pub launch: Arc<dyn AnyLaunch>,
+    /// The tensor of every storage binding, by binding number.
+    pub tensors: Vec<(u32, TensorId)>,
+}
+
+/// Dispatches in order, and the tensors they read and write.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Schedule {
+    /// The tensors.
+    pub tensors: Vec<TensorInfo>,
+    /// The dispatches.
+    pub steps: Vec<Step>,
+    /// The most rows a pass of this schedule may have.
+    pub max_rows: u32,
+}
+
+impl PartialEq for Step {
+    fn eq(&self, other: &Self) -> bool {
+        self.site == other.site
+            && self.tensors == other.tensors
+            && self.launch.params() == other.launch.params()
+            && self.launch.source() == other.launch.source()
+    }
+}
+
+impl Schedule {
+    /// An empty schedule for passes of at most `max_rows` rows.
+    pub fn new(max_rows: u32) -> Self {
+        Self { max_rows, ..Self::default() }
+    }
+
+    /// A tensor that is bound by name: the same name is the same tensor.
+    pub fn named(&mut self, name: impl Into<String>, bytes: u64) -> TensorId {
+        let name = name.into();
+        let found = self.tensors.iter().position(|t| t.home == Home::Named && t.name == name);
+        found.map(TensorId).unwrap_or_else(|| self.add(TensorInfo { name, bytes, home: Home::Named }))
+    }
+
+    /// A tensor whose memory is planned.
+    pub fn activation(&mut self, name: impl Into<String>, bytes: u64) -> TensorId {
+        self.add(TensorInfo { name: name.into(), bytes, home: Home::Activation })
+    }
+
+    fn add(&mut self, info: TensorInfo) -> TensorId {
+        self.tensors.push(info);
+        TensorId(self.tensors.len() - 1)
+    }
+
+    /// Appends a dispatch; `tensors` names the tensor of every storage binding.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when a binding is missing, unknown, or reads what no earlier step has written, or when a
+    /// tensor is both read and written.
+    pub fn dispatch(
+        &mut self,
+        site: Site,
+        launch: Arc<dyn AnyLaunch>,
+        tensors: &[(&'static str, TensorId)],
+    ) -> Result<()> {
+        let kernel = launch.name();
+        let mut bound = Vec::new();
+        let mut storage = 0;
+        for binding in launch.bindings() {
+            if matches!(binding.kind, BindingKind::Params | BindingKind::Span) {
+                continue;
+            }
+            storage += 1;
+            let Some(&(_, id)) = tensors.iter().find(|(name, _)| *name == binding.name) else {
+                return Err(Error::shape(kernel, binding.name, "a tensor", "none"));
+            };
+            let writes = binding.kind == BindingKind::Write;
+            if tensors.iter().filter(|(_, other)| *other == id).count() > 1 && writes {
+                return Err(Error::shape(kernel, binding.name, "a tensor of its own", "one that is also read"));
+            }
+            if !writes && !self.is_written(id) {
+                let found = format!("'{}', which nothing has written", self.tensors[id.0].name);
+                return Err(Error::shape(kernel, binding.name, "a tensor with contents", found));
+            }
+            bound.push((binding.index, id));
+        }
+        if storage != tensors.len() {
+            let names: Vec<_> = tensors.iter().map(|(name, _)| *name).collect();
+            return Err(Error::shape(kernel, "bindings", format!("{storage} tensors"), names.join(", ")));
+        }
+        self.steps.push(Step { site, launch, tensors: bound });
+        Ok(())
+    }
+
+    fn is_written(&self, id: TensorId) -> bool {
+        self.tensors[id.0].home == Home::Named
+            || self.steps.iter().any(|step| step.writes().any(|written| written == id))
+    }
+
+    /// Dispatches of a pass by kernel, in order of first use.
+    pub fn dispatches(&self) -> Vec<(&'static str, usize)> {
+        let mut counts: Vec<(&'static str, usize)> = Vec::new();
+        for step in &self.steps {
+            let name = step.launch.name();
+            match counts.iter_mut().find(|(kernel, _)| *kernel == name) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((name, 1)),
+            }
+        }
+        counts
+    }
+
+    /// What a pass moves and computes.
+    pub fn work(&self, span: Span) -> crate::energy::Work {
+        let mut total = crate::energy::Work::default();
+        for step in &self.steps {
+            total += step.launch.work(span);
+        }
+        total
+    }
+}
+
+impl Step {
+    /// The tensors it writes.
+    pub fn writes(&self) -> impl Iterator<Item = TensorId> {
+        let written: Vec<_> = self
+            .launch
+            .bindings()
+            .into_iter()
+            .filter(|binding| binding.kind == BindingKind::Write)
+            .map(|binding| binding.index)
+            .collect();
+        self.tensors.iter().filter(move |(index, _)| written.contains(index)).map(|(_, id)| *id)
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.sublayer {
+            Some((block, sublayer)) => write!(f, "{block}.{sublayer} {}", self.what),
+            None => f.write_str(self.what),
+        }
+    }
+}
+
+/// One line per dispatch: place, kernel variant, tensors.
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.steps {
+            write!(f, "{:<16} {} (", step.site.to_string(), step.launch.source())?;
+            for (n, binding) in step.launch.bindings().iter().enumerate() {
+                if let Some((_, id)) = step.tensors.iter().find(|(index, _)| *index == binding.index) {
+                    let comma = if n > 0 { ", " } else { "" };
+                    write!(f, "{comma}{}={}", binding.name, self.tensors[id.0].name)?;
+                }
+            }
+            writeln!(f, ")")?;
+        }
+        Ok(())
+    }
+}

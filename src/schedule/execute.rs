@@ -1,0 +1,161 @@
+//! A schedule on a device: buffers bound once, then encoded as often as wanted.
+
+use std::sync::Arc;
+
+use super::memory::MemoryPlan;
+use super::{Schedule, Step};
+use crate::energy::{Ledger, PassTimer};
+use crate::gpu::{Gpu, Pipeline, gpu_error};
+use crate::kernel::{BindingKind, Span, fold_grid};
+use crate::tensor::Tensor;
+use crate::{Error, Result};
+
+/// A schedule with its pipelines and bind groups. Encoding it allocates nothing.
+pub struct Prepared {
+    schedule: Arc<Schedule>,
+    steps: Vec<(Arc<Pipeline>, wgpu::BindGroup)>,
+}
+
+impl Prepared {
+    /// Builds what a schedule needs. `named` gives the tensor of a name, `pool` the buffers of the plan.
+    ///
+    /// # Errors
+    /// [`Error::Shader`]; [`Error::MissingTensor`] for a name that `named` does not know; [`Error::Shape`] for a
+    /// tensor smaller than the schedule needs; [`Error::Memory`].
+    pub async fn new(
+        gpu: &Gpu,
+        schedule: Schedule,
+        plan: &MemoryPlan,
+        pool: &[Tensor],
+        span: &Tensor,
+        mut named: impl FnMut(&str) -> Option<Tensor>,
+    ) -> Result<Self> {
+        let tensors = schedule
+            .tensors
+            .iter()
+            .zip(&plan.buffer_of)
+            .map(|(info, buffer)| match buffer {
+                Some(buffer) => Ok(pool[*buffer].clone()),
+                None => match named(&info.name) {
+                    Some(tensor) if tensor.bytes() < info.bytes => Err(Error::TensorMismatch {
+                        name: info.name.clone(),
+                        expected: format!("{} bytes", info.bytes),
+                        found: format!("{} bytes", tensor.bytes()),
+                    }),
+                    Some(tensor) => Ok(tensor),
+                    None => Err(Error::MissingTensor { name: info.name.clone() }),
+                },
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let params = upload_params(gpu, &schedule).await?;
+        let mut steps = Vec::with_capacity(schedule.steps.len());
+        for (step, params) in schedule.steps.iter().zip(&params) {
+            let pipeline = gpu.pipeline(step.launch.as_ref()).await?;
+            let group = bind(gpu, step, &pipeline, params, span, &tensors).await?;
+            steps.push((pipeline, group));
+        }
+        Ok(Self { schedule: Arc::new(schedule), steps })
+    }
+
+    /// The schedule.
+    pub fn schedule(&self) -> &Arc<Schedule> {
+        &self.schedule
+    }
+
+    /// Records one pass over `span` into the caller's encoder, and its counts into the ledger.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for a span longer than the schedule allows; [`Error::Shape`] for a grid that is too large.
+    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder, span: Span, ledger: &mut Ledger) -> Result<()> {
+        if span.rows == 0 || span.rows > self.schedule.max_rows {
+            let most = self.schedule.max_rows;
+            return Err(Error::Request(format!("a pass takes 1 to {most} rows, found {}", span.rows)));
+        }
+        let mut timer = ledger.begin_pass(&self.schedule, span);
+        if let Some(PassTimer::PerDispatch(stamps)) = &mut timer {
+            for step in 0..self.steps.len() {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: Some(self.schedule.steps[step].launch.name()),
+                    timestamp_writes: stamps.writes(step),
+                });
+                self.encode_step(&mut pass, step, span)?;
+            }
+        } else {
+            let timestamp_writes = match &timer {
+                Some(PassTimer::Whole(stamps)) => stamps.writes(0),
+                _ => None,
+            };
+            let mut pass = encoder
+                .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("wattle"), timestamp_writes });
+            for step in 0..self.steps.len() {
+                self.encode_step(&mut pass, step, span)?;
+            }
+        }
+        ledger.end_pass(encoder, timer);
+        Ok(())
+    }
+
+    fn encode_step(&self, pass: &mut wgpu::ComputePass<'_>, step: usize, span: Span) -> Result<()> {
+        let launch = &self.schedule.steps[step].launch;
+        let workgroups = launch.workgroups(span);
+        let [x, y, z] = fold_grid(workgroups)
+            .ok_or_else(|| Error::shape(launch.name(), "grid", "at most 65535^2 workgroups", workgroups))?;
+        let (pipeline, group) = &self.steps[step];
+        pass.set_pipeline(&pipeline.pipeline);
+        pass.set_bind_group(0, group, &[]);
+        pass.dispatch_workgroups(x, y, z);
+        Ok(())
+    }
+}
+
+/// Puts every step's uniform into one buffer, each at its own aligned offset.
+async fn upload_params(gpu: &Gpu, schedule: &Schedule) -> Result<Vec<Tensor>> {
+    let stride = u64::from(gpu.device().limits().min_uniform_buffer_offset_alignment);
+    let mut offsets = Vec::new();
+    let mut data = Vec::new();
+    for step in &schedule.steps {
+        let params = step.launch.params();
+        offsets.push((data.len() as u64, params.len() as u64));
+        data.extend_from_slice(params);
+        data.resize(data.len().next_multiple_of(stride as usize), 0);
+    }
+    let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+    let buffer = gpu.buffer("params", data.len() as u64, usage).await?;
+    gpu.scoped(|_| gpu.queue().write_buffer(&buffer, 0, &data))
+        .await
+        .map_err(|error| gpu_error("upload of params", error))?;
+    Ok(offsets.into_iter().map(|(offset, bytes)| Tensor::part(&buffer, offset, bytes)).collect())
+}
+
+async fn bind(
+    gpu: &Gpu,
+    step: &Step,
+    pipeline: &Pipeline,
+    params: &Tensor,
+    span: &Tensor,
+    tensors: &[Tensor],
+) -> Result<wgpu::BindGroup> {
+    let mut entries = Vec::new();
+    for binding in step.launch.bindings() {
+        let tensor = match binding.kind {
+            BindingKind::Params => params,
+            BindingKind::Span => span,
+            BindingKind::Read | BindingKind::Write => {
+                let id = step.tensors.iter().find(|(index, _)| *index == binding.index).map(|(_, id)| *id);
+                match id {
+                    Some(id) => &tensors[id.index()],
+                    None => return Err(Error::shape(step.launch.name(), binding.name, "a tensor", "none")),
+                }
+            }
+        };
+        entries.push(wgpu::BindGroupEntry { binding: binding.index, resource: tensor.binding() });
+    }
+    let descriptor = wgpu::BindGroupDescriptor {
+        label: Some(step.launch.name()),
+        layout: &pipeline.layout,
+        entries: &entries,
+    };
+    gpu.scoped(|device| device.create_bind_group(&descriptor))
+        .await
+        .map_err(|error| gpu_error(format!("binding '{}' at {}", step.launch.name(), step.site), error))
+}

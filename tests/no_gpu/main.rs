@@ -1,0 +1,3 @@
+//! What passes on any machine, without a GPU.
+
+mod shaders;

@@ -1,0 +1,155 @@
+//! Every variant of every kernel: links, parses, validates, agrees with what Rust says of it, and builds on wgpu's
+//! `noop` device.
+
+use std::collections::{BTreeMap, HashSet};
+
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::{AddressSpace, StorageAccess, TypeInner};
+use wattle::kernel::{AnyLaunch, BindingKind};
+use wattle::kernels::all_variants;
+
+/// Collects every failure before failing, so that one run shows all of them.
+fn check_all(mut check: impl FnMut(&dyn AnyLaunch) -> Result<(), String>) {
+    let mut failures = Vec::new();
+    let mut kinds = HashSet::new();
+    for launch in all_variants() {
+        if let Err(message) = check(launch.as_ref()) {
+            // The same mistake in a thousand variants is one mistake.
+            if kinds.insert((launch.name(), message.clone())) {
+                failures.push(format!("{}\n  {message}", launch.source()));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
+}
+
+fn parse(launch: &dyn AnyLaunch) -> Result<naga::Module, String> {
+    let source = launch.source();
+    let text = source.text();
+    naga::front::wgsl::parse_str(&text).map_err(|error| {
+        let line = error.location(&text).map_or(0, |location| location.line_number);
+        let (file, line) = source.locate(line);
+        format!("{file}:{line}: {}", error.emit_to_string(&text))
+    })
+}
+
+#[test]
+fn every_variant_is_listed_once() {
+    let mut seen = HashSet::new();
+    for launch in all_variants() {
+        assert!(seen.insert(launch.source()), "listed twice: {}", launch.source());
+    }
+    for kernel in std::fs::read_dir("shaders").unwrap() {
+        let path = kernel.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "wgsl") {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            assert!(all_variants().iter().any(|launch| launch.name() == name), "no kernel lists {name}.wgsl");
+        }
+    }
+    if let Ok(folder) = std::env::var("WATTLE_VARIANTS_DIR") {
+        let lines: Vec<_> =
+            all_variants().iter().map(|launch| format!("{}\t{}", launch.name(), launch.source())).collect();
+        std::fs::write(format!("{folder}/all.txt"), lines.join("\n") + "\n").unwrap();
+    }
+}
+
+#[test]
+fn every_variant_validates() {
+    check_all(|launch| {
+        let module = parse(launch)?;
+        let source = launch.source();
+        Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_FLOAT16_IN_FLOAT32 | Capabilities::SUBGROUP)
+            .validate(&module)
+            .map(|_| ())
+            .map_err(|error| {
+                let text = source.text();
+                let line = error.location(&text).map_or(0, |location| location.line_number);
+                let (file, line) = source.locate(line);
+                format!("{file}:{line}: {}", error.emit_to_string(&text))
+            })
+    });
+}
+
+#[test]
+fn bindings_and_params_are_those_of_the_shader() {
+    check_all(|launch| {
+        let module = parse(launch)?;
+        let mut in_shader = BTreeMap::new();
+        for (_, variable) in module.global_variables.iter() {
+            let Some(binding) = variable.binding else { continue };
+            let kind = match variable.space {
+                AddressSpace::Uniform if variable.name.as_deref() == Some("params") => BindingKind::Params,
+                AddressSpace::Uniform => BindingKind::Span,
+                AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => BindingKind::Write,
+                _ => BindingKind::Read,
+            };
+            in_shader.insert(binding.binding, (variable.name.clone().unwrap_or_default(), kind));
+        }
+        let mut in_rust = BTreeMap::new();
+        for binding in launch.bindings() {
+            if in_rust.insert(binding.index, (binding.name.to_owned(), binding.kind)).is_some() {
+                return Err(format!("binding {} is claimed twice", binding.index));
+            }
+        }
+        if in_shader != in_rust {
+            return Err(format!("bindings\n  in WGSL {in_shader:?}\n  in Rust {in_rust:?}"));
+        }
+        let storage = in_rust.values().filter(|(_, kind)| !matches!(kind, BindingKind::Params | BindingKind::Span));
+        if storage.count() > 8 {
+            return Err("more than the 8 storage buffers that every device has".into());
+        }
+        params_agree(launch, &module)
+    });
+}
+
+fn params_agree(launch: &dyn AnyLaunch, module: &naga::Module) -> Result<(), String> {
+    let (_, variable) = module
+        .global_variables
+        .iter()
+        .find(|(_, variable)| variable.name.as_deref() == Some("params"))
+        .ok_or("no params")?;
+    let TypeInner::Struct { members, span } = &module.types[variable.ty].inner else {
+        return Err("params is no struct".into());
+    };
+    let in_shader: Vec<_> =
+        members.iter().map(|member| (member.name.clone().unwrap_or_default(), member.offset)).collect();
+    let in_rust: Vec<_> =
+        launch.param_fields().iter().zip((0u32..).step_by(4)).map(|(name, at)| ((*name).to_owned(), at)).collect();
+    if in_shader != in_rust || *span as usize != launch.params().len() {
+        return Err(format!("params\n  in WGSL {in_shader:?}, {span} bytes\n  in Rust {in_rust:?}"));
+    }
+    Ok(())
+}
+
+#[test]
+fn workgroups_fit_every_device() {
+    check_all(|launch| {
+        let module = parse(launch)?;
+        let lanes: u32 = module.entry_points[0].workgroup_size.iter().product();
+        if lanes > 256 {
+            return Err(format!("{lanes} lanes, every device has 256"));
+        }
+        let mut layouter = naga::proc::Layouter::default();
+        layouter.update(module.to_ctx()).map_err(|error| error.to_string())?;
+        let bytes: u32 = module
+            .global_variables
+            .iter()
+            .filter(|(_, variable)| variable.space == AddressSpace::WorkGroup)
+            .map(|(_, variable)| layouter[variable.ty].size)
+            .sum();
+        if bytes > 16_384 {
+            return Err(format!("{bytes} bytes of workgroup memory, every device has 16384"));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn every_variant_builds_on_a_device_that_does_nothing() {
+    let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor {
+        required_features: wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP,
+        ..Default::default()
+    });
+    let gpu = wattle::Gpu::from_device(&device, &queue);
+    check_all(|launch| pollster::block_on(gpu.build_only(launch)).map_err(|error| error.to_string()));
+}
