@@ -1,0 +1,22 @@
+//! Everything that needs no GPU: the reference against golden data, formats and files.
+//!
+//! `WATTLE_GOLDEN` may name a directory with all golden data; without it the tests read the part kept here.
+
+#![cfg(feature = "model")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod activation;
+mod attention;
+mod embed;
+mod forward;
+mod golden_claimed;
+mod matmul;
+mod models;
+mod moe;
+mod norm;
+mod quant;
+mod quant_error;
+mod rope;
+mod softmax;
