@@ -3,6 +3,11 @@
 //! `WATTLE_GOLDEN` may name a directory with all golden data; without it the tests read the part kept here.
 
 #![cfg(feature = "model")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and what tests share is no library"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
