@@ -1,3 +1,28 @@
-//! What passes on any machine, without a GPU.
+//! Everything that needs no GPU: the reference against golden data, formats and files.
+//!
+//! `WATTLE_GOLDEN` may name a directory with all golden data; without it the tests read the part kept here.
 
+#![cfg(feature = "model")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and what tests share is no library"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod activation;
+mod attention;
+mod embed;
+mod forward;
+mod golden_claimed;
+mod matmul;
+mod models;
+mod moe;
+mod norm;
+mod quant;
+mod quant_error;
+mod rope;
+mod softmax;
 mod shaders;

@@ -1,0 +1,116 @@
+use wattle::reference::attention::{Attention, EMPTY_SLOT, KeyValues, Mask, attention};
+
+use crate::support::compare::{Tolerance, assert_close, assert_same};
+use crate::support::golden::Golden;
+
+pub const FILES: &[&str] = &[
+    "attn_mha_causal",
+    "attn_gqa_causal",
+    "attn_mqa_causal",
+    "attn_bidirectional",
+    "attn_cross",
+    "attn_window",
+    "attn_window_one",
+    "attn_softcap",
+    "attn_softcap_window",
+    "attn_large_logits",
+    "attn_head_dim_odd",
+    "attn_decode",
+    "attn_decode_window",
+    "attn_decode_first",
+    "attn_chunk_prefill",
+    "attn_chunk_prefill_window",
+];
+pub const RING_FILES: &[&str] = &["attn_ring_decode", "attn_ring_prefill"];
+
+const TOLERANCE: Tolerance = Tolerance::OfLargest(1e-6);
+
+/// Zero means off.
+fn layer(golden: &Golden, causal: bool, softcap: f32) -> Attention {
+    let (q, k) = (golden.shape("q"), golden.shape("k"));
+    let window = golden.integer("window") as u32;
+    Attention {
+        heads: q[1],
+        kv_heads: k[1],
+        head_dim: q[2],
+        scale: golden.float("scale"),
+        softcap: (softcap > 0.0).then_some(softcap),
+        mask: Mask { causal, window: (window > 0).then_some(window) },
+    }
+}
+
+#[test]
+fn attention_is_golden() {
+    for &file in FILES {
+        let golden = Golden::op(file);
+        assert_eq!(golden.integer("chunk"), 0, "{file} needs a mask that is not here");
+        let layer = layer(&golden, golden.integer("causal") != 0, golden.float("softcap"));
+        let (keys, values) = (&golden.floats("k"), &golden.floats("v"));
+        let kv = KeyValues { keys, values, positions: &golden.indices("k_pos") };
+        let found = attention(&layer, &golden.floats("q"), &golden.indices("q_pos"), kv);
+        assert_close(file, &found, &golden.floats("out"), TOLERANCE);
+    }
+}
+
+/// Slots of a ring stand in no order and some are empty.
+#[test]
+fn a_step_over_a_ring_is_golden() {
+    let golden = Golden::op("attn_ring_decode");
+    let layer = layer(&golden, true, 0.0);
+    let (q, out) = (golden.floats("q"), golden.floats("step_out"));
+    let (keys, values, slots) =
+        (golden.floats("ring_k"), golden.floats("ring_v"), golden.indices("ring_pos"));
+    let row = layer.heads * layer.head_dim;
+    let ring = golden.integer("ring_size") as usize;
+    let ring_row = ring * layer.kv_heads * layer.head_dim;
+    for (step, &position) in golden.indices("step_pos").iter().enumerate() {
+        let kv = KeyValues {
+            keys: &keys[step * ring_row..][..ring_row],
+            values: &values[step * ring_row..][..ring_row],
+            positions: &slots[step * ring..][..ring],
+        };
+        let found = attention(&layer, &q[position as usize * row..][..row], &[position], kv);
+        assert_close(&format!("step {step}"), &found, &out[step * row..][..row], TOLERANCE);
+    }
+}
+
+/// A chunk sees the ring as it was before the chunk is written, and the chunk's own keys.
+#[test]
+fn chunks_over_a_ring_are_golden() {
+    let golden = Golden::op("attn_ring_prefill");
+    let layer = layer(&golden, true, 0.0);
+    let (q, k, v, out) = (golden.floats("q"), golden.floats("k"), golden.floats("v"), golden.floats("out"));
+    let (row, kv_row) = (layer.heads * layer.head_dim, layer.kv_heads * layer.head_dim);
+    let ring = golden.integer("ring_size") as usize;
+    let (before, after) = (golden.indices("ring_pos_before"), golden.indices("ring_pos_after"));
+    let total = q.len() / row;
+    for (chunk, &start) in golden.indices("chunk_start").iter().enumerate() {
+        let end = total.min(start as usize + golden.integer("chunk_len") as usize);
+        let new: Vec<u32> = (start..end as u32).collect();
+        let mut slots = before[chunk * ring..][..ring].to_vec();
+        let positions = [&slots[..], &new].concat();
+        let gather = |data: &[f32]| -> Vec<f32> {
+            // What an empty slot holds must not matter.
+            let element = |p: u32, i| if p == EMPTY_SLOT { f32::NAN } else { data[p as usize * kv_row + i] };
+            positions.iter().flat_map(|&p| (0..kv_row).map(move |i| element(p, i))).collect()
+        };
+        let kv = KeyValues { keys: &gather(&k), values: &gather(&v), positions: &positions };
+        let of_chunk = start as usize * row..end * row;
+        let found = attention(&layer, &q[of_chunk.clone()], &new, kv);
+        assert_close(&format!("chunk {chunk}"), &found, &out[of_chunk], TOLERANCE);
+        new.iter().for_each(|&p| slots[p as usize % ring] = p);
+        assert_same(&format!("ring after chunk {chunk}"), &slots, &after[chunk * ring..][..ring]);
+    }
+}
+
+#[test]
+fn a_query_that_sees_no_key_gets_zero() {
+    let mask = Mask { causal: true, window: Some(2) };
+    let layer = Attention { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, softcap: None, mask };
+    let kv = KeyValues { keys: &[1.0; 6], values: &[3.0; 6], positions: &[0, 9, EMPTY_SLOT] };
+    assert_eq!(attention(&layer, &[1.0; 4], &[2, 1], kv), [0.0, 0.0, 3.0, 3.0]);
+    assert_eq!(
+        attention(&layer, &[1.0; 2], &[1], KeyValues { keys: &[], values: &[], positions: &[] }),
+        [0.0; 2]
+    );
+}

@@ -1,0 +1,5 @@
+//! What tests of every kind need.
+
+pub mod compare;
+pub mod golden;
+pub mod random;
