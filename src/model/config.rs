@@ -319,7 +319,8 @@ impl Attention {
     }
 
     fn validate(&self, at: &str) -> Result<()> {
-        for (key, value) in [("heads", self.heads), ("kv_heads", self.kv_heads), ("head_dim", self.head_dim)] {
+        for (key, value) in [("heads", self.heads), ("kv_heads", self.kv_heads), ("head_dim", self.head_dim)]
+        {
             if value == 0 {
                 return Err(Error::config(format!("{at}.{key}"), "a positive number", 0));
             }
@@ -330,6 +331,10 @@ impl Attention {
         }
         if self.head_dim > 512 {
             return Err(Error::config(format!("{at}.head_dim"), "at most 512", self.head_dim));
+        }
+        let rows = (u64::from(self.heads) + 2 * u64::from(self.kv_heads)) * u64::from(self.head_dim);
+        if u32::try_from(rows).is_err() {
+            return Err(Error::config(format!("{at}.heads"), "Q, K and V of fewer than 2^32 rows", rows));
         }
         finite(&format!("{at}.scale"), self.scale)?;
         if self.window == Some(0) {
@@ -390,8 +395,9 @@ impl FeedForward {
 
 impl Experts {
     fn validate(&self, at: &str) -> Result<()> {
-        if self.count == 0 {
-            return Err(Error::config(format!("{at}.count"), "a positive number", 0));
+        // As many as one dimension of a dispatch has workgroups.
+        if self.count == 0 || self.count > 65_535 {
+            return Err(Error::config(format!("{at}.count"), "1 to 65535", self.count));
         }
         if self.top_k == 0 || self.top_k > self.count {
             let expected = format!("1 to the {} experts", self.count);
@@ -406,5 +412,9 @@ fn finite(key: &str, value: f32) -> Result<()> {
 }
 
 fn positive_f32(key: &str, value: f32) -> Result<()> {
-    if value.is_finite() && value > 0.0 { Ok(()) } else { Err(Error::config(key, "a positive number", value)) }
+    if value.is_finite() && value > 0.0 {
+        Ok(())
+    } else {
+        Err(Error::config(key, "a positive number", value))
+    }
 }
