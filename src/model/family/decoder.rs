@@ -1,6 +1,7 @@
 //! What the decoder-only families of Hugging Face have in common.
 
 use super::keys::Keys;
+use super::rope;
 use crate::Result;
 use crate::model::config::{
     Activation, Attention, Block, FeedForward, Head, ModelConfig, Norm, NormKind, Op, SubLayer,
@@ -51,6 +52,7 @@ impl Decoder {
         if layers > MAX_LAYERS {
             return Err(keys.error("num_hidden_layers", format!("at most {MAX_LAYERS}"), layers));
         }
+        keys.only("partial_rotary_factor", 1.0, rope::WHOLE_HEADS)?;
         let hidden = keys.or("intermediate_size", defaults.intermediate_size)?;
         let activation = activation(keys, defaults.activation)?;
         let eps = keys.or("rms_norm_eps", defaults.norm_eps)?;

@@ -17,6 +17,9 @@ const KNOWN: [&str; 8] = [
     "partial_rotary_factor",
 ];
 
+/// Why a part of a head is refused.
+pub(super) const WHOLE_HEADS: &str = "these families rotate whole heads";
+
 /// One rotation for all layers: `rope_scaling` in older files, `rope_parameters` in newer ones, and
 /// `rope_theta` beside them.
 pub(super) fn uniform(keys: &Keys<'_>, decoder: &Decoder, default_theta: f64) -> Result<Rope> {
@@ -50,7 +53,7 @@ fn scaling(keys: &Keys<'_>, context_length: u32) -> Result<RopeScaling> {
         },
         other => return Err(keys.unsupported("rope_type", other, "known are default, linear and llama3")),
     };
-    keys.only("partial_rotary_factor", 1.0, "these families rotate whole heads")?;
+    keys.only("partial_rotary_factor", 1.0, WHOLE_HEADS)?;
     keys.known(&KNOWN, "its effect on positions is not known here")?;
     Ok(scaling)
 }
