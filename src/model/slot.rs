@@ -154,13 +154,13 @@ impl List {
 
     fn sublayer(&mut self, sublayer: &SubLayer, d: usize) {
         self.norm(Role::Norm, sublayer.norm, d);
-        if let Some(norm) = sublayer.post_norm {
-            self.norm(Role::PostNorm, norm, d);
-        }
         match &sublayer.op {
             Op::Attention(attention) => self.attention(attention, d),
             Op::FeedForward(ffn) => self.feed_forward(ffn, d),
             Op::Experts(experts) => self.experts(experts, d),
+        }
+        if let Some(norm) = sublayer.post_norm {
+            self.norm(Role::PostNorm, norm, d);
         }
     }
 
@@ -170,11 +170,11 @@ impl List {
         self.linear(Role::Q, [q_rows, d], attention.qkv_bias);
         self.linear(Role::K, [kv_rows, d], attention.qkv_bias);
         self.linear(Role::V, [kv_rows, d], attention.qkv_bias);
-        self.linear(Role::Out, [d, q_rows], attention.out_bias);
         if let Some(norm) = attention.qk_norm {
             self.norm(Role::QNorm, norm, head_dim);
             self.norm(Role::KNorm, norm, head_dim);
         }
+        self.linear(Role::Out, [d, q_rows], attention.out_bias);
     }
 
     fn feed_forward(&mut self, ffn: &FeedForward, d: usize) {

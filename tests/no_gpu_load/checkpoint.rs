@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use wattle::Error;
 use wattle::model::checkpoint::{Checkpoint, FileReader, StoredType, TensorData};
 use wattle::model::naming::Naming;
-use wattle::model::slot::{Place, Role, Slot};
-use wattle::model::{self, Source};
+use wattle::model::slot::{Place, Role, Slot, slots};
+use wattle::model::{self, Source, family};
 
 use crate::support::{TempDir, assert_says, f32_bytes, file, safetensors, u16_bytes};
 
@@ -198,38 +198,55 @@ fn tensor_data_from_elsewhere() {
     assert_eq!((data.element_count(), data.to_f32()), (2, vec![1.0, 2.0]));
 }
 
-/// The smallest model there is: one block that attends, one head of two.
+/// A model of two sub-layers with everything that is optional: biases of norms and projections, a post norm,
+/// no gate, a head of its own.
 const NATIVE: &str = r#"{
-  "name": "tiny", "vocab_size": 3, "hidden_size": 2, "context_length": 4,
-  "blocks": [{"sublayers": [{
-    "norm": {"kind": "layer_norm_bias", "eps": 1e-5},
-    "op": {"attention": {"heads": 1, "kv_heads": 1, "head_dim": 2, "scale": 0.5, "qkv_bias": true}}
-  }]}],
+  "name": "tiny", "vocab_size": 5, "hidden_size": 2, "context_length": 4,
+  "blocks": [{"sublayers": [
+    {
+      "norm": {"kind": "layer_norm_bias", "eps": 1e-5},
+      "op": {"attention": {"heads": 1, "kv_heads": 1, "head_dim": 4, "scale": 0.5, "qkv_bias": true}}
+    },
+    {
+      "norm": {"kind": "layer_norm", "eps": 1e-5},
+      "op": {"feed_forward": {"hidden": 3, "activation": "relu", "gated": false, "bias": true}},
+      "post_norm": {"kind": "rms", "eps": 1e-5}
+    }
+  ]}],
   "final_norm": {"kind": "rms", "eps": 1e-5},
   "head": {"tied": false}
 }"#;
 
+const NATIVE_TENSORS: [(&str, &[usize]); 18] = [
+    ("embedding.weight", &[5, 2]),
+    ("blocks.0.sublayers.0.norm.weight", &[2]),
+    ("blocks.0.sublayers.0.norm.bias", &[2]),
+    ("blocks.0.sublayers.0.q.weight", &[4, 2]),
+    ("blocks.0.sublayers.0.q.bias", &[4]),
+    ("blocks.0.sublayers.0.k.weight", &[4, 2]),
+    ("blocks.0.sublayers.0.k.bias", &[4]),
+    ("blocks.0.sublayers.0.v.weight", &[4, 2]),
+    ("blocks.0.sublayers.0.v.bias", &[4]),
+    ("blocks.0.sublayers.0.out.weight", &[2, 4]),
+    ("blocks.0.sublayers.1.norm.weight", &[2]),
+    ("blocks.0.sublayers.1.up.weight", &[3, 2]),
+    ("blocks.0.sublayers.1.up.bias", &[3]),
+    ("blocks.0.sublayers.1.down.weight", &[2, 3]),
+    ("blocks.0.sublayers.1.down.bias", &[2]),
+    ("blocks.0.sublayers.1.post_norm.weight", &[2]),
+    ("final_norm.weight", &[2]),
+    ("head.weight", &[5, 2]),
+];
+
+/// The files of that model without one tensor, and with one that it does not need.
 fn native_files(skip: Option<&str>) -> Vec<(String, Vec<u8>)> {
-    let at = "blocks.0.sublayers.0";
-    let vector = |name: &str| (name.to_owned(), vec![2]);
-    let matrix = |name: &str, rows| (name.to_owned(), vec![rows, 2]);
-    let mut tensors =
-        vec![matrix("embedding.weight", 3), matrix("head.weight", 3), vector("final_norm.weight")];
-    tensors.extend(
-        ["norm.weight", "norm.bias", "q.bias", "k.bias", "v.bias"].map(|n| vector(&format!("{at}.{n}"))),
-    );
-    tensors
-        .extend(["q.weight", "k.weight", "v.weight", "out.weight"].map(|n| matrix(&format!("{at}.{n}"), 2)));
-    tensors.retain(|(name, _)| Some(name.as_str()) != skip);
-    let bytes: Vec<_> = tensors
+    let tensors: Vec<_> = NATIVE_TENSORS
         .iter()
-        .map(|(name, shape): &(String, Vec<usize>)| {
-            let values = vec![1.0; shape.iter().product()];
-            (name.as_str(), "F32", shape.as_slice(), f32_bytes(&values))
-        })
+        .filter(|(name, _)| Some(*name) != skip)
+        .map(|(name, shape)| (*name, "F32", *shape, f32_bytes(&vec![1.0; shape.iter().product()])))
         .chain([("something.else", "I64", [1].as_slice(), vec![0; 8])])
         .collect();
-    vec![("config.json".to_owned(), NATIVE.into()), (SINGLE.to_owned(), safetensors(&bytes))]
+    vec![("config.json".to_owned(), NATIVE.into()), (SINGLE.to_owned(), safetensors(&tensors))]
 }
 
 fn open_native(name: &str, skip: Option<&str>) -> Result<Source, Error> {
@@ -246,18 +263,55 @@ fn a_native_model_and_a_tensor_it_does_not_need() {
     let slot = Slot::bias(Place::SubLayer { block: 0, sublayer: 0 }, Role::Norm);
     assert_eq!(source.fetch(slot, &[2]).unwrap(), [1.0, 1.0]);
     assert!(source.checkpoint.contains("something.else"));
-    // Two tables of 6, four matrices of 4, six vectors of 2: f32.
-    assert_eq!(source.checkpoint.check(&source.config, source.naming).unwrap(), 4 * (12 + 16 + 12));
+    let elements: usize = NATIVE_TENSORS.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+    let bytes = source.checkpoint.check(&source.config, source.naming).unwrap();
+    assert_eq!(bytes, 4 * elements as u64);
+}
+
+#[test]
+fn slots_come_in_the_order_of_the_forward_pass() {
+    let (config, naming) = family::parse(NATIVE).unwrap();
+    let slots: Vec<_> = slots(&config).map(|(slot, shape)| (naming.tensor_name(slot), shape)).collect();
+    let expected = NATIVE_TENSORS.map(|(name, shape)| (name.to_owned(), shape.to_vec()));
+    assert_eq!(slots, expected);
 }
 
 #[test]
 fn any_tensor_missing_is_named_before_anything_is_read() {
-    let complete = open_native("complete", None).unwrap();
-    for name in complete.checkpoint.names().filter(|name| *name != "something.else") {
+    for (name, _) in NATIVE_TENSORS {
         let error = open_native("incomplete", Some(name)).unwrap_err();
         assert!(
             matches!(&error, Error::MissingTensor { name: missing } if missing == name),
             "{name}: {error:?}"
         );
+    }
+}
+
+#[test]
+fn a_whole_model_from_a_reader() {
+    let source = Source::from_reader(Files(native_files(None))).unwrap();
+    let slot = Slot::weight(Place::Model, Role::Head);
+    assert_eq!(source.fetch(slot, &[5, 2]).unwrap(), [1.0; 10]);
+    let error = source.fetch(slot, &[2, 5]).unwrap_err();
+    assert!(matches!(&error, Error::TensorMismatch { name, .. } if name == "head.weight"), "{error:?}");
+}
+
+/// A reader as a host would write it.
+struct Files(Vec<(String, Vec<u8>)>);
+
+impl Files {
+    fn find(&self, file: &str) -> io::Result<&[u8]> {
+        let found = self.0.iter().find(|(name, _)| name == file);
+        found.map(|(_, bytes)| bytes.as_slice()).ok_or(io::ErrorKind::NotFound.into())
+    }
+}
+
+impl FileReader for Files {
+    fn file_len(&self, file: &str) -> io::Result<u64> {
+        Ok(self.find(file)?.len() as u64)
+    }
+
+    fn read(&self, file: &str, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
+        Ok(Cow::Owned(self.find(file)?[range.start as usize..range.end as usize].to_vec()))
     }
 }

@@ -117,7 +117,7 @@ fn llama() {
     assert_eq!((config.head.tied, config.embedding_scale), (false, 1.0));
     let first = attention(&config, 0);
     assert_eq!((first.heads, first.kv_heads, first.head_dim), (6, 2, 8));
-    assert_eq!((first.scale, first.window), (0.353_553_4, None));
+    assert_eq!((first.scale, first.window), (0.353_553_39, None));
     assert!(!first.qkv_bias && !first.out_bias && !feed_forward(&config, 0).bias);
     let (factor, low_freq_factor, high_freq_factor, original_context) = (8.0, 1.0, 4.0, 64);
     let scaling = RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context };
