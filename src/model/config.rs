@@ -332,6 +332,10 @@ impl Attention {
         if self.head_dim > 512 {
             return Err(Error::config(format!("{at}.head_dim"), "at most 512", self.head_dim));
         }
+        let rows = (u64::from(self.heads) + 2 * u64::from(self.kv_heads)) * u64::from(self.head_dim);
+        if u32::try_from(rows).is_err() {
+            return Err(Error::config(format!("{at}.heads"), "Q, K and V of fewer than 2^32 rows", rows));
+        }
         finite(&format!("{at}.scale"), self.scale)?;
         if self.window == Some(0) {
             return Err(Error::config(format!("{at}.window"), "at least 1", 0));
@@ -391,8 +395,9 @@ impl FeedForward {
 
 impl Experts {
     fn validate(&self, at: &str) -> Result<()> {
-        if self.count == 0 {
-            return Err(Error::config(format!("{at}.count"), "a positive number", 0));
+        // As many as one dimension of a dispatch has workgroups.
+        if self.count == 0 || self.count > 65_535 {
+            return Err(Error::config(format!("{at}.count"), "1 to 65535", self.count));
         }
         if self.top_k == 0 || self.top_k > self.count {
             let expected = format!("1 to the {} experts", self.count);

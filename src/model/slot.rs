@@ -1,5 +1,7 @@
 //! The places in a model that a checkpoint fills.
 
+use crate::model::config::{Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, SubLayer};
+
 /// One tensor a model needs, by its place and not by any file's name for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Slot {
@@ -78,6 +80,18 @@ pub enum Part {
     Bias,
 }
 
+impl Place {
+    /// The place of an expert of this sub-layer; the model as a whole has none, and stays itself.
+    pub fn expert(self, expert: usize) -> Self {
+        match self {
+            Self::Model => self,
+            Self::SubLayer { block, sublayer } | Self::Expert { block, sublayer, .. } => {
+                Self::Expert { block, sublayer, expert }
+            }
+        }
+    }
+}
+
 impl Slot {
     /// The weight with this role at this place.
     pub fn weight(place: Place, role: Role) -> Self {
@@ -87,5 +101,98 @@ impl Slot {
     /// The bias with this role at this place.
     pub fn bias(place: Place, role: Role) -> Self {
         Self { place, role, part: Part::Bias }
+    }
+}
+
+/// Every tensor that a model needs, with its shape, in the order of the forward pass.
+pub fn slots(config: &ModelConfig) -> impl Iterator<Item = (Slot, Vec<usize>)> {
+    let d = config.hidden_size as usize;
+    let table = vec![config.vocab_size as usize, d];
+    let mut first = List::new(Place::Model);
+    first.weight(Role::Embedding, table.clone());
+    let mut last = List::new(Place::Model);
+    last.norm(Role::FinalNorm, config.final_norm, d);
+    if !config.head.tied {
+        last.weight(Role::Head, table);
+    }
+    let between = config.sublayers().flat_map(move |(block, index, sublayer)| {
+        let mut list = List::new(Place::SubLayer { block, sublayer: index });
+        list.sublayer(sublayer, d);
+        list.slots
+    });
+    first.slots.into_iter().chain(between).chain(last.slots)
+}
+
+/// A list of slots that grows at one place at a time.
+struct List {
+    place: Place,
+    slots: Vec<(Slot, Vec<usize>)>,
+}
+
+impl List {
+    fn new(place: Place) -> Self {
+        Self { place, slots: Vec::new() }
+    }
+
+    fn weight(&mut self, role: Role, shape: Vec<usize>) {
+        self.slots.push((Slot::weight(self.place, role), shape));
+    }
+
+    fn linear(&mut self, role: Role, [outputs, inputs]: [usize; 2], bias: bool) {
+        self.weight(role, vec![outputs, inputs]);
+        if bias {
+            self.slots.push((Slot::bias(self.place, role), vec![outputs]));
+        }
+    }
+
+    fn norm(&mut self, role: Role, norm: Norm, width: usize) {
+        self.weight(role, vec![width]);
+        if norm.kind == NormKind::LayerNormBias {
+            self.slots.push((Slot::bias(self.place, role), vec![width]));
+        }
+    }
+
+    fn sublayer(&mut self, sublayer: &SubLayer, d: usize) {
+        self.norm(Role::Norm, sublayer.norm, d);
+        match &sublayer.op {
+            Op::Attention(attention) => self.attention(attention, d),
+            Op::FeedForward(ffn) => self.feed_forward(ffn, d),
+            Op::Experts(experts) => self.experts(experts, d),
+        }
+        if let Some(norm) = sublayer.post_norm {
+            self.norm(Role::PostNorm, norm, d);
+        }
+    }
+
+    fn attention(&mut self, attention: &Attention, d: usize) {
+        let head_dim = attention.head_dim as usize;
+        let (q_rows, kv_rows) = (attention.heads as usize * head_dim, attention.kv_heads as usize * head_dim);
+        self.linear(Role::Q, [q_rows, d], attention.qkv_bias);
+        self.linear(Role::K, [kv_rows, d], attention.qkv_bias);
+        self.linear(Role::V, [kv_rows, d], attention.qkv_bias);
+        if let Some(norm) = attention.qk_norm {
+            self.norm(Role::QNorm, norm, head_dim);
+            self.norm(Role::KNorm, norm, head_dim);
+        }
+        self.linear(Role::Out, [d, q_rows], attention.out_bias);
+    }
+
+    fn feed_forward(&mut self, ffn: &FeedForward, d: usize) {
+        let hidden = ffn.hidden as usize;
+        if ffn.gated {
+            self.linear(Role::Gate, [hidden, d], ffn.bias);
+        }
+        self.linear(Role::Up, [hidden, d], ffn.bias);
+        self.linear(Role::Down, [d, hidden], ffn.bias);
+    }
+
+    fn experts(&mut self, experts: &Experts, d: usize) {
+        let router = self.place;
+        self.weight(Role::Router, vec![experts.count as usize, d]);
+        for expert in 0..experts.count as usize {
+            self.place = router.expert(expert);
+            self.feed_forward(&experts.expert, d);
+        }
+        self.place = router;
     }
 }

@@ -1,0 +1,67 @@
+//! Families of models: from the text of a `config.json` to a description.
+//!
+//! A file here is one family of Hugging Face's `transformers`, written as what sets it apart from the others.
+//! Absent keys have the values that `transformers` 5.23.0 gives them.
+
+mod decoder;
+mod gemma2;
+mod gemma3;
+mod keys;
+mod llama;
+mod mixtral;
+mod rope;
+
+use serde_json::Value;
+
+use self::keys::Keys;
+use crate::model::config::ModelConfig;
+use crate::model::naming::Naming;
+use crate::{Error, Result};
+
+/// The file that describes a model.
+pub(crate) const FILE: &str = "config.json";
+
+type Family = fn(&Keys<'_>) -> Result<(ModelConfig, Naming)>;
+
+/// Reader of every `model_type`.
+const FAMILIES: [(&str, Family); 5] = [
+    ("gemma2", gemma2::read),
+    ("gemma3", gemma3::read_multimodal),
+    ("gemma3_text", gemma3::read),
+    ("llama", llama::read),
+    ("mixtral", mixtral::read),
+];
+
+/// Reads a description: Hugging Face's if it has a `model_type`, else a [`ModelConfig`] as JSON.
+///
+/// # Errors
+/// [`Error::Format`] if the text is not JSON or lacks a part of a native description; [`Error::UnknownModel`];
+/// [`Error::Config`] with the key whose value will not do; [`Error::Unsupported`] with the key that asks for
+/// something that is not offered.
+pub fn parse(json: &str) -> Result<(ModelConfig, Naming)> {
+    let value: Value = serde_json::from_str(json).map_err(|e| Error::format(FILE, e))?;
+    let (config, naming) = match value.as_object() {
+        Some(object) if object.contains_key("model_type") => hugging_face(&Keys::new(object))?,
+        _ => (native(json)?, Naming::Native),
+    };
+    config.validate()?;
+    Ok((config, naming))
+}
+
+fn native(json: &str) -> Result<ModelConfig> {
+    // From the text and not from the value, so that the message has a line and a column.
+    let without = "without a 'model_type' it must be a native description";
+    serde_json::from_str(json).map_err(|e| Error::format(FILE, format!("{without}: {e}")))
+}
+
+fn hugging_face(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
+    keys.refuse("quantization_config", "weights are read as f32, f16 or bf16 and quantised here")?;
+    let model_type = keys.required::<String>("model_type")?;
+    match FAMILIES.iter().find(|(name, _)| *name == model_type) {
+        Some((_, read)) => read(keys),
+        None => {
+            let known = FAMILIES.map(|(name, _)| name).join(", ");
+            Err(Error::UnknownModel { found: model_type, known })
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What the decoder-only families of Hugging Face have in common.
+
+use super::keys::Keys;
+use super::rope;
+use crate::Result;
+use crate::model::config::{
+    Activation, Attention, Block, FeedForward, Head, ModelConfig, Norm, NormKind, Op, SubLayer,
+};
+
+/// Far above any published model; keeps a damaged file from asking for billions of layers.
+const MAX_LAYERS: u32 = 10_000;
+
+/// What a family assumes where its `config.json` says nothing.
+pub(super) struct Defaults {
+    pub vocab_size: u32,
+    pub hidden_size: u32,
+    pub intermediate_size: u32,
+    pub layers: u32,
+    pub heads: u32,
+    /// None: as many as `heads`.
+    pub kv_heads: Option<u32>,
+    /// None: the hidden size divided among the heads.
+    pub head_dim: Option<u32>,
+    pub context_length: u32,
+    pub norm_eps: f32,
+    /// The key of the activation, and its value.
+    pub activation: (&'static str, &'static str),
+    pub tied: bool,
+}
+
+/// The common part of a description; a family changes what differs and builds its blocks from it.
+pub(super) struct Decoder {
+    pub vocab_size: u32,
+    pub hidden_size: u32,
+    pub context_length: u32,
+    pub embedding_scale: f32,
+    pub layers: usize,
+    pub norm: Norm,
+    /// The norm after each sub-layer, if there is one.
+    pub post_norm: Option<Norm>,
+    /// Global, without positions, scaled by `head_dim^-0.5`.
+    pub attention: Attention,
+    /// Gated, without biases.
+    pub feed_forward: FeedForward,
+    pub head: Head,
+}
+
+impl Decoder {
+    pub fn read(keys: &Keys<'_>, defaults: &Defaults) -> Result<Self> {
+        let hidden_size = keys.or("hidden_size", defaults.hidden_size)?;
+        let layers = keys.or("num_hidden_layers", defaults.layers)?;
+        if layers > MAX_LAYERS {
+            return Err(keys.error("num_hidden_layers", format!("at most {MAX_LAYERS}"), layers));
+        }
+        keys.only("partial_rotary_factor", 1.0, rope::WHOLE_HEADS)?;
+        let hidden = keys.or("intermediate_size", defaults.intermediate_size)?;
+        let activation = activation(keys, defaults.activation)?;
+        let eps = keys.or("rms_norm_eps", defaults.norm_eps)?;
+        Ok(Self {
+            vocab_size: keys.or("vocab_size", defaults.vocab_size)?,
+            hidden_size,
+            context_length: keys.or("max_position_embeddings", defaults.context_length)?,
+            embedding_scale: 1.0,
+            layers: layers as usize,
+            norm: Norm { kind: NormKind::Rms, eps },
+            post_norm: None,
+            attention: attention(keys, defaults, hidden_size)?,
+            feed_forward: FeedForward { hidden, activation, gated: true, bias: false },
+            head: Head { tied: keys.or("tie_word_embeddings", defaults.tied)?, softcap: None },
+        })
+    }
+
+    /// A layer.
+    pub fn block(&self, attention: Attention, feed_forward: Op) -> Block {
+        let sublayer = |op| SubLayer { norm: self.norm, op, post_norm: self.post_norm };
+        Block { sublayers: vec![sublayer(Op::Attention(attention)), sublayer(feed_forward)] }
+    }
+
+    pub fn model(self, name: &str, blocks: Vec<Block>) -> ModelConfig {
+        ModelConfig {
+            name: name.to_owned(),
+            vocab_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            context_length: self.context_length,
+            embedding_scale: self.embedding_scale,
+            blocks,
+            final_norm: self.norm,
+            head: self.head,
+        }
+    }
+}
+
+fn attention(keys: &Keys<'_>, defaults: &Defaults, hidden_size: u32) -> Result<Attention> {
+    let heads = keys.or("num_attention_heads", defaults.heads)?;
+    let kv_heads = keys.nullable("num_key_value_heads", defaults.kv_heads)?.unwrap_or(heads);
+    if !heads.is_multiple_of(kv_heads) {
+        let expected = format!("a divisor of the {heads} attention heads");
+        return Err(keys.error("num_key_value_heads", expected, kv_heads));
+    }
+    let head_dim = match keys.nullable("head_dim", defaults.head_dim)? {
+        Some(head_dim) => head_dim,
+        None if hidden_size.is_multiple_of(heads) => hidden_size / heads,
+        None => {
+            let expected = format!("a divisor of hidden_size {hidden_size}, or a head_dim beside it");
+            return Err(keys.error("num_attention_heads", expected, heads));
+        }
+    };
+    Ok(Attention {
+        heads,
+        kv_heads,
+        head_dim,
+        scale: inverse_sqrt(head_dim),
+        window: None,
+        softcap: None,
+        qk_norm: None,
+        rope: None,
+        qkv_bias: false,
+        out_bias: false,
+    })
+}
+
+/// `n^-0.5`, rounded once.
+pub(super) fn inverse_sqrt(n: u32) -> f32 {
+    f64::from(n).sqrt().recip() as f32
+}
+
+fn activation(keys: &Keys<'_>, (key, default): (&str, &str)) -> Result<Activation> {
+    match keys.or(key, default.to_owned())?.as_str() {
+        "relu" => Ok(Activation::Relu),
+        "relu2" => Ok(Activation::Relu2),
+        "silu" | "swish" => Ok(Activation::Silu),
+        "gelu" => Ok(Activation::GeluErf),
+        "gelu_new" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
+        other => Err(keys.unsupported(key, other, "known are relu, relu2, silu, gelu and gelu_pytorch_tanh")),
+    }
+}

@@ -1,0 +1,63 @@
+//! Gemma 3 (arXiv 2503.19786): Gemma 2 with five local layers to a global one, norms on Q and K instead of soft
+//! caps, and positions of their own for local and global layers.
+
+use super::decoder::{Decoder, Defaults};
+use super::gemma2;
+use super::keys::Keys;
+use super::rope;
+use crate::Result;
+use crate::model::config::{Attention, ModelConfig, Rope};
+use crate::model::naming::{LayerNorms, Naming};
+
+const DEFAULTS: Defaults = Defaults {
+    vocab_size: 262_208,
+    hidden_size: 2304,
+    intermediate_size: 9216,
+    layers: 26,
+    heads: 8,
+    kv_heads: Some(4),
+    head_dim: Some(256),
+    context_length: 131_072,
+    norm_eps: 1e-6,
+    activation: ("hidden_activation", "gelu_pytorch_tanh"),
+    tied: true,
+};
+
+/// The text part of a model that also sees images.
+pub(super) fn read_multimodal(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
+    match keys.child("text_config")? {
+        Some(text) => read(&text),
+        None => Err(keys.error("text_config", "an object", "nothing")),
+    }
+}
+
+pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
+    keys.refuse("attn_logit_softcapping", "the reference implementation ignores it for this family")?;
+    let mut decoder = gemma2::gemma_decoder(keys, &DEFAULTS)?;
+    decoder.attention.qk_norm = Some(decoder.norm);
+    decoder.head.softcap = keys.nullable("final_logit_softcapping", None)?;
+    let [local, global] =
+        ropes(keys, &decoder)?.map(|rope| Attention { rope: Some(rope), ..decoder.attention.clone() });
+    let period = keys.or("sliding_window_pattern", 6)?;
+    let blocks = gemma2::blocks(keys, &decoder, [&local, &global], period)?;
+    Ok((decoder.model("gemma3_text", blocks), Naming::hugging_face(LayerNorms::BeforeAndAfter)))
+}
+
+/// The rotations of local and of global layers; an old file scales the global ones only.
+fn ropes(keys: &Keys<'_>, decoder: &Decoder) -> Result<[Rope; 2]> {
+    let parameters = keys.child("rope_parameters")?;
+    if let Some(parameters) = &parameters {
+        parameters
+            .known(&["sliding_attention", "full_attention"], "rotations are given for each type of layer")?;
+    }
+    let of_type = |key| parameters.as_ref().map_or(Ok(None), |parameters| parameters.child(key));
+    let local = of_type("sliding_attention")?;
+    let global = match keys.child("rope_scaling")? {
+        Some(scaling) => Some(scaling),
+        None => of_type("full_attention")?,
+    };
+    Ok([
+        rope::read(local.as_ref(), decoder, keys.or("rope_local_base_freq", 10_000.0)?)?,
+        rope::read(global.as_ref(), decoder, keys.or("rope_theta", 1_000_000.0)?)?,
+    ])
+}

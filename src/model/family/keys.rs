@@ -1,0 +1,146 @@
+//! Typed access to the keys of a JSON object, with errors that name the key.
+
+use std::fmt::Display;
+
+use serde_json::{Map, Value};
+
+use crate::{Error, Result};
+
+/// A JSON object, and how messages call its keys.
+pub(super) struct Keys<'a> {
+    object: &'a Map<String, Value>,
+    prefix: String,
+}
+
+/// What a key may hold.
+pub(super) trait FromJson: Sized {
+    const EXPECTED: &'static str;
+    fn from_json(value: &Value) -> Option<Self>;
+}
+
+/// Every whole number of a description counts something that there must be at least one of.
+impl FromJson for u32 {
+    const EXPECTED: &'static str = "a whole number from 1 to 4294967295";
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0)
+    }
+}
+
+impl FromJson for f64 {
+    const EXPECTED: &'static str = "a positive number";
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_f64().filter(|x| *x > 0.0)
+    }
+}
+
+impl FromJson for f32 {
+    const EXPECTED: &'static str = "a positive number within the range of f32";
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_f64().map(|x| x as f32).filter(|x| *x > 0.0 && x.is_finite())
+    }
+}
+
+impl FromJson for bool {
+    const EXPECTED: &'static str = "true or false";
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_bool()
+    }
+}
+
+impl FromJson for String {
+    const EXPECTED: &'static str = "a string";
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_str().map(str::to_owned)
+    }
+}
+
+impl FromJson for Vec<String> {
+    const EXPECTED: &'static str = "a list of strings";
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(String::from_json).collect()
+    }
+}
+
+impl<'a> Keys<'a> {
+    pub fn new(object: &'a Map<String, Value>) -> Self {
+        Self { object, prefix: String::new() }
+    }
+
+    /// The value of a key that must be there.
+    pub fn required<T: FromJson>(&self, key: &str) -> Result<T> {
+        match self.object.get(key) {
+            None => Err(self.error(key, T::EXPECTED, "nothing")),
+            Some(value) => T::from_json(value).ok_or_else(|| self.error(key, T::EXPECTED, describe(value))),
+        }
+    }
+
+    /// The value of a key, or `default` if the key is absent.
+    pub fn or<T: FromJson>(&self, key: &str, default: T) -> Result<T> {
+        if self.object.contains_key(key) { self.required(key) } else { Ok(default) }
+    }
+
+    /// The value of a key: `default` if the key is absent, none if it is there but null.
+    pub fn nullable<T: FromJson>(&self, key: &str, default: Option<T>) -> Result<Option<T>> {
+        match self.object.get(key) {
+            None => Ok(default),
+            Some(Value::Null) => Ok(None),
+            Some(_) => self.required(key).map(Some),
+        }
+    }
+
+    /// The object under a key; none if it is absent or null.
+    pub fn child(&self, key: &str) -> Result<Option<Self>> {
+        match self.object.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(Self { object, prefix: self.path(key) + "." })),
+            Some(other) => Err(self.error(key, "an object", describe(other))),
+        }
+    }
+
+    /// Refuses every key but those of a list.
+    pub fn known(&self, list: &[&str], why: &str) -> Result<()> {
+        match self.object.iter().find(|(key, _)| !list.contains(&key.as_str())) {
+            Some((key, value)) => Err(self.unsupported(key, describe(value), why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a key unless it is absent or null.
+    pub fn refuse(&self, key: &str, why: &str) -> Result<()> {
+        match self.object.get(key) {
+            None | Some(Value::Null) => Ok(()),
+            Some(value) => Err(self.unsupported(key, describe(value), why)),
+        }
+    }
+
+    /// Refuses every value of a key but one; the key may be absent or null.
+    pub fn only<T: FromJson + PartialEq + Display>(&self, key: &str, accepted: T, why: &str) -> Result<()> {
+        match self.nullable::<T>(key, None)? {
+            Some(value) if value != accepted => Err(self.unsupported(key, value, why)),
+            _ => Ok(()),
+        }
+    }
+
+    /// A value of a key that is understood but not offered.
+    pub fn unsupported(&self, key: &str, value: impl Display, why: impl Display) -> Error {
+        Error::Unsupported { what: format!("'{}': {value}", self.path(key)), why: why.to_string() }
+    }
+
+    /// A value of a key that will not do.
+    pub fn error(&self, key: &str, expected: impl Display, found: impl Display) -> Error {
+        Error::config(self.path(key), expected, found)
+    }
+
+    fn path(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+}
+
+/// A value as a message shows it: whole only if it is short.
+fn describe(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("a list of {}", items.len()),
+        Value::Object(_) => "an object".to_owned(),
+        other => other.to_string(),
+    }
+}

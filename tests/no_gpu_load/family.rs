@@ -1,0 +1,217 @@
+//! What a `config.json` may leave out or write in another way, and what tensors are then called.
+
+use serde_json::{Value, json};
+use wattle::model::config::{ModelConfig, Op, RopeScaling};
+use wattle::model::family;
+use wattle::model::naming::Naming;
+use wattle::model::slot::{Place, Role, Slot};
+
+fn parse(value: &Value) -> (ModelConfig, Naming) {
+    family::parse(&value.to_string()).unwrap_or_else(|e| panic!("{value}: {e}"))
+}
+
+/// A description with some keys changed.
+fn with(base: &Value, changes: Value) -> Value {
+    let mut value = base.clone();
+    value.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    value
+}
+
+#[track_caller]
+fn assert_same(a: &Value, b: &Value) {
+    assert_eq!(parse(a).0, parse(b).0);
+}
+
+fn window(config: &ModelConfig, block: usize) -> Option<u32> {
+    match &config.blocks[block].sublayers[0].op {
+        Op::Attention(attention) => attention.window,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Every family's defaults, spelled out as transformers 5.23.0 writes them.
+fn spelled_out() -> [Value; 4] {
+    let gemma = json!({
+        "attention_bias": false, "head_dim": 256, "hidden_activation": "gelu_pytorch_tanh", "hidden_size": 2304,
+        "intermediate_size": 9216, "num_attention_heads": 8, "num_hidden_layers": 26, "num_key_value_heads": 4,
+        "query_pre_attn_scalar": 256, "rms_norm_eps": 1e-6, "sliding_window": 4096, "tie_word_embeddings": true,
+    });
+    let layer_types = |period: usize| -> Vec<_> {
+        (1..=26).map(|nth| if nth % period == 0 { "full_attention" } else { "sliding_attention" }).collect()
+    };
+    let plain = |theta: f64| json!({"rope_theta": theta, "rope_type": "default"});
+    [
+        with(
+            &gemma,
+            json!({
+                "model_type": "gemma2", "vocab_size": 256_000, "max_position_embeddings": 8192,
+                "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0, "layer_types": layer_types(2),
+                "rope_parameters": plain(1e4), "use_bidirectional_attention": null,
+            }),
+        ),
+        with(
+            &gemma,
+            json!({
+                "model_type": "gemma3_text", "vocab_size": 262_208, "max_position_embeddings": 131_072,
+                "attn_logit_softcapping": null, "final_logit_softcapping": null, "layer_types": layer_types(6),
+                "rope_parameters": {"full_attention": plain(1e6), "sliding_attention": plain(1e4)},
+                "use_bidirectional_attention": false, "_sliding_window_pattern": 6,
+            }),
+        ),
+        json!({
+            "model_type": "llama", "attention_bias": false, "head_dim": 128, "hidden_act": "silu", "mlp_bias": false,
+            "hidden_size": 4096, "intermediate_size": 11_008, "max_position_embeddings": 2048,
+            "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 32, "rms_norm_eps": 1e-6,
+            "rope_parameters": plain(1e4), "tie_word_embeddings": false, "vocab_size": 32_000,
+        }),
+        json!({
+            "model_type": "mixtral", "head_dim": null, "hidden_act": "silu", "hidden_size": 4096,
+            "intermediate_size": 14_336, "max_position_embeddings": 131_072, "num_attention_heads": 32,
+            "num_experts_per_tok": 2, "num_hidden_layers": 32, "num_key_value_heads": 8, "num_local_experts": 8,
+            "rms_norm_eps": 1e-5, "rope_parameters": plain(1e6), "sliding_window": null,
+            "tie_word_embeddings": false, "vocab_size": 32_000,
+        }),
+    ]
+}
+
+#[test]
+fn absent_keys_have_the_defaults_of_transformers() {
+    for full in spelled_out() {
+        assert_same(&json!({"model_type": full["model_type"]}), &full);
+    }
+}
+
+#[test]
+fn null_is_not_absent() {
+    let (gemma2, _) = parse(&json!({"model_type": "gemma2", "final_logit_softcapping": null}));
+    assert_eq!(gemma2.head.softcap, None);
+    let mixtral = json!({"model_type": "mixtral", "num_key_value_heads": null});
+    assert_same(&mixtral, &with(&mixtral, json!({"num_key_value_heads": 32})));
+}
+
+#[test]
+fn rope_in_every_style() {
+    let new = |scaling: Value| json!({"model_type": "llama", "rope_parameters": scaling});
+    let old = |theta: f64, scaling: Value| json!({"model_type": "llama", "rope_theta": theta, "rope_scaling": scaling});
+    let linear = new(json!({"rope_type": "linear", "factor": 4, "rope_theta": 5e5}));
+    assert_same(&linear, &old(5e5, json!({"rope_type": "linear", "factor": 4.0})));
+    assert_same(&linear, &old(5e5, json!({"type": "linear", "factor": 4.0})));
+    assert_same(&old(1e4, Value::Null), &new(json!({"rope_type": "default"})));
+    // The context that Llama 3's stretching starts from is by default the model's own.
+    let llama3 = json!({"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4});
+    let explicit =
+        with(&llama3, json!({"original_max_position_embeddings": 2048, "partial_rotary_factor": 1.0}));
+    assert_same(&new(llama3), &new(explicit));
+}
+
+#[test]
+fn gemma3_scales_global_layers_only() {
+    let old = json!({
+        "model_type": "gemma3_text", "rope_theta": 3e6, "rope_local_base_freq": 2e4,
+        "rope_scaling": {"rope_type": "linear", "factor": 8}
+    });
+    let new = json!({"model_type": "gemma3_text", "rope_parameters": {
+        "full_attention": {"rope_type": "linear", "factor": 8, "rope_theta": 3e6},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 2e4},
+    }});
+    assert_same(&old, &new);
+    let rope = |block: usize| match &parse(&old).0.blocks[block].sublayers[0].op {
+        Op::Attention(attention) => attention.rope.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((rope(0).theta, rope(0).scaling), (2e4, RopeScaling::None));
+    assert_eq!((rope(5).theta, rope(5).scaling), (3e6, RopeScaling::Linear { factor: 8.0 }));
+}
+
+#[test]
+fn layer_types_and_patterns() {
+    let gemma3 = json!({"model_type": "gemma3_text", "num_hidden_layers": 3, "sliding_window": 9});
+    let (config, _) = parse(&with(&gemma3, json!({"sliding_window_pattern": 2})));
+    assert_eq!([0, 1, 2].map(|block| window(&config, block)), [Some(9), None, Some(9)]);
+    let types = ["full_attention", "sliding_attention", "full_attention"];
+    let (config, _) = parse(&with(&gemma3, json!({"layer_types": types})));
+    assert_eq!([0, 1, 2].map(|block| window(&config, block)), [None, Some(9), None]);
+    let all_full = json!({"layer_types": vec!["full_attention"; 3], "sliding_window": null});
+    assert_eq!(window(&parse(&with(&gemma3, all_full)).0, 0), None);
+}
+
+#[test]
+fn experts_by_either_name() {
+    let mixtral = json!({"model_type": "mixtral", "num_local_experts": 5});
+    assert_same(&mixtral, &json!({"model_type": "mixtral", "num_experts": 5}));
+}
+
+#[test]
+fn a_multimodal_gemma_3_is_read_as_its_text_part() {
+    let text = json!({"model_type": "gemma3_text", "num_hidden_layers": 2});
+    assert_same(&json!({"model_type": "gemma3", "text_config": text.clone()}), &text);
+}
+
+const ATTENTION: Place = Place::SubLayer { block: 3, sublayer: 0 };
+const FEED_FORWARD: Place = Place::SubLayer { block: 3, sublayer: 1 };
+
+#[test]
+fn names_of_gemma() {
+    for model_type in ["gemma2", "gemma3_text"] {
+        let (_, naming) = parse(&json!({"model_type": model_type}));
+        let name = |place, role| naming.tensor_name(Slot::weight(place, role));
+        let layer = |rest: &str| format!("model.layers.3.{rest}.weight");
+        assert_eq!(name(ATTENTION, Role::Norm), layer("input_layernorm"));
+        assert_eq!(name(ATTENTION, Role::PostNorm), layer("post_attention_layernorm"));
+        assert_eq!(name(FEED_FORWARD, Role::Norm), layer("pre_feedforward_layernorm"));
+        assert_eq!(name(FEED_FORWARD, Role::PostNorm), layer("post_feedforward_layernorm"));
+        assert_eq!(name(ATTENTION, Role::QNorm), layer("self_attn.q_norm"));
+        assert_eq!(name(FEED_FORWARD, Role::Gate), layer("mlp.gate_proj"));
+        assert_eq!(name(Place::Model, Role::FinalNorm), "model.norm.weight");
+    }
+}
+
+#[test]
+fn names_of_llama_and_mixtral() {
+    for model_type in ["llama", "mixtral"] {
+        let (_, naming) = parse(&json!({"model_type": model_type}));
+        let norm = naming.tensor_name(Slot::weight(FEED_FORWARD, Role::Norm));
+        assert_eq!(norm, "model.layers.3.post_attention_layernorm.weight");
+        let q_bias = naming.tensor_name(Slot::bias(ATTENTION, Role::Q));
+        assert_eq!(q_bias, "model.layers.3.self_attn.q_proj.bias");
+        let expert = FEED_FORWARD.expert(6);
+        let names =
+            [Role::Gate, Role::Up, Role::Down].map(|role| naming.tensor_name(Slot::weight(expert, role)));
+        let expected =
+            ["w1", "w3", "w2"].map(|w| format!("model.layers.3.block_sparse_moe.experts.6.{w}.weight"));
+        assert_eq!(names, expected);
+        let router = naming.tensor_name(Slot::weight(FEED_FORWARD, Role::Router));
+        assert_eq!(router, "model.layers.3.block_sparse_moe.gate.weight");
+    }
+}
+
+#[test]
+fn native_names() {
+    let name = |slot| Naming::Native.tensor_name(slot);
+    assert_eq!(name(Slot::weight(Place::Model, Role::Embedding)), "embedding.weight");
+    assert_eq!(name(Slot::bias(ATTENTION, Role::PostNorm)), "blocks.3.sublayers.0.post_norm.bias");
+    let gate = Slot::weight(FEED_FORWARD.expert(2), Role::Gate);
+    assert_eq!(name(gate), "blocks.3.sublayers.1.experts.2.gate.weight");
+}
+
+#[test]
+fn prefixes_are_detected() {
+    let (_, naming) = parse(&json!({"model_type": "gemma3_text"}));
+    for (embedding, norm, head) in [
+        ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"),
+        (
+            "language_model.model.embed_tokens.weight",
+            "language_model.model.norm.weight",
+            "language_model.lm_head.weight",
+        ),
+        ("model.language_model.embed_tokens.weight", "model.language_model.norm.weight", "lm_head.weight"),
+        ("embed_tokens.weight", "norm.weight", "lm_head.weight"),
+    ] {
+        let naming = naming.detect_prefix(|name| name == embedding);
+        let names = [Role::Embedding, Role::FinalNorm, Role::Head]
+            .map(|role| naming.tensor_name(Slot::weight(Place::Model, role)));
+        assert_eq!(names, [embedding, norm, head]);
+    }
+    assert_eq!(naming.detect_prefix(|_| false), naming);
+    assert_eq!(Naming::Native.detect_prefix(|_| true), Naming::Native);
+}

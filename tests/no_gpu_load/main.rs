@@ -1,0 +1,11 @@
+//! Everything between files and a checked model description: no GPU is touched.
+#![cfg(feature = "files")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may stop the test")]
+
+mod checkpoint;
+mod damage;
+mod family;
+mod golden;
+mod published;
+mod refusal;
+mod support;

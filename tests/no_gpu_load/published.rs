@@ -1,0 +1,104 @@
+//! The descriptions of published models, as their files give them, hold as many parameters as the models do.
+
+use wattle::model::config::{ModelConfig, Op};
+use wattle::model::family;
+use wattle::model::slot::{Role, slots};
+
+const GEMMA_2_2B: &str = r#"{
+  "architectures": ["Gemma2ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+  "attn_logit_softcapping": 50.0, "bos_token_id": 2, "cache_implementation": "hybrid", "eos_token_id": 1,
+  "final_logit_softcapping": 30.0, "head_dim": 256, "hidden_act": "gelu_pytorch_tanh",
+  "hidden_activation": "gelu_pytorch_tanh", "hidden_size": 2304, "initializer_range": 0.02,
+  "intermediate_size": 9216, "max_position_embeddings": 8192, "model_type": "gemma2",
+  "num_attention_heads": 8, "num_hidden_layers": 26, "num_key_value_heads": 4, "pad_token_id": 0,
+  "query_pre_attn_scalar": 256, "rms_norm_eps": 1e-06, "rope_theta": 10000.0, "sliding_window": 4096,
+  "torch_dtype": "float32", "transformers_version": "4.42.4", "use_cache": true, "vocab_size": 256000
+}"#;
+
+const GEMMA_3_1B: &str = r#"{
+  "architectures": ["Gemma3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+  "attn_logit_softcapping": null, "bos_token_id": 2, "cache_implementation": "hybrid", "eos_token_id": [1, 106],
+  "final_logit_softcapping": null, "head_dim": 256, "hidden_activation": "gelu_pytorch_tanh",
+  "hidden_size": 1152, "initializer_range": 0.02, "intermediate_size": 6912,
+  "max_position_embeddings": 32768, "model_type": "gemma3_text", "num_attention_heads": 4,
+  "num_hidden_layers": 26, "num_key_value_heads": 1, "pad_token_id": 0, "query_pre_attn_scalar": 256,
+  "rms_norm_eps": 1e-06, "rope_local_base_freq": 10000, "rope_scaling": null, "rope_theta": 1000000,
+  "sliding_window": 512, "sliding_window_pattern": 6, "torch_dtype": "bfloat16",
+  "transformers_version": "4.50.0.dev0", "use_cache": true, "vocab_size": 262144
+}"#;
+
+/// The text part as published, without most keys: the defaults must fill them in.
+const GEMMA_3_4B: &str = r#"{
+  "architectures": ["Gemma3ForConditionalGeneration"], "boi_token_index": 255999, "eoi_token_index": 256000,
+  "eos_token_id": [1, 106], "image_token_index": 262144, "initializer_range": 0.02, "mm_tokens_per_image": 256,
+  "model_type": "gemma3",
+  "text_config": {
+    "hidden_size": 2560, "intermediate_size": 10240, "model_type": "gemma3_text", "num_hidden_layers": 34,
+    "rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "sliding_window": 1024
+  },
+  "torch_dtype": "bfloat16", "transformers_version": "4.50.0.dev0",
+  "vision_config": {"hidden_size": 1152, "image_size": 896, "model_type": "siglip_vision_model"}
+}"#;
+
+const LLAMA_3_2_1B: &str = r#"{
+  "architectures": ["LlamaForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+  "bos_token_id": 128000, "eos_token_id": 128001, "head_dim": 64, "hidden_act": "silu", "hidden_size": 2048,
+  "initializer_range": 0.02, "intermediate_size": 8192, "max_position_embeddings": 131072, "mlp_bias": false,
+  "model_type": "llama", "num_attention_heads": 32, "num_hidden_layers": 16, "num_key_value_heads": 8,
+  "pretraining_tp": 1, "rms_norm_eps": 1e-05,
+  "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+    "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+  "rope_theta": 500000.0, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+  "transformers_version": "4.45.0.dev0", "use_cache": true, "vocab_size": 128256
+}"#;
+
+const MIXTRAL_8X7B: &str = r#"{
+  "architectures": ["MixtralForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 1, "eos_token_id": 2,
+  "hidden_act": "silu", "hidden_size": 4096, "initializer_range": 0.02, "intermediate_size": 14336,
+  "max_position_embeddings": 32768, "model_type": "mixtral", "num_attention_heads": 32,
+  "num_experts_per_tok": 2, "num_hidden_layers": 32, "num_key_value_heads": 8, "num_local_experts": 8,
+  "output_router_logits": false, "rms_norm_eps": 1e-05, "rope_theta": 1000000.0,
+  "router_aux_loss_coef": 0.02, "sliding_window": null, "tie_word_embeddings": false,
+  "torch_dtype": "bfloat16", "transformers_version": "4.36.0.dev0", "use_cache": true, "vocab_size": 32000
+}"#;
+
+fn parse(json: &str) -> ModelConfig {
+    family::parse(json).unwrap().0
+}
+
+/// Parameters of the embedding table and of everything else.
+fn parameters(config: &ModelConfig) -> [u64; 2] {
+    let mut counts = [0, 0];
+    for (slot, shape) in slots(config) {
+        counts[usize::from(slot.role != Role::Embedding)] += shape.iter().product::<usize>() as u64;
+    }
+    counts
+}
+
+#[test]
+fn parameter_counts() {
+    assert_eq!(parameters(&parse(GEMMA_2_2B)), [256_000 * 2304, 2_024_517_888]);
+    assert_eq!(parameters(&parse(GEMMA_3_1B)), [301_989_888, 697_896_064]);
+    assert_eq!(parameters(&parse(GEMMA_3_4B)), [262_208 * 2560, 3_209_010_688]);
+    assert_eq!(parameters(&parse(LLAMA_3_2_1B)).iter().sum::<u64>(), 1_235_814_400);
+    assert_eq!(parameters(&parse(MIXTRAL_8X7B)).iter().sum::<u64>(), 46_702_792_704);
+}
+
+#[test]
+fn windows() {
+    let windows = |json| -> Vec<_> {
+        let attention =
+            |(_, _, sublayer): (usize, usize, &wattle::model::config::SubLayer)| match &sublayer.op {
+                Op::Attention(attention) => Some(attention.window),
+                _ => None,
+            };
+        parse(json).sublayers().filter_map(attention).collect()
+    };
+    let gemma2 = windows(GEMMA_2_2B);
+    assert_eq!((gemma2[0], gemma2[1], gemma2[25]), (Some(4096), None, None));
+    let gemma3 = windows(GEMMA_3_4B);
+    let global: Vec<_> = (0..34).filter(|layer| gemma3[*layer].is_none()).collect();
+    assert_eq!(global, [5, 11, 17, 23, 29]);
+    assert_eq!(gemma3[33], Some(1024));
+    assert!(windows(MIXTRAL_8X7B).iter().all(Option::is_none));
+}
