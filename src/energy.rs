@@ -1,5 +1,12 @@
 //! The ledger: what every kernel, token and request cost.
 
+#[cfg(feature = "model")]
+mod export;
+mod ledger;
+mod stamps;
 mod work;
 
+pub use ledger::{KernelTotal, Ledger, Level, PassRecord, Phase, Timing};
+pub use stamps::TimestampQuality;
+pub(crate) use stamps::{PassTimer, StampBuffer};
 pub use work::{Amount, ByteClass, OpClass, Work};

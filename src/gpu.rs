@@ -145,17 +145,16 @@ impl Gpu {
         if options.baseline {
             capabilities = capabilities.baseline();
         }
-        let cache =
-            device.features().contains(wgpu::Features::PIPELINE_CACHE).then(|| {
-                let descriptor = wgpu::PipelineCacheDescriptor {
-                    label: Some("wattle"),
-                    data: options.pipeline_cache.as_deref(),
-                    fallback: true,
-                };
-                // SAFETY: the data comes from `Gpu::pipeline_cache`; wgpu checks its header against the adapter and
-                // driver and, with `fallback`, starts empty where they differ.
-                unsafe { device.create_pipeline_cache(&descriptor) }
-            });
+        let cache = device.features().contains(wgpu::Features::PIPELINE_CACHE).then(|| {
+            let descriptor = wgpu::PipelineCacheDescriptor {
+                label: Some("wattle"),
+                data: options.pipeline_cache.as_deref(),
+                fallback: true,
+            };
+            // SAFETY: the data comes from `Gpu::pipeline_cache`; wgpu checks its header against the adapter and
+            // driver and, with `fallback`, starts empty where they differ.
+            unsafe { device.create_pipeline_cache(&descriptor) }
+        });
         let info = device.adapter_info();
         let shared = Shared { device, queue, info, cache, pipelines: Mutex::default(), failure };
         Self { shared: Arc::new(shared), capabilities: Arc::new(capabilities) }
@@ -213,8 +212,7 @@ impl Gpu {
             return Err(Error::Memory { what: name.into(), needed_bytes: bytes, available_bytes: limit });
         }
         let size = bytes.max(4).next_multiple_of(4);
-        let descriptor =
-            wgpu::BufferDescriptor { label: Some(name), size, usage, mapped_at_creation: false };
+        let descriptor = wgpu::BufferDescriptor { label: Some(name), size, usage, mapped_at_creation: false };
         self.scoped(|device| device.create_buffer(&descriptor)).await.map_err(|error| match error {
             wgpu::Error::OutOfMemory { .. } => {
                 Error::Memory { what: name.into(), needed_bytes: bytes, available_bytes: 0 }
@@ -284,8 +282,9 @@ impl Gpu {
     /// Runs `make` so that what it does wrong comes back from it and reaches no handler of the host.
     pub(crate) async fn scoped<T>(&self, make: impl FnOnce(&wgpu::Device) -> T) -> Result<T, wgpu::Error> {
         let device = self.device();
-        let scopes = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal]
-            .map(|filter| device.push_error_scope(filter));
+        let scopes =
+            [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal]
+                .map(|filter| device.push_error_scope(filter));
         let made = make(device);
         // Scopes nest, so the last one pushed is the first one popped.
         let mut pending = Vec::new();

@@ -2,6 +2,7 @@
 
 pub mod energy;
 mod error;
+
 pub mod gpu;
 pub mod kernel;
 pub mod kernels;
@@ -10,6 +11,7 @@ pub mod model;
 pub mod quant;
 #[cfg(feature = "model")]
 pub mod reference;
+pub mod schedule;
 pub mod shader;
 pub mod tensor;
 mod wait;

@@ -127,7 +127,12 @@ impl Schedule {
             };
             let writes = binding.kind == BindingKind::Write;
             if tensors.iter().filter(|(_, other)| *other == id).count() > 1 && writes {
-                return Err(Error::shape(kernel, binding.name, "a tensor of its own", "one that is also read"));
+                return Err(Error::shape(
+                    kernel,
+                    binding.name,
+                    "a tensor of its own",
+                    "one that is also read",
+                ));
             }
             if !writes && !self.is_written(id) {
                 let found = format!("'{}', which nothing has written", self.tensors[id.0].name);

@@ -89,12 +89,7 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::Gpu`], [`Error::DeviceLost`].
-    pub async fn read<T: bytemuck::Pod>(
-        &self,
-        gpu: &Gpu,
-        first: usize,
-        count: usize,
-    ) -> Result<Vec<T>> {
+    pub async fn read<T: bytemuck::Pod>(&self, gpu: &Gpu, first: usize, count: usize) -> Result<Vec<T>> {
         let element = size_of::<T>() as u64;
         let (from, bytes) = (first as u64 * element, count as u64 * element);
         if from + bytes > self.bytes {

@@ -80,9 +80,7 @@ impl Kernel for Attention {
             source.with(fragment!("softcap/none.wgsl"))
         };
         match self.phase {
-            Phase::Prefill => {
-                source.with(fragment!("keys/chunk.wgsl")).with(fragment!("output/whole.wgsl"))
-            }
+            Phase::Prefill => source.with(fragment!("keys/chunk.wgsl")).with(fragment!("output/whole.wgsl")),
             Phase::Decode => source.with(fragment!("keys/cache.wgsl")).with(fragment!("output/split.wgsl")),
         }
     }

@@ -59,6 +59,10 @@ impl Kernel for KvWrite {
 
     fn work(self, params: &KvWriteParams, span: Span) -> Work {
         let bytes = 2 * Self::elements(params, span) * 4;
-        Work::default().with_bytes(ByteClass::ActIn, bytes, bytes).with_bytes(ByteClass::KvWrite, bytes, bytes)
+        Work::default().with_bytes(ByteClass::ActIn, bytes, bytes).with_bytes(
+            ByteClass::KvWrite,
+            bytes,
+            bytes,
+        )
     }
 }

@@ -151,8 +151,7 @@ pub enum Activate {
 
 impl Activate {
     /// The activations of feed-forward networks.
-    pub const FEED_FORWARD: [Self; 5] =
-        [Self::Relu, Self::Relu2, Self::Silu, Self::GeluTanh, Self::GeluErf];
+    pub const FEED_FORWARD: [Self; 5] = [Self::Relu, Self::Relu2, Self::Silu, Self::GeluTanh, Self::GeluErf];
 
     fn add_to(self, source: Source) -> Source {
         let tanh = fragment!("common/safe_tanh.wgsl");
@@ -197,8 +196,7 @@ pub struct Epilogue {
 
 impl Epilogue {
     /// The sum as it is.
-    pub const NONE: Self =
-        Self { activate: Activate::Identity, gated: false, bias: false, residual: false };
+    pub const NONE: Self = Self { activate: Activate::Identity, gated: false, bias: false, residual: false };
 
     /// Every epilogue a forward pass uses.
     pub fn all() -> Vec<Self> {
@@ -219,11 +217,8 @@ impl Epilogue {
     /// Adds its fragments.
     pub(crate) fn add_to(self, source: Source) -> Source {
         let source = self.activate.add_to(source);
-        let source = source.with(if self.bias {
-            fragment!("bias/add.wgsl")
-        } else {
-            fragment!("bias/none.wgsl")
-        });
+        let source =
+            source.with(if self.bias { fragment!("bias/add.wgsl") } else { fragment!("bias/none.wgsl") });
         if self.gated {
             return source.with(fragment!("epilogue/glu.wgsl"));
         }

@@ -66,7 +66,9 @@ impl Kernel for Matvec {
                 VecRows::Last => fragment!("rows/last.wgsl"),
                 VecRows::Selected => fragment!("rows/selected.wgsl"),
             });
-        self.reduce.add_to(self.epilogue.add_to(self.norm.add_to(source))).constant("WORKGROUP_SIZE", self.lanes)
+        self.reduce
+            .add_to(self.epilogue.add_to(self.norm.add_to(source)))
+            .constant("WORKGROUP_SIZE", self.lanes)
     }
 
     fn bindings(self) -> Vec<Binding> {

@@ -54,8 +54,10 @@ impl Kernel for MoeCount {
         let slots = params.slots(span);
         let counts = self.workgroups(params, span) * u64::from(params.experts) * 4;
         let compared = slots * u64::from(params.experts);
-        Work::default()
-            .with_bytes(ByteClass::Index, slots * 4 + counts, slots * 4 + counts)
-            .with_ops(OpClass::I32Alu, slots, compared)
+        Work::default().with_bytes(ByteClass::Index, slots * 4 + counts, slots * 4 + counts).with_ops(
+            OpClass::I32Alu,
+            slots,
+            compared,
+        )
     }
 }

@@ -39,8 +39,10 @@ impl Kernel for MoePlace {
 
     fn work(self, params: &MoeSlotParams, span: Span) -> Work {
         let slots = params.slots(span);
-        Work::default()
-            .with_bytes(ByteClass::Index, slots * 12, slots * 12)
-            .with_ops(OpClass::I32Alu, slots, slots * RUN.min(slots) / 2)
+        Work::default().with_bytes(ByteClass::Index, slots * 12, slots * 12).with_ops(
+            OpClass::I32Alu,
+            slots,
+            slots * RUN.min(slots) / 2,
+        )
     }
 }

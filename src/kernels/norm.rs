@@ -64,9 +64,11 @@ impl Kernel for Norm {
     fn work(self, params: &NormParams, span: Span) -> Work {
         let (rows, width) = (u64::from(span.rows), u64::from(params.in_features));
         let bytes = rows * width * 4;
-        let mut work = Work::default()
-            .with_bytes(ByteClass::ActIn, bytes, bytes)
-            .with_bytes(ByteClass::ActOut, bytes, bytes);
+        let mut work = Work::default().with_bytes(ByteClass::ActIn, bytes, bytes).with_bytes(
+            ByteClass::ActOut,
+            bytes,
+            bytes,
+        );
         if self.residual {
             work = work.with_bytes(ByteClass::ActIn, bytes, bytes);
             work = work.with_ops(OpClass::F32Other, rows * width, rows * width);

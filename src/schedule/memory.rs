@@ -56,10 +56,11 @@ impl MemoryPool {
     fn take(&mut self, free: &mut Vec<bool>, bytes: u64) -> usize {
         let candidates = || (0..free.len()).filter(|&b| free[b]);
         let tightest = candidates().filter(|&b| self.buffers[b] >= bytes).min_by_key(|&b| self.buffers[b]);
-        let chosen = tightest.or_else(|| candidates().max_by_key(|&b| self.buffers[b])).unwrap_or_else(|| {
-            self.buffers.push(0);
-            self.buffers.len() - 1
-        });
+        let chosen =
+            tightest.or_else(|| candidates().max_by_key(|&b| self.buffers[b])).unwrap_or_else(|| {
+                self.buffers.push(0);
+                self.buffers.len() - 1
+            });
         free.resize(self.buffers.len(), false);
         free[chosen] = false;
         self.buffers[chosen] = self.buffers[chosen].max(bytes);

@@ -24,5 +24,5 @@ mod norm;
 mod quant;
 mod quant_error;
 mod rope;
-mod softmax;
 mod shaders;
+mod softmax;

@@ -58,15 +58,18 @@ fn every_variant_validates() {
     check_all(|launch| {
         let module = parse(launch)?;
         let source = launch.source();
-        Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_FLOAT16_IN_FLOAT32 | Capabilities::SUBGROUP)
-            .validate(&module)
-            .map(|_| ())
-            .map_err(|error| {
-                let text = source.text();
-                let line = error.location(&text).map_or(0, |location| location.line_number);
-                let (file, line) = source.locate(line);
-                format!("{file}:{line}: {}", error.emit_to_string(&text))
-            })
+        Validator::new(
+            ValidationFlags::all(),
+            Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_FLOAT16_IN_FLOAT32 | Capabilities::SUBGROUP,
+        )
+        .validate(&module)
+        .map(|_| ())
+        .map_err(|error| {
+            let text = source.text();
+            let line = error.location(&text).map_or(0, |location| location.line_number);
+            let (file, line) = source.locate(line);
+            format!("{file}:{line}: {}", error.emit_to_string(&text))
+        })
     });
 }
 
@@ -80,7 +83,9 @@ fn bindings_and_params_are_those_of_the_shader() {
             let kind = match variable.space {
                 AddressSpace::Uniform if variable.name.as_deref() == Some("params") => BindingKind::Params,
                 AddressSpace::Uniform => BindingKind::Span,
-                AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => BindingKind::Write,
+                AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => {
+                    BindingKind::Write
+                }
                 _ => BindingKind::Read,
             };
             in_shader.insert(binding.binding, (variable.name.clone().unwrap_or_default(), kind));
@@ -94,7 +99,8 @@ fn bindings_and_params_are_those_of_the_shader() {
         if in_shader != in_rust {
             return Err(format!("bindings\n  in WGSL {in_shader:?}\n  in Rust {in_rust:?}"));
         }
-        let storage = in_rust.values().filter(|(_, kind)| !matches!(kind, BindingKind::Params | BindingKind::Span));
+        let storage =
+            in_rust.values().filter(|(_, kind)| !matches!(kind, BindingKind::Params | BindingKind::Span));
         if storage.count() > 8 {
             return Err("more than the 8 storage buffers that every device has".into());
         }
@@ -113,8 +119,12 @@ fn params_agree(launch: &dyn AnyLaunch, module: &naga::Module) -> Result<(), Str
     };
     let in_shader: Vec<_> =
         members.iter().map(|member| (member.name.clone().unwrap_or_default(), member.offset)).collect();
-    let in_rust: Vec<_> =
-        launch.param_fields().iter().zip((0u32..).step_by(4)).map(|(name, at)| ((*name).to_owned(), at)).collect();
+    let in_rust: Vec<_> = launch
+        .param_fields()
+        .iter()
+        .zip((0u32..).step_by(4))
+        .map(|(name, at)| ((*name).to_owned(), at))
+        .collect();
     if in_shader != in_rust || *span as usize != launch.params().len() {
         return Err(format!("params\n  in WGSL {in_shader:?}, {span} bytes\n  in Rust {in_rust:?}"));
     }

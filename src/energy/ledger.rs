@@ -1,0 +1,238 @@
+//! Passes on record: counts from the schedule, times from the device.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{PassTimer, StampBuffer, TimestampQuality, Work};
+use crate::Result;
+use crate::gpu::Gpu;
+use crate::kernel::Span;
+use crate::schedule::Schedule;
+
+/// How much is recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Nothing (L0).
+    Off,
+    /// Counts (L1). They are functions of schedule and span, so recording a pass is recording those two.
+    #[default]
+    Counts,
+    /// Counts, and one time window per pass (L2).
+    Window,
+    /// Counts, and a pass and a window per dispatch (L4): a diagnosis that slows down what it measures.
+    Dispatch,
+}
+
+/// What a pass was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Tokens of a prompt.
+    Prefill,
+    /// One token of an answer.
+    Decode,
+}
+
+/// Begin and end on the device's clock, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Begin.
+    pub begin_ns: u64,
+    /// End.
+    pub end_ns: u64,
+    /// How far they can be believed.
+    pub quality: TimestampQuality,
+}
+
+impl Timing {
+    const ABSENT: Self = Self { begin_ns: 0, end_ns: 0, quality: TimestampQuality::Absent };
+
+    fn new(begin_ns: u64, end_ns: u64) -> Self {
+        let plausible = begin_ns != 0 && end_ns >= begin_ns;
+        let quality = if plausible { TimestampQuality::Exact } else { TimestampQuality::Invalid };
+        Self { begin_ns, end_ns, quality }
+    }
+
+    /// End minus begin; `None` unless both can be believed.
+    pub fn duration_ns(&self) -> Option<u64> {
+        (self.quality == TimestampQuality::Exact).then(|| self.end_ns - self.begin_ns)
+    }
+}
+
+/// One pass of a schedule.
+#[derive(Clone, Debug)]
+pub struct PassRecord {
+    /// What ran.
+    pub schedule: Arc<Schedule>,
+    /// Over which tokens.
+    pub span: Span,
+    /// The whole pass.
+    pub window: Timing,
+    /// Every dispatch, at [`Level::Dispatch`]; else empty.
+    pub dispatches: Vec<Timing>,
+    pending: Option<Pending>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    word: usize,
+    per_dispatch: bool,
+}
+
+impl PassRecord {
+    /// Prefill or decode.
+    pub fn phase(&self) -> Phase {
+        if self.schedule.max_rows > 1 { Phase::Prefill } else { Phase::Decode }
+    }
+
+    fn resolve(&mut self, stamps: &[u64]) {
+        let Some(pending) = self.pending.take() else { return };
+        let pairs = if pending.per_dispatch { self.schedule.steps.len() } else { 1 };
+        let Some(values) = stamps.get(pending.word..pending.word + 2 * pairs) else { return };
+        let timings: Vec<_> = values.chunks_exact(2).map(|pair| Timing::new(pair[0], pair[1])).collect();
+        if let [first, .., last] | [first @ last] = &timings[..] {
+            self.window = Timing::new(first.begin_ns, last.end_ns);
+        }
+        if pending.per_dispatch {
+            self.dispatches = timings;
+        }
+    }
+}
+
+/// What a kernel cost over all passes on record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KernelTotal {
+    /// The kernel.
+    pub kernel: &'static str,
+    /// How often it ran.
+    pub calls: u64,
+    /// What it moved and computed.
+    pub work: Work,
+    /// How long it ran, where every dispatch was timed.
+    pub time_ns: Option<u64>,
+}
+
+/// The record of passes.
+pub struct Ledger {
+    level: Level,
+    stamps: Option<StampBuffer>,
+    passes: VecDeque<PassRecord>,
+    dropped: u64,
+}
+
+/// Passes that are kept; beyond it the oldest give way, and their number is on record.
+const CAPACITY: usize = 16_384;
+
+impl Ledger {
+    /// An empty ledger. Levels with times fall back to counts on a device without timestamps.
+    ///
+    /// # Errors
+    /// [`crate::Error::Gpu`] or [`crate::Error::Memory`] when the timestamp queries cannot be made.
+    pub async fn new(gpu: &Gpu, level: Level) -> Result<Self> {
+        let stamps = if level >= Level::Window { StampBuffer::new(gpu).await? } else { None };
+        let capacity = if level == Level::Off { 0 } else { CAPACITY };
+        Ok(Self { level, stamps, passes: VecDeque::with_capacity(capacity), dropped: 0 })
+    }
+
+    /// How much is recorded.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// The passes on record, oldest first.
+    pub fn passes(&self) -> impl Iterator<Item = &PassRecord> {
+        self.passes.iter()
+    }
+
+    /// Passes that gave way to newer ones.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Forgets all passes.
+    pub fn clear(&mut self) {
+        self.passes.clear();
+        self.dropped = 0;
+    }
+
+    pub(crate) fn begin_pass(&mut self, schedule: &Arc<Schedule>, span: Span) -> Option<PassTimer> {
+        if self.level == Level::Off {
+            return None;
+        }
+        let per_dispatch = self.level == Level::Dispatch;
+        let pairs = if per_dispatch { schedule.steps.len() } else { 1 };
+        let stamps = self.stamps.as_mut().and_then(|buffer| buffer.take(pairs));
+        if self.passes.len() == CAPACITY {
+            self.passes.pop_front();
+            self.dropped += 1;
+        }
+        self.passes.push_back(PassRecord {
+            schedule: schedule.clone(),
+            span,
+            window: Timing::ABSENT,
+            dispatches: Vec::new(),
+            pending: stamps.as_ref().map(|s| Pending { word: (s.offset / 8) as usize, per_dispatch }),
+        });
+        stamps.map(
+            |stamps| {
+                if per_dispatch { PassTimer::PerDispatch(stamps) } else { PassTimer::Whole(stamps) }
+            },
+        )
+    }
+
+    pub(crate) fn end_pass(&mut self, encoder: &mut wgpu::CommandEncoder, timer: Option<PassTimer>) {
+        if let (Some(PassTimer::Whole(stamps) | PassTimer::PerDispatch(stamps)), Some(buffer)) =
+            (&timer, &self.stamps)
+        {
+            buffer.resolve(encoder, stamps);
+        }
+    }
+
+    /// Fetches the times of all passes submitted so far. The only call that waits for the device.
+    ///
+    /// # Errors
+    /// [`crate::Error::Gpu`], [`crate::Error::DeviceLost`].
+    pub async fn collect(&mut self, gpu: &Gpu) -> Result<()> {
+        if let Some(buffer) = &mut self.stamps {
+            let stamps = buffer.read(gpu).await?;
+            for pass in &mut self.passes {
+                pass.resolve(&stamps);
+            }
+        }
+        Ok(())
+    }
+
+    /// Totals by kernel over the passes on record, most time first, else most bytes.
+    pub fn by_kernel(&self) -> Vec<KernelTotal> {
+        let mut totals: Vec<KernelTotal> = Vec::new();
+        for pass in &self.passes {
+            for (n, step) in pass.schedule.steps.iter().enumerate() {
+                let kernel = step.launch.name();
+                let time = pass.dispatches.get(n).and_then(Timing::duration_ns);
+                let work = step.launch.work(pass.span);
+                match totals.iter_mut().find(|total| total.kernel == kernel) {
+                    Some(total) => {
+                        total.calls += 1;
+                        total.work += work;
+                        total.time_ns = total.time_ns.zip(time).map(|(sum, time)| sum + time);
+                    }
+                    None => totals.push(KernelTotal { kernel, calls: 1, work, time_ns: time }),
+                }
+            }
+        }
+        totals.sort_by_key(|total| {
+            std::cmp::Reverse((total.time_ns.unwrap_or(0), total.work.total_bytes().least))
+        });
+        totals
+    }
+
+    /// Device time of the passes of a phase, their tokens, and their number; `None` where a pass has no time.
+    pub fn phase_time(&self, phase: Phase) -> Option<(u64, u64, u64)> {
+        let mut sum = (0, 0, 0);
+        for pass in self.passes.iter().filter(|pass| pass.phase() == phase) {
+            sum.0 += pass.window.duration_ns()?;
+            sum.1 += u64::from(pass.span.rows);
+            sum.2 += 1;
+        }
+        Some(sum)
+    }
+}

@@ -1,0 +1,137 @@
+//! Device timestamps: taken around passes, resolved in the same encoder, read back when asked for.
+
+use crate::gpu::Gpu;
+use crate::tensor::read_staging;
+use crate::{Error, Result};
+
+/// Queries of one set; the most that WebGPU allows.
+const QUERIES: u32 = 4096;
+/// Where resolved stamps may start: `QUERY_RESOLVE_BUFFER_ALIGNMENT`.
+const ALIGNMENT: u64 = wgpu::QUERY_RESOLVE_BUFFER_ALIGNMENT;
+
+/// How far a pair of timestamps can be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimestampQuality {
+    /// Both were written, in order.
+    Exact,
+    /// One was zero, or the end came before the beginning.
+    Invalid,
+    /// None was taken: the level asks for none, the device has none, or too many were pending.
+    Absent,
+}
+
+impl TimestampQuality {
+    /// Name in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Invalid => "invalid",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+/// The timestamps of one pass.
+pub(crate) enum PassTimer {
+    /// Two, around all dispatches.
+    Whole(Stamps),
+    /// Two around each dispatch, which then runs in a pass of its own.
+    PerDispatch(Stamps),
+}
+
+/// A range of queries with the place their values go to.
+pub(crate) struct Stamps {
+    set: wgpu::QuerySet,
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+    pub(crate) offset: u64,
+}
+
+impl Stamps {
+    /// The writes around the `n`-th timed pass.
+    pub(crate) fn writes(&self, n: usize) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
+        let begin = self.first + 2 * n as u32;
+        Some(wgpu::ComputePassTimestampWrites {
+            query_set: &self.set,
+            beginning_of_pass_write_index: Some(begin),
+            end_of_pass_write_index: Some(begin + 1),
+        })
+    }
+}
+
+/// Queries and the memory they resolve into, refilled after each read-back.
+pub(crate) struct StampBuffer {
+    set: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    staging: wgpu::Buffer,
+    period_ns: f32,
+    used_queries: u32,
+    used_bytes: u64,
+}
+
+impl StampBuffer {
+    /// `None` on a device without timestamps.
+    pub(crate) async fn new(gpu: &Gpu) -> Result<Option<Self>> {
+        if !gpu.capabilities().timestamps {
+            return Ok(None);
+        }
+        let set = gpu
+            .scoped(|device| {
+                device.create_query_set(&wgpu::QuerySetDescriptor {
+                    label: Some("ledger"),
+                    ty: wgpu::QueryType::Timestamp,
+                    count: QUERIES,
+                })
+            })
+            .await
+            .map_err(|error| crate::gpu::gpu_error("timestamp queries", error))?;
+        // Every pair may need an aligned place of its own.
+        let bytes = u64::from(QUERIES) / 2 * ALIGNMENT;
+        let resolve = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let resolved = gpu.buffer("timestamps", bytes, resolve).await?;
+        let read = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = gpu.buffer("timestamps read-back", bytes, read).await?;
+        let period_ns = gpu.queue().get_timestamp_period();
+        Ok(Some(Self { set, resolved, staging, period_ns, used_queries: 0, used_bytes: 0 }))
+    }
+
+    /// Stamps for `pairs` timed passes; `None` until the next read-back when the queries are used up.
+    pub(crate) fn take(&mut self, pairs: usize) -> Option<Stamps> {
+        let count = 2 * pairs as u32;
+        if self.used_queries + count > QUERIES {
+            return None;
+        }
+        let stamps =
+            Stamps { set: self.set.clone(), first: self.used_queries, count, offset: self.used_bytes };
+        self.used_queries += count;
+        self.used_bytes += (u64::from(count) * 8).next_multiple_of(ALIGNMENT);
+        Some(stamps)
+    }
+
+    pub(crate) fn resolve(&self, encoder: &mut wgpu::CommandEncoder, stamps: &Stamps) {
+        let range = stamps.first..stamps.first + stamps.count;
+        encoder.resolve_query_set(&self.set, range, &self.resolved, stamps.offset);
+    }
+
+    /// All values resolved so far, in nanoseconds, by byte offset over 8; then starts afresh.
+    pub(crate) async fn read(&mut self, gpu: &Gpu) -> Result<Vec<u64>> {
+        let bytes = self.used_bytes;
+        (self.used_queries, self.used_bytes) = (0, 0);
+        if bytes == 0 {
+            return Ok(Vec::new());
+        }
+        gpu.submit("timestamps", |encoder| {
+            encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.staging, 0, bytes);
+            Ok(())
+        })
+        .await?;
+        let ticks: Vec<u64> = read_staging(gpu, &self.staging, bytes).await?;
+        if !self.period_ns.is_finite() || self.period_ns <= 0.0 {
+            return Err(Error::Gpu {
+                operation: "timestamps".into(),
+                message: format!("the device gives a period of {} ns", self.period_ns),
+            });
+        }
+        Ok(ticks.into_iter().map(|tick| (tick as f64 * f64::from(self.period_ns)) as u64).collect())
+    }
+}
