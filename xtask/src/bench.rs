@@ -80,7 +80,7 @@ fn measure(all: bool, names: &[String]) -> Result<()> {
         if all {
             bench.args(["--", "--all"]);
         }
-        shell::run(bench.env(ROWS_VARIABLE, &rows_file))
+        shell::run(driver::without_desktop(&mut bench).env(ROWS_VARIABLE, &rows_file))
     });
     let failures: Vec<String> = outcomes.filter_map(Result::err).collect();
     let rows = rows(&fs::read_to_string(&rows_file).unwrap_or_default())?;
@@ -143,8 +143,10 @@ fn result(date: &str, rows: Vec<Value>) -> Value {
 /// The commit, with `-dirty` where files were changed since; null outside a git checkout.
 fn revision() -> Value {
     let mut git = Command::new("git");
-    let git = git.args(["describe", "--always", "--dirty", "--abbrev=12"]).current_dir(shell::repo());
-    shell::output(git).map_or(Value::Null, |text| text.trim().into())
+    let git =
+        git.args(["describe", "--always", "--dirty", "--abbrev=12"]).current_dir(shell::repo()).output();
+    let git = git.ok().filter(|output| output.status.success());
+    git.map_or(Value::Null, |output| String::from_utf8_lossy(&output.stdout).trim().into())
 }
 
 fn read(path: &Path) -> Result<Value> {

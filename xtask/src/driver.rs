@@ -6,6 +6,7 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use crate::{
@@ -132,6 +133,14 @@ pub fn ensure() -> Result<()> {
     match Found::here().missing() {
         None => Ok(()),
         Some(still) => Err(format!("{packages} was installed, and yet {still}; ask `vulkaninfo --summary`")),
+    }
+}
+
+/// Keeps Mesa's layer that picks a GPU for a desktop from complaining, as errors, that there is no desktop.
+pub fn without_desktop(command: &mut Command) -> &mut Command {
+    match env::var_os("XDG_RUNTIME_DIR") {
+        Some(_) => command,
+        None => command.env("NODEVICE_SELECT", "1"),
     }
 }
 

@@ -57,5 +57,6 @@ fn demo(arguments: &[String]) -> Result<()> {
     driver::ensure()?;
     // `cargo xtask demo -- --x` and `cargo xtask demo --x` mean the same.
     let arguments = arguments.strip_prefix(&["--".to_string()]).unwrap_or(arguments);
-    shell::run(shell::cargo(["run", "--release", "--example", "demo", "--"]).args(arguments))
+    let mut demo = shell::cargo(["run", "--release", "--example", "demo", "--"]);
+    shell::run(driver::without_desktop(&mut demo).args(arguments))
 }

@@ -190,6 +190,7 @@ impl Run {
     }
 
     fn set_up(&self, tests: &mut Command) {
+        driver::without_desktop(tests);
         if self.options.all {
             tests.env("WATTLE_TEST_ALL", "1");
         }
