@@ -4,6 +4,7 @@ mod apt;
 mod bench;
 mod compare;
 mod driver;
+mod gpu;
 mod packages;
 mod root;
 mod shell;

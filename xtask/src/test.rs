@@ -7,21 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
-
 use crate::{
     Result,
     driver::{self, Found},
-    root::DebianRoot,
+    gpu::{self, OTHER_WIDTHS, Place, Width},
     shell,
     tally::{Counts, Outcome, Tally},
     variants::{self, Coverage},
     wasm,
 };
-
-/// Vector widths of Mesa's software driver besides its own choice on most machines, 256: in bits, and what the
-/// subgroup size becomes.
-const OTHER_WIDTHS: [(&str, u32); 2] = [("128", 4), ("512", 16)];
 
 /// The environment variable with the folder of golden data.
 const GOLDEN_VARIABLE: &str = "WATTLE_GOLDEN";
@@ -129,11 +123,14 @@ impl Run {
 
     /// The GPU tests again where the software driver can be made to look like another GPU.
     fn other_drivers(&mut self) {
-        let program = match gpu_tests() {
+        let program = match gpu::program() {
             Ok(program) => program,
             Err(why) => return self.skip("GPU tests, other drivers", why),
         };
-        let newest = self.newest(&program);
+        let newest = match self.options.no_newest {
+            true => Err("left out by --no-newest".into()),
+            false => Place::newest(&program, self.options.golden.as_deref()),
+        };
         match &newest {
             Ok(place) => self.on(place, None),
             Err(why) => self.skip("GPU tests, newest Mesa", why.clone()),
@@ -145,10 +142,8 @@ impl Run {
             (Ok(newest), _) => vec![newest],
             (Err(_), Some(installed)) => vec![installed],
             (Err(_), None) => {
-                return self.skip(
-                    "GPU tests, other vector widths",
-                    "Mesa's software driver is not installed".into(),
-                );
+                let why = "Mesa's software driver is not installed";
+                return self.skip("GPU tests, other vector widths", why.into());
             }
         };
         for (place, width) in places.iter().flat_map(|place| OTHER_WIDTHS.map(|width| (place, width))) {
@@ -156,36 +151,12 @@ impl Run {
         }
     }
 
-    /// The Debian root with the newest Mesa, with all that the GPU tests need in it.
-    fn newest(&self, program: &Path) -> Result<Place> {
-        if self.options.no_newest {
-            return Err("left out by --no-newest".into());
-        }
-        let root = DebianRoot::open()?;
-        root.forget(&shell::repo())?;
-        root.bring(&shell::repo())?;
-        root.bring(program)?;
-        if let Some(golden) = &self.options.golden {
-            root.bring(golden)?;
-        }
-        let lavapipe = root.lavapipe()?;
-        // A program built on a newer system than this Debian does not start in it.
-        shell::run_quietly(root.command(program, &shell::repo()).arg("--list"))?;
-        Ok(Place { name: "newest Mesa", program: program.into(), lavapipe, root: Some(root) })
-    }
-
     /// Runs the GPU tests in a place, with a vector width or the driver's own choice.
-    fn on(&mut self, place: &Place, width: Option<(&str, u32)>) {
-        let (name, mut tests) = (place.configuration(width), place.command());
+    fn on(&mut self, place: &Place, width: Option<Width>) {
+        let (name, mut tests) = (place.configuration(width), place.command(width));
         self.set_up(&mut tests);
-        // Old loaders know only the second name.
-        tests.env("VK_DRIVER_FILES", &place.lavapipe).env("VK_ICD_FILENAMES", &place.lavapipe);
-        if let Some((bits, _)) = width {
-            tests.env("LP_NATIVE_VECTOR_WIDTH", bits);
-        }
         let seen = self.folder.join(name.replace([' ', ','], "-"));
-        let lies = place.root.as_ref().map_or_else(|| seen.clone(), |root| root.inside(&seen));
-        self.noting(&mut tests, &name, &seen, lies);
+        self.noting(&mut tests, &name, &seen, place.outside(&seen));
         self.step(&format!("GPU tests, {name}"), tests);
     }
 
@@ -202,7 +173,8 @@ impl Run {
     /// Gives the tests a folder, `seen` by them and lying at `lies`, to note the variants in that they execute.
     fn noting(&mut self, tests: &mut Command, configuration: &str, seen: &Path, lies: PathBuf) {
         // What an earlier run left in a cached root must not count; without a folder the report will say so.
-        let _ = fs::remove_dir_all(&lies).and(fs::create_dir_all(&lies));
+        let _ = fs::remove_dir_all(&lies);
+        let _ = fs::create_dir_all(&lies);
         tests.env(variants::DIR_VARIABLE, seen);
         self.coverage.add(configuration, lies);
     }
@@ -228,59 +200,6 @@ impl Run {
     }
 }
 
-/// A software driver to run the GPU tests on.
-struct Place {
-    name: &'static str,
-    program: PathBuf,
-    /// The driver's manifest, as the tests see it.
-    lavapipe: PathBuf,
-    root: Option<DebianRoot>,
-}
-
-impl Place {
-    fn installed(program: &Path, lavapipe: &Path) -> Self {
-        Self { name: "installed Mesa", program: program.into(), lavapipe: lavapipe.into(), root: None }
-    }
-
-    fn configuration(&self, width: Option<(&str, u32)>) -> String {
-        match width {
-            Some((bits, lanes)) => format!("{}, {bits} bits, subgroups of {lanes}", self.name),
-            None => self.name.into(),
-        }
-    }
-
-    /// The test program as cargo would start it: in the package's folder, and told where that is.
-    fn command(&self) -> Command {
-        let repo = shell::repo();
-        let mut command = match &self.root {
-            Some(root) => root.command(&self.program, &repo),
-            None => Command::new(&self.program),
-        };
-        command.env("CARGO_MANIFEST_DIR", &repo);
-        if self.root.is_none() {
-            command.current_dir(repo);
-        }
-        command
-    }
-}
-
-/// Builds the GPU tests and returns their program.
-fn gpu_tests() -> Result<PathBuf> {
-    if !shell::repo().join("tests/gpu").is_dir() {
-        return Err("there are no GPU tests yet".into());
-    }
-    // The same selection of packages as before, or cargo would build some of them again.
-    let arguments = ["test", "--workspace", "--test", "gpu", "--no-run", "--message-format=json"];
-    let messages = shell::output(&mut shell::cargo(arguments))?;
-    messages.lines().find_map(program_of_gpu_tests).ok_or_else(|| "cargo built no test program 'gpu'".into())
-}
-
-fn program_of_gpu_tests(message: &str) -> Option<PathBuf> {
-    let message: Value = serde_json::from_str(message).ok()?;
-    let is_gpu = message["reason"] == "compiler-artifact" && message["target"]["name"] == "gpu";
-    message["executable"].as_str().filter(|_| is_gpu).map(PathBuf::from)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,14 +216,5 @@ mod tests {
         assert!(parse("--golden").is_err());
         assert!(parse("--golden /no/such/folder").is_err());
         assert!(parse("--fast").unwrap_err().contains("--fast"));
-    }
-
-    #[test]
-    fn the_program_among_cargo_s_messages() {
-        let message = r#"{"reason":"compiler-artifact","target":{"name":"gpu","kind":["test"]},"executable":"/t/gpu-1"}"#;
-        assert_eq!(program_of_gpu_tests(message), Some("/t/gpu-1".into()));
-        assert_eq!(program_of_gpu_tests(&message.replace("\"name\":\"gpu\"", "\"name\":\"no_gpu\"")), None);
-        assert_eq!(program_of_gpu_tests(&message.replace("\"/t/gpu-1\"", "null")), None);
-        assert_eq!(program_of_gpu_tests("   Compiling wattle"), None);
     }
 }
