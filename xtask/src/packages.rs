@@ -76,7 +76,16 @@ impl Manager {
     /// Installs packages. The programs are silent unless they fail.
     pub fn install(&self, packages: &[&str], may: Privilege) -> Result<()> {
         let commands = self.commands(packages, may)?;
-        commands.iter().try_for_each(|words| shell::run_quietly(Command::new(words[0]).args(&words[1..])))
+        let mut problems = Vec::new();
+        for words in commands {
+            let outcome = shell::run_quietly(Command::new(words[0]).args(&words[1..]));
+            problems.push(outcome.err());
+        }
+        // Only the last command counts: lists that could not all be fetched may be good enough.
+        match problems.last() {
+            Some(Some(_)) => Err(problems.into_iter().flatten().collect::<Vec<_>>().join("\n")),
+            _ => Ok(()),
+        }
     }
 
     /// What installing comes down to, in order.

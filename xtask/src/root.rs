@@ -22,8 +22,9 @@ use crate::{
 const RELEASE: &str = "trixie";
 const BACKPORTS: &str = "trixie-backports";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// Written into the root when it is complete.
-const COMPLETE: &str = ".newest-mesa";
+/// In every root of ours, so that no other folder is ever taken for one and removed; says whether it is complete.
+const MARK: &str = ".newest-mesa";
+const COMPLETE: &str = "complete";
 /// No step of the set-up takes longer than this unless the network hangs.
 const PATIENCE: &str = "900";
 
@@ -42,10 +43,11 @@ impl DebianRoot {
         possible()?;
         let dir = env::var_os("WATTLE_MESA_ROOT")
             .map_or_else(|| shell::target_dir().join("newest-mesa"), PathBuf::from);
-        let dir = std::path::absolute(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        let root = Self { dir };
+        let failed = |error| format!("{}: {error}", dir.display());
+        fs::create_dir_all(&dir).map_err(failed)?;
+        let root = Self { dir: fs::canonicalize(&dir).map_err(failed)? };
         let start = Instant::now();
-        if root.dir.join(COMPLETE).is_file() {
+        if fs::read_to_string(root.dir.join(MARK)).is_ok_and(|text| text == COMPLETE) {
             println!("newest Mesa: using the Debian root made before, {}", root.dir.display());
         } else {
             root.make()?;
@@ -112,7 +114,12 @@ impl DebianRoot {
         let settings = apt::reach();
         let mirror = self.bootstrap(&settings)?;
         self.install_mesa(&mirror, &settings)?;
-        fs::write(self.dir.join(COMPLETE), "").map_err(|error| format!("{}: {error}", self.dir.display()))
+        self.mark(COMPLETE)
+    }
+
+    fn mark(&self, state: &str) -> Result<()> {
+        let write = || fs::create_dir_all(&self.dir).and_then(|()| fs::write(self.dir.join(MARK), state));
+        write().map_err(|error| format!("{}: {error}", self.dir.display()))
     }
 
     /// Unpacks the base system from the first mirror that has it; returns that mirror.
@@ -121,6 +128,7 @@ impl DebianRoot {
         for mirror in apt::mirrors() {
             say(&format!("making a Debian root ({RELEASE}) in {}", self.dir.display()));
             self.remove()?;
+            self.mark("unfinished")?;
             match shell::run_quietly(&mut self.debootstrap(&mirror, settings)) {
                 Ok(()) => return Ok(mirror),
                 Err(error) => problem = error,
@@ -172,16 +180,21 @@ impl DebianRoot {
         Ok(shell::output(&mut command)?.trim().replace('\t', " "))
     }
 
-    /// Removes the root and nothing beyond: debootstrap mounts `/proc` and `/sys` in it while it works, and what
-    /// is still mounted makes this an error before a single file is gone.
+    /// Removes the root and nothing beyond: no folder that is not ours, and nothing while there are mounts in it, as
+    /// debootstrap makes some while it works.
     fn remove(&self) -> Result<()> {
+        let dir = self.dir.display();
+        let is_empty = fs::read_dir(&self.dir).map_or(true, |mut entries| entries.next().is_none());
+        if !is_empty && !self.dir.join(MARK).is_file() {
+            return Err(format!("{dir} is neither empty nor a Debian root of ours; name another folder"));
+        }
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let below =
             |line: &&str| line.split(' ').nth(1).is_some_and(|point| Path::new(point).starts_with(&self.dir));
-        if let Some(line) = mounts.lines().find(below) {
-            return Err(format!("something is mounted in the Debian root, unmount it first: {line}"));
+        match mounts.lines().find(below) {
+            Some(line) => Err(format!("something is mounted in {dir}, unmount it first: {line}")),
+            None => remove(&self.dir),
         }
-        remove(&self.dir)
     }
 }
 
@@ -207,4 +220,43 @@ fn possible() -> Result<()> {
 
 fn say(what: &str) {
     println!("newest Mesa: {what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_somebody_else_is_left_alone() {
+        let dir = env::temp_dir().join(format!("wattle-xtask-root-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("thesis"), "").unwrap();
+        let root = DebianRoot { dir };
+        assert!(root.remove().unwrap_err().contains("neither empty nor"));
+        assert!(root.dir.join("thesis").is_file());
+        root.mark("unfinished").unwrap();
+        root.remove().unwrap();
+        assert!(!root.dir.exists());
+    }
+
+    #[test]
+    fn what_is_built_or_hidden_stays_outside() {
+        let base = env::temp_dir().join(format!("wattle-xtask-bring-{}", std::process::id()));
+        for file in ["repo/tests/a.rs", "repo/.git/config", "repo/target/CACHEDIR.TAG", "repo/target/debug/a"]
+        {
+            let path = base.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+        let (root, repo) = (DebianRoot { dir: base.join("root") }, base.join("repo"));
+        root.bring(&repo).unwrap();
+        let inside = root.inside(&repo);
+        assert_eq!(fs::read_to_string(inside.join("tests/a.rs")).unwrap(), "repo/tests/a.rs");
+        assert!(!inside.join(".git").exists() && !inside.join("target").exists());
+        root.bring(&repo.join("target/debug/a")).unwrap();
+        assert!(inside.join("target/debug/a").is_file());
+        root.forget(&repo).unwrap();
+        assert!(!inside.exists() && repo.exists());
+        fs::remove_dir_all(base).unwrap();
+    }
 }

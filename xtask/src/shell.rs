@@ -53,8 +53,9 @@ pub fn run_quietly(command: &mut Command) -> Result<()> {
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let tail = lines[lines.len().saturating_sub(4)..].join("\n  ");
-    Err(format!("{}: {}\n  {tail}", shown(command), output.status))
+    let tail: String =
+        lines[lines.len().saturating_sub(4)..].iter().map(|line| format!("\n  {line}")).collect();
+    Err(format!("{}: {}{tail}", shown(command), output.status))
 }
 
 /// Runs a program and returns what it printed to its standard output.
