@@ -156,12 +156,7 @@ impl Error {
         expected: impl Display,
         found: impl Display,
     ) -> Self {
-        Self::Shape {
-            kernel,
-            tensor: tensor.into(),
-            expected: expected.to_string(),
-            found: found.to_string(),
-        }
+        Self::Shape { kernel, tensor: tensor.into(), expected: expected.to_string(), found: found.to_string() }
     }
 
     /// A malformed file.

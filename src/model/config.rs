@@ -319,8 +319,7 @@ impl Attention {
     }
 
     fn validate(&self, at: &str) -> Result<()> {
-        for (key, value) in [("heads", self.heads), ("kv_heads", self.kv_heads), ("head_dim", self.head_dim)]
-        {
+        for (key, value) in [("heads", self.heads), ("kv_heads", self.kv_heads), ("head_dim", self.head_dim)] {
             if value == 0 {
                 return Err(Error::config(format!("{at}.{key}"), "a positive number", 0));
             }
@@ -407,9 +406,5 @@ fn finite(key: &str, value: f32) -> Result<()> {
 }
 
 fn positive_f32(key: &str, value: f32) -> Result<()> {
-    if value.is_finite() && value > 0.0 {
-        Ok(())
-    } else {
-        Err(Error::config(key, "a positive number", value))
-    }
+    if value.is_finite() && value > 0.0 { Ok(()) } else { Err(Error::config(key, "a positive number", value)) }
 }
