@@ -17,6 +17,7 @@ model can have a lower loss on fresh stories, except by luck.
     python3 models/stories.py                      three stories
     python3 models/stories.py --heldout FILE       the held-out text
     python3 models/stories.py --entropy            entropy in nats per byte, with its standard error
+    python3 models/stories.py --check              nothing is drawn that the text does not show
 """
 
 import argparse
@@ -116,11 +117,16 @@ class Teller:
         return "".join(written)
 
 
-def story(seed):
-    """The story of a seed, one line without its newline, and its log-probability in nats."""
+def told(seed):
+    """The story of a seed, one line without its newline, its log-probability in nats, and its entities."""
     teller = Teller(seed)
     text = " ".join(teller.tell(parse(sentence)) for sentence in teller.choose(PLOTS))
-    return text, teller.log_prob
+    return text, teller.log_prob, teller.entities
+
+
+def story(seed):
+    """The text and the log-probability alone."""
+    return told(seed)[:2]
 
 
 def heldout():
@@ -143,14 +149,31 @@ def entropy(count):
     return rate, math.sqrt(variance / count) * count / size
 
 
+def check(count):
+    """Fails if a story draws an entity that it never writes, or if two seeds tell the same story."""
+    texts = set()
+    for seed in range(count):
+        text, _, entities = told(seed)
+        for name, value in entities.items():
+            value = value["name"] if isinstance(value, dict) else value
+            assert value in text, f"seed {seed}: {name} = {value!r} is not in the text"
+        assert text not in texts, f"seed {seed}: told before"
+        assert text.isascii()
+        texts.add(text)
+    print(f"{count} stories, all different, every draw visible; {min(map(len, texts))} to {max(map(len, texts))} bytes")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=3)
     parser.add_argument("--heldout", metavar="FILE", help="write the held-out text")
     parser.add_argument("--entropy", action="store_true", help="measure the entropy over 20000 stories")
+    parser.add_argument("--check", action="store_true", help="check 20000 stories")
     arguments = parser.parse_args()
-    if arguments.heldout:
+    if arguments.check:
+        check(20000)
+    elif arguments.heldout:
         text, log_prob = heldout()
         with open(arguments.heldout, "w", encoding="ascii", newline="\n") as file:
             file.write(text)
