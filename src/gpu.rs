@@ -54,6 +54,11 @@ impl Capabilities {
         self
     }
 
+    /// Bytes of the largest tensor: one buffer, one binding.
+    pub fn max_tensor_bytes(&self) -> u64 {
+        self.max_binding_bytes.min(self.max_buffer_bytes)
+    }
+
     /// Whether a shader with these needs runs.
     pub fn has(&self, needs: Needs) -> bool {
         (self.f16 || !needs.f16) && (self.subgroups || !needs.subgroups)

@@ -120,7 +120,7 @@ impl Layout {
         for format in [plan.linear, plan.experts, plan.embedding] {
             format.validate()?;
         }
-        let builder = Builder { d: config.hidden_size, plan, limit: capabilities.max_binding_bytes };
+        let builder = Builder { d: config.hidden_size, plan, limit: capabilities.max_tensor_bytes() };
         let table = |role| Rows::Stacked(vec![(Slot::weight(Place::Model, role), config.vocab_size)]);
         let (vocab, d) = (config.vocab_size, config.hidden_size);
         let embedding =

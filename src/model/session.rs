@@ -48,6 +48,7 @@ impl Session {
     pub async fn new(model: &Model, options: SessionOptions) -> Result<Self> {
         let gpu = model.gpu();
         let plan = SessionPlan::new(model.config(), model.layout(), gpu.capabilities(), &options)?;
+        plan.check_limits(gpu.capabilities())?;
         plan.check_ceiling(model.layout().bytes(), options.memory_ceiling)?;
         let named = allocate_named(model, &plan).await?;
         let mut pool = Vec::new();

@@ -151,6 +151,20 @@ impl SessionPlan {
             _ => Ok(()),
         }
     }
+
+    /// Refuses a plan with a tensor that no binding or no buffer of the device holds.
+    ///
+    /// # Errors
+    /// [`Error::Memory`], with the name of the first such tensor.
+    pub fn check_limits(&self, capabilities: &Capabilities) -> Result<()> {
+        let available_bytes = capabilities.max_tensor_bytes();
+        let pool =
+            self.pool.buffers.iter().enumerate().map(|(n, bytes)| (format!("activations {n}"), *bytes));
+        match self.named_bytes().into_iter().chain(pool).find(|(_, bytes)| *bytes > available_bytes) {
+            Some((what, needed_bytes)) => Err(Error::Memory { what, needed_bytes, available_bytes }),
+            None => Ok(()),
+        }
+    }
 }
 
 fn check(config: &ModelConfig, options: &SessionOptions) -> Result<()> {
