@@ -89,7 +89,14 @@ struct Shared {
     info: wgpu::AdapterInfo,
     cache: Option<wgpu::PipelineCache>,
     pipelines: Mutex<HashMap<Source, Arc<Pipeline>>>,
-    failure: Arc<Mutex<Option<Error>>>,
+    failure: Arc<Mutex<Failure>>,
+}
+
+/// What a device reported outside of any call of ours.
+#[derive(Default)]
+struct Failure {
+    lost: Option<String>,
+    uncaptured: Option<Error>,
 }
 
 /// A compiled kernel variant.
@@ -133,7 +140,7 @@ impl Gpu {
             adapter: adapter.get_info().name,
             message: error.to_string(),
         })?;
-        let failure = Arc::new(Mutex::new(None));
+        let failure = Arc::default();
         report_failures(&device, &failure);
         Ok(Self::new(device, queue, options, failure))
     }
@@ -147,7 +154,7 @@ impl Gpu {
         device: wgpu::Device,
         queue: wgpu::Queue,
         options: GpuOptions,
-        failure: Arc<Mutex<Option<Error>>>,
+        failure: Arc<Mutex<Failure>>,
     ) -> Self {
         let mut capabilities = Capabilities::of(device.features(), &device.limits());
         if options.baseline {
@@ -202,31 +209,60 @@ impl Gpu {
         self.shared.cache.as_ref()?.get_data()
     }
 
-    /// An error that the device reported outside of any call of ours, such as its loss.
+    /// Whether the device is still there, and what it reported outside of any call of ours.
     ///
     /// # Errors
-    /// That error.
+    /// [`Error::DeviceLost`], at every call from the loss on; [`Error::Gpu`], once, for anything else.
     pub fn check(&self) -> Result<()> {
-        lock(&self.shared.failure).take().map_or(Ok(()), Err)
+        let is_lost = self.is_lost();
+        let mut failure = lock(&self.shared.failure);
+        if is_lost && failure.lost.is_none() {
+            failure.lost = Some("it hands out no memory any more".into());
+        }
+        match &failure.lost {
+            Some(message) => Err(Error::DeviceLost { message: message.clone() }),
+            None => failure.uncaptured.take().map_or(Ok(()), Err),
+        }
+    }
+
+    /// Asks the device for mapped memory. A lost one reports nothing to error scopes, and the only callback for a
+    /// loss is the host's; but what it maps cannot be reached.
+    fn is_lost(&self) -> bool {
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some("probe"),
+            size: 4,
+            usage: wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: true,
+        };
+        let probe = self.scoped_now(|device| device.create_buffer(&descriptor));
+        probe.is_ok_and(|probe| probe.slice(..).get_mapped_range_mut().is_err())
     }
 
     /// A buffer of at least 4 bytes.
     ///
     /// # Errors
-    /// [`Error::Memory`] when it is larger than the device allows or memory is short.
+    /// [`Error::Memory`] when it is larger than the device allows or memory is short; [`Error::Gpu`] for a usage
+    /// that does not exist; [`Error::DeviceLost`].
     pub async fn buffer(&self, name: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
-        let limit = self.capabilities.max_buffer_bytes.min(self.capabilities.max_binding_bytes);
+        // Only what shaders read as an array is bound as a whole.
+        let limit = match usage.contains(wgpu::BufferUsages::STORAGE) {
+            true => self.capabilities.max_tensor_bytes(),
+            false => self.capabilities.max_buffer_bytes,
+        };
         if bytes > limit {
             return Err(Error::Memory { what: name.into(), needed_bytes: bytes, available_bytes: limit });
         }
         let size = bytes.max(4).next_multiple_of(4);
         let descriptor = wgpu::BufferDescriptor { label: Some(name), size, usage, mapped_at_creation: false };
-        self.scoped(|device| device.create_buffer(&descriptor)).await.map_err(|error| match error {
-            wgpu::Error::OutOfMemory { .. } => {
-                Error::Memory { what: name.into(), needed_bytes: bytes, available_bytes: 0 }
-            }
-            other => gpu_error(format!("buffer '{name}'"), other),
-        })
+        let buffer =
+            self.scoped(|device| device.create_buffer(&descriptor)).await.map_err(|error| match error {
+                wgpu::Error::OutOfMemory { .. } => {
+                    Error::Memory { what: name.into(), needed_bytes: bytes, available_bytes: 0 }
+                }
+                other => gpu_error(format!("buffer '{name}'"), other),
+            })?;
+        self.check()?;
+        Ok(buffer)
     }
 
     /// The pipeline of a kernel variant, built at its first use.
@@ -284,7 +320,11 @@ impl Gpu {
             });
             Pipeline { pipeline, layout }
         });
-        built.await.map_err(|error| Error::Shader { kernel: source.to_string(), message: error.to_string() })
+        let fail =
+            |error: wgpu::Error| Error::Shader { kernel: source.to_string(), message: error.to_string() };
+        let built = built.await.map_err(fail)?;
+        self.check()?;
+        Ok(built)
     }
 
     /// Runs `make` so that what it does wrong comes back from it and reaches no handler of the host.
@@ -331,7 +371,7 @@ impl Gpu {
     /// Submits what `record` records, and returns what it did wrong instead of panicking.
     ///
     /// # Errors
-    /// The error of `record`, or [`Error::Gpu`].
+    /// The error of `record`, [`Error::Gpu`], or [`Error::DeviceLost`].
     pub async fn submit(
         &self,
         label: &str,
@@ -404,14 +444,14 @@ async fn find_adapter(name: &str) -> Result<wgpu::Adapter> {
 }
 
 /// Keeps what our own device reports outside of error scopes, where wgpu's default is to panic.
-fn report_failures(device: &wgpu::Device, failure: &Arc<Mutex<Option<Error>>>) {
+fn report_failures(device: &wgpu::Device, failure: &Arc<Mutex<Failure>>) {
     let uncaptured = failure.clone();
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-        lock(&uncaptured).get_or_insert(gpu_error("uncaptured error", error));
+        lock(&uncaptured).uncaptured.get_or_insert(gpu_error("uncaptured error", error));
     }));
     let lost = failure.clone();
     device.set_device_lost_callback(move |reason, message| {
-        *lock(&lost) = Some(Error::DeviceLost { message: format!("{reason:?}: {message}") });
+        lock(&lost).lost = Some(format!("{reason:?}: {message}"));
     });
 }
 

@@ -1,5 +1,7 @@
 //! A buffer, or a part of a host's buffer, that knows what it holds.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crate::gpu::{Gpu, gpu_error};
 use crate::{Error, Result};
 
@@ -91,8 +93,8 @@ impl Tensor {
     /// [`Error::Gpu`], [`Error::DeviceLost`].
     pub async fn read<T: bytemuck::Pod>(&self, gpu: &Gpu, first: usize, count: usize) -> Result<Vec<T>> {
         let element = size_of::<T>() as u64;
-        let (from, bytes) = (first as u64 * element, count as u64 * element);
-        if from + bytes > self.bytes {
+        let [from, bytes] = [first, count].map(|elements| (elements as u64).saturating_mul(element));
+        if from.checked_add(bytes).is_none_or(|end| end > self.bytes) {
             return Err(Error::Gpu {
                 operation: "read-back".into(),
                 message: format!("{bytes} bytes at {from} leave a tensor of {}", self.bytes),
@@ -122,8 +124,7 @@ pub(crate) async fn read_staging<T: bytemuck::Pod>(
     let mapped = crate::wait::Signal::default();
     let done = mapped.clone();
     staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| done.set(result));
-    // Native devices advance only while something polls; in a browser the poll does nothing and the event loop does it.
-    gpu.device().poll(wgpu::PollType::wait_indefinitely()).map_err(|error| fail(error.to_string()))?;
+    wait_for(gpu)?;
     let result = mapped.await;
     gpu.check()?;
     result.map_err(|error| fail(error.to_string()))?;
@@ -132,4 +133,16 @@ pub(crate) async fn read_staging<T: bytemuck::Pod>(
     drop(view);
     staging.unmap();
     Ok(data)
+}
+
+/// Waits for everything submitted. Native devices advance only while something polls; in a browser this does nothing,
+/// and the event loop does it.
+fn wait_for(gpu: &Gpu) -> Result<()> {
+    // wgpu panics where the driver reports a loss in the middle of waiting.
+    let poll = AssertUnwindSafe(|| gpu.device().poll(wgpu::PollType::wait_indefinitely()));
+    match catch_unwind(poll) {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(Error::Gpu { operation: "waiting".into(), message: error.to_string() }),
+        Err(_) => Err(Error::DeviceLost { message: "while it was waited for".into() }),
+    }
 }

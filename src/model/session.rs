@@ -83,7 +83,8 @@ impl Session {
     /// where the session samples.
     ///
     /// # Errors
-    /// [`Error::Request`] for no token, too many, one outside the vocabulary, or one beyond the context.
+    /// [`Error::Request`] for no token, too many, one outside the vocabulary, or one beyond the context;
+    /// [`Error::DeviceLost`].
     pub fn prefill(&mut self, encoder: &mut wgpu::CommandEncoder, ids: &[u32], last: bool) -> Result<()> {
         if ids.len() > self.chunk_rows as usize {
             let most = self.chunk_rows;
@@ -99,12 +100,13 @@ impl Session {
     /// Records one step for the token that the last pass sampled, which stays on the device.
     ///
     /// # Errors
-    /// [`Error::Request`] when no pass has sampled one, or the context is full.
+    /// [`Error::Request`] when no pass has sampled one, or the context is full; [`Error::DeviceLost`].
     pub fn decode(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
         if !self.next_on_device {
             return Err(Error::Request("no token has been sampled; give one".into()));
         }
         self.check_room(1)?;
+        self.gpu().check()?;
         let span = Span { position: self.position, rows: 1 };
         self.decode.encode(encoder, span, &mut self.ledger)?;
         self.advance(span, true);
@@ -114,7 +116,7 @@ impl Session {
     /// Records one step for a token of the caller's.
     ///
     /// # Errors
-    /// [`Error::Request`] for a token outside the vocabulary, or when the context is full.
+    /// [`Error::Request`] for a token outside the vocabulary, or when the context is full; [`Error::DeviceLost`].
     pub fn decode_token(&mut self, encoder: &mut wgpu::CommandEncoder, id: u32) -> Result<()> {
         let span = self.begin(encoder, &[id])?;
         self.decode.encode(encoder, span, &mut self.ledger)?;

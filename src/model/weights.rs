@@ -165,6 +165,7 @@ impl Loader<'_, '_> {
             queue.submit([]);
         });
         written.await.map_err(|error| gpu_error("upload of weights", error))?;
+        self.gpu.check()?;
         self.done_bytes += bytes.len() as u64;
         let progress = Progress { done_bytes: self.done_bytes, total_bytes: self.total_bytes };
         match self.options.progress.as_mut().map(|report| report(progress)) {
