@@ -172,14 +172,8 @@ impl Session {
 
     /// Checks tokens and puts them, with their place, on their way to the device.
     fn begin(&mut self, encoder: &mut wgpu::CommandEncoder, ids: &[u32]) -> Result<Span> {
-        let vocab = self.model.config().vocab_size;
-        if ids.is_empty() {
-            return Err(Error::Request("the prompt is empty".into()));
-        }
-        if let Some(id) = ids.iter().find(|id| **id >= vocab) {
-            return Err(Error::Request(format!("token {id} is outside the vocabulary of {vocab}")));
-        }
-        self.check_room(ids.len())?;
+        self.check_tokens(ids)?;
+        self.gpu().check()?;
         let span = Span { position: self.position, rows: ids.len() as u32 };
         let seed = self.options.sampling.map_or(0, |sampling| sampling.seed);
         let mut words = vec![span.position, span.rows, self.samples, seed];
@@ -217,6 +211,18 @@ impl Session {
         self.position += span.rows;
         self.next_on_device = sampled && self.options.sampling.is_some();
         self.samples += u32::from(self.next_on_device);
+    }
+
+    /// Whether tokens are there, known, and fit.
+    fn check_tokens(&self, ids: &[u32]) -> Result<()> {
+        let vocab = self.model.config().vocab_size;
+        if ids.is_empty() {
+            return Err(Error::Request("the prompt is empty".into()));
+        }
+        if let Some(id) = ids.iter().find(|id| **id >= vocab) {
+            return Err(Error::Request(format!("token {id} is outside the vocabulary of {vocab}")));
+        }
+        self.check_room(ids.len())
     }
 
     fn check_room(&self, tokens: usize) -> Result<()> {

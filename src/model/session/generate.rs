@@ -30,12 +30,10 @@ impl Session {
     /// Feeds a prompt, a submit per chunk.
     ///
     /// # Errors
-    /// Those of [`Session::prefill`] and of submitting. Nothing is fed when the prompt does not fit.
+    /// Those of [`Session::prefill`] and of submitting. Nothing is fed when a token of the prompt is not in the
+    /// vocabulary or does not fit.
     pub async fn feed(&mut self, prompt: &[u32]) -> Result<()> {
-        if prompt.is_empty() {
-            return Err(Error::Request("the prompt is empty".into()));
-        }
-        self.check_room(prompt.len())?;
+        self.check_tokens(prompt)?;
         let chunks = prompt.len().div_ceil(self.chunk_rows() as usize);
         let gpu = self.gpu().clone();
         for (n, ids) in prompt.chunks(self.chunk_rows() as usize).enumerate() {
