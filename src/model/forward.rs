@@ -51,7 +51,7 @@ pub enum LogitRows {
 /// How a token is drawn from the logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
-    /// Divides the logits; 0 takes the largest.
+    /// Divides the logits; 0 takes the largest. Else at least [`Sampling::LEAST_TEMPERATURE`].
     pub temperature: f32,
     /// Only that many of the largest logits take part; 0: all. At most 128.
     pub top_k: u32,
@@ -65,6 +65,8 @@ pub struct Sampling {
 impl Sampling {
     /// The largest logit, ties to the lower token.
     pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0, seed: 0 };
+    /// Least temperature above 0: below it logits would leave the range of f32.
+    pub const LEAST_TEMPERATURE: f32 = 1e-6;
     /// Most candidates that top-k and top-p consider.
     pub const MOST_KEPT: u32 = 128;
 

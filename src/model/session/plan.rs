@@ -182,8 +182,10 @@ fn check(config: &ModelConfig, options: &SessionOptions) -> Result<()> {
     if options.logits != LogitRows::Last {
         return refuse("a session that samples has logits for the last row".into());
     }
-    if !(sampling.temperature.is_finite() && sampling.temperature >= 0.0) {
-        return refuse(format!("temperature {} is not a number from 0 up", sampling.temperature));
+    let temperature = sampling.temperature;
+    if !(temperature == 0.0 || (Sampling::LEAST_TEMPERATURE..=f32::MAX).contains(&temperature)) {
+        let least = Sampling::LEAST_TEMPERATURE;
+        return refuse(format!("temperature {temperature} is neither 0 nor a number from {least} up"));
     }
     if !(sampling.top_p > 0.0 && sampling.top_p <= 1.0) {
         return refuse(format!("top_p {} is not above 0 and at most 1", sampling.top_p));
