@@ -86,11 +86,16 @@ impl Schedule {
         Self { max_rows, ..Self::default() }
     }
 
-    /// A tensor that is bound by name: the same name is the same tensor.
+    /// A tensor that is bound by name: the same name is the same tensor, of the largest size asked for.
     pub fn named(&mut self, name: impl Into<String>, bytes: u64) -> TensorId {
         let name = name.into();
-        let found = self.tensors.iter().position(|t| t.home == Home::Named && t.name == name);
-        found.map(TensorId).unwrap_or_else(|| self.add(TensorInfo { name, bytes, home: Home::Named }))
+        match self.tensors.iter().position(|t| t.home == Home::Named && t.name == name) {
+            Some(at) => {
+                self.tensors[at].bytes = self.tensors[at].bytes.max(bytes);
+                TensorId(at)
+            }
+            None => self.add(TensorInfo { name, bytes, home: Home::Named }),
+        }
     }
 
     /// A tensor whose memory is planned.
@@ -149,8 +154,9 @@ impl Schedule {
     }
 
     fn is_written(&self, id: TensorId) -> bool {
+        // What is read was most often written a few steps before.
         self.tensors[id.0].home == Home::Named
-            || self.steps.iter().any(|step| step.writes().any(|written| written == id))
+            || self.steps.iter().rev().any(|step| step.writes().any(|written| written == id))
     }
 
     /// Dispatches of a pass by kernel, in order of first use.
@@ -204,10 +210,11 @@ impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for step in &self.steps {
             write!(f, "{:<16} {} (", step.site.to_string(), step.launch.source())?;
-            for (n, binding) in step.launch.bindings().iter().enumerate() {
+            let mut comma = "";
+            for binding in step.launch.bindings() {
                 if let Some((_, id)) = step.tensors.iter().find(|(index, _)| *index == binding.index) {
-                    let comma = if n > 0 { ", " } else { "" };
                     write!(f, "{comma}{}={}", binding.name, self.tensors[id.0].name)?;
+                    comma = ", ";
                 }
             }
             writeln!(f, ")")?;

@@ -1,6 +1,6 @@
 //! What a session will need, known before anything is allocated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::named_tensors;
 use crate::energy::{Level, Phase};
@@ -68,7 +68,7 @@ pub struct SessionPlan {
     pub context: u32,
     /// Bytes of what is bound by name and does not belong to the model.
     pub state_bytes: u64,
-    weight_names: Vec<String>,
+    weight_names: HashSet<String>,
 }
 
 impl SessionPlan {
@@ -122,7 +122,7 @@ impl SessionPlan {
         let mut named = BTreeMap::from([("span".to_owned(), 16)]);
         for schedule in [&self.part.0, &self.prefill.0, &self.decode.0] {
             for (name, bytes) in named_tensors(schedule) {
-                if !self.weight_names.iter().any(|weight| weight == name) {
+                if !self.weight_names.contains(name) {
                     let entry = named.entry(name.to_owned()).or_default();
                     *entry = bytes.max(*entry);
                 }
