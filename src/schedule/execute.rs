@@ -6,7 +6,7 @@ use super::memory::MemoryPlan;
 use super::{Schedule, Step};
 use crate::energy::{Ledger, PassTimer};
 use crate::gpu::{Gpu, Pipeline, gpu_error};
-use crate::kernel::{BindingKind, Span, fold_grid};
+use crate::kernel::{Binding, BindingKind, Span, fold_grid};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
@@ -127,6 +127,19 @@ async fn upload_params(gpu: &Gpu, schedule: &Schedule) -> Result<Vec<Tensor>> {
     Ok(offsets.into_iter().map(|(offset, bytes)| Tensor::part(&buffer, offset, bytes)).collect())
 }
 
+/// WebGPU lets no dispatch read and write parts of one buffer; the host would hear of it at its own submit.
+fn check_sharing(step: &Step, bound: &[(Binding, &Tensor)]) -> Result<()> {
+    let (written, read): (Vec<_>, Vec<_>) =
+        bound.iter().partition(|(binding, _)| binding.kind == BindingKind::Write);
+    for (binding, tensor) in written {
+        if let Some((other, _)) = read.iter().find(|(_, other)| other.buffer() == tensor.buffer()) {
+            let found = format!("a part of the buffer that holds '{}'", other.name);
+            return Err(Error::shape(step.launch.name(), binding.name, "a buffer that is not read", found));
+        }
+    }
+    Ok(())
+}
+
 async fn bind(
     gpu: &Gpu,
     step: &Step,
@@ -135,7 +148,7 @@ async fn bind(
     span: &Tensor,
     tensors: &[Tensor],
 ) -> Result<wgpu::BindGroup> {
-    let mut entries = Vec::new();
+    let mut bound = Vec::new();
     for binding in step.launch.bindings() {
         let tensor = match binding.kind {
             BindingKind::Params => params,
@@ -148,8 +161,13 @@ async fn bind(
                 }
             }
         };
-        entries.push(wgpu::BindGroupEntry { binding: binding.index, resource: tensor.binding() });
+        bound.push((binding, tensor));
     }
+    check_sharing(step, &bound)?;
+    let entries: Vec<_> = bound
+        .iter()
+        .map(|(binding, tensor)| wgpu::BindGroupEntry { binding: binding.index, resource: tensor.binding() })
+        .collect();
     let descriptor = wgpu::BindGroupDescriptor {
         label: Some(step.launch.name()),
         layout: &pipeline.layout,
