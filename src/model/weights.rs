@@ -10,7 +10,7 @@ use super::plan::WeightPlan;
 use super::slot::{Part, Slot};
 use super::source::Source;
 use crate::gpu::{Gpu, gpu_error};
-use crate::quant::PackedMatrix;
+use crate::quant::{PackedMatrix, WeightFormat};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
@@ -29,7 +29,7 @@ pub struct LoadOptions<'a> {
     pub plan: WeightPlan,
     /// Most bytes that weights may take on the device.
     pub memory_ceiling: Option<u64>,
-    /// Whether NaN and infinite weights are accepted.
+    /// Whether NaN and infinite weights are accepted where they are stored as f32. Other formats cannot hold them.
     pub allow_not_finite: bool,
     /// Told after every few megabytes; breaking cancels.
     pub progress: Option<&'a mut dyn FnMut(Progress) -> ControlFlow<()>>,
@@ -201,8 +201,12 @@ impl<'a> RowReader<'a> {
             let first = at as usize * cols;
             self.tensor(slot)?.read_f32(first..first + cols, out)?;
         }
-        PackedMatrix::pack(self.matrix.format, count, cols, &data)
-            .map_err(|error| self.named(error, rows.start))
+        let packed = match self.matrix.format {
+            // What need not be finite is stored as it is.
+            WeightFormat::F32 if !self.check => PackedMatrix::f32(count, cols, &data),
+            format => PackedMatrix::pack(format, count, cols, &data),
+        };
+        packed.map_err(|error| self.named(error, rows.start))
     }
 
     fn biases(&mut self, shard: &Range<u32>) -> Result<Vec<f32>> {
@@ -234,12 +238,20 @@ impl<'a> RowReader<'a> {
         self.open.get(&slot).ok_or_else(|| Error::MissingTensor { name: self.matrix.name.clone() })
     }
 
-    /// Packing knows no tensor names; this says which one the piece began in.
-    fn named(&self, error: Error, row: u32) -> Error {
+    /// Packing knows no tensor names, and counts from the beginning of the piece.
+    fn named(&self, error: Error, first_row: u32) -> Error {
+        let locate = |row: u32| {
+            let (slot, at) = self.matrix.source.locate(row);
+            (self.source.naming.tensor_name(slot), at as usize)
+        };
         match error {
             Error::TensorMismatch { expected, found, .. } => {
-                let name = self.source.naming.tensor_name(self.matrix.source.locate(row).0);
-                Error::TensorMismatch { name, expected, found }
+                Error::TensorMismatch { name: locate(first_row).0, expected, found }
+            }
+            Error::NotFinite { index, value, .. } => {
+                let cols = self.matrix.cols as usize;
+                let (name, row) = locate(first_row + (index / cols) as u32);
+                Error::NotFinite { name, index: row * cols + index % cols, value }
             }
             other => other,
         }

@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::format::{per_word, row_words};
-use super::parent::{check, dequantize_code};
+use super::parent::{check, check_len, dequantize_code};
 use super::{Parent, WeightFormat};
 use crate::{Error, Result};
 
@@ -33,7 +33,7 @@ impl PackedMatrix {
         format.validate()?;
         check(weights, rows, cols)?;
         let (words, scales) = match format {
-            WeightFormat::F32 => (pack_rows(rows, cols, 32, |i| weights[i].to_bits()), vec![]),
+            WeightFormat::F32 => return Self::f32(rows, cols, weights),
             WeightFormat::F16 => {
                 let halves = to_f16(weights)?;
                 (pack_rows(rows, cols, 16, |i| u32::from(halves[i].to_bits())), vec![])
@@ -44,6 +44,16 @@ impl PackedMatrix {
             }
         };
         Ok(Self { format, rows, cols, words, scales })
+    }
+
+    /// Stores `weights`, `[rows, cols]`, as they are, NaN and infinities included.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the length is not `rows * cols`.
+    pub fn f32(rows: usize, cols: usize, weights: &[f32]) -> Result<Self> {
+        check_len(weights, rows, cols)?;
+        let words = pack_rows(rows, cols, 32, |i| weights[i].to_bits());
+        Ok(Self { format: WeightFormat::F32, rows, cols, words, scales: vec![] })
     }
 
     /// The weights as a kernel sees them, `[rows, cols]`.

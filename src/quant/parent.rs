@@ -94,12 +94,18 @@ pub(super) fn dequantize_code(code: u8, bits: u32, [scale, zero]: [f32; 2]) -> f
     (on_parent_scale as f32 - zero) * scale
 }
 
-/// Checks the length of a matrix and that every element is finite.
-pub(super) fn check(weights: &[f32], rows: usize, cols: usize) -> Result<()> {
+/// Checks the length of a matrix.
+pub(super) fn check_len(weights: &[f32], rows: usize, cols: usize) -> Result<()> {
     if rows.checked_mul(cols) != Some(weights.len()) {
         let expected = format!("{rows} x {cols} elements");
         return Err(Error::shape("quantize", "weights", expected, weights.len()));
     }
+    Ok(())
+}
+
+/// Checks the length of a matrix and that every element is finite.
+pub(super) fn check(weights: &[f32], rows: usize, cols: usize) -> Result<()> {
+    check_len(weights, rows, cols)?;
     match weights.iter().position(|w| !w.is_finite()) {
         Some(index) => Err(Error::NotFinite { name: "weights".into(), index, value: weights[index] }),
         None => Ok(()),
