@@ -1,8 +1,8 @@
 // Attention by streaming softmax (arXiv 2112.05682; 2205.14135): for each query q of a tile
 //   z_s = softcap(scale q . k_s), a = softmax over the visible s, o = sum_s a_s v_s.
-// A workgroup takes QUERIES queries that share a key/value head, (row, head) pairs row by row, and walks the keys
+// A workgroup takes up to QUERIES queries that share a key/value head, (row, head) pairs row by row, and walks the keys
 // that any of them sees, KEYS at a time. Masked scores are flagged by MASKED, a finite number.
-// Needs: key_at, value_at (keys/*), key_range, store_output (output/*), softcap (softcap/*), span.
+// Needs: key_base, key_at, value_at, queries_per_tile (keys/*), key_range, store_output (output/*), softcap (softcap/*), span.
 // Constants: HEAD_DIM, QUERIES.
 struct Params {
     heads: u32,
@@ -38,11 +38,12 @@ var<workgroup> query_rescale: array<f32, QUERIES>;
 fn run(workgroup: u32, lane: u32) {
     let per_head = params.heads / params.kv_heads;
     let query_count = span.rows * per_head;             // of one key/value head
-    let tiles = (query_count + QUERIES - 1u) / QUERIES;
+    let tile_queries = queries_per_tile(query_count * params.kv_heads);
+    let tiles = (query_count + tile_queries - 1u) / tile_queries;
     let part = workgroup / (tiles * params.kv_heads);
     let kv_head = (workgroup / tiles) % params.kv_heads;
-    let first_query = (workgroup % tiles) * QUERIES;
-    let last_query = min(first_query + QUERIES, query_count) - 1u;
+    let first_query = (workgroup % tiles) * tile_queries;
+    let last_query = min(first_query + tile_queries, query_count) - 1u;
     let oldest = span.position + first_query / per_head;
     let newest = span.position + last_query / per_head;
     let range = key_range(oldest, newest, part);

@@ -48,7 +48,10 @@ pub enum Phase {
     Decode,
 }
 
-/// Queries that share one pass over the keys.
+/// Workgroups that a prompt of a few rows is spread over.
+const SPREAD: u32 = 32;
+
+/// Most queries that share one pass over the keys.
 pub fn queries(head_dim: u32) -> u32 {
     // As many as fit in half of the 16 KiB of workgroup memory every device has.
     if head_dim > 256 { 4 } else { 8 }
@@ -117,8 +120,8 @@ impl Kernel for Attention {
     }
 
     fn workgroups(self, params: &AttentionParams, span: Span) -> u64 {
-        let queries_per_kv_head = u64::from(params.heads / params.kv_heads);
-        let tiles = (u64::from(span.rows) * queries_per_kv_head).div_ceil(u64::from(queries(self.head_dim)));
+        let queries = u64::from(span.rows) * u64::from(params.heads / params.kv_heads);
+        let tiles = queries.div_ceil(u64::from(self.queries_per_tile(params, span)));
         let splits = match self.phase {
             Phase::Prefill => 1,
             Phase::Decode => {
@@ -161,10 +164,20 @@ impl Kernel for Attention {
 }
 
 impl Attention {
+    /// Queries of one key/value head that a workgroup takes. A prompt of a few rows is spread over workgroups; a
+    /// decode has its keys to divide.
+    fn queries_per_tile(self, params: &AttentionParams, span: Span) -> u32 {
+        let most = queries(self.head_dim);
+        match self.phase {
+            Phase::Prefill => (span.rows * params.heads).div_ceil(SPREAD).clamp(1, most),
+            Phase::Decode => most,
+        }
+    }
+
     /// Keys that the tiles of one key/value head walk over, summed over the tiles.
     fn walked_keys(self, params: &AttentionParams, span: Span) -> u64 {
         let per_head = params.heads / params.kv_heads;
-        let (count, tile) = (span.rows * per_head, queries(self.head_dim));
+        let (count, tile) = (span.rows * per_head, self.queries_per_tile(params, span));
         (0..count.div_ceil(tile))
             .map(|t| {
                 let last = (t * tile + tile).min(count) - 1;

@@ -14,8 +14,10 @@ use crate::model::config::{Attention, RopeLayout};
 use crate::model::layout::{Matrix, SubLayerLayout, Vectors};
 use crate::schedule::TensorId;
 
-/// Keys that one workgroup of a split decode walks.
-const SPLIT_KEYS: u32 = 256;
+/// Keys that one workgroup of a split decode walks: a megabyte of keys and values would be too much for one.
+fn split_keys(head_dim: u32) -> u32 {
+    (65_536 / head_dim).min(256)
+}
 
 /// Rows per head of an attention sub-layer's cache: the window of a local layer, else the whole context.
 pub fn cache_slots(attention: &Attention, context: u32) -> u32 {
@@ -114,15 +116,16 @@ impl ForwardPass<'_> {
 
     fn attention_params(&self, attention: &Attention) -> AttentionParams {
         let slots = cache_slots(attention, self.options.context);
+        let split_keys = split_keys(attention.head_dim);
         AttentionParams {
             heads: attention.heads,
             kv_heads: attention.kv_heads,
             slots,
             chunk_slots: self.schedule.max_rows,
             window: attention.window.unwrap_or(0),
-            split_keys: SPLIT_KEYS,
+            split_keys,
             // A window may begin and end inside a part.
-            max_splits: slots.div_ceil(SPLIT_KEYS) + 1,
+            max_splits: slots.div_ceil(split_keys) + 1,
             scale: attention.scale,
             softcap: attention.softcap.unwrap_or(1.0),
         }
