@@ -5,12 +5,12 @@ use wattle::model::config::{
     RopeLayout, RopeScaling, Routing, SubLayer,
 };
 
-fn rope(theta: f64, rotary_dim: u32, scaling: RopeScaling) -> Option<Rope> {
+pub fn rope(theta: f64, rotary_dim: u32, scaling: RopeScaling) -> Option<Rope> {
     Some(Rope { theta, rotary_dim, layout: RopeLayout::HalfSplit, scaling })
 }
 
 /// Attention as most have it.
-fn attention(heads: u32, kv_heads: u32, head_dim: u32, rope: Option<Rope>) -> Attention {
+pub fn attention(heads: u32, kv_heads: u32, head_dim: u32, rope: Option<Rope>) -> Attention {
     Attention {
         heads,
         kv_heads,
@@ -25,7 +25,7 @@ fn attention(heads: u32, kv_heads: u32, head_dim: u32, rope: Option<Rope>) -> At
     }
 }
 
-fn feed_forward(hidden: u32, activation: Activation) -> FeedForward {
+pub fn feed_forward(hidden: u32, activation: Activation) -> FeedForward {
     FeedForward { hidden, activation, gated: true, bias: false }
 }
 
@@ -36,7 +36,12 @@ fn experts(count: u32, hidden: u32) -> Op {
 }
 
 /// Two sub-layers a block, all with the same norms.
-fn model(sizes: [u32; 2], norm: Norm, post_norm: Option<Norm>, layers: Vec<(Attention, Op)>) -> ModelConfig {
+pub fn model(
+    sizes: [u32; 2],
+    norm: Norm,
+    post_norm: Option<Norm>,
+    layers: Vec<(Attention, Op)>,
+) -> ModelConfig {
     let sublayer = |op| SubLayer { norm, op, post_norm };
     let block = |(attention, op)| Block { sublayers: vec![sublayer(Op::Attention(attention)), sublayer(op)] };
     ModelConfig {

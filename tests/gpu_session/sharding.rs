@@ -1,0 +1,60 @@
+//! Weights split over bindings compute what whole ones do.
+
+use pollster::block_on;
+use wattle::model::Model;
+use wattle::model::plan::WeightPlan;
+use wattle::wgpu::Limits;
+use wattle::{Error, Gpu};
+
+use crate::harness::{F32, feed, gpu, greedy, load, session, state, submit, tokens};
+use crate::stranger::Stranger;
+
+/// A device whose bindings hold so many bytes.
+fn narrow(max_storage_buffer_binding_size: u64) -> Gpu {
+    let limits = Limits { max_storage_buffer_binding_size, ..Limits::default() };
+    Stranger::open(gpu().device().features(), limits).gpu()
+}
+
+/// State after a prompt in two chunks and a few steps.
+fn run(model: &Model) -> Vec<(String, Vec<u32>)> {
+    let mut session = session(model, wattle::model::SessionOptions { max_chunk: 6, ..greedy(16) });
+    feed(&mut session, &tokens(model, 9));
+    submit(model.gpu(), |encoder| (0..5).try_for_each(|_| session.decode(encoder)));
+    state(&session)
+}
+
+#[test]
+fn split_weights_give_the_same_bits() {
+    let int8 = WeightPlan::uniform("int8".parse().unwrap());
+    for name in ["llama", "llama_bias", "gemma2"] {
+        for (plan, limit) in [(F32, 5000), (int8, 3500)] {
+            for baseline in [false, true] {
+                let whole = load(&gpu().with_baseline(baseline), name, &plan).unwrap();
+                let split = load(&narrow(limit).with_baseline(baseline), name, &plan).unwrap();
+                let shards = |model: &Model| model.layout().matrices().map(|m| m.shards.len()).max();
+                assert_eq!(shards(&whole), Some(1));
+                assert!(shards(&split) > Some(1), "{name}: nothing was split");
+                let what = format!("{name} in {}, baseline {baseline}", plan.linear);
+                for ((tensor, found), (_, expected)) in run(&split).iter().zip(&run(&whole)) {
+                    crate::support::compare::assert_same(&format!("{what}: {tensor}"), found, expected);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn experts_beyond_a_binding_are_refused() {
+    let error = load(&narrow(20_000), "mixtral", &F32).err().unwrap();
+    assert!(matches!(error, Error::Memory { needed_bytes: 102_400, available_bytes: 20_000, .. }), "{error}");
+    assert!(error.to_string().contains("blocks.0.sublayers.1.experts.gate_up"), "{error}");
+}
+
+#[test]
+fn a_cache_beyond_a_binding_is_refused() {
+    let gpu = narrow(20_000);
+    let model = load(&gpu, "llama", &F32).unwrap();
+    let error = block_on(wattle::model::Session::new(&model, greedy(512))).err().unwrap();
+    assert!(matches!(error, Error::Memory { needed_bytes: 32_768, available_bytes: 20_000, .. }), "{error}");
+    assert!(error.to_string().contains("k_cache"), "{error}");
+}

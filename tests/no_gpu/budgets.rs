@@ -1,0 +1,100 @@
+//! How many dispatches a sub-layer takes, and that none of them is one workgroup doing a large kernel's work.
+
+use std::collections::BTreeMap;
+
+use wattle::kernel::Span;
+use wattle::model::config::{ModelConfig, Op, SubLayer};
+use wattle::schedule::Schedule;
+
+use crate::shapes::{devices, large, large_on, one_row, plan, small};
+
+/// Bytes that one workgroup may move.
+const MOST_BYTES: u64 = 1_000_000;
+
+/// Dispatches that a decode step and a prompt may take in a sub-layer.
+fn budget(layer: &SubLayer) -> [usize; 2] {
+    let [decode, prefill] = match layer.op {
+        Op::Attention(_) => [5, 6],
+        Op::FeedForward(_) => [2, 3],
+        Op::Experts(_) => [5, 9],
+    };
+    [decode, prefill].map(|most| most + usize::from(layer.post_norm.is_some()))
+}
+
+/// Dispatches by sub-layer, with what each does.
+fn by_sublayer(schedule: &Schedule) -> BTreeMap<Option<(u32, u32)>, Vec<&'static str>> {
+    let mut steps = BTreeMap::<_, Vec<_>>::new();
+    for step in &schedule.steps {
+        steps.entry(step.site.sublayer).or_default().push(step.site.what);
+    }
+    steps
+}
+
+fn assert_within_budget(name: &str, config: &ModelConfig, schedules: [&Schedule; 2]) {
+    let counted = schedules.map(by_sublayer);
+    for (block, index, layer) in config.sublayers() {
+        let at = Some((block as u32, index as u32));
+        for (n, (steps, most)) in counted.iter().zip(budget(layer)).enumerate() {
+            let phase = ["decode", "prefill"][n];
+            let steps = &steps[&at];
+            assert!(
+                steps.len() <= most,
+                "{name}, {phase}, sub-layer {block}.{index}: at most {most}, found {steps:?}"
+            );
+        }
+    }
+    // Outside of sub-layers: the embedding, the head, and the two halves of sampling.
+    assert_eq!(counted[0][&None], ["embed", "head", "sample", "sample"], "{name}, decode");
+}
+
+#[test]
+fn sublayers_stay_within_their_dispatches() {
+    for device in devices() {
+        for format in ["f32", "f16", "int8", "int4", "int2"] {
+            for (name, config) in small() {
+                let plan = plan(&config, &device, format, config.context_length);
+                let name = format!("{name} in {format}");
+                assert_within_budget(&name, &config, [&plan.decode.0, &plan.prefill.0]);
+            }
+        }
+    }
+    let [_, device] = devices();
+    for (name, config) in large() {
+        let plan = plan(&config, &device, "int4", config.context_length);
+        assert_within_budget(name, &config, [&plan.decode.0, &plan.prefill.0]);
+    }
+}
+
+/// Each distinct byte counts once: what a kernel reads again comes from a cache.
+fn assert_spread(name: &str, schedule: &Schedule, span: Span) {
+    for step in &schedule.steps {
+        let bytes = step.launch.work(span).total_bytes().least;
+        let workgroups = step.launch.workgroups(span);
+        assert!(
+            workgroups > 1 || bytes <= MOST_BYTES,
+            "{name}, {span:?}, {}: {} moves {bytes} bytes in {workgroups} workgroup",
+            step.site,
+            step.launch.source()
+        );
+    }
+}
+
+#[test]
+fn no_large_dispatch_is_one_workgroup() {
+    for device in devices() {
+        for (name, config) in large_on(&device) {
+            let context = config.context_length;
+            let plan = plan(&config, &device, "int8", context);
+            for position in [0, 1, 255, 256, 1000, context / 2 + 1, context - 1] {
+                assert_spread(name, &plan.decode.0, one_row(position));
+            }
+            for rows in [1, 2, 3, 31, 33, 512] {
+                for position in [0, 1000, context - rows] {
+                    let span = Span { position, rows };
+                    assert_spread(name, &plan.prefill.0, span);
+                    assert_spread(name, &plan.part.0, span);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a decode step reads of the weights, counted from the description alone.
+
+use wattle::energy::ByteClass;
+use wattle::gpu::Capabilities;
+use wattle::model::config::{ModelConfig, Op};
+use wattle::model::forward::Sampling;
+use wattle::model::layout::Layout;
+use wattle::model::session::SessionPlan;
+use wattle::model::{SessionOptions, plan::WeightPlan, slot};
+use wattle::quant::{IntFormat, QuantBlock, WeightFormat};
+
+use crate::shapes::{large, one_row, small};
+
+const BLOCK: usize = 32;
+
+fn int(bits: u32) -> WeightFormat {
+    WeightFormat::Int(IntFormat { bits, block: QuantBlock::Inputs(BLOCK as u32) })
+}
+
+/// Bytes of weights, and of scales and zero points, that a decode step reads, each once.
+fn counted(config: &ModelConfig, format: WeightFormat) -> [u64; 2] {
+    let plan = WeightPlan { linear: format, experts: format, embedding: WeightFormat::F32 };
+    let device =
+        Capabilities { max_binding_bytes: 1 << 32, max_buffer_bytes: 1 << 32, ..Capabilities::webgpu() };
+    let layout = Layout::new(config, &plan, &device).unwrap();
+    let options = SessionOptions::new(config.context_length, Sampling::GREEDY);
+    let plan = SessionPlan::new(config, &layout, &device, &options).unwrap();
+    let work = plan.decode.0.work(one_row(config.context_length - 1));
+    [ByteClass::Weight, ByteClass::ScaleZp].map(|class| work.bytes_of(class).least)
+}
+
+/// The same from the model's tensors: bytes in the plan's format, of scales, and in f32.
+fn expected(config: &ModelConfig, format: WeightFormat) -> [u64; 3] {
+    use slot::{Part, Place, Role};
+    let top_k = |block: usize, sublayer: usize| match &config.blocks[block].sublayers[sublayer].op {
+        Op::Experts(experts) => experts.top_k as usize,
+        _ => 0,
+    };
+    let [mut codes, mut scales, mut floats] = [0, 0, 0];
+    for (slot, shape) in slot::slots(config) {
+        // A token reads its own row of the embedding, and only the experts it is routed to.
+        let used = match slot.place {
+            Place::Expert { block, sublayer, expert } => expert < top_k(block, sublayer),
+            _ => true,
+        };
+        let is_matrix = slot.part == Part::Weight && shape.len() == 2;
+        match (slot.role, is_matrix) {
+            _ if !used => {}
+            (Role::Embedding, _) if !config.head.tied => floats += shape[1] * 4,
+            (Role::Router, _) => floats += shape[0] * shape[1] * 4,
+            (role, true) => {
+                if role == Role::Embedding {
+                    floats += shape[1] * 4;
+                }
+                codes += shape[0] * format.row_bytes(shape[1]);
+                scales += shape[0] * shape[1].div_ceil(BLOCK) * 8;
+            }
+            // The norm before experts is applied by the router, and again by the experts' first product.
+            (Role::Norm, _) if is_before_experts(config, slot.place) => floats += 2 * shape[0] * 4,
+            (_, false) => floats += shape[0] * 4,
+        }
+    }
+    [codes, scales, floats].map(|bytes| bytes as u64)
+}
+
+fn is_before_experts(config: &ModelConfig, place: slot::Place) -> bool {
+    match place {
+        slot::Place::SubLayer { block, sublayer } => {
+            matches!(config.blocks[block].sublayers[sublayer].op, Op::Experts(_))
+        }
+        _ => false,
+    }
+}
+
+fn all() -> Vec<(String, ModelConfig)> {
+    let large = large().into_iter().map(|(name, config)| (name.to_owned(), config));
+    small().into_iter().chain(large).collect()
+}
+
+#[test]
+fn a_decode_step_reads_each_row_once() {
+    for (name, config) in all() {
+        for bits in [8, 4, 2] {
+            let [codes, scales, floats] = expected(&config, int(bits));
+            assert_eq!(counted(&config, int(bits)), [codes + floats, scales], "{name}, int{bits}");
+        }
+        let [codes, _, floats] = expected(&config, WeightFormat::F16);
+        assert_eq!(counted(&config, WeightFormat::F16), [codes + floats, 0], "{name}, f16");
+    }
+}
+
+#[test]
+fn codes_of_4_and_2_bits_are_a_half_and_a_quarter() {
+    for (name, config) in large() {
+        let code_bytes = |bits| {
+            let [_, _, floats] = expected(&config, int(bits));
+            counted(&config, int(bits))[0] - floats
+        };
+        assert_eq!(code_bytes(4) * 2, code_bytes(8), "{name}");
+        assert_eq!(code_bytes(2) * 4, code_bytes(8), "{name}");
+    }
+}

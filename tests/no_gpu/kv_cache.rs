@@ -1,0 +1,47 @@
+//! Bytes of key/value caches against the table of published layouts.
+
+use wattle::gpu::Capabilities;
+use wattle::model::config::ModelConfig;
+
+use crate::shapes::{gemma2, gemma3, gemma3_1b, gemma3_4b, plan};
+
+/// Bytes of all caches of a session.
+fn cache_bytes(config: &ModelConfig, context: u32) -> u64 {
+    let named = plan(config, &Capabilities::webgpu(), "int2", context).named_bytes();
+    named.iter().filter(|(name, _)| name.ends_with("_cache")).map(|(_, bytes)| bytes).sum()
+}
+
+/// Megabytes in 16-bit elements, which are half of ours, at 8192, 32 768 and 131 072 tokens; 0: beyond the context.
+#[test]
+fn caches_are_as_large_as_published() {
+    let sizes = [256, 64, 64];
+    let table = [
+        ("Gemma 2 2B", gemma2(sizes, 26, [8, 4, 256]), [654.3, 1962.9, 0.0]),
+        ("Gemma 2 9B", gemma2(sizes, 42, [16, 8, 256]), [2113.9, 6341.8, 0.0]),
+        ("Gemma 2 27B", gemma2(sizes, 46, [32, 16, 128]), [2315.3, 6945.8, 0.0]),
+        ("Gemma 3 1B", gemma3_1b(), [45.1, 145.8, 0.0]),
+        ("Gemma 3 4B", gemma3_4b(), [289.4, 792.7, 2806.0]),
+        ("Gemma 3 12B", gemma3(sizes, 48, [16, 8, 256], 1024), [872.4, 2483.0, 8925.5]),
+        ("Gemma 3 27B", gemma3(sizes, 62, [32, 16, 128], 1024), [1107.3, 3120.6, 11_173.6]),
+    ];
+    for (name, config, megabytes) in table {
+        for (context, expected) in [8192, 32_768, 131_072].into_iter().zip(megabytes) {
+            if expected > 0.0 {
+                let found = cache_bytes(&config, context) as f64 / 2.0 / 1e6;
+                // The table has one decimal.
+                assert!(
+                    (found - expected).abs() < 0.051,
+                    "{name} at {context}: {expected} MB, found {found}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_window_longer_than_the_context_takes_only_the_context() {
+    let config = gemma3_1b();
+    let [short, long] = [100, 512].map(|context| cache_bytes(&config, context));
+    assert_eq!(short, 26 * 2 * 256 * 100 * 4);
+    assert_eq!(long, 26 * 2 * 256 * 512 * 4);
+}
