@@ -369,13 +369,7 @@ fn layout_entry(binding: &crate::kernel::Binding) -> wgpu::BindGroupLayoutEntry 
 }
 
 async fn find_adapter(name: &str) -> Result<wgpu::Adapter> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-        backends: wgpu::Backends::from_env().unwrap_or_default(),
-        flags: wgpu::InstanceFlags::from_env_or_default(),
-        memory_budget_thresholds: Default::default(),
-        backend_options: wgpu::BackendOptions::from_env_or_default(),
-        display: None,
-    });
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     if !name.is_empty() {
         let adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
         let names: Vec<_> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
