@@ -87,6 +87,9 @@ struct Shared {
     failure: Arc<Mutex<Option<Error>>>,
 }
 
+/// What an error scope caught, once the device says so.
+type PoppedScope = Pin<Box<dyn Future<Output = Option<wgpu::Error>>>>;
+
 /// A compiled kernel variant.
 pub(crate) struct Pipeline {
     pub(crate) pipeline: wgpu::ComputePipeline,
@@ -306,17 +309,14 @@ impl Gpu {
         Ok(made)
     }
 
-    fn in_scopes<T>(
-        &self,
-        make: impl FnOnce(&wgpu::Device) -> T,
-    ) -> (T, Vec<Pin<Box<dyn Future<Output = Option<wgpu::Error>>>>>) {
+    fn in_scopes<T>(&self, make: impl FnOnce(&wgpu::Device) -> T) -> (T, Vec<PoppedScope>) {
         let device = self.device();
         let scopes =
             [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal]
                 .map(|filter| device.push_error_scope(filter));
         let made = make(device);
         // Scopes nest, so the last one pushed is the first one popped.
-        let mut pending: Vec<Pin<Box<dyn Future<Output = _>>>> = Vec::new();
+        let mut pending: Vec<PoppedScope> = Vec::new();
         for scope in scopes.into_iter().rev() {
             pending.push(Box::pin(scope.pop()));
         }

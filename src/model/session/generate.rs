@@ -1,7 +1,9 @@
 //! The convenience around passes: prompts in chunks, a submit per step, tokens as they come.
 
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use super::Session;
 use crate::{Error, Result};
