@@ -4,6 +4,10 @@
 struct TileSite { expert: u32, first: u32, count: u32 }
 
 fn tile_site(tile: u32) -> TileSite {
+    // A folded grid has workgroups to spare.
+    if tile >= arrayLength(&tile_map) {
+        return TileSite();
+    }
     let entry = tile_map[tile];
     return TileSite(entry.x, entry.y, entry.z);
 }
