@@ -42,7 +42,7 @@ impl EmbedParams {
     }
 }
 
-/// `y[r] = scale * table[token[r]]`.
+/// `y[r] = scale * table[token[r]]`: tokens `[rows]`, a shard of the table `[tokens, d]`, output `[rows, d]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Embed {
     /// How the table is stored.

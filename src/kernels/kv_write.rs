@@ -19,6 +19,8 @@ params! {
 }
 
 /// Copies the last `min(rows, slots)` rows of a chunk to their slots, `position mod slots`.
+///
+/// Chunks are `[G, chunk_slots, h]`, caches `[G, slots, h]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KvWrite;
 

@@ -16,6 +16,8 @@ params! {
 }
 
 /// `y[t] = residual[t] + sum_j weight[t, j] expert_rows[t, j]`, choices in order.
+///
+/// Expert rows are `[rows, k, d]`, weights `[rows, k]`, residual and output `[rows, d]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeCombine {
     /// Whether a residual is added.

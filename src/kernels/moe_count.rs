@@ -24,7 +24,7 @@ impl MoeSlotParams {
 /// Slots that one workgroup of the plan handles.
 pub const RUN: u64 = 256;
 
-/// `counts[run, e]` = slots of that run which chose expert `e`.
+/// `counts[run, e]` = slots of that run which chose expert `e`: `[rows, k]` to `[runs, E]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeCount;
 

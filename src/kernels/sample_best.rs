@@ -19,6 +19,8 @@ params! {
 pub const RUN: u64 = 4096;
 
 /// The `kept` best of every 4096 logits, and the run's share of the softmax's denominator.
+///
+/// Logits are `[V]`; the best are `[runs, kept]` of (score, token, sum of `exp(score - best)`, 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SampleBest {
     /// How many are kept: 1 for the largest alone, else `top_k`.
