@@ -21,6 +21,7 @@ mod matmul;
 mod models;
 mod moe;
 mod norm;
+mod presets;
 mod quant;
 mod quant_error;
 mod rope;

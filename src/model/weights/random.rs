@@ -134,3 +134,63 @@ fn mix(mut z: u64) -> u64 {
 fn unit(word: u32) -> f32 {
     (word >> 8) as f32 / (1 << 24) as f32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::Capabilities;
+    use crate::model::layout::Layout;
+    use crate::model::plan::WeightPlan;
+    use crate::model::presets;
+
+    const FORMATS: [&str; 6] = ["f32", "f16", "int8", "int4", "int2:128", "int4:channel"];
+
+    /// The embedding of the small preset, with rows of `cols` inputs.
+    fn table(format: &str, cols: u32) -> Matrix {
+        let config = crate::model::config::ModelConfig { hidden_size: cols, ..presets::tiny_dense() };
+        let format = format.parse().unwrap();
+        let plan = WeightPlan { embedding: format, ..WeightPlan::uniform(format) };
+        Layout::new(&config, &plan, &Capabilities::webgpu()).unwrap().embedding
+    }
+
+    #[test]
+    fn products_are_as_large_as_their_inputs() {
+        for format in FORMATS {
+            let packed = RandomWeights::new(1).rows(&table(format, 300), 0..512).unwrap();
+            let weights = packed.unpack();
+            let mean = weights.iter().sum::<f32>() / weights.len() as f32;
+            let variance = weights.iter().map(|w| w * w).sum::<f32>() / weights.len() as f32 * 300.0;
+            assert!(mean.abs() < 0.001, "{format}: mean {mean}");
+            assert!((0.5..2.0).contains(&variance), "{format}: variance {variance} / cols");
+        }
+    }
+
+    #[test]
+    fn what_is_past_a_row_is_zero() {
+        for format in FORMATS {
+            for cols in [1, 31, 32, 35, 63, 300] {
+                let matrix = table(format, cols);
+                let mut packed = RandomWeights::new(1).rows(&matrix, 0..3).unwrap();
+                let bits = matrix.format.bits() as usize;
+                let row_words = matrix.format.row_words(cols as usize);
+                for (n, row) in packed.words.chunks_exact_mut(row_words).enumerate() {
+                    for col in 0..cols as usize {
+                        row[col * bits / 32] &= !((u32::MAX >> (32 - bits)) << (col * bits % 32));
+                    }
+                    assert!(row.iter().all(|word| *word == 0), "{format}, {cols} inputs, row {n}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn weights_depend_on_seed_name_and_place_alone() {
+        let matrix = table("int4", 256);
+        let whole = RandomWeights::new(1).rows(&matrix, 0..64).unwrap();
+        let part = RandomWeights::new(1).rows(&matrix, 10..20).unwrap();
+        assert_eq!(whole.words[10 * 32..20 * 32], part.words[..]);
+        assert_ne!(whole, RandomWeights::new(2).rows(&matrix, 0..64).unwrap());
+        let renamed = Matrix { name: "head".into(), ..matrix };
+        assert_ne!(whole, RandomWeights::new(1).rows(&renamed, 0..64).unwrap());
+    }
+}
