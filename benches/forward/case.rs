@@ -56,20 +56,17 @@ impl Case {
         self.weight_bytes + self.plan.bytes()
     }
 
-    /// All runs of the row, not counting what making the model takes.
+    /// All runs of the prompt or of the answer, whichever take longer, not counting what making the model takes.
     pub fn predict(&self, roof: &Roof) -> Duration {
         let chunk = self.plan.chunk_rows as usize;
-        let (last, position) = (self.prompt.len().div_ceil(chunk) - 1, |n: usize| (n * chunk) as u32);
-        let prefill: Duration = self
-            .prompt
-            .chunks(chunk)
-            .enumerate()
-            .map(|(n, ids)| {
-                let schedule = if n == last { &self.plan.prefill.0 } else { &self.plan.part.0 };
-                roof.time(&schedule.work(Span { position: position(n), rows: ids.len() as u32 }))
-            })
-            .sum();
-        SLOW_RUNS * (prefill + self.answer * roof.time(&self.decode_work()))
+        let last = self.prompt.len().div_ceil(chunk) - 1;
+        let chunks = self.prompt.chunks(chunk).enumerate().map(|(n, ids)| {
+            let schedule = if n == last { &self.plan.prefill.0 } else { &self.plan.part.0 };
+            let span = Span { position: (n * chunk) as u32, rows: ids.len() as u32 };
+            roof.time(&schedule.work(span), span.rows)
+        });
+        let (prefill, decode) = (chunks.sum(), self.answer * roof.time(&self.decode_work(), 1));
+        SLOW_RUNS * decode.max(prefill)
     }
 
     /// What a step in the middle of the answer moves and computes.

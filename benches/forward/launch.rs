@@ -10,9 +10,9 @@ use wattle::kernels::linear::{InputNorm, Reduce};
 use wattle::kernels::norm::{Norm, NormParams};
 use wattle::{Gpu, Tensor};
 
-use super::support::chain::{Chain, Elapsed, Link};
+use super::support::chain::{Chain, Elapsed, Link, median_device};
 use super::support::table::Table;
-use super::support::{Bench, Result, Row, Times, repeat};
+use super::support::{Bench, Result, Row, Times, microseconds, repeat};
 
 /// Dispatches of a run, each of which needs the result of the one before.
 const COUNT: u32 = 256;
@@ -25,7 +25,7 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     let chain = |links: &[Link], rows, span_rows| Chain::new(&bench.gpu, links, &tensors, rows, span_rows);
     let (single, many) = ([link(&bench.gpu, 0)], (0..COUNT).map(|n| link(&bench.gpu, n)).collect::<Vec<_>>());
     let mut alone = chain(&single, 1, 1)?;
-    let mut regimes = [
+    let regimes = [
         ("op-by-op", op_by_op(&mut alone)?),
         ("chained", repeated(chain(&many, 1, 1)?)?),
         ("fused", repeated(chain(&single, COUNT, COUNT)?)?),
@@ -33,11 +33,9 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
         ("empty, chained", repeated(chain(&many, 1, 0)?)?),
     ];
     let table = Table::begin(&[("launch", 16), ("wall us", 14), ("device us", 9)]);
-    for (name, runs) in &mut regimes {
+    for (name, runs) in &regimes {
         let times = Times::new(runs.iter().map(|run| run.wall / COUNT));
-        let device: Option<Vec<Duration>> = runs.iter().map(|run| Some(run.device? / COUNT)).collect();
-        let device = device.map(|device| Times::new(device).median());
-        let microseconds = |time: Duration| time.as_secs_f64() * 1e6;
+        let device = median_device(runs).map(|device| device / COUNT);
         table.row(&[
             (*name).to_owned(),
             format!("{:.2} ±{:.0}%", microseconds(times.median()), 50.0 * times.spread()),

@@ -49,9 +49,7 @@ fn run() -> Result<()> {
         }
     }
     launch::measure(&mut bench)?;
-    if !skipped.is_empty() {
-        println!("\nskipped:\n{}", skipped.join("\n"));
-    }
+    support::print_skipped(&skipped);
     Ok(())
 }
 

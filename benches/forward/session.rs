@@ -10,7 +10,7 @@ use wattle::{Error, Gpu};
 
 use super::case::Case;
 use super::support::roof::Roof;
-use super::support::{Result, Row, Times, repeat};
+use super::support::{Result, Row, Times, microseconds, repeat};
 
 /// Columns of the table.
 pub const COLUMNS: [(&str, usize); 12] = [
@@ -124,7 +124,7 @@ impl Measured {
     /// The row of the table.
     pub fn cells(&self, case: &Case, roof: &Roof) -> Vec<String> {
         let answer = f64::from(case.answer);
-        let per_token = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1e6 / answer);
+        let per_token = |time: Duration| format!("{:.1}", microseconds(time) / answer);
         let bytes_per_s =
             case.decode_work().total_bytes().least as f64 * answer / self.decode.median().as_secs_f64();
         vec![
@@ -133,8 +133,8 @@ impl Measured {
             format!("{:.1}", case.bytes() as f64 / 1e6),
             format!("{:.2}", self.load.as_secs_f64()),
             format!("{:.2}", self.setup.as_secs_f64()),
-            self.prefill.rate(case.prompt.len() as f64),
-            self.decode.rate(answer),
+            rate(&self.prefill, case.prompt.len() as f64),
+            rate(&self.decode, answer),
             format!("{:.1}", self.prefill.median().as_secs_f64() * 1e3),
             self.device.map_or("-".into(), |[_, decode]| per_token(decode)),
             per_token(self.encode.median()),
@@ -165,4 +165,9 @@ impl Measured {
         decode.metrics.push(("encode_ns_per_token", nanoseconds(self.encode.median()) / answer));
         [prefill, decode]
     }
+}
+
+/// How many per second when a run makes `count`, with the spread.
+fn rate(times: &Times, count: f64) -> String {
+    format!("{:.1} ±{:.0}%", count / times.median().as_secs_f64(), 50.0 * times.spread())
 }

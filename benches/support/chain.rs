@@ -13,7 +13,7 @@ use wattle::schedule::{Schedule, Site};
 use wattle::wgpu;
 use wattle::{Gpu, Tensor};
 
-use super::Result;
+use super::{Result, Times};
 
 /// Dispatches that are bound once and run as often as wanted.
 pub struct Chain {
@@ -82,6 +82,12 @@ impl Chain {
     pub fn work(&self) -> wattle::energy::Work {
         self.prepared.schedule().work(self.span)
     }
+}
+
+/// The median of runs by the device's clock, where it has one.
+pub fn median_device(runs: &[Elapsed]) -> Option<Duration> {
+    let device: Option<Vec<_>> = runs.iter().map(|run| run.device).collect();
+    device.map(|device| Times::new(device).median())
 }
 
 /// Waits for everything submitted.

@@ -4,6 +4,7 @@ pub mod arguments;
 pub mod chain;
 #[path = "../../xtask/src/date.rs"]
 mod date;
+pub mod products;
 pub mod roof;
 pub mod table;
 
@@ -36,7 +37,8 @@ pub fn exit(result: Result<()>) -> ExitCode {
 pub struct Bench {
     /// The device.
     pub gpu: Gpu,
-    name: &'static str,
+    /// Its name, as cargo knows it.
+    pub name: &'static str,
     date: String,
     rows: Option<File>,
 }
@@ -81,6 +83,13 @@ impl Bench {
     }
 }
 
+/// Prints what was skipped, and why.
+pub fn print_skipped(rows: &[String]) {
+    if !rows.is_empty() {
+        println!("\nskipped:\n{}", rows.join("\n"));
+    }
+}
+
 /// Runs once for nothing, then at least three times, then up to ten times within a second.
 pub fn repeat<T>(mut run: impl FnMut() -> Result<T>) -> Result<Vec<T>> {
     run()?;
@@ -122,9 +131,9 @@ impl Times {
     pub fn spread(&self) -> f64 {
         (self.most() - self.least()).as_secs_f64() / self.median().as_secs_f64()
     }
+}
 
-    /// How many per second when a run makes `count`, with the spread.
-    pub fn rate(&self, count: f64) -> String {
-        format!("{:.1} ±{:.0}%", count / self.median().as_secs_f64(), 50.0 * self.spread())
-    }
+/// A time in microseconds.
+pub fn microseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
 }

@@ -3,41 +3,49 @@
 use std::time::{Duration, Instant};
 
 use pollster::block_on;
+use wattle::Gpu;
 use wattle::energy::Work;
-use wattle::kernel::Launch;
-use wattle::kernels::linear::{Codec, Epilogue, LinearParams};
-use wattle::kernels::matmul::{Matmul, TileRows};
 use wattle::quant::WeightFormat;
 use wattle::wgpu::BufferUsages;
-use wattle::{Gpu, Tensor};
 
 use super::Result;
-use super::chain::{Chain, wait};
+use super::chain::wait;
+use super::products::{Product, Products, check, matmul, matvec};
 
 /// Bandwidth and arithmetic of an adapter.
 pub struct Roof {
     /// Bytes read and written by a copy between two buffers, per second.
     pub bytes_per_s: f64,
     /// Operations of a large f32 `matmul`, a multiply-add being two, per second.
-    pub ops_per_s: f64,
+    pub matmul_ops_per_s: f64,
+    /// Operations of a large int8 `matvec`, unpacking included, per second.
+    pub matvec_ops_per_s: f64,
 }
 
 /// Long enough to dwarf what a submit costs.
 const LONG_ENOUGH: Duration = Duration::from_millis(50);
 
 impl Roof {
-    /// Measures both.
+    /// Measures all of it.
     pub fn measure(gpu: &Gpu) -> Result<Self> {
-        let roof = Self { bytes_per_s: copy_rate(gpu)?, ops_per_s: multiply_rate(gpu)? };
-        let (bytes, ops) = (roof.bytes_per_s / 1e9, roof.ops_per_s / 1e9);
-        println!("copy {bytes:.1} GB/s, f32 matmul {ops:.1} G operations/s");
+        let roof = Self {
+            bytes_per_s: copy_rate(gpu)?,
+            matmul_ops_per_s: multiply_rate(gpu, matmul, WeightFormat::F32, [1024, 1024, 1024])?,
+            matvec_ops_per_s: multiply_rate(gpu, matvec, "int8".parse()?, [1, 8192, 8192])?,
+        };
+        let rates = [roof.bytes_per_s, roof.matmul_ops_per_s, roof.matvec_ops_per_s].map(|rate| rate / 1e9);
+        println!(
+            "copy {:.1} GB/s, f32 matmul {:.1} G operations/s, int8 matvec {:.1} G operations/s",
+            rates[0], rates[1], rates[2]
+        );
         Ok(roof)
     }
 
-    /// The least time that work takes: that of its bytes or that of its operations.
-    pub fn time(&self, work: &Work) -> Duration {
+    /// The least time that work on one row, or on many, takes: that of its bytes or that of its operations.
+    pub fn time(&self, work: &Work, rows: u32) -> Duration {
+        let ops_per_s = if rows == 1 { self.matvec_ops_per_s } else { self.matmul_ops_per_s };
         let bytes = work.total_bytes().least as f64 / self.bytes_per_s;
-        let ops = work.total_ops().most as f64 / self.ops_per_s;
+        let ops = work.total_ops().most as f64 / ops_per_s;
         Duration::from_secs_f64(bytes.max(ops))
     }
 }
@@ -59,20 +67,10 @@ fn copy_rate(gpu: &Gpu) -> Result<f64> {
     })
 }
 
-fn multiply_rate(gpu: &Gpu) -> Result<f64> {
-    const SIZE: u32 = 1024;
-    let zeroed = |name: &str| block_on(Tensor::zeroed(gpu, name, u64::from(SIZE * SIZE) * 4));
-    let variant = Matmul { codec: Codec::F32, epilogue: Epilogue::NONE, rows: TileRows::Dense };
-    let params = LinearParams::dense(WeightFormat::F32, SIZE, SIZE);
-    let names = ["x", "words", "y"];
-    let mut tensors = std::collections::HashMap::new();
-    for name in names {
-        tensors.insert(name.to_owned(), zeroed(name)?);
-    }
-    let ends = names.map(|name| (name, name.to_owned())).to_vec();
-    let link = (Launch { variant, params }.shared(), ends);
-    let mut chain = Chain::new(gpu, &[link], &tensors, SIZE, SIZE)?;
-    let ops = chain.work().total_ops().least as f64;
+fn multiply_rate(gpu: &Gpu, product: Product, format: WeightFormat, shape: [u32; 3]) -> Result<f64> {
+    check(gpu, product, format)?;
+    let mut chain = Products::new(gpu, product, format, shape, 1)?.chain;
+    let ops = chain.work().total_ops().most as f64;
     per_second(ops, |times| Ok(chain.run(times)?.wall))
 }
 

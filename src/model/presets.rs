@@ -8,8 +8,11 @@ use super::config::{
     RopeLayout, RopeScaling, Routing, SubLayer,
 };
 
-/// Every preset by its name, small ones first.
-pub const PRESETS: [(&str, fn() -> ModelConfig); 9] = [
+/// A name and the description it stands for.
+pub type Preset = (&'static str, fn() -> ModelConfig);
+
+/// Every preset, small ones first.
+pub const PRESETS: [Preset; 9] = [
     ("tiny-dense", tiny_dense),
     ("tiny-moe", tiny_moe),
     ("gemma3-270m", gemma3_270m),

@@ -24,6 +24,7 @@ mod norm;
 mod presets;
 mod quant;
 mod quant_error;
+mod quant_random;
 mod rope;
 mod shaders;
 mod softmax;
