@@ -46,7 +46,8 @@ fn decode(sequence: &Sequence, slots: usize, split_keys: u32, what: &str, golden
         .out("parts", part_words * params.max_splits as usize)
         .go();
     let AttentionParams { heads, window, split_keys, max_splits, .. } = params;
-    let merge = AttentionMergeParams { heads, head_dim: layer.head_dim as u32, window, split_keys, max_splits };
+    let merge =
+        AttentionMergeParams { heads, head_dim: layer.head_dim as u32, window, split_keys, max_splits };
     let run = Run::new(AttentionMerge, merge, span(position, 1), what).with("parts", parts.floats("parts"));
     check(sequence, run, golden);
 }
@@ -131,7 +132,9 @@ fn every_shape_agrees_with_the_reference() {
 #[test]
 fn large_scores_stay_finite() {
     for softcap in [0.0, 50.0] {
-        for (phase, seed) in [(Phase::Prefill, 3), (Phase::Prefill, 8), (Phase::Decode, 5), (Phase::Decode, 9)] {
+        for (phase, seed) in
+            [(Phase::Prefill, 3), (Phase::Prefill, 8), (Phase::Decode, 5), (Phase::Decode, 9)]
+        {
             run_case(16, softcap, phase, seed, 1e4);
         }
     }
@@ -195,7 +198,11 @@ fn steps_over_a_ring_are_golden() {
         let stored = golden.indices("ring_pos");
         for (slot, &holds) in stored[step * ring..][..ring].iter().enumerate() {
             let here = |p: &u32| *p as usize % ring == slot;
-            assert_eq!(holds, (0..=position).rev().find(here).unwrap_or(u32::MAX), "step {step}, slot {slot}");
+            assert_eq!(
+                holds,
+                (0..=position).rev().find(here).unwrap_or(u32::MAX),
+                "step {step}, slot {slot}"
+            );
         }
         let out = &out[step * one.q.len()..][..one.q.len()];
         for split_keys in [5, 32] {

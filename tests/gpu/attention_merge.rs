@@ -18,7 +18,8 @@ fn joined(parts: &[Part], d: usize) -> (f64, f64) {
     let max = parts.iter().map(|part| part.max).fold(f32::MIN, f32::max);
     let rescale = |part: &Part| f64::from(part.max - max).exp();
     let weight: f64 = parts.iter().map(|part| rescale(part) * f64::from(part.weight)).sum();
-    let sum = |f: fn(f64) -> f64| parts.iter().map(|part| rescale(part) * f(part.sums[d].into())).sum::<f64>();
+    let sum =
+        |f: fn(f64) -> f64| parts.iter().map(|part| rescale(part) * f(part.sums[d].into())).sum::<f64>();
     (sum(|x| x) / weight, sum(f64::abs) / weight)
 }
 

@@ -28,7 +28,8 @@ pub fn gpu() -> &'static Gpu {
     GPU.get_or_init(|| {
         let adapter = std::env::var("WATTLE_ADAPTER").unwrap_or_default();
         let options = GpuOptions { adapter, ..GpuOptions::default() };
-        let gpu = block_on(Gpu::open(options)).unwrap_or_else(|error| panic!("these tests run on a GPU: {error}"));
+        let gpu =
+            block_on(Gpu::open(options)).unwrap_or_else(|error| panic!("these tests run on a GPU: {error}"));
         eprintln!("{}: {:?}", gpu.info().name, gpu.capabilities());
         gpu
     })
@@ -111,7 +112,8 @@ impl Run {
         }
         schedule.dispatch(Site { sublayer: None, what: "test" }, self.launch.clone(), &bound)?;
         let call = [self.span.position, self.span.rows, self.step, self.seed];
-        let named = |name: &str| uploaded.iter().find(|(n, ..)| *n == name).map(|(_, tensor, _)| tensor.clone());
+        let named =
+            |name: &str| uploaded.iter().find(|(n, ..)| *n == name).map(|(_, tensor, _)| tensor.clone());
         repeat(gpu, schedule, self.span, &span_tensor(gpu, call).await?, 1, named).await?;
         let bindings = self.launch.bindings();
         let is_output = |name| bindings.iter().any(|b| b.name == name && b.kind == BindingKind::Write);
@@ -155,7 +157,8 @@ impl Outputs {
 
 /// The uniform of a call: position, rows, step, seed.
 pub async fn span_tensor(gpu: &Gpu, call: [u32; 4]) -> Result<Tensor> {
-    let usage = BufferUsages::UNIFORM | BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
+    let usage =
+        BufferUsages::UNIFORM | BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
     let buffer = gpu.buffer("span", 16, usage).await?;
     gpu.queue().write_buffer(&buffer, 0, bytemuck::cast_slice(&call));
     Tensor::over(gpu, &buffer, 0, 16)

@@ -7,7 +7,13 @@ use crate::bound::{EPS, abs, exp_roundings, roundings};
 use crate::support::random::Random;
 
 /// Rows `[rows, heads, width]` as `[heads, slots, width]`, each in its slot if it has one; NaN elsewhere.
-pub fn by_head(x: &[f32], heads: usize, width: usize, slots: usize, slot: impl Fn(usize) -> Option<usize>) -> Vec<f32> {
+pub fn by_head(
+    x: &[f32],
+    heads: usize,
+    width: usize,
+    slots: usize,
+    slot: impl Fn(usize) -> Option<usize>,
+) -> Vec<f32> {
     let mut y = vec![f32::NAN; heads * slots * width];
     for (row, x) in x.chunks(heads * width).enumerate() {
         for (head, x) in x.chunks(width).enumerate() {

@@ -72,11 +72,26 @@ impl Linear {
         let params = LinearParams::dense(matrix.format, (matrix.rows / experts) as u32, matrix.cols as u32);
         let nothing = Vec::new;
         let (bias, residual, norm_weight) = (nothing(), nothing(), nothing());
-        Self { params, norm: InputNorm::None, epilogue: Epilogue::NONE, matrix, x, bias, residual, norm_weight }
+        Self {
+            params,
+            norm: InputNorm::None,
+            epilogue: Epilogue::NONE,
+            matrix,
+            x,
+            bias,
+            residual,
+            norm_weight,
+        }
     }
 
     /// Random numbers; odd seeds leave room around the outputs.
-    pub fn random(format: WeightFormat, norm: InputNorm, epilogue: Epilogue, shape: Shape, seed: u64) -> Self {
+    pub fn random(
+        format: WeightFormat,
+        norm: InputNorm,
+        epilogue: Epilogue,
+        shape: Shape,
+        seed: u64,
+    ) -> Self {
         let mut random = Random::new(seed);
         let outputs = if epilogue.gated { shape.outputs.next_multiple_of(2) } else { shape.outputs };
         let (inputs, rows) = (shape.inputs, shape.experts * outputs);
@@ -84,7 +99,11 @@ impl Linear {
         // One outlier, a constant channel and one of zeros.
         weights[0] *= 30.0;
         for (row, value) in [(1, 0.25), (2, 0.0)] {
-            weights.iter_mut().skip(row * inputs).take(if row < rows { inputs } else { 0 }).for_each(|w| *w = value);
+            weights
+                .iter_mut()
+                .skip(row * inputs)
+                .take(if row < rows { inputs } else { 0 })
+                .for_each(|w| *w = value);
         }
         let matrix = PackedMatrix::pack(format, rows, inputs, &weights).unwrap();
         let x = rows_of_every_size(&mut random, shape.rows, inputs);
@@ -111,7 +130,8 @@ impl Linear {
         outputs
     }
 
-    fn bind(&self, run: Run) -> Run {
+    /// Binds what the layer has, all but the output.
+    pub fn bind(&self, run: Run) -> Run {
         let run = run.with("words", &self.matrix.words).with("x", &self.x);
         let is_int = matches!(self.matrix.format, WeightFormat::Int(_));
         let run = if is_int { run.with("scales", &self.matrix.scales) } else { run };
@@ -223,7 +243,8 @@ pub fn normed(kind: InputNorm, eps: f32, x: &[f32], scale: &[f32], shift: &[f32]
     let center = x.iter().sum::<f32>() / x.len() as f32;
     let deviation = x.iter().map(|x| (x - center).powi(2)).sum::<f32>() / x.len() as f32;
     let inverse = 1.0 / (deviation + eps).sqrt();
-    let size = (0..x.len()).map(|i| (inverse * (x[i].abs() + mean) + one[i].abs()) * scale[i].abs() + shift[i].abs());
+    let size = (0..x.len())
+        .map(|i| (inverse * (x[i].abs() + mean) + one[i].abs()) * scale[i].abs() + shift[i].abs());
     (y, size.collect())
 }
 

@@ -18,6 +18,7 @@ mod bound;
 mod harness;
 mod keys;
 mod linear;
+mod linear_golden;
 mod select;
 
 mod attention;

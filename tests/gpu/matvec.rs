@@ -26,7 +26,12 @@ fn plain(codec: Codec) -> Matvec {
     Matvec { codec, norm: InputNorm::None, epilogue: Epilogue::NONE, rows: VecRows::Dense, reduce, lanes: 64 }
 }
 
-fn check(variant: Matvec, format: wattle::quant::WeightFormat, (rows, inputs, outputs): (usize, usize, usize), seed: u64) {
+fn check(
+    variant: Matvec,
+    format: wattle::quant::WeightFormat,
+    (rows, inputs, outputs): (usize, usize, usize),
+    seed: u64,
+) {
     let selected = variant.rows == VecRows::Selected;
     // Odd seeds are on the way out of the experts, where every choice has an input of its own.
     let slots_per_input = if selected && seed.is_multiple_of(2) { CHOICES } else { 1 };
@@ -40,7 +45,8 @@ fn check(variant: Matvec, format: wattle::quant::WeightFormat, (rows, inputs, ou
         VecRows::Dense => (0..rows).map(|row| Site { input: row, output: row, expert: 0 }).collect(),
         VecRows::Last => vec![Site { input: rows - 1, output: 0, expert: 0 }],
         VecRows::Selected => {
-            let site = |slot| Site { input: slot / slots_per_input, output: slot, expert: chosen[slot] as usize };
+            let site =
+                |slot| Site { input: slot / slots_per_input, output: slot, expert: chosen[slot] as usize };
             (0..rows * CHOICES).map(site).collect()
         }
     };

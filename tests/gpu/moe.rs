@@ -102,7 +102,8 @@ impl Layer {
         let (gate, up) = (golden.floats("w_gate"), golden.floats("w_up"));
         let rows = gate.chunks(width).zip(up.chunks(width));
         let gate_up: Vec<f32> = rows.flat_map(|(gate, up)| [gate, up].concat()).collect();
-        let pack = |rows, cols, data: &[f32]| PackedMatrix::pack(WeightFormat::F32, rows, cols, data).unwrap();
+        let pack =
+            |rows, cols, data: &[f32]| PackedMatrix::pack(WeightFormat::F32, rows, cols, data).unwrap();
         let gate_up = pack(experts * 2 * hidden, width, &gate_up);
         let down = pack(experts * width, hidden, &golden.floats("w_down"));
         Self { golden, experts, hidden, width, gate_up, down }
@@ -113,7 +114,8 @@ impl Layer {
     }
 
     fn params(&self, matrix: &PackedMatrix, k: usize, slots_per_input: usize, stride: usize) -> LinearParams {
-        let dense = LinearParams::dense(matrix.format, (matrix.rows / self.experts) as u32, matrix.cols as u32);
+        let dense =
+            LinearParams::dense(matrix.format, (matrix.rows / self.experts) as u32, matrix.cols as u32);
         let (choices, slots_per_input, out_stride) = (k as u32, slots_per_input as u32, stride as u32);
         LinearParams { choices, slots_per_input, out_stride, ..dense }
     }
@@ -137,7 +139,8 @@ impl Layer {
         self.feed_forward(k, |matrix, params, epilogue, x, words| {
             let (norm, reduce, rows) = (InputNorm::None, Reduce::Workgroup, VecRows::Selected);
             let variant = Matvec { codec: Codec::F32, norm, epilogue, rows, reduce, lanes: 64 };
-            let run = Run::new(variant, params, span(0, self.rows()), "golden").with("expert_of_slot", chosen);
+            let run =
+                Run::new(variant, params, span(0, self.rows()), "golden").with("expert_of_slot", chosen);
             run.with("words", &matrix.words).with("x", x).out("y", words).go().floats("y").to_vec()
         })
     }
@@ -169,7 +172,9 @@ impl Layer {
 
 #[test]
 fn layers_are_golden() {
-    for file in ["moe_topk", "moe_one_token", "moe_all_to_one", "moe_empty_expert", "moe_ties", "moe_all_equal"] {
+    for file in
+        ["moe_topk", "moe_one_token", "moe_all_to_one", "moe_empty_expert", "moe_ties", "moe_all_equal"]
+    {
         let layer = Layer::read(file);
         let (rows, width) = (layer.rows(), layer.width);
         let choices: &[usize] = if file == "moe_all_to_one" { &[1, 2] } else { &[1, 2, 4] };
@@ -179,7 +184,8 @@ fn layers_are_golden() {
                 [("softmax_topk", "softmax_topk", false), ("softmax_topk_renorm", "topk_softmax", true)]
             {
                 let case = format!("{file}, {weights}, k = {k}");
-                let variant = MoeRoute { experts: layer.experts as u32, renormalize, reduce: Reduce::Workgroup };
+                let variant =
+                    MoeRoute { experts: layer.experts as u32, renormalize, reduce: Reduce::Workgroup };
                 let run = Run::new(variant, MoeRouteParams { choices: k as u32 }, span(0, rows), &case);
                 let logits = layer.golden.floats("logits");
                 let run = run.with("logits", &logits);
@@ -194,7 +200,8 @@ fn layers_are_golden() {
                 assert_close(&case, &many, &few, Tolerance::OfLargest(1e-5));
                 let params = MoeCombineParams { hidden_size: width as u32, choices: k as u32 };
                 let run = Run::new(MoeCombine { residual: false }, params, span(0, rows), &case);
-                let run = run.with("expert_rows", &many).with("weight_of_slot", routes.floats("weight_of_slot"));
+                let run =
+                    run.with("expert_rows", &many).with("weight_of_slot", routes.floats("weight_of_slot"));
                 let golden = layer.golden.floats(&format!("y_{y}.{k}"));
                 run.out("y", rows * width).go().close("y", &golden, Tolerance::OfLargest(1e-5));
             }

@@ -17,7 +17,13 @@ fn logits(rows: usize, experts: usize, seed: u64) -> Vec<f32> {
             1 => (2.0 * x).round() / 2.0,
             2 => -0.5,
             3 => 1e4 * x.signum() + x,
-            _ => if e == experts / 2 { 1e4 } else { *x },
+            _ => {
+                if e == experts / 2 {
+                    1e4
+                } else {
+                    *x
+                }
+            }
         };
         x.iter().enumerate().map(each).collect()
     };

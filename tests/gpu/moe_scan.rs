@@ -11,8 +11,10 @@ fn offsets_and_tiles_are_those_of_the_plan() {
     for (rows, experts, k) in PLANS {
         for (case, chosen) in choices(rows, experts, k) {
             let plan = plan(&chosen, experts, k);
-            let counts: Vec<u32> =
-                chosen.chunks(RUN as usize).flat_map(|run| wattle::reference::moe::plan(run, experts, 1).counts).collect();
+            let counts: Vec<u32> = chosen
+                .chunks(RUN as usize)
+                .flat_map(|run| wattle::reference::moe::plan(run, experts, 1).counts)
+                .collect();
             // One tile more than there can be: it has to be empty.
             let tiles = max_tiles(chosen.len() as u64, experts as u32) as usize + 1;
             let params = MoeScanParams { choices: k as u32, max_tiles: tiles as u32 };

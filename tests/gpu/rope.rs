@@ -44,7 +44,8 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
     let qkv = rows_of_every_size(&mut random, rows * all, width);
     let head_norm = random.gaussian(2 * width);
     let layout = if variant.interleaved { RopeLayout::Interleaved } else { RopeLayout::HalfSplit };
-    let rotation = Rotation { theta: 100.0, rotary_dim: rotary_dim as u32, layout, scaling: RopeScaling::None };
+    let rotation =
+        Rotation { theta: 100.0, rotary_dim: rotary_dim as u32, layout, scaling: RopeScaling::None };
     let positions: Vec<u32> = (0..(position + rows) as u32).collect();
     let (cos, sin) = tables(&rotation, &positions);
     let table: Vec<[f32; 2]> = cos.iter().zip(&sin).map(|(&cos, &sin)| [cos, sin]).collect();
@@ -121,7 +122,8 @@ fn heads_agree_with_the_reference() {
 fn rotations_are_golden() {
     let golden = Golden::op("rope");
     let positions = golden.indices("positions");
-    for (case, width) in [("default", 16), ("big_theta", 12), ("partial", 24), ("linear", 16), ("llama3", 20)] {
+    for (case, width) in [("default", 16), ("big_theta", 12), ("partial", 24), ("linear", 16), ("llama3", 20)]
+    {
         let read = |name: &str| golden.floats(&format!("{case}.{name}"));
         let rotary_dim = golden.integer(&format!("{case}.rotary_dim")) as usize;
         let (x, cos, sin) = (read("x"), read("cos"), read("sin"));
@@ -133,14 +135,19 @@ fn rotations_are_golden() {
             // The positions are no range: each row alone, its angles first in the table.
             for (t, x) in x.chunks(heads * width as usize).enumerate() {
                 let pairs = rotary_dim / 2;
-                let table: Vec<[f32; 2]> =
-                    (t * pairs..(t + 1) * pairs).map(|i| [cos[i], sin[i]]).collect();
+                let table: Vec<[f32; 2]> = (t * pairs..(t + 1) * pairs).map(|i| [cos[i], sin[i]]).collect();
                 // All of them queries, and one key/value head more.
                 let qkv = [x, &x[..2 * width as usize]].concat();
-                let params =
-                    RopeParams { heads: heads as u32, kv_heads: 1, rotary_dim: rotary_dim as u32, slots: 1, eps: 0.0 };
+                let params = RopeParams {
+                    heads: heads as u32,
+                    kv_heads: 1,
+                    rotary_dim: rotary_dim as u32,
+                    slots: 1,
+                    eps: 0.0,
+                };
                 let what = format!("{case}.{name} at {}", positions[t]);
-                let run = Run::new(variant, params, span(0, 1), what).with("qkv", &qkv).with("rope_table", &table);
+                let run =
+                    Run::new(variant, params, span(0, 1), what).with("qkv", &qkv).with("rope_table", &table);
                 let run = run.out("q_out", x.len()).out("k_out", width as usize).out("v_out", width as usize);
                 let expected = &expected[t * x.len()..][..x.len()];
                 let found = run.go();

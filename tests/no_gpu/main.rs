@@ -24,5 +24,6 @@ mod norm;
 mod quant;
 mod quant_error;
 mod rope;
+mod sample;
 mod shaders;
 mod softmax;
