@@ -89,7 +89,7 @@ impl Run {
     /// Runs it twice and asserts that both gave the same bits.
     pub fn go(self) -> Outputs {
         // What every device must run runs on a device without optional features.
-        let gpu = gpu().with_baseline(self.launch.source().needs() == Needs::default());
+        let gpu = gpu().with_baseline(self.launch.source().needs() == Needs::NONE);
         record(self.launch.as_ref());
         let once = || block_on(self.once(&gpu)).unwrap_or_else(|error| panic!("{}: {error}", self.what));
         let (mut first, second) = (once(), once());
@@ -200,6 +200,6 @@ fn a_device_without_a_feature_refuses_what_needs_it() {
     for launch in wattle::kernels::all_variants() {
         let needs = launch.source().needs();
         let baseline = gpu().with_baseline(true);
-        assert_eq!(baseline.capabilities().has(needs), needs == Needs::default(), "{}", launch.source());
+        assert_eq!(baseline.capabilities().has(needs), needs == Needs::NONE, "{}", launch.source());
     }
 }
