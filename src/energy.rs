@@ -4,9 +4,11 @@
 mod export;
 mod ledger;
 mod stamps;
+mod table;
 mod work;
 
 pub use ledger::{KernelTotal, Ledger, Level, PassRecord, Phase, Timing};
 pub use stamps::TimestampQuality;
 pub(crate) use stamps::{PassTimer, StampBuffer};
+pub use table::KernelTable;
 pub use work::{Amount, ByteClass, OpClass, Work};

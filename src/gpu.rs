@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use crate::kernel::{AnyLaunch, BindingKind};
 use crate::shader::{Needs, Source};
@@ -281,22 +284,43 @@ impl Gpu {
 
     /// Runs `make` so that what it does wrong comes back from it and reaches no handler of the host.
     pub(crate) async fn scoped<T>(&self, make: impl FnOnce(&wgpu::Device) -> T) -> Result<T, wgpu::Error> {
-        let device = self.device();
-        let scopes =
-            [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal]
-                .map(|filter| device.push_error_scope(filter));
-        let made = make(device);
-        // Scopes nest, so the last one pushed is the first one popped.
-        let mut pending = Vec::new();
-        for scope in scopes.into_iter().rev() {
-            pending.push(scope.pop());
-        }
+        let (made, pending) = self.in_scopes(make);
         for error in pending {
             if let Some(error) = error.await {
                 return Err(error);
             }
         }
         Ok(made)
+    }
+
+    /// [`Gpu::scoped`] where nothing can be awaited. Native devices answer at once; a browser answers later, and what
+    /// went wrong then shows at the submit.
+    pub(crate) fn scoped_now<T>(&self, make: impl FnOnce(&wgpu::Device) -> T) -> Result<T, wgpu::Error> {
+        let (made, pending) = self.in_scopes(make);
+        let mut context = Context::from_waker(Waker::noop());
+        for mut error in pending {
+            if let Poll::Ready(Some(error)) = error.as_mut().poll(&mut context) {
+                return Err(error);
+            }
+        }
+        Ok(made)
+    }
+
+    fn in_scopes<T>(
+        &self,
+        make: impl FnOnce(&wgpu::Device) -> T,
+    ) -> (T, Vec<Pin<Box<dyn Future<Output = Option<wgpu::Error>>>>>) {
+        let device = self.device();
+        let scopes =
+            [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal]
+                .map(|filter| device.push_error_scope(filter));
+        let made = make(device);
+        // Scopes nest, so the last one pushed is the first one popped.
+        let mut pending: Vec<Pin<Box<dyn Future<Output = _>>>> = Vec::new();
+        for scope in scopes.into_iter().rev() {
+            pending.push(Box::pin(scope.pop()));
+        }
+        (made, pending)
     }
 
     /// Submits what `record` records, and returns what it did wrong instead of panicking.

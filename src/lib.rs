@@ -14,6 +14,8 @@ pub mod reference;
 pub mod schedule;
 pub mod shader;
 pub mod tensor;
+#[cfg(feature = "files")]
+pub mod verify;
 mod wait;
 
 pub use error::{Error, Result};

@@ -3,11 +3,19 @@
 pub mod checkpoint;
 pub mod config;
 pub mod family;
+pub mod forward;
+pub mod layout;
+mod loaded;
 pub mod naming;
 pub mod plan;
+pub mod session;
 pub mod slot;
 mod source;
+mod weights;
 
+pub use loaded::Model;
+pub use session::{Session, SessionOptions};
 pub use source::Source;
 #[cfg(feature = "files")]
 pub use source::open;
+pub use weights::{LoadOptions, Progress};

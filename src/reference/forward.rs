@@ -35,6 +35,8 @@ pub struct RouteTrace {
     pub experts: Vec<u32>,
     /// `[T, k]`.
     pub weights: Vec<f32>,
+    /// `k`.
+    pub top_k: usize,
 }
 
 /// Keys and values of the tokens so far.
@@ -196,5 +198,5 @@ fn mix(op: &Experts, experts: &[FeedForwardWeights], logits: Vec<f32>, x: &[f32]
         }
     }
     let y = combine(&outputs, &plan.slots, &routes.weights, top_k, d);
-    (y, RouteTrace { logits, experts: routes.experts, weights: routes.weights })
+    (y, RouteTrace { logits, experts: routes.experts, weights: routes.weights, top_k: op.top_k as usize })
 }

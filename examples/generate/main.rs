@@ -1,0 +1,109 @@
+//! Continues a prompt: `cargo run --release --example generate -- --prompt "Once upon a time"`.
+
+mod options;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+
+use options::{Options, Prompt};
+use wattle::energy::Level;
+use wattle::model::session::GenerateOptions;
+use wattle::model::{LoadOptions, Model, Session, SessionOptions, open};
+use wattle::{Error, Gpu, GpuOptions, Result};
+
+/// Tokens of a model that reads and writes bytes.
+const BYTES: u32 = 256;
+
+fn main() -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(message) => {
+            eprintln!("generate: {message}\n\n{}", options::USAGE);
+            return ExitCode::FAILURE;
+        }
+    };
+    match pollster::block_on(run(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("generate: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Options) -> Result<()> {
+    let gpu = Gpu::open(GpuOptions { baseline: options.baseline, ..GpuOptions::default() }).await?;
+    let source = open(&options.model)?;
+    let model = Model::load(&gpu, &source, LoadOptions::new(options.plan)).await?;
+    let is_bytes = model.config().vocab_size == BYTES;
+    let prompt = tokens(&options.prompt, is_bytes, &options.model.display().to_string())?;
+    let context = model.config().context_length;
+    let settings = SessionOptions {
+        ledger: if options.ledger.is_some() { Level::Window } else { Level::Counts },
+        ..SessionOptions::new(context, options.sampling)
+    };
+    let mut session = Session::new(&model, settings).await?;
+    // The file is opened before the work, so that a path that will not do costs nothing.
+    let ledger = options.ledger.as_deref().map(create).transpose()?;
+
+    let room = (context as usize + 1).saturating_sub(prompt.len()) as u32;
+    let request =
+        GenerateOptions { max_tokens: options.max_tokens.min(room), stop_ids: options.stop_ids.clone() };
+    let mut out = std::io::stdout().lock();
+    if let Prompt::Text(text) = &options.prompt {
+        write(&mut out, text.as_bytes())?;
+    }
+    let mut failed = None;
+    let generated = session
+        .generate(&prompt, &request, |token| {
+            let text = if is_bytes { vec![token as u8] } else { format!("{token} ").into_bytes() };
+            match write(&mut out, &text) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        })
+        .await?;
+    failed.map_or(Ok(()), Err)?;
+    write(&mut out, b"\n")?;
+
+    let count = generated.tokens.len();
+    let per_second = count.saturating_sub(1) as f64 / generated.decode_time.as_secs_f64().max(1e-9);
+    eprintln!(
+        "{count} tokens, {per_second:.1} tokens/s after the first; loaded in {:.0} ms, first token after {:.0} ms",
+        model.load_time().as_secs_f64() * 1e3,
+        generated.time_to_first_token.as_secs_f64() * 1e3,
+    );
+    if let (Some(mut file), Some(path)) = (ledger, &options.ledger) {
+        session.ledger().collect(&gpu).await?;
+        let written = session.ledger().write_jsonl(&gpu, &mut file).and_then(|()| file.flush());
+        written.map_err(|source| Error::Io { path: path.display().to_string(), source })?;
+    }
+    Ok(())
+}
+
+fn tokens(prompt: &Prompt, is_bytes: bool, model: &str) -> Result<Vec<u32>> {
+    match prompt {
+        Prompt::Ids(ids) => Ok(ids.clone()),
+        Prompt::Text(text) if is_bytes => Ok(text.bytes().map(u32::from).collect()),
+        Prompt::Text(_) => {
+            Err(Error::Request(format!("'{model}' does not read bytes; give its tokens with --prompt-ids")))
+        }
+    }
+}
+
+fn create(path: &std::path::Path) -> Result<BufWriter<File>> {
+    File::create(path)
+        .map(BufWriter::new)
+        .map_err(|source| Error::Io { path: path.display().to_string(), source })
+}
+
+fn write(out: &mut impl Write, bytes: &[u8]) -> Result<()> {
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .map_err(|source| Error::Io { path: "standard output".into(), source })
+}

@@ -1,0 +1,87 @@
+//! The command line of `generate`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use wattle::model::forward::Sampling;
+use wattle::model::plan::WeightPlan;
+use wattle::quant::WeightFormat;
+
+pub const USAGE: &str = "\
+generate (--prompt TEXT | --prompt-ids 1,2,3) [OPTIONS]
+
+  --model DIR            a checkpoint (default: the bundled stories)
+  --weights FORMAT       f32, f16, int8, int4 or int2 (default int8)
+  --max-tokens N         tokens to generate (default 300)
+  --stop-ids 1,2         tokens that end the answer
+  --temperature T        0 takes the likeliest token (default)
+  --top-k K, --top-p P   which tokens take part
+  --seed S               of the noise
+  --ledger FILE.jsonl    what every dispatch moved and computed, and how long passes took
+  --baseline             no optional shader features";
+
+/// What is asked for.
+pub struct Options {
+    pub model: PathBuf,
+    pub prompt: Prompt,
+    pub plan: WeightPlan,
+    pub max_tokens: u32,
+    pub stop_ids: Vec<u32>,
+    pub sampling: Sampling,
+    pub ledger: Option<PathBuf>,
+    pub baseline: bool,
+}
+
+/// What to continue.
+pub enum Prompt {
+    Text(String),
+    Ids(Vec<u32>),
+}
+
+impl Options {
+    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let int8: WeightFormat = "int8".parse().map_err(|error: wattle::Error| error.to_string())?;
+        let mut prompt = None;
+        let mut options = Self {
+            model: concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-nested").into(),
+            prompt: Prompt::Ids(Vec::new()),
+            plan: WeightPlan::uniform(int8),
+            max_tokens: 300,
+            stop_ids: Vec::new(),
+            sampling: Sampling::GREEDY,
+            ledger: None,
+            baseline: false,
+        };
+        while let Some(flag) = arguments.next() {
+            let mut value = || arguments.next().ok_or(format!("{flag} needs a value"));
+            match flag.as_str() {
+                "--model" => options.model = value()?.into(),
+                "--prompt" => prompt = Some(Prompt::Text(value()?)),
+                "--prompt-ids" => prompt = Some(Prompt::Ids(list(&flag, &value()?)?)),
+                "--weights" => {
+                    let format = value()?.parse().map_err(|error: wattle::Error| error.to_string())?;
+                    options.plan = WeightPlan::uniform(format);
+                }
+                "--max-tokens" => options.max_tokens = number(&flag, &value()?)?,
+                "--stop-ids" => options.stop_ids = list(&flag, &value()?)?,
+                "--temperature" => options.sampling.temperature = number(&flag, &value()?)?,
+                "--top-k" => options.sampling.top_k = number(&flag, &value()?)?,
+                "--top-p" => options.sampling.top_p = number(&flag, &value()?)?,
+                "--seed" => options.sampling.seed = number(&flag, &value()?)?,
+                "--ledger" => options.ledger = Some(value()?.into()),
+                "--baseline" => options.baseline = true,
+                _ => return Err(format!("unknown option {flag}")),
+            }
+        }
+        options.prompt = prompt.ok_or("no prompt given")?;
+        Ok(options)
+    }
+}
+
+fn number<T: FromStr>(flag: &str, text: &str) -> Result<T, String> {
+    text.trim().parse().map_err(|_| format!("{flag}: '{text}' is no number of its kind"))
+}
+
+fn list(flag: &str, text: &str) -> Result<Vec<u32>, String> {
+    text.split(',').filter(|part| !part.trim().is_empty()).map(|part| number(flag, part)).collect()
+}

@@ -1,0 +1,71 @@
+//! The command line of `verify`.
+
+use std::path::PathBuf;
+
+use wattle::model::plan::WeightPlan;
+use wattle::quant::WeightFormat;
+
+pub const USAGE: &str = "\
+verify [OPTIONS] DIR...
+
+  --weights f32|f16|int8|int4|int2   format of projections and head (default f32)
+  --expert-weights FORMAT            format of experts (default: as --weights)
+  --embedding-weights FORMAT         format of the embedding (default: f32 with f32 weights, else f16)
+  --storage sliced                   how integer weights are stored
+  --path auto|float                  arithmetic of products
+  --cache f32                        type of the key/value cache
+  --baseline                         no optional shader features
+  --cpu                              the CPU reference alone";
+
+/// What is asked for.
+pub struct Options {
+    pub plan: WeightPlan,
+    pub baseline: bool,
+    pub cpu: bool,
+    pub directories: Vec<PathBuf>,
+}
+
+impl Options {
+    pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self {
+            plan: WeightPlan::uniform(WeightFormat::F32),
+            baseline: false,
+            cpu: false,
+            directories: Vec::new(),
+        };
+        let (mut experts, mut embedding) = (None, None);
+        let mut arguments = arguments.peekable();
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
+            match argument.as_str() {
+                "--weights" => options.plan = WeightPlan::uniform(format(&value()?)?),
+                "--expert-weights" => experts = Some(format(&value()?)?),
+                "--embedding-weights" => embedding = Some(format(&value()?)?),
+                "--storage" => only("--storage", &value()?, &["sliced"])?,
+                "--path" => only("--path", &value()?, &["auto", "float"])?,
+                "--cache" => only("--cache", &value()?, &["f32"])?,
+                "--baseline" => options.baseline = true,
+                "--cpu" => options.cpu = true,
+                flag if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
+                directory => options.directories.push(directory.into()),
+            }
+        }
+        options.plan.experts = experts.unwrap_or(options.plan.experts);
+        options.plan.embedding = embedding.unwrap_or(options.plan.embedding);
+        if options.directories.is_empty() {
+            return Err("no directory given".into());
+        }
+        Ok(options)
+    }
+}
+
+fn format(text: &str) -> Result<WeightFormat, String> {
+    text.parse().map_err(|error: wattle::Error| error.to_string())
+}
+
+fn only(flag: &str, value: &str, known: &[&str]) -> Result<(), String> {
+    match known.contains(&value) {
+        true => Ok(()),
+        false => Err(format!("{flag} {value} is not supported; known: {}", known.join(", "))),
+    }
+}

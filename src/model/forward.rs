@@ -1,0 +1,319 @@
+//! The forward pass, recorded as a schedule: embedding, blocks of sub-layers, head.
+//!
+//! Read it beside the figure of any decoder-only transformer. Prefill runs many rows at a time through tiles and
+//! normalises first; decode runs one row, normalises on the way into each product and splits the cache.
+
+mod attention;
+mod experts;
+mod linear;
+
+use super::config::{ModelConfig, Op, Rope};
+use super::layout::{Layout, OpLayout, SubLayerLayout};
+use crate::Result;
+use crate::energy::Phase;
+use crate::gpu::Capabilities;
+use crate::kernel::Launch;
+use crate::kernels::embed::{Embed, EmbedParams};
+use crate::kernels::linear::{Activate, Codec, Epilogue, Reduce};
+use crate::kernels::sample_best::{RUN, SampleBest, SampleBestParams};
+use crate::kernels::sample_pick::{SamplePick, SamplePickParams};
+use crate::schedule::{Schedule, Site, TensorId};
+use linear::Input;
+
+/// What a pass is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PassOptions {
+    /// A prompt's tokens, or one token after it.
+    pub phase: Phase,
+    /// Most rows of a prefill pass; decode has one.
+    pub max_rows: u32,
+    /// Tokens that the caches are made for.
+    pub context: u32,
+    /// Which rows get logits.
+    pub logits: LogitRows,
+    /// Whether hidden states and router logits stay in tensors of their own, for inspection.
+    pub trace: bool,
+    /// How the next token is drawn from the last row's logits; `None`: it is not.
+    pub sampling: Option<Sampling>,
+}
+
+/// Which rows get logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogitRows {
+    /// None: a part of a prompt that is not its end.
+    None,
+    /// The last row of the pass.
+    Last,
+    /// Every row.
+    All,
+}
+
+/// How a token is drawn from the logits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// Divides the logits; 0 takes the largest.
+    pub temperature: f32,
+    /// Only that many of the largest logits take part; 0: all. At most 128.
+    pub top_k: u32,
+    /// Of those, only the shortest prefix that holds so much of the probability; 1: all. Below 1, at most the 128
+    /// largest take part.
+    pub top_p: f32,
+    /// Seed of the noise; the same seed draws the same tokens.
+    pub seed: u32,
+}
+
+impl Sampling {
+    /// The largest logit, ties to the lower token.
+    pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0, seed: 0 };
+    /// Most candidates that top-k and top-p consider.
+    pub const MOST_KEPT: u32 = 128;
+
+    /// Candidates that are kept, and whether Gumbel noise makes the largest a sample.
+    fn strategy(self) -> (u32, bool) {
+        if self.temperature == 0.0 {
+            (1, false)
+        } else if self.top_k == 0 && self.top_p >= 1.0 {
+            (1, true)
+        } else if self.top_k == 0 {
+            (Self::MOST_KEPT, false)
+        } else {
+            (self.top_k, false)
+        }
+    }
+}
+
+/// Records one pass. Names of its tensors: `token_ids`, `logits`, `samples`, `span`, `{site}.k_cache`,
+/// `{site}.v_cache`, `rope_table.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{site}.router_logits`,
+/// `{site}.expert_of_slot`, `{site}.weight_of_slot`; and the weights' of the [`Layout`].
+///
+/// # Errors
+/// [`crate::Error::Shape`] should a kernel be given what it cannot take.
+pub fn record(
+    config: &ModelConfig,
+    layout: &Layout,
+    capabilities: &Capabilities,
+    options: &PassOptions,
+) -> Result<Schedule> {
+    let rows = if options.phase == Phase::Decode { 1 } else { options.max_rows };
+    let mut pass = ForwardPass {
+        config,
+        layout,
+        capabilities,
+        options,
+        schedule: Schedule::new(rows),
+        ropes: ropes(config),
+        sublayer: None,
+    };
+    pass.model()?;
+    Ok(pass.schedule)
+}
+
+/// The different rotations of a model, in order of first use; their index names their table.
+pub fn ropes(config: &ModelConfig) -> Vec<Rope> {
+    let mut ropes = Vec::new();
+    for (_, _, layer) in config.sublayers() {
+        if let Op::Attention(attention) = &layer.op
+            && let Some(rope) = attention.rope
+            && !ropes.iter().any(|known| same_angles(*known, rope))
+        {
+            ropes.push(rope);
+        }
+    }
+    ropes
+}
+
+/// Whether two rotations share a table: the layout of pairs does not matter to it.
+fn same_angles(a: Rope, b: Rope) -> bool {
+    (a.theta, a.rotary_dim, a.scaling) == (b.theta, b.rotary_dim, b.scaling)
+}
+
+struct ForwardPass<'a> {
+    config: &'a ModelConfig,
+    layout: &'a Layout,
+    capabilities: &'a Capabilities,
+    options: &'a PassOptions,
+    schedule: Schedule,
+    ropes: Vec<Rope>,
+    sublayer: Option<(u32, u32)>,
+}
+
+impl ForwardPass<'_> {
+    fn model(&mut self) -> Result<()> {
+        let mut x = self.embed()?;
+        for (b, block) in self.config.blocks.iter().enumerate() {
+            for (s, layer) in block.sublayers.iter().enumerate() {
+                self.sublayer = Some((b as u32, s as u32));
+                let weights = &self.layout.blocks[b][s];
+                x = match (&layer.op, &weights.op) {
+                    (Op::Attention(attention), OpLayout::Attention { qkv, head_norm, out }) => {
+                        self.attention(x, attention, weights, (qkv, head_norm.as_ref(), out))?
+                    }
+                    (Op::Experts(experts), OpLayout::Experts { router, experts: ffn }) => {
+                        self.experts(x, experts, weights, router, ffn)?
+                    }
+                    (Op::FeedForward(ffn), OpLayout::FeedForward(matrices)) => {
+                        let epilogue = Epilogue {
+                            activate: ffn.activation.into(),
+                            gated: ffn.gated,
+                            bias: ffn.bias,
+                            residual: false,
+                        };
+                        let hidden =
+                            self.project("up", Input::normed(x, &weights.norm), &matrices.into, epilogue)?;
+                        self.add("down", x, Input::plain(hidden), &matrices.down, weights)?
+                    }
+                    _ => return Err(self.mismatch()),
+                };
+            }
+        }
+        self.sublayer = None;
+        if self.options.logits != LogitRows::None {
+            self.head(x)?;
+            self.sample()?;
+        }
+        Ok(())
+    }
+
+    /// `x <- scale * table[token]`, a dispatch per shard of the table.
+    fn embed(&mut self) -> Result<TensorId> {
+        let (table, d) = (&self.layout.embedding, self.config.hidden_size);
+        let ids = self.schedule.named("token_ids", self.row_bytes(1));
+        let x = self.traced("hidden.0", self.row_bytes(d));
+        let variant = Embed { codec: Codec::of(table.format, self.capabilities) };
+        for (n, shard) in table.shards.iter().enumerate() {
+            let params = EmbedParams::new(table.format, d, shard.clone(), self.config.embedding_scale);
+            let mut tensors = vec![("token_ids", ids), ("y", x)];
+            tensors.extend(self.weight_tensors(table, n, false));
+            self.dispatch("embed", Launch { variant, params }, &tensors)?;
+        }
+        Ok(x)
+    }
+
+    /// `logits <- softcap(head norm(x))`, for the last row or for all.
+    fn head(&mut self, x: TensorId) -> Result<()> {
+        let (head, norm) = (&self.layout.head, &self.layout.final_norm);
+        let activate =
+            if self.config.head.softcap.is_some() { Activate::Softcap } else { Activate::Identity };
+        let epilogue = Epilogue { activate, ..Epilogue::NONE };
+        let rows = if self.options.logits == LogitRows::All { self.schedule.max_rows } else { 1 };
+        let logits = self.schedule.named("logits", u64::from(rows) * u64::from(head.rows) * 4);
+        let input = if self.options.trace {
+            let normed = self.schedule.named(format!("hidden.{}", self.config.blocks.len()), {
+                self.row_bytes(self.config.hidden_size)
+            });
+            self.norm("final_norm", x, norm, None, normed)?;
+            Input::plain(normed)
+        } else {
+            Input::normed(x, norm)
+        };
+        self.project_into("head", input, head, epilogue, logits, self.options.logits == LogitRows::Last)
+    }
+
+    /// Draws a token and moves the sequence on by it.
+    fn sample(&mut self) -> Result<()> {
+        let Some(sampling) = self.options.sampling else { return Ok(()) };
+        let (kept, gumbel) = sampling.strategy();
+        let vocab_size = self.config.vocab_size;
+        let runs = u64::from(vocab_size).div_ceil(RUN);
+        let logits = self.schedule.named("logits", u64::from(vocab_size) * 4);
+        let best = self.schedule.activation("best", runs * u64::from(kept) * 16);
+        let inverse_temperature = if sampling.temperature == 0.0 { 1.0 } else { 1.0 / sampling.temperature };
+        let variant = SampleBest { kept, gumbel, reduce: Reduce::of(self.capabilities) };
+        let params = SampleBestParams { vocab_size, inverse_temperature };
+        self.dispatch("sample", Launch { variant, params }, &[("logits", logits), ("best", best)])?;
+
+        let ids = self.schedule.named("token_ids", self.row_bytes(1));
+        let samples = self.schedule.named("samples", u64::from(self.options.context) * 4);
+        let span = self.schedule.named("span", 16);
+        let params =
+            SamplePickParams { vocab_size, max_samples: self.options.context, top_p: sampling.top_p };
+        let tensors = [("best", best), ("token_ids", ids), ("samples", samples), ("next_span", span)];
+        self.dispatch("sample", Launch { variant: SamplePick { kept }, params }, &tensors)
+    }
+
+    /// The name of a block's output among the traced tensors.
+    fn block_name(&self, block: usize) -> String {
+        if block + 1 == self.config.blocks.len() {
+            "last_block".into()
+        } else {
+            format!("hidden.{}", block + 1)
+        }
+    }
+
+    /// The tensor that this sub-layer's result goes to.
+    fn residual_stream(&mut self) -> TensorId {
+        let bytes = self.row_bytes(self.config.hidden_size);
+        match self.sublayer {
+            Some((b, s)) if s as usize + 1 == self.config.blocks[b as usize].sublayers.len() => {
+                let name = self.block_name(b as usize);
+                self.traced(&name, bytes)
+            }
+            _ => self.schedule.activation("x", bytes),
+        }
+    }
+
+    /// A tensor that stays when the pass is traced.
+    fn traced(&mut self, name: &str, bytes: u64) -> TensorId {
+        if self.options.trace {
+            self.schedule.named(name, bytes)
+        } else {
+            self.schedule.activation(name, bytes)
+        }
+    }
+
+    /// Bytes of `width` elements for every row.
+    fn row_bytes(&self, width: u32) -> u64 {
+        u64::from(self.schedule.max_rows) * u64::from(width) * 4
+    }
+
+    /// `blocks.{b}.sublayers.{s}.{part}` of the sub-layer at hand.
+    fn name(&self, part: &str) -> String {
+        match self.sublayer {
+            Some((block, sublayer)) => format!("blocks.{block}.sublayers.{sublayer}.{part}"),
+            None => part.into(),
+        }
+    }
+
+    fn site(&self, what: &'static str) -> Site {
+        Site { sublayer: self.sublayer, what }
+    }
+
+    fn dispatch<K: crate::kernel::Kernel>(
+        &mut self,
+        what: &'static str,
+        launch: Launch<K>,
+        tensors: &[(&'static str, TensorId)],
+    ) -> Result<()> {
+        self.schedule.dispatch(self.site(what), launch.shared(), tensors)
+    }
+
+    fn mismatch(&self) -> crate::Error {
+        crate::Error::config(self.name("op"), "the operation its weights were laid out for", "another")
+    }
+
+    /// `x + post_norm(product)`: the end of every dense sub-layer.
+    fn add(
+        &mut self,
+        what: &'static str,
+        x: TensorId,
+        input: Input<'_>,
+        matrix: &super::layout::Matrix,
+        weights: &SubLayerLayout,
+    ) -> Result<TensorId> {
+        let epilogue = Epilogue { bias: matrix.bias, ..Epilogue::NONE };
+        let out = match &weights.post_norm {
+            None => {
+                let out = self.residual_stream();
+                self.project_adding(what, input, matrix, epilogue, x, out)?;
+                out
+            }
+            Some(norm) => {
+                let product = self.project(what, input, matrix, epilogue)?;
+                let out = self.residual_stream();
+                self.norm("post_norm", product, norm, Some(x), out)?;
+                out
+            }
+        };
+        Ok(out)
+    }
+}

@@ -1,0 +1,196 @@
+//! The attention sub-layer: projections, heads, scores, output.
+
+use super::ForwardPass;
+use super::linear::Input;
+use crate::Result;
+use crate::energy::Phase;
+use crate::kernel::Launch;
+use crate::kernels::attention::{self as kernel, AttentionParams};
+use crate::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
+use crate::kernels::kv_write::{KvWrite, KvWriteParams};
+use crate::kernels::linear::{Epilogue, Reduce};
+use crate::kernels::rope::{Rope as RopeKernel, RopeParams};
+use crate::model::config::{Attention, RopeLayout};
+use crate::model::layout::{Matrix, SubLayerLayout, Vectors};
+use crate::schedule::TensorId;
+
+/// Keys that one workgroup of a split decode walks.
+const SPLIT_KEYS: u32 = 256;
+
+/// Rows per head of an attention sub-layer's cache: the window of a local layer, else the whole context.
+pub fn cache_slots(attention: &Attention, context: u32) -> u32 {
+    attention.window.map_or(context, |window| window.min(context))
+}
+
+/// Queries, and this pass's keys and values where attention reads them.
+struct Heads {
+    q: TensorId,
+    k: TensorId,
+    v: TensorId,
+}
+
+impl ForwardPass<'_> {
+    /// `x + out(attend(rope(qkv(norm(x)))))`.
+    pub(super) fn attention(
+        &mut self,
+        x: TensorId,
+        attention: &Attention,
+        weights: &SubLayerLayout,
+        (qkv, head_norm, out): (&Matrix, Option<&Vectors>, &Matrix),
+    ) -> Result<TensorId> {
+        let epilogue = Epilogue { bias: qkv.bias, ..Epilogue::NONE };
+        let projected = self.project("qkv", Input::normed(x, &weights.norm), qkv, epilogue)?;
+        let cache = self.cache(attention);
+        let heads = self.heads(attention, head_norm, projected, &cache)?;
+        let mixed = match self.options.phase {
+            Phase::Prefill => self.attend_whole(attention, &heads, &cache)?,
+            Phase::Decode => self.attend_split(attention, heads.q, &cache)?,
+        };
+        self.add("out", x, Input::plain(mixed), out, weights)
+    }
+
+    fn cache(&mut self, attention: &Attention) -> [TensorId; 2] {
+        let slots = cache_slots(attention, self.options.context);
+        let bytes = u64::from(attention.kv_heads) * u64::from(slots) * u64::from(attention.head_dim) * 4;
+        ["k_cache", "v_cache"].map(|part| {
+            let name = self.name(part);
+            self.schedule.named(name, bytes)
+        })
+    }
+
+    /// Norms and rotates heads. A prompt's keys wait in a chunk of their own until attention has read the slots
+    /// they will take; a single token's go straight into the cache, over the key that left the window.
+    fn heads(
+        &mut self,
+        attention: &Attention,
+        head_norm: Option<&Vectors>,
+        qkv: TensorId,
+        cache: &[TensorId; 2],
+    ) -> Result<Heads> {
+        let to_cache = self.options.phase == Phase::Decode;
+        let slots =
+            if to_cache { cache_slots(attention, self.options.context) } else { self.schedule.max_rows };
+        let q = self.schedule.activation("q", self.row_bytes(attention.heads * attention.head_dim));
+        let [k, v] = if to_cache {
+            *cache
+        } else {
+            let bytes = self.row_bytes(attention.kv_heads * attention.head_dim);
+            ["k_chunk", "v_chunk"].map(|name| self.schedule.activation(name, bytes))
+        };
+        let variant = RopeKernel {
+            head_dim: attention.head_dim,
+            qk_norm: head_norm.is_some(),
+            interleaved: attention.rope.is_some_and(|rope| rope.layout == RopeLayout::Interleaved),
+            to_cache,
+            reduce: if head_norm.is_some() { Reduce::of(self.capabilities) } else { Reduce::Workgroup },
+        };
+        let params = RopeParams {
+            heads: attention.heads,
+            kv_heads: attention.kv_heads,
+            rotary_dim: attention.rope.map_or(0, |rope| rope.rotary_dim),
+            slots,
+            eps: head_norm.map_or(0.0, |norm| norm.norm.eps),
+        };
+        let table = self.rope_table(attention);
+        let mut tensors = vec![("qkv", qkv), ("rope_table", table), ("q_out", q), ("k_out", k), ("v_out", v)];
+        tensors.extend(head_norm.map(|norm| ("head_norm", self.vectors(norm))));
+        self.dispatch("heads", Launch { variant, params }, &tensors)?;
+        Ok(Heads { q, k, v })
+    }
+
+    fn rope_table(&mut self, attention: &Attention) -> TensorId {
+        let found = attention.rope.and_then(|rope| {
+            let n = self.ropes.iter().position(|known| super::same_angles(*known, rope))?;
+            Some((format!("rope_table.{n}"), rope.rotary_dim))
+        });
+        match found {
+            Some((name, rotary_dim)) => {
+                let bytes = u64::from(self.options.context) * u64::from(rotary_dim / 2) * 8;
+                self.schedule.named(name, bytes)
+            }
+            None => self.schedule.named("rope_table.none", 8),
+        }
+    }
+
+    fn attention_params(&self, attention: &Attention) -> AttentionParams {
+        let slots = cache_slots(attention, self.options.context);
+        AttentionParams {
+            heads: attention.heads,
+            kv_heads: attention.kv_heads,
+            slots,
+            chunk_slots: self.schedule.max_rows,
+            window: attention.window.unwrap_or(0),
+            split_keys: SPLIT_KEYS,
+            // A window may begin and end inside a part.
+            max_splits: slots.div_ceil(SPLIT_KEYS) + 1,
+            scale: attention.scale,
+            softcap: attention.softcap.unwrap_or(1.0),
+        }
+    }
+
+    /// Prefill: tiles of queries over the old keys and the chunk's own, then the chunk into the cache.
+    fn attend_whole(
+        &mut self,
+        attention: &Attention,
+        heads: &Heads,
+        cache: &[TensorId; 2],
+    ) -> Result<TensorId> {
+        let out = self.schedule.activation("mixed", self.row_bytes(attention.heads * attention.head_dim));
+        let variant = kernel::Attention {
+            head_dim: attention.head_dim,
+            softcap: attention.softcap.is_some(),
+            phase: kernel::Phase::Prefill,
+        };
+        let params = self.attention_params(attention);
+        let [k_cache, v_cache] = *cache;
+        let tensors = [
+            ("q", heads.q),
+            ("k_cache", k_cache),
+            ("v_cache", v_cache),
+            ("k_chunk", heads.k),
+            ("v_chunk", heads.v),
+            ("out", out),
+        ];
+        self.dispatch("attend", Launch { variant, params }, &tensors)?;
+        let params = KvWriteParams {
+            kv_heads: attention.kv_heads,
+            head_dim: attention.head_dim,
+            slots: params.slots,
+            chunk_slots: params.chunk_slots,
+        };
+        let tensors =
+            [("k_chunk", heads.k), ("v_chunk", heads.v), ("k_cache", k_cache), ("v_cache", v_cache)];
+        self.dispatch("kv_write", Launch { variant: KvWrite, params }, &tensors)?;
+        Ok(out)
+    }
+
+    /// Decode: the cache in parts of fixed length, merged in order.
+    fn attend_split(
+        &mut self,
+        attention: &Attention,
+        q: TensorId,
+        cache: &[TensorId; 2],
+    ) -> Result<TensorId> {
+        let params = self.attention_params(attention);
+        let part_elements = u64::from(params.max_splits) * u64::from(attention.head_dim + 2);
+        let parts = self.schedule.activation("parts", u64::from(attention.heads) * part_elements * 4);
+        let variant = kernel::Attention {
+            head_dim: attention.head_dim,
+            softcap: attention.softcap.is_some(),
+            phase: kernel::Phase::Decode,
+        };
+        let tensors = [("q", q), ("k_cache", cache[0]), ("v_cache", cache[1]), ("parts", parts)];
+        self.dispatch("attend", Launch { variant, params }, &tensors)?;
+        let out = self.schedule.activation("mixed", self.row_bytes(attention.heads * attention.head_dim));
+        let params = AttentionMergeParams {
+            heads: attention.heads,
+            head_dim: attention.head_dim,
+            window: params.window,
+            split_keys: params.split_keys,
+            max_splits: params.max_splits,
+        };
+        let launch = Launch { variant: AttentionMerge, params };
+        self.dispatch("merge", launch, &[("parts", parts), ("out", out)])?;
+        Ok(out)
+    }
+}

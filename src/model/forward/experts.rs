@@ -1,0 +1,175 @@
+//! The expert sub-layer: router, plan, experts, combine.
+
+use super::ForwardPass;
+use super::linear::Input;
+use crate::Result;
+use crate::energy::Phase;
+use crate::kernel::Launch;
+use crate::kernels::linear::{Codec, Epilogue, LinearParams, Reduce};
+use crate::kernels::matmul::{Matmul, TileRows, max_tiles};
+use crate::kernels::matvec::VecRows;
+use crate::kernels::moe_combine::{MoeCombine, MoeCombineParams};
+use crate::kernels::moe_count::{MoeCount, MoeSlotParams, RUN};
+use crate::kernels::moe_place::MoePlace;
+use crate::kernels::moe_route::{MoeRoute, MoeRouteParams};
+use crate::kernels::moe_scan::{MoeScan, MoeScanParams};
+use crate::model::config::{Experts, Routing};
+use crate::model::layout::{FeedForwardLayout, Matrix, SubLayerLayout};
+use crate::schedule::TensorId;
+
+/// Which expert every (token, choice) goes to, and with which weight.
+struct Routes {
+    expert_of_slot: TensorId,
+    weight_of_slot: TensorId,
+}
+
+/// How the rows of an expert product are found.
+enum Assignment {
+    /// Few rows: each looks its expert up.
+    Selected { expert_of_slot: TensorId },
+    /// Many rows: sorted by expert, in tiles of one expert each.
+    Grouped { tile_map: TensorId, slot_of_place: TensorId },
+}
+
+impl ForwardPass<'_> {
+    /// `x + combine(down(up(norm(x))))` over the experts that the router chooses for each token.
+    pub(super) fn experts(
+        &mut self,
+        x: TensorId,
+        experts: &Experts,
+        weights: &SubLayerLayout,
+        router: &Matrix,
+        ffn: &FeedForwardLayout,
+    ) -> Result<TensorId> {
+        let mut input = Input::normed(x, &weights.norm);
+        if self.options.phase == Phase::Prefill {
+            input = self.norm_first(input)?;
+        }
+        let logits_name = self.name("router_logits");
+        let logits = self.traced(&logits_name, self.row_bytes(experts.count));
+        self.project_into("router", input, router, Epilogue::NONE, logits, false)?;
+        let routes = self.route(experts, logits)?;
+        let assignment = match self.options.phase {
+            Phase::Decode => Assignment::Selected { expert_of_slot: routes.expert_of_slot },
+            Phase::Prefill => self.plan(experts, routes.expert_of_slot)?,
+        };
+
+        let into = Epilogue {
+            activate: experts.expert.activation.into(),
+            gated: experts.expert.gated,
+            bias: experts.expert.bias,
+            residual: false,
+        };
+        let out_of = Epilogue { bias: experts.expert.bias, ..Epilogue::NONE };
+        // Into the experts, a token's slots share its row; out of them, each slot has its own.
+        let up = ("expert_up", experts.top_k);
+        let hidden = self.expert_product(up, input, &ffn.into, into, experts, &assignment)?;
+        let down = ("expert_down", 1);
+        let rows =
+            self.expert_product(down, Input::plain(hidden), &ffn.down, out_of, experts, &assignment)?;
+        match &weights.post_norm {
+            None => {
+                let out = self.residual_stream();
+                self.combine(experts, rows, routes.weight_of_slot, Some(x), out)?;
+                Ok(out)
+            }
+            Some(norm) => {
+                let joined = self.schedule.activation("joined", self.row_bytes(self.config.hidden_size));
+                self.combine(experts, rows, routes.weight_of_slot, None, joined)?;
+                let out = self.residual_stream();
+                self.norm("post_norm", joined, norm, Some(x), out)?;
+                Ok(out)
+            }
+        }
+    }
+
+    fn route(&mut self, experts: &Experts, logits: TensorId) -> Result<Routes> {
+        let Routing::SoftmaxTopk { renormalize } = experts.routing;
+        let bytes = self.row_bytes(experts.top_k);
+        let names = ["expert_of_slot", "weight_of_slot"].map(|part| self.name(part));
+        let [expert_of_slot, weight_of_slot] = names.map(|name| self.traced(&name, bytes));
+        let variant = MoeRoute { experts: experts.count, renormalize, reduce: Reduce::of(self.capabilities) };
+        let params = MoeRouteParams { choices: experts.top_k };
+        let tensors =
+            [("logits", logits), ("expert_of_slot", expert_of_slot), ("weight_of_slot", weight_of_slot)];
+        self.dispatch("route", Launch { variant, params }, &tensors)?;
+        Ok(Routes { expert_of_slot, weight_of_slot })
+    }
+
+    /// Sorts slots by expert and cuts them into tiles, on the device.
+    fn plan(&mut self, experts: &Experts, expert_of_slot: TensorId) -> Result<Assignment> {
+        let params = MoeSlotParams { experts: experts.count, choices: experts.top_k };
+        let slots = u64::from(self.schedule.max_rows) * u64::from(experts.top_k);
+        let table_bytes = slots.div_ceil(RUN) * u64::from(experts.count) * 4;
+        let counts = self.schedule.activation("counts", table_bytes);
+        let offsets = self.schedule.activation("offsets", table_bytes);
+        let tiles = max_tiles(slots, experts.count);
+        let tile_map = self.schedule.activation("tile_map", tiles * 16);
+        let slot_of_place = self.schedule.activation("slot_of_place", slots * 4);
+
+        let tensors = [("expert_of_slot", expert_of_slot), ("counts", counts)];
+        self.dispatch("count", Launch { variant: MoeCount, params }, &tensors)?;
+        let scan = MoeScanParams { choices: experts.top_k, max_tiles: tiles as u32 };
+        let tensors = [("counts", counts), ("offsets", offsets), ("tile_map", tile_map)];
+        self.dispatch(
+            "scan",
+            Launch { variant: MoeScan { experts: experts.count }, params: scan },
+            &tensors,
+        )?;
+        let tensors =
+            [("expert_of_slot", expert_of_slot), ("offsets", offsets), ("slot_of_place", slot_of_place)];
+        self.dispatch("place", Launch { variant: MoePlace, params }, &tensors)?;
+        Ok(Assignment::Grouped { tile_map, slot_of_place })
+    }
+
+    /// One product with every chosen expert's matrix.
+    fn expert_product(
+        &mut self,
+        (what, slots_per_input): (&'static str, u32),
+        input: Input<'_>,
+        matrix: &Matrix,
+        epilogue: Epilogue,
+        experts: &Experts,
+        assignment: &Assignment,
+    ) -> Result<TensorId> {
+        let width = if epilogue.gated { matrix.rows / 2 } else { matrix.rows };
+        let y = self.schedule.activation(what, self.row_bytes(width * experts.top_k));
+        let mut params = LinearParams::dense(matrix.format, matrix.rows, matrix.cols);
+        params.out_stride = width;
+        params.choices = experts.top_k;
+        params.slots_per_input = slots_per_input;
+        params.eps = input.norm.map_or(0.0, |norm| norm.norm.eps);
+        let codec = Codec::of(matrix.format, self.capabilities);
+        let mut tensors = vec![("x", input.tensor), ("y", y)];
+        tensors.extend(self.weight_tensors(matrix, 0, epilogue.bias));
+        match assignment {
+            Assignment::Selected { expert_of_slot } => {
+                let variant = self.matvec(matrix, codec, epilogue, VecRows::Selected, input.norm);
+                tensors.push(("expert_of_slot", *expert_of_slot));
+                tensors.extend(input.norm.map(|norm| ("norm_weight", self.vectors(norm))));
+                self.dispatch(what, Launch { variant, params }, &tensors)?;
+            }
+            Assignment::Grouped { tile_map, slot_of_place } => {
+                let rows = TileRows::Grouped { experts: experts.count };
+                tensors.extend([("tile_map", *tile_map), ("slot_of_place", *slot_of_place)]);
+                self.dispatch(what, Launch { variant: Matmul { codec, epilogue, rows }, params }, &tensors)?;
+            }
+        }
+        Ok(y)
+    }
+
+    fn combine(
+        &mut self,
+        experts: &Experts,
+        expert_rows: TensorId,
+        weight_of_slot: TensorId,
+        residual: Option<TensorId>,
+        y: TensorId,
+    ) -> Result<()> {
+        let variant = MoeCombine { residual: residual.is_some() };
+        let params = MoeCombineParams { hidden_size: self.config.hidden_size, choices: experts.top_k };
+        let mut tensors = vec![("expert_rows", expert_rows), ("weight_of_slot", weight_of_slot), ("y", y)];
+        tensors.extend(residual.map(|residual| ("residual", residual)));
+        self.dispatch("combine", Launch { variant, params }, &tensors)
+    }
+}

@@ -1,0 +1,168 @@
+//! Products and norms: which kernel, how it is fused, and a dispatch per shard of a large matrix.
+
+use super::ForwardPass;
+use crate::Result;
+use crate::energy::Phase;
+use crate::kernel::Launch;
+use crate::kernels::linear::{Codec, Epilogue, InputNorm, LinearParams, Reduce};
+use crate::kernels::matmul::{Matmul, TileRows};
+use crate::kernels::matvec::{Matvec, VecRows};
+use crate::kernels::norm::{Norm, NormParams};
+use crate::model::layout::{Matrix, Vectors};
+use crate::schedule::TensorId;
+
+/// What goes into a product: a tensor, normed on the way in where a norm is given.
+#[derive(Clone, Copy)]
+pub(super) struct Input<'a> {
+    pub(super) tensor: TensorId,
+    pub(super) norm: Option<&'a Vectors>,
+}
+
+impl<'a> Input<'a> {
+    pub(super) fn plain(tensor: TensorId) -> Self {
+        Self { tensor, norm: None }
+    }
+
+    pub(super) fn normed(tensor: TensorId, norm: &'a Vectors) -> Self {
+        Self { tensor, norm: Some(norm) }
+    }
+}
+
+impl ForwardPass<'_> {
+    /// `epilogue(w norm(x))` into a new tensor.
+    pub(super) fn project(
+        &mut self,
+        what: &'static str,
+        input: Input<'_>,
+        matrix: &Matrix,
+        epilogue: Epilogue,
+    ) -> Result<TensorId> {
+        let width = if epilogue.gated { matrix.rows / 2 } else { matrix.rows };
+        let y = self.schedule.activation(what, self.row_bytes(width));
+        self.project_into(what, input, matrix, epilogue, y, false)?;
+        Ok(y)
+    }
+
+    /// The same into a given tensor, of every row or of the last.
+    pub(super) fn project_into(
+        &mut self,
+        what: &'static str,
+        input: Input<'_>,
+        matrix: &Matrix,
+        epilogue: Epilogue,
+        y: TensorId,
+        last_row: bool,
+    ) -> Result<()> {
+        let rows = if last_row { VecRows::Last } else { VecRows::Dense };
+        self.product(what, input, matrix, epilogue, rows, &[("y", y)])
+    }
+
+    /// `residual + epilogue(w norm(x))` into a given tensor.
+    pub(super) fn project_adding(
+        &mut self,
+        what: &'static str,
+        input: Input<'_>,
+        matrix: &Matrix,
+        epilogue: Epilogue,
+        residual: TensorId,
+        y: TensorId,
+    ) -> Result<()> {
+        let epilogue = Epilogue { residual: true, ..epilogue };
+        self.product(what, input, matrix, epilogue, VecRows::Dense, &[("y", y), ("residual", residual)])
+    }
+
+    fn product(
+        &mut self,
+        what: &'static str,
+        input: Input<'_>,
+        matrix: &Matrix,
+        epilogue: Epilogue,
+        rows: VecRows,
+        ends: &[(&'static str, TensorId)],
+    ) -> Result<()> {
+        // One row at a time reads every weight once; it can afford to norm its input again in each workgroup.
+        let one_row = self.options.phase == Phase::Decode || rows == VecRows::Last;
+        let input = if one_row { input } else { self.norm_first(input)? };
+        let codec = Codec::of(matrix.format, self.capabilities);
+        for (n, shard) in matrix.shards.iter().enumerate() {
+            let mut params = LinearParams::dense(matrix.format, shard.end - shard.start, matrix.cols);
+            let halved = if epilogue.gated { 2 } else { 1 };
+            params.out_stride = matrix.rows / halved;
+            params.out_offset = shard.start / halved;
+            params.softcap = self.config.head.softcap.unwrap_or(1.0);
+            let mut tensors = vec![("x", input.tensor)];
+            tensors.extend_from_slice(ends);
+            tensors.extend(self.weight_tensors(matrix, n, epilogue.bias));
+            if one_row {
+                let variant = self.matvec(matrix, codec, epilogue, rows, input.norm);
+                params.eps = input.norm.map_or(0.0, |norm| norm.norm.eps);
+                tensors.extend(input.norm.map(|norm| ("norm_weight", self.vectors(norm))));
+                self.dispatch(what, Launch { variant, params }, &tensors)?;
+            } else {
+                let variant = Matmul { codec, epilogue, rows: TileRows::Dense };
+                self.dispatch(what, Launch { variant, params }, &tensors)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn matvec(
+        &self,
+        matrix: &Matrix,
+        codec: Codec,
+        epilogue: Epilogue,
+        rows: VecRows,
+        norm: Option<&Vectors>,
+    ) -> Matvec {
+        let reduce = Reduce::of(self.capabilities);
+        let norm = norm.map_or(InputNorm::None, |norm| norm.norm.kind.into());
+        Matvec { codec, norm, epilogue, rows, reduce, lanes: Matvec::lanes_for(matrix.cols) }
+    }
+
+    /// Runs an input's norm as a dispatch of its own.
+    pub(super) fn norm_first<'a>(&mut self, input: Input<'_>) -> Result<Input<'a>> {
+        let Some(norm) = input.norm else { return Ok(Input::plain(input.tensor)) };
+        let normed = self.schedule.activation("normed", self.row_bytes(norm.width));
+        self.norm("norm", input.tensor, norm, None, normed)?;
+        Ok(Input::plain(normed))
+    }
+
+    /// `y = residual + norm(x)`.
+    pub(super) fn norm(
+        &mut self,
+        what: &'static str,
+        x: TensorId,
+        norm: &Vectors,
+        residual: Option<TensorId>,
+        y: TensorId,
+    ) -> Result<()> {
+        let reduce = Reduce::of(self.capabilities);
+        let variant = Norm { norm: norm.norm.kind.into(), residual: residual.is_some(), reduce };
+        let params = NormParams { in_features: norm.width, eps: norm.norm.eps };
+        let mut tensors = vec![("x", x), ("norm_weight", self.vectors(norm)), ("y", y)];
+        tensors.extend(residual.map(|residual| ("residual", residual)));
+        self.dispatch(what, Launch { variant, params }, &tensors)
+    }
+
+    /// The tensor of a norm's vectors.
+    pub(super) fn vectors(&mut self, norm: &Vectors) -> TensorId {
+        self.schedule.named(&norm.name, norm.bytes())
+    }
+
+    /// The tensors of one shard of a matrix.
+    pub(super) fn weight_tensors(
+        &mut self,
+        matrix: &Matrix,
+        shard: usize,
+        bias: bool,
+    ) -> Vec<(&'static str, TensorId)> {
+        let sizes = matrix.shard_bytes(&matrix.shards[shard]);
+        ["words", "scales", "bias"]
+            .into_iter()
+            .zip(matrix.shard_names(shard))
+            .zip(sizes)
+            .filter(|((part, _), bytes)| *bytes > 0 && (bias || *part != "bias"))
+            .map(|((part, name), bytes)| (part, self.schedule.named(name, bytes)))
+            .collect()
+    }
+}

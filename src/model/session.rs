@@ -1,0 +1,268 @@
+//! One sequence: its caches, its passes, its place.
+
+mod generate;
+mod plan;
+
+use std::collections::HashMap;
+
+pub use generate::{GenerateOptions, Generated};
+pub use plan::{SessionOptions, SessionPlan};
+
+use super::forward::{LogitRows, ropes};
+use super::loaded::Model;
+use crate::energy::Ledger;
+use crate::gpu::{Gpu, gpu_error};
+use crate::kernel::Span;
+use crate::reference::rope;
+use crate::schedule::execute::Prepared;
+use crate::schedule::memory::MemoryPlan;
+use crate::schedule::{Home, Schedule};
+use crate::tensor::{Tensor, USAGE};
+use crate::{Error, Result};
+
+/// A sequence of tokens that a model reads and continues.
+///
+/// Passes are recorded into an encoder of the caller's choice; any number may be recorded before one submit. What a
+/// pass needs of the host travels in the encoder itself, and a sampled token goes from one pass to the next on the
+/// device, so that nothing is read back in between.
+pub struct Session {
+    model: Model,
+    options: SessionOptions,
+    chunk_rows: u32,
+    part: Prepared,
+    prefill: Prepared,
+    decode: Prepared,
+    named: HashMap<String, Tensor>,
+    position: u32,
+    samples: u32,
+    next_on_device: bool,
+    ledger: Ledger,
+}
+
+impl Session {
+    /// Plans and allocates a session, and builds its pipelines.
+    ///
+    /// # Errors
+    /// [`Error::Memory`], before anything is allocated where a ceiling or a limit is passed; [`Error::Request`] for
+    /// options out of range; [`Error::Shader`].
+    pub async fn new(model: &Model, options: SessionOptions) -> Result<Self> {
+        let gpu = model.gpu();
+        let plan = SessionPlan::new(model.config(), model.layout(), gpu.capabilities(), &options)?;
+        plan.check_ceiling(model.layout().bytes(), options.memory_ceiling)?;
+        let named = allocate_named(model, &plan).await?;
+        let mut pool = Vec::new();
+        for (n, bytes) in plan.pool.buffers.iter().enumerate() {
+            pool.push(Tensor::zeroed(gpu, &format!("activations {n}"), *bytes).await?);
+        }
+        let span = named["span"].clone();
+        let prepare = async |schedule: &Schedule, memory: &MemoryPlan| {
+            let find = |name: &str| named.get(name).or_else(|| model.tensor(name)).cloned();
+            Prepared::new(gpu, schedule.clone(), memory, &pool, &span, find).await
+        };
+        let part = prepare(&plan.part.0, &plan.part.1).await?;
+        let prefill = prepare(&plan.prefill.0, &plan.prefill.1).await?;
+        let decode = prepare(&plan.decode.0, &plan.decode.1).await?;
+        let ledger = Ledger::new(gpu, options.ledger).await?;
+        Ok(Self {
+            model: model.clone(),
+            chunk_rows: plan.chunk_rows,
+            options,
+            part,
+            prefill,
+            decode,
+            named,
+            position: 0,
+            samples: 0,
+            next_on_device: false,
+            ledger,
+        })
+    }
+
+    /// Records tokens of a prompt, at most [`Session::chunk_rows`]. With `last`, logits follow, and a sampled token
+    /// where the session samples.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for no token, too many, one outside the vocabulary, or one beyond the context.
+    pub fn prefill(&mut self, encoder: &mut wgpu::CommandEncoder, ids: &[u32], last: bool) -> Result<()> {
+        if ids.len() > self.chunk_rows as usize {
+            let most = self.chunk_rows;
+            return Err(Error::Request(format!("a chunk has at most {most} tokens, found {}", ids.len())));
+        }
+        let span = self.begin(encoder, ids)?;
+        let pass = if last || self.options.logits == LogitRows::All { &self.prefill } else { &self.part };
+        pass.encode(encoder, span, &mut self.ledger)?;
+        self.advance(span, last);
+        Ok(())
+    }
+
+    /// Records one step for the token that the last pass sampled, which stays on the device.
+    ///
+    /// # Errors
+    /// [`Error::Request`] when no pass has sampled one, or the context is full.
+    pub fn decode(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
+        if !self.next_on_device {
+            return Err(Error::Request("no token has been sampled; give one".into()));
+        }
+        self.check_room(1)?;
+        let span = Span { position: self.position, rows: 1 };
+        self.decode.encode(encoder, span, &mut self.ledger)?;
+        self.advance(span, true);
+        Ok(())
+    }
+
+    /// Records one step for a token of the caller's.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for a token outside the vocabulary, or when the context is full.
+    pub fn decode_token(&mut self, encoder: &mut wgpu::CommandEncoder, id: u32) -> Result<()> {
+        let span = self.begin(encoder, &[id])?;
+        self.decode.encode(encoder, span, &mut self.ledger)?;
+        self.advance(span, true);
+        Ok(())
+    }
+
+    /// Forgets all tokens.
+    pub fn reset(&mut self) {
+        (self.position, self.samples, self.next_on_device) = (0, 0, false);
+    }
+
+    /// Tokens in the caches once everything recorded has run.
+    pub fn position(&self) -> u32 {
+        self.position
+    }
+
+    /// Tokens sampled so far.
+    pub fn sampled(&self) -> u32 {
+        self.samples
+    }
+
+    /// Most tokens of one prefill pass: the least of what was asked for and what the work budget allows.
+    pub fn chunk_rows(&self) -> u32 {
+        self.chunk_rows
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The schedules of a prompt's last chunk and of a decode step.
+    pub fn schedules(&self) -> [&Schedule; 2] {
+        [self.prefill.schedule(), self.decode.schedule()]
+    }
+
+    /// What was recorded.
+    pub fn ledger(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
+    /// A tensor by name: `logits` (`[1 or chunk_rows, V]`), `samples` (`[context]`), and what [`record`] lists.
+    ///
+    /// [`record`]: super::forward::record
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.named.get(name)
+    }
+
+    fn gpu(&self) -> &Gpu {
+        self.model.gpu()
+    }
+
+    /// Checks tokens and puts them, with their place, on their way to the device.
+    fn begin(&mut self, encoder: &mut wgpu::CommandEncoder, ids: &[u32]) -> Result<Span> {
+        let vocab = self.model.config().vocab_size;
+        if ids.is_empty() {
+            return Err(Error::Request("the prompt is empty".into()));
+        }
+        if let Some(id) = ids.iter().find(|id| **id >= vocab) {
+            return Err(Error::Request(format!("token {id} is outside the vocabulary of {vocab}")));
+        }
+        self.check_room(ids.len())?;
+        let span = Span { position: self.position, rows: ids.len() as u32 };
+        let seed = self.options.sampling.map_or(0, |sampling| sampling.seed);
+        let mut words = vec![span.position, span.rows, self.samples, seed];
+        words.extend_from_slice(ids);
+        self.send(encoder, &words)?;
+        Ok(span)
+    }
+
+    /// Copies `[span, ids]` within the encoder, so that passes recorded together each find their own.
+    fn send(&self, encoder: &mut wgpu::CommandEncoder, words: &[u32]) -> Result<()> {
+        let bytes: &[u8] = bytemuck::cast_slice(words);
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some("tokens"),
+            size: bytes.len() as u64,
+            usage: wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: true,
+        };
+        let staging = self
+            .gpu()
+            .scoped_now(|device| device.create_buffer(&descriptor))
+            .map_err(|error| gpu_error("upload of tokens", error))?;
+        staging
+            .slice(..)
+            .get_mapped_range_mut()
+            .map_err(|error| Error::Gpu { operation: "upload of tokens".into(), message: error.to_string() })?
+            .copy_from_slice(bytes);
+        staging.unmap();
+        let (span, ids) = (&self.named["span"], &self.named["token_ids"]);
+        encoder.copy_buffer_to_buffer(&staging, 0, span.buffer(), span.offset(), 16);
+        encoder.copy_buffer_to_buffer(&staging, 16, ids.buffer(), ids.offset(), bytes.len() as u64 - 16);
+        Ok(())
+    }
+
+    fn advance(&mut self, span: Span, sampled: bool) {
+        self.position += span.rows;
+        self.next_on_device = sampled && self.options.sampling.is_some();
+        self.samples += u32::from(self.next_on_device);
+    }
+
+    fn check_room(&self, tokens: usize) -> Result<()> {
+        let context = self.options.context;
+        match self.position as usize + tokens > context as usize {
+            true => Err(Error::Request(format!(
+                "{tokens} tokens after {} do not fit into a context of {context}",
+                self.position
+            ))),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Allocates what the schedules name and the model does not hold: caches, tables, inputs, results.
+async fn allocate_named(model: &Model, plan: &SessionPlan) -> Result<HashMap<String, Tensor>> {
+    let gpu = model.gpu();
+    let mut named = HashMap::new();
+    for (name, bytes) in plan.named_bytes() {
+        let tensor = match name.strip_prefix("rope_table.").and_then(|n| n.parse::<usize>().ok()) {
+            Some(n) => rope_table(gpu, model, &name, n, plan.context).await?,
+            None if name == "span" => {
+                let usage = USAGE | wgpu::BufferUsages::UNIFORM;
+                Tensor::part(&gpu.buffer(&name, bytes, usage).await?, 0, bytes)
+            }
+            None => Tensor::zeroed(gpu, &name, bytes).await?,
+        };
+        named.insert(name, tensor);
+    }
+    Ok(named)
+}
+
+/// Cosine and sine of every position, `[context, rotary_dim / 2]` pairs.
+async fn rope_table(gpu: &Gpu, model: &Model, name: &str, n: usize, context: u32) -> Result<Tensor> {
+    let ropes = ropes(model.config());
+    let Some(rope) = ropes.get(n) else {
+        return Err(Error::MissingTensor { name: name.into() });
+    };
+    let positions: Vec<u32> = (0..context).collect();
+    let (cos, sin) = rope::tables(rope, &positions);
+    let pairs: Vec<[f32; 2]> = cos.into_iter().zip(sin).map(|(cos, sin)| [cos, sin]).collect();
+    Tensor::upload(gpu, name, &pairs).await
+}
+
+/// Tensors that are bound by name.
+fn named_tensors(schedule: &Schedule) -> impl Iterator<Item = (&str, u64)> {
+    schedule
+        .tensors
+        .iter()
+        .filter(|info| info.home == Home::Named)
+        .map(|info| (info.name.as_str(), info.bytes))
+}

@@ -1,0 +1,109 @@
+//! The convenience around passes: prompts in chunks, a submit per step, tokens as they come.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use super::Session;
+use crate::{Error, Result};
+
+/// When to stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GenerateOptions {
+    /// Most tokens to generate.
+    pub max_tokens: u32,
+    /// Tokens that end the answer; the one that does is its last.
+    pub stop_ids: Vec<u32>,
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generated {
+    /// The answer.
+    pub tokens: Vec<u32>,
+    /// From the call to the first token on the host.
+    pub time_to_first_token: Duration,
+    /// From there to the last.
+    pub decode_time: Duration,
+}
+
+impl Session {
+    /// Feeds a prompt, a submit per chunk.
+    ///
+    /// # Errors
+    /// Those of [`Session::prefill`] and of submitting. Nothing is fed when the prompt does not fit.
+    pub async fn feed(&mut self, prompt: &[u32]) -> Result<()> {
+        if prompt.is_empty() {
+            return Err(Error::Request("the prompt is empty".into()));
+        }
+        self.check_room(prompt.len())?;
+        let chunks = prompt.len().div_ceil(self.chunk_rows() as usize);
+        let gpu = self.gpu().clone();
+        for (n, ids) in prompt.chunks(self.chunk_rows() as usize).enumerate() {
+            gpu.submit("prefill", |encoder| self.prefill(encoder, ids, n + 1 == chunks)).await?;
+        }
+        Ok(())
+    }
+
+    /// Feeds a prompt and generates an answer, handing each token to `on_token` as it comes; breaking stops.
+    ///
+    /// # Errors
+    /// Those of [`Session::feed`]; [`Error::Request`] when the session does not sample or the answer does not fit.
+    pub async fn generate(
+        &mut self,
+        prompt: &[u32],
+        options: &GenerateOptions,
+        mut on_token: impl FnMut(u32) -> ControlFlow<()>,
+    ) -> Result<Generated> {
+        if self.options.sampling.is_none() {
+            return Err(Error::Request("this session does not sample".into()));
+        }
+        // The last token is sampled and not fed back, so it needs no room.
+        self.check_room(prompt.len() + options.max_tokens.saturating_sub(1) as usize)?;
+        let begin = Instant::now();
+        let gpu = self.gpu().clone();
+        let mut generated = Generated {
+            tokens: Vec::new(),
+            time_to_first_token: Duration::ZERO,
+            decode_time: Duration::ZERO,
+        };
+        if options.max_tokens == 0 {
+            self.feed(prompt).await?;
+            return Ok(generated);
+        }
+        self.feed(prompt).await?;
+        loop {
+            let token = self.last_sample().await?;
+            generated.tokens.push(token);
+            if generated.tokens.len() == 1 {
+                generated.time_to_first_token = begin.elapsed();
+            }
+            let stopped = on_token(token).is_break() || options.stop_ids.contains(&token);
+            if stopped || generated.tokens.len() as u32 == options.max_tokens {
+                generated.decode_time = begin.elapsed() - generated.time_to_first_token;
+                return Ok(generated);
+            }
+            gpu.submit("decode", |encoder| self.decode(encoder)).await?;
+        }
+    }
+
+    /// The token that the last pass sampled, read back.
+    ///
+    /// # Errors
+    /// [`Error::Request`] when none was sampled; those of reading back.
+    pub async fn last_sample(&self) -> Result<u32> {
+        let (Some(at), Some(samples)) = (self.samples.checked_sub(1), self.tensor("samples")) else {
+            return Err(Error::Request("no token has been sampled".into()));
+        };
+        Ok(samples.read::<u32>(self.gpu(), at as usize, 1).await?[0])
+    }
+
+    /// The logits of the last row of the last pass, read back.
+    ///
+    /// # Errors
+    /// Those of reading back.
+    pub async fn last_logits(&self, row: u32) -> Result<Vec<f32>> {
+        let vocab = self.model().config().vocab_size as usize;
+        let logits = self.tensor("logits").ok_or_else(|| Error::MissingTensor { name: "logits".into() })?;
+        logits.read(self.gpu(), row as usize * vocab, vocab).await
+    }
+}

@@ -1,0 +1,195 @@
+//! What a session will need, known before anything is allocated.
+
+use std::collections::BTreeMap;
+
+use super::named_tensors;
+use crate::energy::{Level, Phase};
+use crate::gpu::Capabilities;
+use crate::kernel::Span;
+use crate::model::config::ModelConfig;
+use crate::model::forward::{LogitRows, PassOptions, Sampling, record};
+use crate::model::layout::Layout;
+use crate::schedule::Schedule;
+use crate::schedule::memory::{MemoryPlan, MemoryPool};
+use crate::{Error, Result};
+
+/// How a session is set up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionOptions {
+    /// Tokens that the caches are made for, at most the model's context.
+    pub context: u32,
+    /// Most tokens of one prefill pass.
+    pub max_chunk: u32,
+    /// Most operations of one prefill pass, so that no driver takes it for a hang. Chunks are shortened to fit; a
+    /// single row always runs.
+    pub chunk_ops: u64,
+    /// Which rows of a prompt get logits; all of them only where no token is sampled.
+    pub logits: LogitRows,
+    /// Whether hidden states and router logits of prompts are kept for inspection.
+    pub trace: bool,
+    /// How tokens are drawn; `None`: they are given.
+    pub sampling: Option<Sampling>,
+    /// Most bytes on the device, weights included.
+    pub memory_ceiling: Option<u64>,
+    /// What the ledger records.
+    pub ledger: Level,
+}
+
+impl SessionOptions {
+    /// A session that samples its tokens, for `context` of them.
+    pub fn new(context: u32, sampling: Sampling) -> Self {
+        Self {
+            context,
+            max_chunk: 256,
+            chunk_ops: 500_000_000_000,
+            logits: LogitRows::Last,
+            trace: false,
+            sampling: Some(sampling),
+            memory_ceiling: None,
+            ledger: Level::Counts,
+        }
+    }
+}
+
+/// The schedules of a session and the memory they take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionPlan {
+    /// Chunk of a prompt that is not its end.
+    pub part: (Schedule, MemoryPlan),
+    /// Chunk that ends a prompt.
+    pub prefill: (Schedule, MemoryPlan),
+    /// One decode step.
+    pub decode: (Schedule, MemoryPlan),
+    /// Activation buffers, shared by all passes.
+    pub pool: MemoryPool,
+    /// Most tokens of one prefill pass.
+    pub chunk_rows: u32,
+    /// Tokens that the caches are made for.
+    pub context: u32,
+    /// Bytes of what is bound by name and does not belong to the model.
+    pub state_bytes: u64,
+    weight_names: Vec<String>,
+}
+
+impl SessionPlan {
+    /// Plans a session of a model laid out for a device.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for options out of range.
+    pub fn new(
+        config: &ModelConfig,
+        layout: &Layout,
+        capabilities: &Capabilities,
+        options: &SessionOptions,
+    ) -> Result<Self> {
+        check(config, options)?;
+        let pass = |phase, logits, rows| {
+            let sampling = options.sampling.filter(|_| logits == LogitRows::Last);
+            let trace = options.trace && phase == Phase::Prefill;
+            let context = options.context;
+            record(
+                config,
+                layout,
+                capabilities,
+                &PassOptions { phase, max_rows: rows, context, logits, trace, sampling },
+            )
+        };
+        let widest = options.max_chunk.min(options.context);
+        let trial = pass(Phase::Prefill, LogitRows::None, widest)?;
+        let chunk_rows = rows_within(&trial, options, widest);
+        let part = pass(Phase::Prefill, LogitRows::None, chunk_rows)?;
+        let prefill = pass(Phase::Prefill, options.logits, chunk_rows)?;
+        let decode = pass(Phase::Decode, LogitRows::Last, 1)?;
+        let mut pool = MemoryPool::default();
+        let [part, prefill, decode] = [part, prefill, decode].map(|schedule| {
+            let memory = pool.plan(&schedule);
+            (schedule, memory)
+        });
+        let weight_names = layout
+            .matrices()
+            .flat_map(|matrix| (0..matrix.shards.len()).flat_map(|n| matrix.shard_names(n)))
+            .chain(layout.norms().map(|norm| norm.name.clone()))
+            .collect();
+        let context = options.context;
+        let mut plan =
+            Self { part, prefill, decode, pool, chunk_rows, context, state_bytes: 0, weight_names };
+        plan.state_bytes = plan.named_bytes().values().sum();
+        Ok(plan)
+    }
+
+    /// Tensors that are bound by name and do not belong to the model, with their bytes.
+    pub fn named_bytes(&self) -> BTreeMap<String, u64> {
+        let mut named = BTreeMap::from([("span".to_owned(), 16)]);
+        for schedule in [&self.part.0, &self.prefill.0, &self.decode.0] {
+            for (name, bytes) in named_tensors(schedule) {
+                if !self.weight_names.iter().any(|weight| weight == name) {
+                    let entry = named.entry(name.to_owned()).or_default();
+                    *entry = bytes.max(*entry);
+                }
+            }
+        }
+        named
+    }
+
+    /// Bytes on the device beside the model's weights: caches and tables, then activations.
+    pub fn bytes(&self) -> u64 {
+        self.state_bytes + self.pool.bytes()
+    }
+
+    /// Refuses a plan that takes more than a ceiling together with the weights.
+    ///
+    /// # Errors
+    /// [`Error::Memory`], with what is needed.
+    pub fn check_ceiling(&self, weight_bytes: u64, ceiling: Option<u64>) -> Result<()> {
+        let needed_bytes = weight_bytes + self.bytes();
+        match ceiling {
+            Some(available_bytes) if needed_bytes > available_bytes => Err(Error::Memory {
+                what: "weights, caches and activations".into(),
+                needed_bytes,
+                available_bytes,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check(config: &ModelConfig, options: &SessionOptions) -> Result<()> {
+    let refuse = |message: String| Err(Error::Request(message));
+    if options.context == 0 || options.context > config.context_length {
+        return refuse(format!(
+            "a context of {} tokens is not between 1 and the model's {}",
+            options.context, config.context_length
+        ));
+    }
+    if options.max_chunk == 0 {
+        return refuse("a prefill chunk of 0 tokens".into());
+    }
+    let Some(sampling) = options.sampling else { return Ok(()) };
+    if options.logits != LogitRows::Last {
+        return refuse("a session that samples has logits for the last row".into());
+    }
+    if !(sampling.temperature.is_finite() && sampling.temperature >= 0.0) {
+        return refuse(format!("temperature {} is not a number from 0 up", sampling.temperature));
+    }
+    if !(sampling.top_p > 0.0 && sampling.top_p <= 1.0) {
+        return refuse(format!("top_p {} is not above 0 and at most 1", sampling.top_p));
+    }
+    if sampling.top_k > Sampling::MOST_KEPT {
+        return refuse(format!("top_k {} is above {}", sampling.top_k, Sampling::MOST_KEPT));
+    }
+    Ok(())
+}
+
+/// The most rows whose operations at the end of the context stay within the budget, at least 1.
+fn rows_within(schedule: &Schedule, options: &SessionOptions, widest: u32) -> u32 {
+    let fits = |rows: u32| {
+        let span = Span { position: options.context - rows, rows };
+        schedule.work(span).total_ops().most <= options.chunk_ops
+    };
+    let (mut least, mut most) = (1, widest);
+    while least < most {
+        let middle = least + (most - least).div_ceil(2);
+        if fits(middle) { least = middle } else { most = middle - 1 }
+    }
+    least
+}

@@ -1,0 +1,246 @@
+//! From a checkpoint into device memory: fused, quantized and uploaded a few megabytes at a time.
+
+use std::collections::HashMap;
+use std::ops::{ControlFlow, Range};
+
+use super::checkpoint::TensorData;
+use super::config::NormKind;
+use super::layout::{Layout, Matrix, Vectors};
+use super::plan::WeightPlan;
+use super::slot::{Part, Slot};
+use super::source::Source;
+use crate::gpu::{Gpu, gpu_error};
+use crate::quant::PackedMatrix;
+use crate::tensor::Tensor;
+use crate::{Error, Result};
+
+/// How far loading has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes in device memory so far.
+    pub done_bytes: u64,
+    /// Bytes there will be.
+    pub total_bytes: u64,
+}
+
+/// How a model is loaded.
+pub struct LoadOptions<'a> {
+    /// Which weights are stored in which format.
+    pub plan: WeightPlan,
+    /// Most bytes that weights may take on the device.
+    pub memory_ceiling: Option<u64>,
+    /// Whether NaN and infinite weights are accepted.
+    pub allow_not_finite: bool,
+    /// Told after every few megabytes; breaking cancels.
+    pub progress: Option<&'a mut dyn FnMut(Progress) -> ControlFlow<()>>,
+}
+
+impl LoadOptions<'_> {
+    /// A plan, and nothing special.
+    pub fn new(plan: WeightPlan) -> Self {
+        Self { plan, memory_ceiling: None, allow_not_finite: false, progress: None }
+    }
+}
+
+/// Elements that are unpacked, quantized and uploaded at a time.
+const PIECE: usize = 1 << 20;
+
+/// Uploads every tensor of a layout; returns them by name.
+pub(crate) async fn load(
+    gpu: &Gpu,
+    source: &Source,
+    layout: &Layout,
+    options: &mut LoadOptions<'_>,
+) -> Result<HashMap<String, Tensor>> {
+    let total_bytes = layout.bytes();
+    if let Some(ceiling) = options.memory_ceiling.filter(|ceiling| total_bytes > *ceiling) {
+        return Err(Error::Memory {
+            what: format!("the weights of '{}'", source.config.name),
+            needed_bytes: total_bytes,
+            available_bytes: ceiling,
+        });
+    }
+    let mut loader = Loader { gpu, source, options, total_bytes, done_bytes: 0, tensors: HashMap::new() };
+    for matrix in layout.matrices() {
+        loader.matrix(matrix).await?;
+    }
+    for norm in layout.norms() {
+        loader.norm(norm).await?;
+    }
+    Ok(loader.tensors)
+}
+
+struct Loader<'a, 'o> {
+    gpu: &'a Gpu,
+    source: &'a Source,
+    options: &'a mut LoadOptions<'o>,
+    total_bytes: u64,
+    done_bytes: u64,
+    tensors: HashMap<String, Tensor>,
+}
+
+impl Loader<'_, '_> {
+    async fn matrix(&mut self, matrix: &Matrix) -> Result<()> {
+        let mut reader = RowReader {
+            source: self.source,
+            matrix,
+            check: !self.options.allow_not_finite,
+            open: HashMap::new(),
+        };
+        for (n, shard) in matrix.shards.iter().enumerate() {
+            let [words_name, scales_name, bias_name] = matrix.shard_names(n);
+            let [words_bytes, scales_bytes, bias_bytes] = matrix.shard_bytes(shard);
+            let words = Tensor::zeroed(self.gpu, &words_name, words_bytes).await?;
+            let scales = match scales_bytes {
+                0 => None,
+                bytes => Some(Tensor::zeroed(self.gpu, &scales_name, bytes).await?),
+            };
+            let [word_row_bytes, scale_row_bytes] = matrix.row_bytes();
+            let mut uploaded = 0;
+            for rows in pieces(matrix, shard) {
+                let packed = reader.pack(rows)?;
+                self.write(&words, uploaded * word_row_bytes, bytemuck::cast_slice(&packed.words)).await?;
+                if let Some(scales) = &scales {
+                    self.write(scales, uploaded * scale_row_bytes, bytemuck::cast_slice(&packed.scales))
+                        .await?;
+                }
+                uploaded += packed.rows as u64;
+            }
+            self.tensors.insert(words_name, words);
+            if let Some(scales) = scales {
+                self.tensors.insert(scales_name, scales);
+            }
+            if bias_bytes > 0 {
+                let bias = reader.biases(shard)?;
+                self.upload(bias_name, &bias).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Scales, `1 + w` where the norm stores an offset, then shifts, zero where a LayerNorm stores none.
+    async fn norm(&mut self, norm: &Vectors) -> Result<()> {
+        let width = norm.width as usize;
+        let mut data = Vec::with_capacity(norm.vectors() as usize * width);
+        for slot in &norm.slots {
+            let mut weight = self.vector(*slot, width)?;
+            if norm.norm.kind == NormKind::RmsUnitOffset {
+                weight.iter_mut().for_each(|w| *w += 1.0);
+            }
+            data.append(&mut weight);
+        }
+        match norm.norm.kind {
+            NormKind::Rms | NormKind::RmsUnitOffset => {}
+            NormKind::LayerNorm => data.resize(data.len() + norm.slots.len() * width, 0.0),
+            NormKind::LayerNormBias => {
+                for slot in &norm.slots {
+                    data.append(&mut self.vector(slot.its_bias(), width)?);
+                }
+            }
+        }
+        self.upload(norm.name.clone(), &data).await
+    }
+
+    fn vector(&self, slot: Slot, width: usize) -> Result<Vec<f32>> {
+        let name = self.source.naming.tensor_name(slot);
+        let tensor = self.source.checkpoint.tensor(&name, &[width])?;
+        if !self.options.allow_not_finite {
+            tensor.check_finite()?;
+        }
+        Ok(tensor.to_f32())
+    }
+
+    async fn upload(&mut self, name: String, data: &[f32]) -> Result<()> {
+        let tensor = Tensor::zeroed(self.gpu, &name, size_of_val(data) as u64).await?;
+        self.write(&tensor, 0, bytemuck::cast_slice(data)).await?;
+        self.tensors.insert(name, tensor);
+        Ok(())
+    }
+
+    async fn write(&mut self, tensor: &Tensor, offset: u64, bytes: &[u8]) -> Result<()> {
+        let queue = self.gpu.queue();
+        // The empty submit lets the queue free its staging memory before the next piece.
+        let written = self.gpu.scoped(|_| {
+            queue.write_buffer(tensor.buffer(), tensor.offset() + offset, bytes);
+            queue.submit([]);
+        });
+        written.await.map_err(|error| gpu_error("upload of weights", error))?;
+        self.done_bytes += bytes.len() as u64;
+        let progress = Progress { done_bytes: self.done_bytes, total_bytes: self.total_bytes };
+        match self.options.progress.as_mut().map(|report| report(progress)) {
+            Some(ControlFlow::Break(())) => {
+                Err(Error::Cancelled(format!("loading '{}'", self.source.config.name)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Row ranges of a shard that make pieces of about [`PIECE`] elements. Rows count through all experts.
+fn pieces(matrix: &Matrix, shard: &Range<u32>) -> impl Iterator<Item = Range<u32>> {
+    let step = (PIECE / matrix.cols.max(1) as usize).max(1);
+    let end = if matrix.experts > 1 { matrix.rows * matrix.experts } else { shard.end };
+    (shard.start..end).step_by(step).map(move |start| start..end.min(start.saturating_add(step as u32)))
+}
+
+/// Reads fused rows from the tensors they come from, each looked up and checked once.
+struct RowReader<'a> {
+    source: &'a Source,
+    matrix: &'a Matrix,
+    check: bool,
+    open: HashMap<Slot, TensorData<'a>>,
+}
+
+impl<'a> RowReader<'a> {
+    fn pack(&mut self, rows: Range<u32>) -> Result<PackedMatrix> {
+        let (count, cols) = (rows.len(), self.matrix.cols as usize);
+        let mut data = vec![0.0; count * cols];
+        for (row, out) in rows.clone().zip(data.chunks_exact_mut(cols)) {
+            let (slot, at) = self.matrix.source.locate(row);
+            let first = at as usize * cols;
+            self.tensor(slot)?.read_f32(first..first + cols, out)?;
+        }
+        PackedMatrix::pack(self.matrix.format, count, cols, &data)
+            .map_err(|error| self.named(error, rows.start))
+    }
+
+    fn biases(&mut self, shard: &Range<u32>) -> Result<Vec<f32>> {
+        let end = if self.matrix.experts > 1 { self.matrix.rows * self.matrix.experts } else { shard.end };
+        let mut data = vec![0.0; (end - shard.start) as usize];
+        for (row, out) in (shard.start..end).zip(data.chunks_exact_mut(1)) {
+            let (slot, at) = self.matrix.source.locate(row);
+            self.tensor(slot.its_bias())?.read_f32(at as usize..at as usize + 1, out)?;
+        }
+        Ok(data)
+    }
+
+    fn tensor(&mut self, slot: Slot) -> Result<&TensorData<'a>> {
+        if !self.open.contains_key(&slot) {
+            let name = self.source.naming.tensor_name(slot);
+            let rows = self.matrix.source.rows_of(slot, self.matrix.rows) as usize;
+            let shape = match slot.part {
+                Part::Weight => vec![rows, self.matrix.cols as usize],
+                Part::Bias => vec![rows],
+            };
+            let tensor = self.source.checkpoint.tensor(&name, &shape)?;
+            if self.check {
+                tensor.check_finite()?;
+            }
+            // Tensors of an expert gone by are not read again.
+            self.open.retain(|open, _| open.place == slot.place);
+            self.open.insert(slot, tensor);
+        }
+        self.open.get(&slot).ok_or_else(|| Error::MissingTensor { name: self.matrix.name.clone() })
+    }
+
+    /// Packing knows no tensor names; this says which one the piece began in.
+    fn named(&self, error: Error, row: u32) -> Error {
+        match error {
+            Error::TensorMismatch { expected, found, .. } => {
+                let name = self.source.naming.tensor_name(self.matrix.source.locate(row).0);
+                Error::TensorMismatch { name, expected, found }
+            }
+            other => other,
+        }
+    }
+}
