@@ -1,5 +1,5 @@
-use wattle::kernels::linear::Codec;
-use wattle::kernels::linear::{Epilogue, InputNorm};
+use wattle::kernel::Kernel;
+use wattle::kernels::linear::{Codec, Epilogue, InputNorm};
 use wattle::kernels::matmul::{Matmul, TileRows, max_tiles};
 use wattle::quant::WeightFormat;
 use wattle::reference::moe::plan;
@@ -53,6 +53,7 @@ fn check(variant: Matmul, format: WeightFormat, (rows, inputs, outputs): (usize,
     let sites: Vec<_> = (0..rows * CHOICES).map(site).collect();
     let plan = plan(&routes, EXPERTS, CHOICES);
     let tiles = max_tiles(routes.len() as u64, EXPERTS as u32) as usize;
+    layer.params.max_tiles = tiles as u32;
     layer.check(&sites, |params| {
         Run::new(variant, params, span(7, rows), &what)
             .with("tile_map", &tile_map(&plan, tiles))
@@ -81,4 +82,28 @@ fn every_format_takes_every_shape() {
             check(Matmul { codec, epilogue: Epilogue::NONE, rows }, format, shape, (f + i) as u64);
         }
     }
+}
+
+/// More workgroups than one dimension of a grid has, and one too many in two: it must find no tile.
+#[test]
+fn workgroups_left_over_by_folding_do_nothing() {
+    const ROWS: usize = 3;
+    let outputs = 32 * 21_847;
+    let variant = Matmul {
+        codec: Codec::F32,
+        epilogue: Epilogue::NONE,
+        rows: TileRows::Grouped { experts: ROWS as u32 },
+    };
+    let shape = Shape { rows: ROWS, inputs: 1, outputs, experts: ROWS };
+    let mut layer = Linear::random(WeightFormat::F32, InputNorm::None, variant.epilogue, shape, 0);
+    let sites: Vec<_> = (0..ROWS).map(|row| Site { input: row, output: row, expert: row }).collect();
+    let plan = plan(&[0, 1, 2], ROWS, 1);
+    let tiles = max_tiles(ROWS as u64, ROWS as u32) as usize;
+    layer.params.max_tiles = tiles as u32;
+    layer.check(&sites, |params| {
+        assert_eq!(variant.workgroups(&params, span(0, ROWS)), 2 * 32_771 - 1);
+        Run::new(variant, params, span(0, ROWS), format_args!("{shape:?}"))
+            .with("tile_map", &tile_map(&plan, tiles))
+            .with("slot_of_place", &slot_of_place(&plan))
+    });
 }

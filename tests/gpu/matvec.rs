@@ -1,5 +1,6 @@
 use wattle::kernels::linear::{Codec, Epilogue, InputNorm, Reduce};
 use wattle::kernels::matvec::{Matvec, VecRows};
+use wattle::quant::WeightFormat;
 
 use crate::harness::{Run, gpu, is_supported, span};
 use crate::linear::{Linear, Shape, Site, formats, formats_of};
@@ -26,12 +27,7 @@ fn plain(codec: Codec) -> Matvec {
     Matvec { codec, norm: InputNorm::None, epilogue: Epilogue::NONE, rows: VecRows::Dense, reduce, lanes: 64 }
 }
 
-fn check(
-    variant: Matvec,
-    format: wattle::quant::WeightFormat,
-    (rows, inputs, outputs): (usize, usize, usize),
-    seed: u64,
-) {
+fn check(variant: Matvec, format: WeightFormat, (rows, inputs, outputs): (usize, usize, usize), seed: u64) {
     let selected = variant.rows == VecRows::Selected;
     // Odd seeds are on the way out of the experts, where every choice has an input of its own.
     let slots_per_input = if selected && seed.is_multiple_of(2) { CHOICES } else { 1 };
@@ -93,5 +89,13 @@ fn any_number_of_lanes_will_do() {
     }
     for (inputs, lanes) in [(1, 32), (128, 32), (129, 64), (1024, 256), (100_000, 256)] {
         assert_eq!(Matvec::lanes_for(inputs), lanes, "{inputs} inputs");
+    }
+}
+
+/// More workgroups than one dimension of a grid has, and one too many in two.
+#[test]
+fn workgroups_left_over_by_folding_do_nothing() {
+    for rows in [VecRows::Dense, VecRows::Last] {
+        check(Matvec { rows, ..plain(Codec::F32) }, WeightFormat::F32, (1, 1, 4 * 65_537), 0);
     }
 }

@@ -162,6 +162,7 @@ impl Layer {
         let places = run.with("offsets", plan.words("offsets")).out("slot_of_place", slots).go();
         self.feed_forward(k, |matrix, params, epilogue, x, words| {
             let rows = TileRows::Grouped { experts: self.experts as u32 };
+            let params = LinearParams { max_tiles: tiles as u32, ..params };
             let run = Run::new(Matmul { codec: Codec::F32, epilogue, rows }, params, call, "golden")
                 .with("tile_map", plan.words("tile_map"))
                 .with("slot_of_place", places.words("slot_of_place"));

@@ -39,6 +39,12 @@ fn rows_agree_with_the_reference() {
     }
 }
 
+/// More rows than one dimension of a grid has, and a workgroup too many in two.
+#[test]
+fn workgroups_left_over_by_folding_do_nothing() {
+    check(selected::<Norm>()[0], 65_537, 2, 1e-5, 0);
+}
+
 #[test]
 fn rows_are_golden() {
     let golden = Golden::op("norm");
