@@ -204,10 +204,11 @@ impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for step in &self.steps {
             write!(f, "{:<16} {} (", step.site.to_string(), step.launch.source())?;
-            for (n, binding) in step.launch.bindings().iter().enumerate() {
+            let mut comma = "";
+            for binding in step.launch.bindings() {
                 if let Some((_, id)) = step.tensors.iter().find(|(index, _)| *index == binding.index) {
-                    let comma = if n > 0 { ", " } else { "" };
                     write!(f, "{comma}{}={}", binding.name, self.tensors[id.0].name)?;
+                    comma = ", ";
                 }
             }
             writeln!(f, ")")?;

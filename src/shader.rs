@@ -26,7 +26,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Nothing.
+    /// What every device has.
     pub const NONE: Self = Self { f16: false, subgroups: false };
 
     fn and(self, other: Self) -> Self {
