@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex, OnceLock};
 use pollster::block_on;
 use wattle::energy::{Ledger, Level};
 use wattle::kernel::{AnyLaunch, BindingKind, Kernel, Launch, Span};
+use wattle::kernels::linear::InputNorm;
+use wattle::kernels::norm::{Norm, NormParams};
 use wattle::schedule::execute::Prepared;
 use wattle::schedule::memory::MemoryPool;
 use wattle::schedule::{Schedule, Site};
 use wattle::shader::Needs;
 use wattle::wgpu::BufferUsages;
-use wattle::{Gpu, GpuOptions, Result, Tensor};
+use wattle::{Error, Gpu, GpuOptions, Result, Tensor};
 
 use crate::support::compare::{Tolerance, assert_close, assert_same};
 
@@ -195,11 +197,18 @@ pub fn record(launch: &dyn AnyLaunch) {
     }
 }
 
+/// Also when the pipeline is there, built for the same device with the feature.
 #[test]
 fn a_device_without_a_feature_refuses_what_needs_it() {
-    for launch in wattle::kernels::all_variants() {
-        let needs = launch.source().needs();
-        let baseline = gpu().with_baseline(true);
-        assert_eq!(baseline.capabilities().has(needs), needs == Needs::NONE, "{}", launch.source());
+    let norms = Norm::variants().into_iter().filter(|norm| norm.norm == InputNorm::Rms && !norm.residual);
+    for variant in norms.filter(is_supported) {
+        let params = NormParams { in_features: 1, eps: 0.0 };
+        let run =
+            Run::new(variant, params, span(0, 1), "").with("x", &[1.0f32]).with("norm_weight", &[1.0f32]);
+        let run = run.out("y", 1);
+        let refused = |gpu: Gpu| matches!(block_on(run.once(&gpu)), Err(Error::Shader { .. }));
+        assert!(!refused(gpu().with_baseline(false)), "{variant:?}");
+        let needs_more = variant.source().needs() != Needs::NONE;
+        assert_eq!(refused(gpu().with_baseline(true)), needs_more, "{variant:?}");
     }
 }
