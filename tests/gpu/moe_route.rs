@@ -7,23 +7,20 @@ use crate::select::selected;
 use crate::support::compare::Tolerance;
 use crate::support::random::Random;
 
-/// Rows of logits: ordinary ones, ones with many ties, all equal, huge ones, and one expert far above the others.
+/// Rows of logits: ordinary ones, ones with many ties, all equal, huge ones, and one expert far above the others, and
+/// some with experts that are ruled out.
 fn logits(rows: usize, experts: usize, seed: u64) -> Vec<f32> {
     let mut random = Random::new(seed);
     let mut row = |r: usize| -> Vec<f32> {
         let x = random.gaussian(experts);
-        let each = |(e, x): (usize, &f32)| match r % 5 {
+        let each = |(e, x): (usize, &f32)| match r % 6 {
             0 => 3.0 * x,
             1 => (2.0 * x).round() / 2.0,
             2 => -0.5,
             3 => 1e4 * x.signum() + x,
-            _ => {
-                if e == experts / 2 {
-                    1e4
-                } else {
-                    *x
-                }
-            }
+            4 if e == experts / 2 => 1e4,
+            5 if e % 3 == 1 => f32::NEG_INFINITY,
+            _ => *x,
         };
         x.iter().enumerate().map(each).collect()
     };
