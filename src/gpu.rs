@@ -230,14 +230,15 @@ impl Gpu {
     /// The pipeline of a kernel variant, built at its first use.
     pub(crate) async fn pipeline(&self, launch: &dyn AnyLaunch) -> Result<Arc<Pipeline>> {
         let source = launch.source();
-        if let Some(pipeline) = lock(&self.shared.pipelines).get(&source) {
-            return Ok(pipeline.clone());
-        }
+        // Asked first: a device with more features may share these pipelines.
         if !self.capabilities.has(source.needs()) {
             return Err(Error::Shader {
                 kernel: source.to_string(),
                 message: format!("the device lacks a feature it needs: {:?}", source.needs()),
             });
+        }
+        if let Some(pipeline) = lock(&self.shared.pipelines).get(&source) {
+            return Ok(pipeline.clone());
         }
         let pipeline = Arc::new(self.build(launch, &source).await?);
         lock(&self.shared.pipelines).insert(source, pipeline.clone());

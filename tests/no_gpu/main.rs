@@ -26,5 +26,6 @@ mod quant;
 mod quant_error;
 mod quant_random;
 mod rope;
+mod sample;
 mod shaders;
 mod softmax;
