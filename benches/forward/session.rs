@@ -89,7 +89,7 @@ fn short_pass(session: &mut Session, prompt: &[u32]) -> Result<Vec<f32>, Error> 
     session.reset();
     block_on(session.feed(&prompt[..prompt.len().min(16)]))?;
     block_on(gpu.submit("decode", |encoder| session.decode_token(encoder, prompt[0])))?;
-    block_on(session.last_logits(0))
+    block_on(session.logits(1))
 }
 
 /// A prompt until its first token is on the host, then an answer, recorded without waiting, until its last one is.
