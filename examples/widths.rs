@@ -13,10 +13,9 @@ use wattle::model::session::GenerateOptions;
 use wattle::model::{LoadOptions, Model, Session, SessionOptions, open};
 use wattle::{Error, Gpu, GpuOptions, Result};
 
-const PROMPT: &str = "There was once a";
-const SAMPLE: u32 = 200;
-/// Bytes that are fed at a time; each piece starts without a past, and its first byte is not scored.
-const PIECE: usize = 512;
+/// Stories begin after a newline and end with one.
+const PROMPT: &str = "\n";
+const SAMPLE: u32 = 160;
 
 fn main() -> Result<()> {
     let kib = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
@@ -35,44 +34,43 @@ async fn run(kib: usize) -> Result<()> {
     println!("adapter {} ({} {})", info.name, info.driver, info.driver_info);
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let text = read(&models.join("heldout.txt"))?;
-    let text = &text[..text.len().min(kib * 1024)];
-    println!("{} bytes of held-out text, in pieces of {PIECE}\n", text.len());
+    let end = text.len().min(kib * 1024);
+    let stories: Vec<_> = text[..end].split_inclusive('\n').filter(|story| story.ends_with('\n')).collect();
+    println!("{} held-out stories\n", stories.len());
     for name in ["stories-nested", "stories"] {
         let source = open(models.join(name))?;
         println!("{name}");
         for width in ["f32", "int8", "int4", "int2"] {
             let plan = WeightPlan::uniform(width.parse()?);
             let model = Model::load(&gpu, &source, LoadOptions::new(plan)).await?;
-            let loss = loss(&model, text).await?;
+            let loss = loss(&model, &stories).await?;
             let sample = sample(&model).await?;
-            println!(
-                "  {width:<5} {:>8} bytes  {loss:.4} nats/byte  {PROMPT}{sample}",
-                model.layout().bytes()
-            );
+            println!("  {width:<5} {:>8} bytes  {loss:.4} nats/byte  {sample}", model.layout().bytes());
         }
     }
     Ok(())
 }
 
-/// Mean negative log-likelihood of a byte given those before it in its piece, in nats.
-async fn loss(model: &Model, text: &[u8]) -> Result<f64> {
+/// Mean negative log-likelihood of a byte given those before it in its story, in nats. A story is told after a
+/// newline and nothing else; its own newline is its last byte.
+async fn loss(model: &Model, stories: &[&str]) -> Result<f64> {
+    let longest = stories.iter().map(|story| story.len()).max().unwrap_or(1) as u32;
     let options = SessionOptions {
         logits: LogitRows::All,
         sampling: None,
-        max_chunk: PIECE as u32,
+        max_chunk: longest,
         ledger: Level::Off,
-        ..SessionOptions::new(PIECE as u32, Sampling::GREEDY)
+        ..SessionOptions::new(longest, Sampling::GREEDY)
     };
     let mut session = Session::new(model, options).await?;
     let (mut sum, mut count) = (0.0, 0);
-    for piece in text.chunks(PIECE).filter(|piece| piece.len() > 1) {
+    for story in stories {
         session.reset();
-        let ids: Vec<u32> = piece.iter().map(|byte| u32::from(*byte)).collect();
+        let ids: Vec<u32> = PROMPT.bytes().chain(story.bytes()).map(u32::from).collect();
         let mut seen = 0;
-        for chunk in ids.chunks(session.chunk_rows() as usize) {
+        for chunk in ids[..story.len()].chunks(session.chunk_rows() as usize) {
             session.feed(chunk).await?;
             let logits = session.logits(chunk.len()).await?;
-            // The last byte of a piece has no successor to be surprised by.
             for (row, next) in logits.chunks_exact(logits.len() / chunk.len()).zip(&ids[seen + 1..]) {
                 sum += surprise(row, *next as usize);
                 count += 1;
@@ -103,6 +101,6 @@ async fn sample(model: &Model) -> Result<String> {
         .collect())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|source| Error::Io { path: path.display().to_string(), source })
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(|source| Error::Io { path: path.display().to_string(), source })
 }
