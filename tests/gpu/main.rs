@@ -38,3 +38,4 @@ mod rope;
 mod sample;
 mod sample_best;
 mod sample_pick;
+mod shapes;
