@@ -70,7 +70,7 @@ fn plan(
         return Err(format!("{words} bytes of weights, a binding has at most {limit}"));
     }
     // More than the last cache of a GPU, or of a CPU that plays one.
-    let rotated = if gpu.info().device_type == DeviceType::Cpu { 64 << 20 } else { 512 << 20 };
+    let rotated = if gpu.info().device_type == DeviceType::Cpu { 16 << 20 } else { 512 << 20 };
     let copies = u64::div_ceil(rotated, words + scales) as u32;
     let work = product(gpu, format, params).work(Span { position: 0, rows });
     let predicted = SLOW_RUNS * copies * roof.time(&work, rows);

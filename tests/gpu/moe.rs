@@ -69,7 +69,8 @@ pub fn choices(rows: usize, experts: usize, k: usize) -> Vec<(String, Vec<u32>)>
     cases
 }
 
-/// Calls of the planning kernels: rows, experts, choices. Runs of 256 slots are cut within a token, at its end, never.
+/// Calls of the planning kernels: rows, experts, choices. Runs of 256 slots end within a token, with
+/// one, or not at all.
 pub const PLANS: [(usize, usize, usize); 12] = [
     (1, 1, 1),
     (257, 1, 1),

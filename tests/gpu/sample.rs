@@ -63,24 +63,20 @@ impl Sampler {
         schedule.dispatch(site, pick, &[&[("best", best_id)], &outputs[..]].concat())?;
 
         let mut tensors = vec![("logits", Tensor::upload(gpu, "logits", logits).await?)];
-        for info in &schedule.tensors[1..4] {
-            let name = ["best", "token_ids", "samples"].into_iter().find(|name| *name == info.name).unwrap();
-            tensors.push((name, Tensor::zeroed(gpu, name, info.bytes).await?));
+        for (name, id) in [("best", best_id), ("token_ids", token_ids), ("samples", samples)] {
+            tensors.push((name, Tensor::zeroed(gpu, name, schedule.tensors[id.index()].bytes).await?));
         }
         // After a prompt of 3 tokens at position 10.
         let next_span = span_tensor(gpu, [10, 3, 0, self.seed]).await?;
         tensors.push(("next_span", next_span.clone()));
         let find = |name: &str| tensors.iter().find(|(n, _)| *n == name).map(|(_, tensor)| tensor.clone());
-        repeat(gpu, schedule, span(10, 3), &next_span, draws, find).await?;
+        repeat(gpu, schedule, span(10, 3), &next_span, draws, &find).await?;
 
-        let tokens: Vec<u32> = tensors[3].1.read(gpu, 0, draws as usize).await?;
-        assert_eq!(
-            tensors[2].1.read::<u32>(gpu, 0, 1).await?,
-            tokens[tokens.len() - 1..],
-            "{self:?}: next input"
-        );
+        let read = async |name: &str, count| find(name).unwrap().read::<u32>(gpu, 0, count).await;
+        let tokens = read("samples", draws as usize).await?;
+        assert_eq!(read("token_ids", 1).await?, tokens[tokens.len() - 1..], "{self:?}: next input");
         let moved = [10 + 3 + draws - 1, 1, draws, self.seed];
-        assert_eq!(next_span.read::<u32>(gpu, 0, 4).await?, moved, "{self:?}: span");
+        assert_eq!(read("next_span", 4).await?, moved, "{self:?}: span");
         Ok(tokens)
     }
 
