@@ -60,7 +60,9 @@ impl Kernel for Matmul {
             .with(self.codec.fragment())
             .with(fragment!("linear/params.wgsl"))
             .with(fragment!("linear/input.wgsl"))
-            .with(fragment!("entry/plain.wgsl"));
+            .with(fragment!("entry/plain.wgsl"))
+            .constant("TILE_ROWS", TILE_ROWS)
+            .constant("TILE_OUTPUTS", TILE_OUTPUTS as u32);
         let source = match self.rows {
             TileRows::Dense => {
                 source.with(fragment!("rows/dense_tile.wgsl")).with(fragment!("common/span.wgsl"))

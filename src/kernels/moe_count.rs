@@ -36,6 +36,7 @@ impl Kernel for MoeCount {
         Source::kernel(Self::NAME, fragment!("moe_count.wgsl"))
             .with(fragment!("common/span.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
+            .constant("WORKGROUP_SIZE", RUN as u32)
     }
 
     fn bindings(self) -> Vec<Binding> {

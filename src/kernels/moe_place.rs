@@ -18,6 +18,7 @@ impl Kernel for MoePlace {
         Source::kernel(Self::NAME, fragment!("moe_place.wgsl"))
             .with(fragment!("common/span.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
+            .constant("WORKGROUP_SIZE", RUN as u32)
     }
 
     fn bindings(self) -> Vec<Binding> {

@@ -35,6 +35,7 @@ impl Kernel for MoeScan {
             .with(fragment!("entry/plain.wgsl"))
             .constant("EXPERTS", self.experts)
             .constant("TILE_ROWS", TILE_ROWS)
+            .constant("RUN", RUN as u32)
     }
 
     fn bindings(self) -> Vec<Binding> {

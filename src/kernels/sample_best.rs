@@ -38,7 +38,8 @@ impl Kernel for SampleBest {
     fn source(self) -> Source {
         let source = Source::kernel(Self::NAME, fragment!("sample_best.wgsl"))
             .with(fragment!("reduce/argmax.wgsl"))
-            .constant("KEPT", self.kept);
+            .constant("KEPT", self.kept)
+            .constant("RUN", RUN as u32);
         let source = if self.gumbel {
             source
                 .with(fragment!("score/gumbel.wgsl"))

@@ -36,6 +36,7 @@ impl Kernel for SamplePick {
             .with(fragment!("common/random.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
             .constant("KEPT", self.kept)
+            .constant("RUN", RUN as u32)
     }
 
     fn bindings(self) -> Vec<Binding> {
