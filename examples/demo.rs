@@ -10,8 +10,9 @@ use wattle::model::session::GenerateOptions;
 use wattle::model::{LoadOptions, Model, Session, SessionOptions, open};
 use wattle::{Gpu, GpuOptions, Result};
 
-const PROMPT: &str = "Once upon a time";
-const STORY: u32 = 600;
+/// The bundled model tells a story after a newline, and ends it with one.
+const PROMPT: &str = "\n";
+const STORY: u32 = 900;
 const SHORT: u32 = 24;
 
 fn main() -> Result<()> {
@@ -34,9 +35,8 @@ async fn run() -> Result<()> {
     );
 
     let mut session = new_session(&model, Level::Window).await?;
-    print!("{PROMPT}");
     let generated = generate(&mut session, STORY, |text| print!("{text}")).await?;
-    println!("\n");
+    println!();
     session.ledger().collect(&gpu).await?;
     let wall = generated.decode_time.as_secs_f64();
     let tokens = generated.tokens.len();

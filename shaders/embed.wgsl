@@ -13,7 +13,6 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(4) var<storage, read> token_ids: array<u32>;           // [rows]
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;             // [rows, hidden_size]
-const WORKGROUP_SIZE: u32 = 64u;
 
 fn run(workgroup: u32, lane: u32) {
     let quads = (params.hidden_size + 3u) / 4u;

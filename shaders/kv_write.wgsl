@@ -12,7 +12,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read> v_chunk: array<f32>;             // [G, chunk_slots, head_dim]
 @group(0) @binding(4) var<storage, read_write> k_cache: array<f32>;       // [G, slots, head_dim]
 @group(0) @binding(5) var<storage, read_write> v_cache: array<f32>;       // [G, slots, head_dim]
-const WORKGROUP_SIZE: u32 = 64u;
 
 fn run(workgroup: u32, lane: u32) {
     let kept = min(span.rows, params.slots);

@@ -2,9 +2,8 @@
 // A workgroup computes a tile of 32 rows by 32 outputs, each lane 4 by 4 of it; inputs pass through
 // workgroup memory 32 at a time. Rows and weights come by tile, so that rows of one expert may be anywhere.
 // Needs: decode4 (codec/*), load4 (linear/input), tile_site, slot_at (rows/*_tile), store4 (epilogue/*).
+// Constants: TILE_ROWS and TILE_OUTPUTS, both 32.
 const WORKGROUP_SIZE: u32 = 64u;
-const TILE_ROWS: u32 = 32u;
-const TILE_OUTPUTS: u32 = 32u;
 const QUADS: u32 = 8u;                      // inputs per pass, in fours
 const STRIDE: u32 = QUADS + 1u;             // one quad of padding keeps lanes on different banks
 

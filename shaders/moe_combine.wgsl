@@ -5,7 +5,6 @@ struct Params { hidden_size: u32, choices: u32 }
 @group(0) @binding(2) var<storage, read> expert_rows: array<f32>;         // [rows choices, hidden_size]
 @group(0) @binding(3) var<storage, read> weight_of_slot: array<f32>;      // [rows, choices]
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;             // [rows, hidden_size]
-const WORKGROUP_SIZE: u32 = 64u;
 
 fn run(workgroup: u32, lane: u32) {
     let i = workgroup * WORKGROUP_SIZE + lane;

@@ -5,7 +5,6 @@ struct Params { experts: u32, choices: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> expert_of_slot: array<u32>;      // [rows choices]
 @group(0) @binding(3) var<storage, read_write> counts: array<u32>;        // [runs, experts]
-const WORKGROUP_SIZE: u32 = 256u;
 
 var<workgroup> run_experts: array<u32, WORKGROUP_SIZE>;
 

@@ -7,7 +7,8 @@ struct Params { choices: u32 }
 @group(0) @binding(3) var<storage, read_write> expert_of_slot: array<u32>;    // [rows, choices]
 @group(0) @binding(4) var<storage, read_write> weight_of_slot: array<f32>;    // [rows, choices]
 const WORKGROUP_SIZE: u32 = 64u;
-const TAKEN: f32 = -3.4e38;
+const LOWEST: f32 = -3.3e38;
+const TAKEN: f32 = -3.4e38;                 // below any logit
 
 var<workgroup> remaining: array<f32, EXPERTS>;
 var<workgroup> chosen_weight: array<f32, EXPERTS>;
@@ -17,7 +18,8 @@ fn run(row: u32, lane: u32) {
         return;
     }
     for (var e = lane; e < EXPERTS; e += WORKGROUP_SIZE) {
-        remaining[e] = logits[row * EXPERTS + e];
+        // An expert ruled out by minus infinity is chosen last, but before one that was chosen already.
+        remaining[e] = max(logits[row * EXPERTS + e], LOWEST);
     }
     workgroupBarrier();
     var top = 0.0;

@@ -7,7 +7,6 @@ struct Params { choices: u32, max_tiles: u32 }
 @group(0) @binding(3) var<storage, read_write> offsets: array<u32>;       // [runs, EXPERTS]
 @group(0) @binding(4) var<storage, read_write> tile_map: array<vec4<u32>>;    // [max_tiles]: expert, first, count, 0
 const WORKGROUP_SIZE: u32 = 256u;
-const RUN: u32 = 256u;
 
 var<workgroup> totals: array<u32, EXPERTS>;
 var<workgroup> first_slot: array<u32, EXPERTS>;

@@ -9,7 +9,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> logits: array<f32>;              // [vocab_size]
 @group(0) @binding(3) var<storage, read_write> best: array<vec4<f32>>;    // [runs, KEPT]: score, token, exp sum, 0
 const WORKGROUP_SIZE: u32 = 256u;
-const RUN: u32 = 4096u;
 const NOTHING: f32 = -3.4e38;
 
 fn run(workgroup: u32, lane: u32) {

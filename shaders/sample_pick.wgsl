@@ -13,7 +13,6 @@ struct Span { position: u32, rows: u32, step: u32, seed: u32 }
 @group(0) @binding(4) var<storage, read_write> samples: array<u32>;       // [max_samples]
 @group(0) @binding(5) var<storage, read_write> next_span: Span;
 const WORKGROUP_SIZE: u32 = 64u;
-const RUN: u32 = 4096u;
 
 var<workgroup> kept_score: array<f32, KEPT>;
 var<workgroup> kept_token: array<u32, KEPT>;

@@ -99,6 +99,9 @@ struct Failure {
     uncaptured: Option<Error>,
 }
 
+/// What an error scope caught, once the device says so.
+type PoppedScope = Pin<Box<dyn Future<Output = Option<wgpu::Error>>>>;
+
 /// A compiled kernel variant.
 pub(crate) struct Pipeline {
     pub(crate) pipeline: wgpu::ComputePipeline,
@@ -268,14 +271,15 @@ impl Gpu {
     /// The pipeline of a kernel variant, built at its first use.
     pub(crate) async fn pipeline(&self, launch: &dyn AnyLaunch) -> Result<Arc<Pipeline>> {
         let source = launch.source();
-        if let Some(pipeline) = lock(&self.shared.pipelines).get(&source) {
-            return Ok(pipeline.clone());
-        }
+        // Asked first: a device with more features may share these pipelines.
         if !self.capabilities.has(source.needs()) {
             return Err(Error::Shader {
                 kernel: source.to_string(),
                 message: format!("the device lacks a feature it needs: {:?}", source.needs()),
             });
+        }
+        if let Some(pipeline) = lock(&self.shared.pipelines).get(&source) {
+            return Ok(pipeline.clone());
         }
         let pipeline = Arc::new(self.build(launch, &source).await?);
         lock(&self.shared.pipelines).insert(source, pipeline.clone());
@@ -351,17 +355,14 @@ impl Gpu {
         Ok(made)
     }
 
-    fn in_scopes<T>(
-        &self,
-        make: impl FnOnce(&wgpu::Device) -> T,
-    ) -> (T, Vec<Pin<Box<dyn Future<Output = Option<wgpu::Error>>>>>) {
+    fn in_scopes<T>(&self, make: impl FnOnce(&wgpu::Device) -> T) -> (T, Vec<PoppedScope>) {
         let device = self.device();
         let scopes =
             [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal]
                 .map(|filter| device.push_error_scope(filter));
         let made = make(device);
         // Scopes nest, so the last one pushed is the first one popped.
-        let mut pending: Vec<Pin<Box<dyn Future<Output = _>>>> = Vec::new();
+        let mut pending: Vec<PoppedScope> = Vec::new();
         for scope in scopes.into_iter().rev() {
             pending.push(Box::pin(scope.pop()));
         }
@@ -414,13 +415,7 @@ fn layout_entry(binding: &crate::kernel::Binding) -> wgpu::BindGroupLayoutEntry 
 }
 
 async fn find_adapter(name: &str) -> Result<wgpu::Adapter> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-        backends: wgpu::Backends::from_env().unwrap_or_default(),
-        flags: wgpu::InstanceFlags::from_env_or_default(),
-        memory_budget_thresholds: Default::default(),
-        backend_options: wgpu::BackendOptions::from_env_or_default(),
-        display: None,
-    });
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     if !name.is_empty() {
         let adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
         let names: Vec<_> = adapters.iter().map(|adapter| adapter.get_info().name).collect();

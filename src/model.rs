@@ -8,6 +8,7 @@ pub mod layout;
 mod loaded;
 pub mod naming;
 pub mod plan;
+pub mod presets;
 pub mod session;
 pub mod slot;
 mod source;

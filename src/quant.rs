@@ -7,7 +7,10 @@
 mod format;
 mod packed;
 mod parent;
+mod random;
 
 pub use format::{IntFormat, QuantBlock, WeightFormat};
 pub use packed::PackedMatrix;
 pub use parent::{Parent, slice_code};
+#[cfg(feature = "model")]
+pub(crate) use random::{mix, random_words};

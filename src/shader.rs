@@ -26,6 +26,9 @@ pub struct Needs {
 }
 
 impl Needs {
+    /// What every device has.
+    pub const NONE: Self = Self { f16: false, subgroups: false };
+
     fn and(self, other: Self) -> Self {
         Self { f16: self.f16 || other.f16, subgroups: self.subgroups || other.subgroups }
     }
@@ -37,12 +40,7 @@ macro_rules! fragment {
         $crate::shader::Fragment {
             name: $name,
             text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name)),
-            needs: {
-                #[allow(unused_mut, reason = "only fragments with needs assign")]
-                let mut needs = $crate::shader::Needs { f16: false, subgroups: false };
-                $(needs.$need = true;)*
-                needs
-            },
+            needs: $crate::shader::Needs { $($need: true,)* ..$crate::shader::Needs::NONE },
         }
     };
 }

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::gpu::{Gpu, gpu_error};
+use crate::kernel::Span;
 use crate::{Error, Result};
 
 /// Bytes on the device. Cloning shares them.
@@ -14,7 +15,7 @@ pub struct Tensor {
 }
 
 /// How our buffers may be used: by kernels, and copied both ways.
-pub(crate) const USAGE: wgpu::BufferUsages =
+const USAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
 
 impl Tensor {
@@ -38,6 +39,20 @@ impl Tensor {
             .await
             .map_err(|error| gpu_error(format!("upload of '{name}'"), error))?;
         Ok(tensor)
+    }
+
+    /// The uniform that tells kernels which tokens a pass computes: position, rows, tokens sampled so far, and the
+    /// seed of the noise. Sampling kernels move it on.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub async fn span(gpu: &Gpu, span: Span, sampled: u32, seed: u32) -> Result<Self> {
+        let words = [span.position, span.rows, sampled, seed];
+        let buffer = gpu.buffer("span", 16, USAGE | wgpu::BufferUsages::UNIFORM).await?;
+        gpu.scoped(|_| gpu.queue().write_buffer(&buffer, 0, bytemuck::cast_slice(&words)))
+            .await
+            .map_err(|error| gpu_error("upload of 'span'", error))?;
+        Ok(Self { buffer, offset: 0, bytes: 16 })
     }
 
     /// A part of a host's buffer. It needs `STORAGE` usage.

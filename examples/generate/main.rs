@@ -1,10 +1,11 @@
-//! Continues a prompt: `cargo run --release --example generate -- --prompt "Once upon a time"`.
+//! Continues a prompt: `cargo run --release --example generate -- --prompt "Ida was a brave girl"`.
 
 mod options;
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use options::{Options, Prompt};
@@ -45,8 +46,8 @@ async fn run(options: &Options) -> Result<()> {
         ..SessionOptions::new(context, options.sampling)
     };
     let mut session = Session::new(&model, settings).await?;
-    // The file is opened before the work, so that a path that will not do costs nothing.
-    let ledger = options.ledger.as_deref().map(create).transpose()?;
+    // The file is opened before the work, so that a path that will not do costs nothing; it gets its name when whole.
+    let ledger = options.ledger.as_deref().map(Draft::create).transpose()?;
 
     let room = (context as usize + 1).saturating_sub(prompt.len()) as u32;
     let request =
@@ -78,10 +79,9 @@ async fn run(options: &Options) -> Result<()> {
         model.load_time().as_secs_f64() * 1e3,
         generated.time_to_first_token.as_secs_f64() * 1e3,
     );
-    if let (Some(mut file), Some(path)) = (ledger, &options.ledger) {
+    if let Some(draft) = ledger {
         session.ledger().collect(&gpu).await?;
-        let written = session.ledger().write_jsonl(&gpu, &mut file).and_then(|()| file.flush());
-        written.map_err(|source| Error::Io { path: path.display().to_string(), source })?;
+        draft.finish(|file| session.ledger().write_jsonl(&gpu, file))?;
     }
     Ok(())
 }
@@ -96,14 +96,41 @@ fn tokens(prompt: &Prompt, is_bytes: bool, model: &str) -> Result<Vec<u32>> {
     }
 }
 
-fn create(path: &std::path::Path) -> Result<BufWriter<File>> {
-    File::create(path)
-        .map(BufWriter::new)
-        .map_err(|source| Error::Io { path: path.display().to_string(), source })
+/// A file that is called by its name only once it is complete, and removed otherwise.
+struct Draft<'a> {
+    path: &'a Path,
+    draft: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl<'a> Draft<'a> {
+    fn create(path: &'a Path) -> Result<Self> {
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(".part");
+        let draft = PathBuf::from(draft);
+        let file = File::create(&draft).map_err(|source| io_error(&draft, source))?;
+        Ok(Self { path, draft, file: BufWriter::new(file) })
+    }
+
+    fn finish(mut self, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<()> {
+        let filled = fill(&mut self.file).and_then(|()| self.file.flush());
+        filled.and_then(|()| fs::rename(&self.draft, self.path)).map_err(|source| io_error(self.path, source))
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        // Gone already where the file was finished; where it cannot be removed there is nobody left to tell.
+        let _ = fs::remove_file(&self.draft);
+    }
+}
+
+fn io_error(path: &Path, source: io::Error) -> Error {
+    Error::Io { path: path.display().to_string(), source }
 }
 
 fn write(out: &mut impl Write, bytes: &[u8]) -> Result<()> {
     out.write_all(bytes)
         .and_then(|()| out.flush())
-        .map_err(|source| Error::Io { path: "standard output".into(), source })
+        .map_err(|source| io_error(Path::new("standard output"), source))
 }

@@ -19,6 +19,14 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Some(message) = &options.unsupported {
+        options
+            .directories
+            .iter()
+            .for_each(|directory| println!("{}: FAILED: {message}", directory.display()));
+        println!("0 passed, {} failed", options.directories.len());
+        return ExitCode::FAILURE;
+    }
     match pollster::block_on(run(&options)) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,

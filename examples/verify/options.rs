@@ -23,6 +23,8 @@ pub struct Options {
     pub baseline: bool,
     pub cpu: bool,
     pub directories: Vec<PathBuf>,
+    /// A value that is understood but not offered: every directory then fails with it.
+    pub unsupported: Option<String>,
 }
 
 impl Options {
@@ -32,6 +34,7 @@ impl Options {
             baseline: false,
             cpu: false,
             directories: Vec::new(),
+            unsupported: None,
         };
         let (mut experts, mut embedding) = (None, None);
         let mut arguments = arguments.peekable();
@@ -41,9 +44,9 @@ impl Options {
                 "--weights" => options.plan = WeightPlan::uniform(format(&value()?)?),
                 "--expert-weights" => experts = Some(format(&value()?)?),
                 "--embedding-weights" => embedding = Some(format(&value()?)?),
-                "--storage" => only("--storage", &value()?, &["sliced"])?,
-                "--path" => only("--path", &value()?, &["auto", "float"])?,
-                "--cache" => only("--cache", &value()?, &["f32"])?,
+                "--storage" => options.only("--storage", &value()?, &["sliced"]),
+                "--path" => options.only("--path", &value()?, &["auto", "float"]),
+                "--cache" => options.only("--cache", &value()?, &["f32"]),
                 "--baseline" => options.baseline = true,
                 "--cpu" => options.cpu = true,
                 flag if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
@@ -57,15 +60,15 @@ impl Options {
         }
         Ok(options)
     }
+
+    fn only(&mut self, flag: &str, value: &str, offered: &[&str]) {
+        if !offered.contains(&value) {
+            let offered = offered.join(", ");
+            self.unsupported = Some(format!("{flag} {value} is not supported; there is {offered}"));
+        }
+    }
 }
 
 fn format(text: &str) -> Result<WeightFormat, String> {
     text.parse().map_err(|error: wattle::Error| error.to_string())
-}
-
-fn only(flag: &str, value: &str, known: &[&str]) -> Result<(), String> {
-    match known.contains(&value) {
-        true => Ok(()),
-        false => Err(format!("{flag} {value} is not supported; known: {}", known.join(", "))),
-    }
 }

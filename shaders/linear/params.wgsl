@@ -9,6 +9,7 @@ struct Params {
     out_offset: u32,        // where this matrix's outputs start in a row of y
     choices: u32,           // experts per token; 1 where there are none
     slots_per_input: u32,   // rows of work that read the same row of x: `choices` into the experts, 1 out of them
+    max_tiles: u32,         // entries of the tile map; 0 where there is none
     eps: f32,               // of the fused norm
     softcap: f32,           // of activation/softcap
 }

@@ -1,9 +1,13 @@
-// Row tiles that hold rows of one expert each, as planned by moe_scan and moe_place.
+// Row tiles that hold rows of one expert each, as planned by moe_scan and moe_place. A folded grid has workgroups
+// beyond the last tile, and what follows the map in its buffer is no tile. Needs: params.max_tiles.
 @group(0) @binding(9) var<storage, read> tile_map: array<vec4<u32>>;      // [tiles]: expert, first, count, 0
 @group(0) @binding(10) var<storage, read> slot_of_place: array<u32>;      // [slots], sorted by expert
 struct TileSite { expert: u32, first: u32, count: u32 }
 
 fn tile_site(tile: u32) -> TileSite {
+    if tile >= params.max_tiles {
+        return TileSite();
+    }
     let entry = tile_map[tile];
     return TileSite(entry.x, entry.y, entry.z);
 }

@@ -28,7 +28,11 @@ params! {
     }
 }
 
-/// Streaming-softmax attention; see `shaders/attention.wgsl`.
+/// Streaming-softmax attention with shared key/value heads (arXiv 2112.05682, 2205.14135; 2305.13245).
+///
+/// `q` is `[rows, H, h]`, the caches `[G, slots, h]`. Prefill also reads its own keys and values, `[G, chunk_slots, h]`,
+/// and writes `[rows, H, h]`; decode writes parts for `attention_merge`, `[rows H, max_splits, h + 2]`: sums, the
+/// maximum score, the weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attention {
     /// Width of a head, 1 to 512.

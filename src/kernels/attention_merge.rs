@@ -22,6 +22,8 @@ params! {
 }
 
 /// `o = sum_i e^(m_i - m) o_i / sum_i e^(m_i - m) l_i`, parts in order of their keys.
+///
+/// Parts are `[rows H, max_splits, h + 2]`, the output is `[rows, H, h]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AttentionMerge;
 

@@ -42,7 +42,10 @@ impl EmbedParams {
     }
 }
 
-/// `y[r] = scale * table[token[r]]`.
+/// Lanes of a workgroup.
+const LANES: u32 = 64;
+
+/// `y[r] = scale * table[token[r]]`: tokens `[rows]`, a shard of the table `[tokens, d]`, output `[rows, d]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Embed {
     /// How the table is stored.
@@ -58,6 +61,7 @@ impl Kernel for Embed {
             .with(self.codec.fragment())
             .with(fragment!("common/span.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
+            .constant("WORKGROUP_SIZE", LANES)
     }
 
     fn bindings(self) -> Vec<Binding> {
@@ -72,7 +76,7 @@ impl Kernel for Embed {
     }
 
     fn workgroups(self, params: &EmbedParams, span: Span) -> u64 {
-        (u64::from(span.rows) * u64::from(params.hidden_size.div_ceil(4))).div_ceil(64)
+        (u64::from(span.rows) * u64::from(params.hidden_size.div_ceil(4))).div_ceil(u64::from(LANES))
     }
 
     fn work(self, params: &EmbedParams, span: Span) -> Work {

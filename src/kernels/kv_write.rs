@@ -18,7 +18,12 @@ params! {
     }
 }
 
+/// Lanes of a workgroup.
+const LANES: u32 = 64;
+
 /// Copies the last `min(rows, slots)` rows of a chunk to their slots, `position mod slots`.
+///
+/// Chunks are `[G, chunk_slots, h]`, caches `[G, slots, h]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KvWrite;
 
@@ -36,6 +41,7 @@ impl Kernel for KvWrite {
         Source::kernel(Self::NAME, fragment!("kv_write.wgsl"))
             .with(fragment!("common/span.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
+            .constant("WORKGROUP_SIZE", LANES)
     }
 
     fn bindings(self) -> Vec<Binding> {
@@ -54,7 +60,7 @@ impl Kernel for KvWrite {
     }
 
     fn workgroups(self, params: &KvWriteParams, span: Span) -> u64 {
-        Self::elements(params, span).div_ceil(64)
+        Self::elements(params, span).div_ceil(u64::from(LANES))
     }
 
     fn work(self, params: &KvWriteParams, span: Span) -> Work {

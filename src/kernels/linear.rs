@@ -27,6 +27,8 @@ params! {
         pub choices: u32,
         /// Rows of work that read the same input row: `choices` on the way into the experts, else 1.
         pub slots_per_input: u32,
+        /// Entries of the tile map of a grouped product; 0 where there is none.
+        pub max_tiles: u32,
         /// Of the fused norm.
         pub eps: f32,
         /// Of the soft-capped epilogue.
@@ -48,6 +50,7 @@ impl LinearParams {
             out_offset: 0,
             choices: 1,
             slots_per_input: 1,
+            max_tiles: 0,
             eps: 0.0,
             softcap: 1.0,
         }

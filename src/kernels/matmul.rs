@@ -10,6 +10,9 @@ pub const TILE_ROWS: u32 = 32;
 const TILE_OUTPUTS: u64 = 32;
 
 /// `y[r, n] = epilogue(sum_k w[n, k] x[r, k])` in tiles of 32 rows by 32 outputs.
+///
+/// Weights are `[N, K]`, or `[E, N, K]` where grouped; `x` is `[rows, K]`. The output is `[rows, N]`, half as wide where
+/// gated; where grouped it has a row for every (token, choice).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Matmul {
     /// How weights are stored.
@@ -57,7 +60,9 @@ impl Kernel for Matmul {
             .with(self.codec.fragment())
             .with(fragment!("linear/params.wgsl"))
             .with(fragment!("linear/input.wgsl"))
-            .with(fragment!("entry/plain.wgsl"));
+            .with(fragment!("entry/plain.wgsl"))
+            .constant("TILE_ROWS", TILE_ROWS)
+            .constant("TILE_OUTPUTS", TILE_OUTPUTS as u32);
         let source = match self.rows {
             TileRows::Dense => {
                 source.with(fragment!("rows/dense_tile.wgsl")).with(fragment!("common/span.wgsl"))

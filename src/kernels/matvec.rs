@@ -9,6 +9,9 @@ use crate::shader::{Source, fragment};
 const OUTPUTS: u64 = 4;
 
 /// `y[r, n] = epilogue(sum_k w[n, k] norm(x[r, k]))`, one workgroup per row and four outputs.
+///
+/// Weights are `[N, K]`, or `[E, N, K]` where selected; `x` is `[rows, K]`. The output is `[rows, N]`, half as wide where
+/// gated; where selected it has a row for every (token, choice).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Matvec {
     /// How weights are stored.

@@ -15,7 +15,12 @@ params! {
     }
 }
 
+/// Lanes of a workgroup.
+const LANES: u32 = 64;
+
 /// `y[t] = residual[t] + sum_j weight[t, j] expert_rows[t, j]`, choices in order.
+///
+/// Expert rows are `[rows, k, d]`, weights `[rows, k]`, residual and output `[rows, d]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeCombine {
     /// Whether a residual is added.
@@ -31,6 +36,7 @@ impl Kernel for MoeCombine {
             .with(residual_fragment(self.residual))
             .with(fragment!("common/span.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
+            .constant("WORKGROUP_SIZE", LANES)
     }
 
     fn bindings(self) -> Vec<Binding> {
@@ -52,7 +58,7 @@ impl Kernel for MoeCombine {
     }
 
     fn workgroups(self, params: &MoeCombineParams, span: Span) -> u64 {
-        (u64::from(span.rows) * u64::from(params.hidden_size)).div_ceil(64)
+        (u64::from(span.rows) * u64::from(params.hidden_size)).div_ceil(u64::from(LANES))
     }
 
     fn work(self, params: &MoeCombineParams, span: Span) -> Work {

@@ -24,7 +24,7 @@ impl MoeSlotParams {
 /// Slots that one workgroup of the plan handles.
 pub const RUN: u64 = 256;
 
-/// `counts[run, e]` = slots of that run which chose expert `e`.
+/// `counts[run, e]` = slots of that run which chose expert `e`: `[rows, k]` to `[runs, E]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeCount;
 
@@ -36,6 +36,7 @@ impl Kernel for MoeCount {
         Source::kernel(Self::NAME, fragment!("moe_count.wgsl"))
             .with(fragment!("common/span.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
+            .constant("WORKGROUP_SIZE", RUN as u32)
     }
 
     fn bindings(self) -> Vec<Binding> {

@@ -5,7 +5,8 @@ use crate::energy::{ByteClass, OpClass, Work};
 use crate::kernel::{Binding, Kernel, Span};
 use crate::shader::{Source, fragment};
 
-/// `slot_of_place[offset + rank] = slot`, stable within an expert.
+/// `slot_of_place[offset + rank] = slot`, stable within an expert: choices `[rows, k]` and offsets `[runs, E]` to
+/// `[rows k]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoePlace;
 
@@ -17,6 +18,7 @@ impl Kernel for MoePlace {
         Source::kernel(Self::NAME, fragment!("moe_place.wgsl"))
             .with(fragment!("common/span.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
+            .constant("WORKGROUP_SIZE", RUN as u32)
     }
 
     fn bindings(self) -> Vec<Binding> {

@@ -13,7 +13,10 @@ params! {
     }
 }
 
-/// The `k` largest logits of each token, ties to the lower index, weighted by softmax over all experts.
+/// The `k` largest logits of each token, ties to the lower index, weighted by softmax over all experts (arXiv 2006.16668,
+/// 2101.03961).
+///
+/// Logits are `[rows, E]`; chosen experts and their weights are `[rows, k]`, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeRoute {
     /// Experts, `E`.

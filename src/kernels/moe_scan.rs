@@ -17,6 +17,8 @@ params! {
 }
 
 /// Exclusive prefix over experts, then over runs; and the tile map of the grouped matmul.
+///
+/// Counts and offsets are `[runs, E]`; the map is `[max_tiles]` of (expert, first place, rows, 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeScan {
     /// Experts, `E`.
@@ -33,6 +35,7 @@ impl Kernel for MoeScan {
             .with(fragment!("entry/plain.wgsl"))
             .constant("EXPERTS", self.experts)
             .constant("TILE_ROWS", TILE_ROWS)
+            .constant("RUN", RUN as u32)
     }
 
     fn bindings(self) -> Vec<Binding> {

@@ -15,7 +15,8 @@ params! {
     }
 }
 
-/// `y[r] = residual[r] + norm(x[r])`, one workgroup per row.
+/// `y[r] = residual[r] + norm(x[r])`, all `[rows, width]`, one workgroup per row (RMSNorm: arXiv 1910.07467; LayerNorm:
+/// arXiv 1607.06450).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Norm {
     /// Which norm; [`InputNorm::None`] is no variant of this kernel.

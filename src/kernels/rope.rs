@@ -21,7 +21,9 @@ params! {
     }
 }
 
-/// Splits `[rows, (H + 2G) h]` into normed, rotated Q and K, and V.
+/// Splits `[rows, (H + 2G) h]` into normed, rotated Q and K, and V (arXiv 2104.09864, section 3.2).
+///
+/// Q is `[rows, H, h]`, K and V are `[G, slots, h]`, the table of cosines and sines `[positions, rotary_dim / 2]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rope {
     /// Width of a head.

@@ -19,6 +19,8 @@ params! {
 pub const RUN: u64 = 4096;
 
 /// The `kept` best of every 4096 logits, and the run's share of the softmax's denominator.
+///
+/// Logits are `[V]`; the best are `[runs, kept]` of (score, token, sum of `exp(score - best)`, 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SampleBest {
     /// How many are kept: 1 for the largest alone, else `top_k`.
@@ -36,7 +38,8 @@ impl Kernel for SampleBest {
     fn source(self) -> Source {
         let source = Source::kernel(Self::NAME, fragment!("sample_best.wgsl"))
             .with(fragment!("reduce/argmax.wgsl"))
-            .constant("KEPT", self.kept);
+            .constant("KEPT", self.kept)
+            .constant("RUN", RUN as u32);
         let source = if self.gumbel {
             source
                 .with(fragment!("score/gumbel.wgsl"))

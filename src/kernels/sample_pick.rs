@@ -17,7 +17,9 @@ params! {
     }
 }
 
-/// Draws one of the `kept` best tokens and makes it the next call's input.
+/// Draws one of the `kept` best tokens (arXiv 1904.09751, section 3.1) and makes it the next call's input.
+///
+/// The best are `[runs, kept]`; the token goes to `token_ids[0]` and to the record of samples, and the span moves on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SamplePick {
     /// As in `sample_best`.
@@ -34,6 +36,7 @@ impl Kernel for SamplePick {
             .with(fragment!("common/random.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
             .constant("KEPT", self.kept)
+            .constant("RUN", RUN as u32)
     }
 
     fn bindings(self) -> Vec<Binding> {

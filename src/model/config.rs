@@ -345,6 +345,10 @@ impl Attention {
         }
         if let Some(norm) = self.qk_norm {
             norm.validate(&format!("{at}.qk_norm"))?;
+            if !matches!(norm.kind, NormKind::Rms | NormKind::RmsUnitOffset) {
+                let found = format!("{:?}", norm.kind);
+                return Err(Error::config(format!("{at}.qk_norm.kind"), "rms or rms_unit_offset", found));
+            }
         }
         match self.rope {
             Some(rope) => rope.validate(&format!("{at}.rope"), self.head_dim),

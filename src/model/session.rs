@@ -17,7 +17,7 @@ use crate::reference::rope;
 use crate::schedule::execute::Prepared;
 use crate::schedule::memory::MemoryPlan;
 use crate::schedule::{Home, Schedule};
-use crate::tensor::{Tensor, USAGE};
+use crate::tensor::Tensor;
 use crate::{Error, Result};
 
 /// A sequence of tokens that a model reads and continues.
@@ -51,10 +51,7 @@ impl Session {
         plan.check_limits(gpu.capabilities())?;
         plan.check_ceiling(model.layout().bytes(), options.memory_ceiling)?;
         let named = allocate_named(model, &plan).await?;
-        let mut pool = Vec::new();
-        for (n, bytes) in plan.pool.buffers.iter().enumerate() {
-            pool.push(Tensor::zeroed(gpu, &format!("activations {n}"), *bytes).await?);
-        }
+        let pool = plan.pool.allocate(gpu).await?;
         let span = named["span"].clone();
         let prepare = async |schedule: &Schedule, memory: &MemoryPlan| {
             let find = |name: &str| named.get(name).or_else(|| model.tensor(name)).cloned();
@@ -244,10 +241,7 @@ async fn allocate_named(model: &Model, plan: &SessionPlan) -> Result<HashMap<Str
     for (name, bytes) in plan.named_bytes() {
         let tensor = match name.strip_prefix("rope_table.").and_then(|n| n.parse::<usize>().ok()) {
             Some(n) => rope_table(gpu, model, &name, n, plan.context).await?,
-            None if name == "span" => {
-                let usage = USAGE | wgpu::BufferUsages::UNIFORM;
-                Tensor::part(&gpu.buffer(&name, bytes, usage).await?, 0, bytes)
-            }
+            None if name == "span" => Tensor::span(gpu, Span { position: 0, rows: 1 }, 0, 0).await?,
             None => Tensor::zeroed(gpu, &name, bytes).await?,
         };
         named.insert(name, tensor);

@@ -1,14 +1,16 @@
-//! From a checkpoint into device memory: fused, quantized and uploaded a few megabytes at a time.
+//! Weights into device memory: fused, packed and uploaded a few megabytes at a time, wherever they come from.
+
+mod random;
+mod stored;
 
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 
-use super::checkpoint::TensorData;
-use super::config::NormKind;
+pub(super) use random::RandomWeights;
+pub(super) use stored::StoredWeights;
+
 use super::layout::{Layout, Matrix, Vectors};
 use super::plan::WeightPlan;
-use super::slot::{Part, Slot};
-use super::source::Source;
 use crate::gpu::{Gpu, gpu_error};
 use crate::quant::{PackedMatrix, WeightFormat};
 use crate::tensor::Tensor;
@@ -42,37 +44,50 @@ impl LoadOptions<'_> {
     }
 }
 
+/// Where the weights of a layout come from.
+pub(super) trait Contents {
+    /// Rows of a matrix, counted through all experts, as they are stored.
+    fn rows(&mut self, matrix: &Matrix, rows: Range<u32>) -> Result<PackedMatrix>;
+
+    /// The biases of rows of a matrix, counted alike.
+    fn biases(&mut self, matrix: &Matrix, rows: Range<u32>) -> Result<Vec<f32>>;
+
+    /// The vectors of a norm as kernels read them: scales, ready to multiply with, then shifts where there are any.
+    fn norm(&mut self, norm: &Vectors) -> Result<Vec<f32>>;
+}
+
 /// Elements that are unpacked, quantized and uploaded at a time.
 const PIECE: usize = 1 << 20;
 
-/// Uploads every tensor of a layout; returns them by name.
-pub(crate) async fn load(
+/// Uploads every tensor of the layout of a model called `model`; returns them by name.
+pub(super) async fn load(
     gpu: &Gpu,
-    source: &Source,
+    model: &str,
     layout: &Layout,
+    contents: &mut impl Contents,
     options: &mut LoadOptions<'_>,
 ) -> Result<HashMap<String, Tensor>> {
     let total_bytes = layout.bytes();
     if let Some(ceiling) = options.memory_ceiling.filter(|ceiling| total_bytes > *ceiling) {
         return Err(Error::Memory {
-            what: format!("the weights of '{}'", source.config.name),
+            what: format!("the weights of '{model}'"),
             needed_bytes: total_bytes,
             available_bytes: ceiling,
         });
     }
-    let mut loader = Loader { gpu, source, options, total_bytes, done_bytes: 0, tensors: HashMap::new() };
+    let mut loader = Loader { gpu, model, options, total_bytes, done_bytes: 0, tensors: HashMap::new() };
     for matrix in layout.matrices() {
-        loader.matrix(matrix).await?;
+        loader.matrix(matrix, contents).await?;
     }
     for norm in layout.norms() {
-        loader.norm(norm).await?;
+        loader.upload(norm.name.clone(), &contents.norm(norm)?).await?;
     }
     Ok(loader.tensors)
 }
 
 struct Loader<'a, 'o> {
     gpu: &'a Gpu,
-    source: &'a Source,
+    model: &'a str,
     options: &'a mut LoadOptions<'o>,
     total_bytes: u64,
     done_bytes: u64,
@@ -80,13 +95,7 @@ struct Loader<'a, 'o> {
 }
 
 impl Loader<'_, '_> {
-    async fn matrix(&mut self, matrix: &Matrix) -> Result<()> {
-        let mut reader = RowReader {
-            source: self.source,
-            matrix,
-            check: !self.options.allow_not_finite,
-            open: HashMap::new(),
-        };
+    async fn matrix(&mut self, matrix: &Matrix, contents: &mut impl Contents) -> Result<()> {
         for (n, shard) in matrix.shards.iter().enumerate() {
             let [words_name, scales_name, bias_name] = matrix.shard_names(n);
             let [words_bytes, scales_bytes, bias_bytes] = matrix.shard_bytes(shard);
@@ -96,9 +105,10 @@ impl Loader<'_, '_> {
                 bytes => Some(Tensor::zeroed(self.gpu, &scales_name, bytes).await?),
             };
             let [word_row_bytes, scale_row_bytes] = matrix.row_bytes();
+            let all_rows = through_experts(matrix, shard);
             let mut uploaded = 0;
-            for rows in pieces(matrix, shard) {
-                let packed = reader.pack(rows)?;
+            for rows in pieces(matrix, all_rows.clone()) {
+                let packed = contents.rows(matrix, rows)?;
                 self.write(&words, uploaded * word_row_bytes, bytemuck::cast_slice(&packed.words)).await?;
                 if let Some(scales) = &scales {
                     self.write(scales, uploaded * scale_row_bytes, bytemuck::cast_slice(&packed.scales))
@@ -111,43 +121,10 @@ impl Loader<'_, '_> {
                 self.tensors.insert(scales_name, scales);
             }
             if bias_bytes > 0 {
-                let bias = reader.biases(shard)?;
-                self.upload(bias_name, &bias).await?;
+                self.upload(bias_name, &contents.biases(matrix, all_rows)?).await?;
             }
         }
         Ok(())
-    }
-
-    /// Scales, `1 + w` where the norm stores an offset, then shifts, zero where a LayerNorm stores none.
-    async fn norm(&mut self, norm: &Vectors) -> Result<()> {
-        let width = norm.width as usize;
-        let mut data = Vec::with_capacity(norm.vectors() as usize * width);
-        for slot in &norm.slots {
-            let mut weight = self.vector(*slot, width)?;
-            if norm.norm.kind == NormKind::RmsUnitOffset {
-                weight.iter_mut().for_each(|w| *w += 1.0);
-            }
-            data.append(&mut weight);
-        }
-        match norm.norm.kind {
-            NormKind::Rms | NormKind::RmsUnitOffset => {}
-            NormKind::LayerNorm => data.resize(data.len() + norm.slots.len() * width, 0.0),
-            NormKind::LayerNormBias => {
-                for slot in &norm.slots {
-                    data.append(&mut self.vector(slot.its_bias(), width)?);
-                }
-            }
-        }
-        self.upload(norm.name.clone(), &data).await
-    }
-
-    fn vector(&self, slot: Slot, width: usize) -> Result<Vec<f32>> {
-        let name = self.source.naming.tensor_name(slot);
-        let tensor = self.source.checkpoint.tensor(&name, &[width])?;
-        if !self.options.allow_not_finite {
-            tensor.check_finite()?;
-        }
-        Ok(tensor.to_f32())
     }
 
     async fn upload(&mut self, name: String, data: &[f32]) -> Result<()> {
@@ -169,17 +146,21 @@ impl Loader<'_, '_> {
         self.done_bytes += bytes.len() as u64;
         let progress = Progress { done_bytes: self.done_bytes, total_bytes: self.total_bytes };
         match self.options.progress.as_mut().map(|report| report(progress)) {
-            Some(ControlFlow::Break(())) => {
-                Err(Error::Cancelled(format!("loading '{}'", self.source.config.name)))
-            }
+            Some(ControlFlow::Break(())) => Err(Error::Cancelled(format!("loading '{}'", self.model))),
             _ => Ok(()),
         }
     }
 }
 
-/// Row ranges of a shard that make pieces of about [`PIECE`] elements. Rows count through all experts.
-fn pieces(matrix: &Matrix, shard: &Range<u32>) -> impl Iterator<Item = Range<u32>> {
+/// The rows of a shard, counted through all experts where there are some: those have one shard alone.
+fn through_experts(matrix: &Matrix, shard: &Range<u32>) -> Range<u32> {
+    if matrix.experts > 1 { 0..matrix.rows * matrix.experts } else { shard.clone() }
+}
+
+/// Row ranges that make pieces of about [`PIECE`] elements.
+fn pieces(matrix: &Matrix, rows: Range<u32>) -> impl Iterator<Item = Range<u32>> {
     let step = (PIECE / matrix.cols.max(1) as usize).max(1);
+<<<<<<< HEAD
     let end = if matrix.experts > 1 { matrix.rows * matrix.experts } else { shard.end };
     (shard.start..end).step_by(step).map(move |start| start..end.min(start.saturating_add(step as u32)))
 }
@@ -256,4 +237,8 @@ impl<'a> RowReader<'a> {
             other => other,
         }
     }
+=======
+    let end = rows.end;
+    rows.step_by(step).map(move |start| start..end.min(start.saturating_add(step as u32)))
+>>>>>>> main
 }

@@ -1,5 +1,7 @@
 //! Choosing the next token.
 
+use std::cmp::Ordering;
+
 /// Index of the largest logit of one row; of equals the first, and NaN is never the largest. A row without
 /// anything to choose from gives 0.
 pub fn argmax(logits: &[f32]) -> u32 {
@@ -10,4 +12,65 @@ pub fn argmax(logits: &[f32]) -> u32 {
         }
     }
     best.0
+}
+
+/// A uniform number between 0 and 1, neither included, from nothing but its arguments: the output permutation of PCG
+/// as a hash (Jarzynski and Olano, JCGT 9(3), 2020). An odd multiple of `2^-24`, and so an f32.
+pub fn uniform_random(seed: u32, draw: u32, index: u32) -> f64 {
+    let bits = pcg(index ^ pcg(draw ^ pcg(seed)));
+    (f64::from(bits >> 9) + 0.5) / f64::from(1 << 23)
+}
+
+fn pcg(value: u32) -> u32 {
+    let state = value.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+    let word = ((state >> ((state >> 28) + 4)) ^ state).wrapping_mul(277_803_737);
+    (word >> 22) ^ word
+}
+
+/// A token's score in one draw: its logit over the temperature, in f32, plus the token's own Gumbel noise
+/// `-ln(-ln(1 - u))`.
+pub fn gumbel_score(logit: f32, inverse_temperature: f32, seed: u32, draw: u32, token: u32) -> f64 {
+    let exponential = -(-uniform_random(seed, draw, token)).ln_1p();
+    f64::from(logit * inverse_temperature) - exponential.ln()
+}
+
+/// A token drawn from `softmax(logits * inverse_temperature)`: the one with the largest [`gumbel_score`] (Gumbel 1954;
+/// arXiv 2110.01515).
+pub fn sample_softmax(logits: &[f32], inverse_temperature: f32, seed: u32, draw: u32) -> u32 {
+    let score = |token: usize| gumbel_score(logits[token], inverse_temperature, seed, draw, token as u32);
+    let better = |best: usize, token: usize| if score(token) > score(best) { token } else { best };
+    (0..logits.len()).reduce(better).unwrap_or(0) as u32
+}
+
+/// The tokens that may be drawn, best first, with their probabilities under `softmax(logits * inverse_temperature)`:
+/// of the `top_k` best, ties to the lower token, the shortest prefix that holds `top_p` of the whole probability, or
+/// all of them (arXiv 1805.04833; arXiv 1904.09751). At least one. Logits are finite.
+pub fn nucleus(logits: &[f32], inverse_temperature: f32, top_k: usize, top_p: f32) -> Vec<(u32, f64)> {
+    let scores: Vec<f64> = logits.iter().map(|&logit| f64::from(logit * inverse_temperature)).collect();
+    let probabilities = super::softmax::softmax_f64(scores.clone());
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|&a, &b| scores[b].partial_cmp(&scores[a]).unwrap_or(Ordering::Equal));
+    let mut mass = 0.0;
+    let mut kept = Vec::new();
+    for &token in order.iter().take(top_k.max(1)) {
+        if !kept.is_empty() && mass >= f64::from(top_p) {
+            break;
+        }
+        mass += probabilities[token];
+        kept.push((token as u32, probabilities[token]));
+    }
+    kept
+}
+
+/// One token of a [`nucleus`], by weight.
+pub fn sample_nucleus(nucleus: &[(u32, f64)], seed: u32, draw: u32) -> u32 {
+    let mass: f64 = nucleus.iter().map(|(_, p)| p).sum();
+    // An index that no token has.
+    let drawn = mass * uniform_random(seed, draw, u32::MAX);
+    let mut sum = 0.0;
+    let passed = |&(_, p): &(u32, f64)| {
+        sum += p;
+        drawn < sum
+    };
+    nucleus.iter().copied().find(passed).or(nucleus.last().copied()).map_or(0, |(token, _)| token)
 }

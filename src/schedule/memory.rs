@@ -1,6 +1,9 @@
 //! Memory from lifetimes: which activations share a buffer, known before anything is allocated.
 
 use super::{Home, Schedule};
+use crate::Result;
+use crate::gpu::Gpu;
+use crate::tensor::Tensor;
 
 /// Buffers that the activations of one or more schedules share. Passes of a pool never overlap in time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +23,18 @@ impl MemoryPool {
     /// Bytes of all buffers.
     pub fn bytes(&self) -> u64 {
         self.buffers.iter().sum()
+    }
+
+    /// Allocates the buffers.
+    ///
+    /// # Errors
+    /// [`crate::Error::Memory`].
+    pub async fn allocate(&self, gpu: &Gpu) -> Result<Vec<Tensor>> {
+        let mut tensors = Vec::with_capacity(self.buffers.len());
+        for (n, bytes) in self.buffers.iter().enumerate() {
+            tensors.push(Tensor::zeroed(gpu, &format!("activations {n}"), *bytes).await?);
+        }
+        Ok(tensors)
     }
 
     /// Assigns buffers to a schedule's activations, growing the pool where it must.

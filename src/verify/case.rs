@@ -70,10 +70,7 @@ impl Golden {
         let greedy_ids = self.integers(&format!("{prefix}greedy_ids"))?;
         let greedy_logits = self.floats(&format!("{prefix}greedy_logits"))?;
         let logits = self.floats(&format!("{prefix}logits"))?;
-        let last_block = self.floats(&format!("{prefix}last_layer_output"))?;
-        let layers = (0..=source.config.blocks.len())
-            .map(|i| self.floats(&format!("{prefix}hidden_states.{i}")))
-            .collect::<Result<Vec<_>>>()?;
+        let (layers, last_block) = self.hidden(prefix, source.config.blocks.len())?;
         let length = ids.len() / batch;
         let prompt = |row: usize| {
             let trace = Trace {
@@ -91,6 +88,17 @@ impl Golden {
             })
         };
         (0..batch).map(prompt).collect()
+    }
+
+    /// Hidden states by layer, and the last block's output; none of them where a file keeps to logits.
+    fn hidden(&self, prefix: &str, blocks: usize) -> Result<(Vec<Vec<f32>>, Vec<f32>)> {
+        let name = |i: usize| format!("{prefix}hidden_states.{i}");
+        let last = format!("{prefix}last_layer_output");
+        if (0..=blocks).map(name).chain([last.clone()]).all(|name| self.view(&name).is_err()) {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let layers = (0..=blocks).map(|i| self.floats(&name(i))).collect::<Result<Vec<_>>>()?;
+        Ok((layers, self.floats(&last)?))
     }
 
     /// Tokens of batch row `row` are rows `row * length ..` of the router's records.

@@ -155,7 +155,7 @@ impl<'a> Runner<'a> {
             Self::Gpu(gpu) => {
                 gpu.decode.reset();
                 gpu.decode.feed(prompt).await?;
-                gpu.decode.last_logits(0).await
+                gpu.decode.logits(1).await
             }
         }
     }
@@ -172,7 +172,7 @@ impl<'a> Runner<'a> {
                     false => session.decode_token(encoder, token),
                 };
                 device.submit("decode", record).await?;
-                session.last_logits(0).await
+                session.logits(1).await
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What tests of every kind need.
 
 pub mod compare;
+pub mod frequency;
 pub mod golden;
 pub mod random;

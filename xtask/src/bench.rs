@@ -4,12 +4,12 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
-    time::{SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use serde_json::{Value, json};
 
-use crate::{Result, compare, driver, shell};
+use crate::{Result, compare, date, driver, shell};
 
 /// Version of the form of a result file; `benches/README.md` documents it.
 pub const SCHEMA: u64 = 1;
@@ -72,7 +72,7 @@ pub fn run(options: &Options) -> Result<()> {
 fn measure(all: bool, names: &[String]) -> Result<()> {
     driver::ensure()?;
     let benches = chosen(known_benches()?, names)?;
-    let date = timestamp(SystemTime::now());
+    let date = now();
     let rows_file = shell::target_dir().join(format!("bench-{date}.jsonl"));
     let outcomes = benches.iter().map(|name| {
         println!("\n== bench {name}");
@@ -149,6 +149,11 @@ fn revision() -> Value {
     git.map_or(Value::Null, |output| String::from_utf8_lossy(&output.stdout).trim().into())
 }
 
+/// Now, as `2026-11-22T05-55-53Z`: sorts by time, and is a file name everywhere.
+fn now() -> String {
+    date::utc(SystemTime::now()).replace(':', "-")
+}
+
 fn read(path: &Path) -> Result<Value> {
     let path = env::current_dir().unwrap_or_default().join(path);
     let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -160,47 +165,19 @@ fn read(path: &Path) -> Result<Value> {
     }
 }
 
-/// UTC as `2026-11-22T05-55-53Z`: sorts by time, and is a file name everywhere.
-fn timestamp(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (year, month, day) = civil(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}-{minute:02}-{second:02}Z")
-}
-
-/// Year, month and day of a count of days since 1970-01-01, by walking: benches are run in this century.
-fn civil(mut days: u64) -> (u64, u64, u64) {
-    let is_leap = |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
-    let mut year = 1970;
-    while days >= 365 + u64::from(is_leap(year)) {
-        days -= 365 + u64::from(is_leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(is_leap(year));
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    (year, month, days + 1)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 
     #[test]
     fn dates() {
-        let at = |seconds| timestamp(UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(at(0), "1970-01-01T00-00-00Z");
-        assert_eq!(at(951_782_400), "2000-02-29T00-00-00Z");
-        assert_eq!(at(1_735_689_599), "2024-12-31T23-59-59Z");
-        assert_eq!(at(1_795_326_953), "2026-11-22T05-55-53Z");
+        let at = |seconds| date::utc(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "1970-01-01T00:00:00Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(at(1_735_689_599), "2024-12-31T23:59:59Z");
+        assert_eq!(at(1_795_326_953), "2026-11-22T05:55:53Z");
     }
 
     #[test]

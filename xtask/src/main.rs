@@ -3,6 +3,7 @@
 mod apt;
 mod bench;
 mod compare;
+mod date;
 mod driver;
 mod gpu;
 mod packages;

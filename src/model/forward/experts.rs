@@ -28,7 +28,7 @@ enum Assignment {
     /// Few rows: each looks its expert up.
     Selected { expert_of_slot: TensorId },
     /// Many rows: sorted by expert, in tiles of one expert each.
-    Grouped { tile_map: TensorId, slot_of_place: TensorId },
+    Grouped { tile_map: TensorId, max_tiles: u32, slot_of_place: TensorId },
 }
 
 impl ForwardPass<'_> {
@@ -105,11 +105,12 @@ impl ForwardPass<'_> {
         let offsets = self.schedule.activation("offsets", table_bytes);
         let tiles = max_tiles(slots, experts.count);
         let tile_map = self.schedule.activation("tile_map", tiles * 16);
+        let max_tiles = tiles as u32;
         let slot_of_place = self.schedule.activation("slot_of_place", slots * 4);
 
         let tensors = [("expert_of_slot", expert_of_slot), ("counts", counts)];
         self.dispatch("count", Launch { variant: MoeCount, params }, &tensors)?;
-        let scan = MoeScanParams { choices: experts.top_k, max_tiles: tiles as u32 };
+        let scan = MoeScanParams { choices: experts.top_k, max_tiles };
         let tensors = [("counts", counts), ("offsets", offsets), ("tile_map", tile_map)];
         self.dispatch(
             "scan",
@@ -119,7 +120,7 @@ impl ForwardPass<'_> {
         let tensors =
             [("expert_of_slot", expert_of_slot), ("offsets", offsets), ("slot_of_place", slot_of_place)];
         self.dispatch("place", Launch { variant: MoePlace, params }, &tensors)?;
-        Ok(Assignment::Grouped { tile_map, slot_of_place })
+        Ok(Assignment::Grouped { tile_map, max_tiles, slot_of_place })
     }
 
     /// One product with every chosen expert's matrix.
@@ -149,8 +150,9 @@ impl ForwardPass<'_> {
                 tensors.extend(input.norm.map(|norm| ("norm_weight", self.vectors(norm))));
                 self.dispatch(what, Launch { variant, params }, &tensors)?;
             }
-            Assignment::Grouped { tile_map, slot_of_place } => {
+            Assignment::Grouped { tile_map, max_tiles, slot_of_place } => {
                 let rows = TileRows::Grouped { experts: experts.count };
+                params.max_tiles = *max_tiles;
                 tensors.extend([("tile_map", *tile_map), ("slot_of_place", *slot_of_place)]);
                 self.dispatch(what, Launch { variant: Matmul { codec, epilogue, rows }, params }, &tensors)?;
             }

@@ -1,7 +1,9 @@
 //! The convenience around passes: prompts in chunks, a submit per step, tokens as they come.
 
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use super::Session;
 use crate::{Error, Result};
@@ -95,13 +97,14 @@ impl Session {
         Ok(samples.read::<u32>(self.gpu(), at as usize, 1).await?[0])
     }
 
-    /// The logits of the last row of the last pass, read back.
+    /// The logits of the first `rows` rows of the last pass, `[rows, V]`, read back. Where only the last row of a
+    /// pass has logits, they are row 0.
     ///
     /// # Errors
     /// Those of reading back.
-    pub async fn last_logits(&self, row: u32) -> Result<Vec<f32>> {
+    pub async fn logits(&self, rows: usize) -> Result<Vec<f32>> {
         let vocab = self.model().config().vocab_size as usize;
         let logits = self.tensor("logits").ok_or_else(|| Error::MissingTensor { name: "logits".into() })?;
-        logits.read(self.gpu(), row as usize * vocab, vocab).await
+        logits.read(self.gpu(), 0, rows * vocab).await
     }
 }

@@ -1,0 +1,114 @@
+//! A product with a weight matrix: checked once against the reference, then timed on weights that no cache holds.
+
+use wattle::Gpu;
+use wattle::kernel::Span;
+use wattle::kernels::linear::LinearParams;
+use wattle::quant::WeightFormat;
+use wattle::wgpu::DeviceType;
+
+use super::support::arguments::Arguments;
+use super::support::chain::median_device;
+use super::support::products::{Product, Products, check};
+use super::support::roof::Roof;
+use super::support::table::Table;
+use super::support::{Bench, LONGEST, Result, Row, SLOW_RUNS, Times, microseconds, print_skipped, repeat};
+
+const USAGE: &str = "[--all] [--weights f32,f16,int8,int4,int2]";
+
+/// Rows of the input, outputs, inputs.
+pub type Shape = [u32; 3];
+
+const COLUMNS: [(&str, usize); 7] = [
+    ("rows x outputs x inputs", 23),
+    ("weights", 12),
+    ("us", 16),
+    ("device us", 10),
+    ("GB/s", 8),
+    ("of copy", 7),
+    ("Gop/s", 8),
+];
+
+/// Checks a product and times it in every format and shape.
+pub fn run(name: &'static str, product: Product, shapes: &[Shape]) -> Result<()> {
+    let mut arguments = Arguments::read();
+    let all = arguments.flag("--all");
+    let weights = arguments.value("--weights")?.unwrap_or_else(|| "f32,f16,int8,int4,int2".into());
+    arguments.finish(USAGE)?;
+    let formats = weights.split(',').map(str::parse).collect::<Result<Vec<WeightFormat>, _>>()?;
+    let mut bench = Bench::open(name)?;
+    for format in &formats {
+        check(&bench.gpu, product, *format)?;
+    }
+    let roof = Roof::measure(&bench.gpu)?;
+    let table = Table::begin(&COLUMNS);
+    let mut skipped = Vec::new();
+    for shape in shapes {
+        for format in &formats {
+            match plan(&bench.gpu, &roof, product, *format, *shape, all) {
+                Ok(copies) => row(&mut bench, &roof, &table, (product, *format, *shape, copies))?,
+                Err(reason) => skipped.push(format!("{:<23}  {format:<5}  {reason}", title(*shape))),
+            }
+        }
+    }
+    print_skipped(&skipped);
+    Ok(())
+}
+
+/// How many copies of the weights to go through, or a reason not to.
+fn plan(
+    gpu: &Gpu,
+    roof: &Roof,
+    product: Product,
+    format: WeightFormat,
+    [rows, outputs, inputs]: Shape,
+    all: bool,
+) -> Result<u32, String> {
+    let params = LinearParams::dense(format, outputs, inputs);
+    let (words, scales) = params.weight_bytes();
+    let limit = gpu.capabilities().max_binding_bytes;
+    if words > limit {
+        return Err(format!("{words} bytes of weights, a binding has at most {limit}"));
+    }
+    // More than the last cache of a GPU, or of a CPU that plays one.
+    let rotated = if gpu.info().device_type == DeviceType::Cpu { 16 << 20 } else { 512 << 20 };
+    let copies = u64::div_ceil(rotated, words + scales) as u32;
+    let work = product(gpu, format, params).work(Span { position: 0, rows });
+    let predicted = SLOW_RUNS * copies * roof.time(&work, rows);
+    match predicted > LONGEST && !all {
+        true => Err(format!("predicted to take {:.0} s", predicted.as_secs_f64())),
+        false => Ok(copies),
+    }
+}
+
+fn row(
+    bench: &mut Bench,
+    roof: &Roof,
+    table: &Table,
+    (product, format, shape, copies): (Product, WeightFormat, Shape, u32),
+) -> Result<()> {
+    let mut products = Products::new(&bench.gpu, product, format, shape, copies)?;
+    let runs = repeat(|| products.chain.run(1))?;
+    let times = Times::new(runs.iter().map(|run| run.wall / copies));
+    let device = median_device(&runs).map(|device| device / copies);
+    let seconds = times.median().as_secs_f64() * f64::from(copies);
+    let work = products.chain.work();
+    let bytes_per_s = work.total_bytes().least as f64 / seconds;
+    let ops_per_s = work.total_ops().least as f64 / seconds;
+    table.row(&[
+        title(shape),
+        format.to_string(),
+        format!("{:.1} ±{:.0}%", microseconds(times.median()), 50.0 * times.spread()),
+        device.map_or("-".into(), |device| format!("{:.1}", microseconds(device))),
+        format!("{:.2}", bytes_per_s / 1e9),
+        format!("{:.0}%", 100.0 * bytes_per_s / roof.bytes_per_s),
+        format!("{:.1}", ops_per_s / 1e9),
+    ]);
+    let mut metrics = vec![("gigabytes_per_s", bytes_per_s / 1e9), ("operations_per_s", ops_per_s)];
+    metrics.extend(device.map(|device| ("device_ns", device.as_nanos() as f64)));
+    let (shape, variant) = (title(shape), format.to_string());
+    bench.record(&Row { name: bench.name, shape, variant, times: &times, metrics })
+}
+
+fn title([rows, outputs, inputs]: Shape) -> String {
+    format!("{rows} x {outputs} x {inputs}")
+}

@@ -1,0 +1,231 @@
+use wattle::kernels::attention::{Attention, AttentionParams, Phase, first_visible, split_count};
+use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
+use wattle::reference::attention::{self as reference, Mask};
+
+use crate::harness::{Run, span};
+use crate::keys::Sequence;
+use crate::select::selected;
+use crate::support::compare::Tolerance;
+use crate::support::golden::Golden;
+
+/// Compares with the reference, or with golden data where there is some.
+fn check(sequence: &Sequence, run: Run, golden: Option<&[f32]>) {
+    let found = run.out("out", sequence.q.len()).go();
+    match golden {
+        Some(golden) => found.close("out", golden, Tolerance::OfLargest(1e-5)),
+        None => found.close("out", &sequence.expected(), Tolerance::Each(&sequence.tolerances())),
+    }
+}
+
+fn prefill(sequence: &Sequence, slots: usize, chunk_slots: usize, what: &str, golden: Option<&[f32]>) {
+    let Sequence { layer, position, rows, .. } = *sequence;
+    let variant = variant(&layer, Phase::Prefill);
+    let params =
+        AttentionParams { slots: slots as u32, chunk_slots: chunk_slots as u32, ..sequence.params() };
+    let run = Run::new(variant, params, span(position, rows), what)
+        .with("q", &sequence.q)
+        .with("k_cache", &sequence.ring(&sequence.k, slots, position))
+        .with("v_cache", &sequence.ring(&sequence.v, slots, position))
+        .with("k_chunk", &sequence.chunk(&sequence.k, chunk_slots))
+        .with("v_chunk", &sequence.chunk(&sequence.v, chunk_slots));
+    check(sequence, run, golden);
+}
+
+fn decode(sequence: &Sequence, slots: usize, split_keys: u32, what: &str, golden: Option<&[f32]>) {
+    let Sequence { layer, position, .. } = *sequence;
+    let params = AttentionParams { slots: slots as u32, split_keys, ..sequence.params() };
+    let newest = position as u32;
+    let splits = split_count(first_visible(newest, params.window), newest, split_keys);
+    // A window may touch one part more at another position.
+    let params = AttentionParams { max_splits: splits + 1, ..params };
+    let part_words = layer.heads * (layer.head_dim + 2);
+    let parts = Run::new(variant(&layer, Phase::Decode), params, span(position, 1), what)
+        .with("q", &sequence.q)
+        .with("k_cache", &sequence.ring(&sequence.k, slots, position + 1))
+        .with("v_cache", &sequence.ring(&sequence.v, slots, position + 1))
+        .out("parts", part_words * params.max_splits as usize)
+        .go();
+    let AttentionParams { heads, window, split_keys, max_splits, .. } = params;
+    let merge =
+        AttentionMergeParams { heads, head_dim: layer.head_dim as u32, window, split_keys, max_splits };
+    let run = Run::new(AttentionMerge, merge, span(position, 1), what).with("parts", parts.floats("parts"));
+    check(sequence, run, golden);
+}
+
+fn variant(layer: &reference::Attention, phase: Phase) -> Attention {
+    Attention { head_dim: layer.head_dim as u32, softcap: layer.softcap.is_some(), phase }
+}
+
+/// Heads, key/value heads, window, slots (0: all positions), position, rows.
+const PREFILLS: [(usize, usize, u32, usize, usize, usize); 10] = [
+    (1, 1, 0, 0, 0, 1),
+    (4, 1, 0, 0, 0, 9),
+    (4, 4, 1, 1, 5, 3),
+    (6, 2, 8, 8, 13, 13),
+    (3, 1, 8, 8, 3, 20),
+    (2, 1, 0, 0, 63, 2),
+    (3, 3, 70, 128, 65, 5),
+    (8, 1, 3, 3, 100, 9),
+    (2, 2, 300, 300, 31, 34),
+    (5, 1, 33, 33, 64, 32),
+];
+
+/// Heads, key/value heads, window, slots (0: all positions), keys per part, position.
+const DECODES: [(usize, usize, u32, usize, u32, usize); 12] = [
+    (1, 1, 0, 0, 32, 0),
+    (4, 1, 0, 0, 32, 31),
+    (4, 2, 0, 0, 32, 32),
+    (9, 1, 0, 0, 64, 63),
+    (3, 3, 0, 0, 64, 64),
+    (2, 1, 0, 0, 16, 257),
+    (6, 2, 8, 8, 32, 35),
+    (6, 2, 8, 8, 32, 31),
+    (2, 1, 1, 1, 64, 64),
+    (4, 4, 33, 40, 32, 95),
+    (17, 1, 100, 128, 64, 140),
+    (2, 2, 500, 500, 64, 130),
+];
+
+#[test]
+fn variants_agree_with_the_reference() {
+    for (i, variant) in selected::<Attention>().into_iter().enumerate() {
+        let cap = if variant.softcap { 3.0 } else { 0.0 };
+        for seed in [i, i + 3, i + 7] {
+            run_case(variant.head_dim as usize, cap, variant.phase, seed, 1.0);
+        }
+    }
+}
+
+fn run_case(head_dim: usize, softcap: f32, phase: Phase, seed: usize, size: f32) {
+    let what = format!("size {size}, seed {seed}");
+    let seed_64 = seed as u64;
+    match phase {
+        Phase::Prefill => {
+            let (heads, kv_heads, window, slots, position, rows) = PREFILLS[seed % PREFILLS.len()];
+            let layer = Sequence::layer(heads, kv_heads, head_dim, window, softcap);
+            let sequence = Sequence::random(layer, position, rows, size, seed_64);
+            let slots = if slots == 0 { position + rows } else { slots };
+            prefill(&sequence, slots, rows + seed % 3, &what, None);
+        }
+        Phase::Decode => {
+            let (heads, kv_heads, window, slots, split_keys, position) = DECODES[seed % DECODES.len()];
+            let layer = Sequence::layer(heads, kv_heads, head_dim, window, softcap);
+            let sequence = Sequence::random(layer, position, 1, size, seed_64);
+            decode(&sequence, if slots == 0 { position + 1 } else { slots }, split_keys, &what, None);
+        }
+    }
+}
+
+#[test]
+fn every_shape_agrees_with_the_reference() {
+    for softcap in [0.0, 5.0] {
+        for seed in 0..PREFILLS.len() {
+            run_case(10, softcap, Phase::Prefill, seed, 1.0);
+        }
+        for seed in 0..DECODES.len() {
+            run_case(16, softcap, Phase::Decode, seed, 1.0);
+        }
+    }
+}
+
+/// Scores of 1e4 either way: exp of any of them is 0 or infinite.
+#[test]
+fn large_scores_stay_finite() {
+    for softcap in [0.0, 50.0] {
+        for (phase, seed) in
+            [(Phase::Prefill, 3), (Phase::Prefill, 8), (Phase::Decode, 5), (Phase::Decode, 9)]
+        {
+            run_case(16, softcap, phase, seed, 1e4);
+        }
+    }
+}
+
+fn golden_sequence(golden: &Golden, softcap: f32) -> Sequence {
+    let &[_, heads, head_dim] = &golden.shape("q")[..] else { panic!("q is [Tq,H,h]") };
+    let window = golden.integer("window") as u32;
+    let layer = reference::Attention {
+        scale: golden.float("scale"),
+        mask: Mask { causal: true, window: (window > 0).then_some(window) },
+        ..Sequence::layer(heads, golden.shape("k")[1], head_dim, window, softcap)
+    };
+    let (q, k, v) = (golden.floats("q"), golden.floats("k"), golden.floats("v"));
+    let rows = golden.shape("q")[0];
+    Sequence { layer, position: golden.shape("k")[0] - rows, rows, q, k, v }
+}
+
+const FILES: [&str; 14] = [
+    "attn_mha_causal",
+    "attn_gqa_causal",
+    "attn_mqa_causal",
+    "attn_window",
+    "attn_window_one",
+    "attn_softcap",
+    "attn_softcap_window",
+    "attn_large_logits",
+    "attn_head_dim_odd",
+    "attn_decode",
+    "attn_decode_window",
+    "attn_decode_first",
+    "attn_chunk_prefill",
+    "attn_chunk_prefill_window",
+];
+
+#[test]
+fn attention_is_golden() {
+    for file in FILES {
+        let golden = Golden::op(file);
+        let sequence = golden_sequence(&golden, golden.float("softcap"));
+        let (keys, out) = (golden.shape("k")[0], golden.floats("out"));
+        let whole: Vec<u32> = (0..keys as u32).collect();
+        assert_eq!(golden.indices("k_pos"), whole, "{file}");
+        assert_eq!(golden.indices("q_pos"), whole[sequence.position..], "{file}");
+        let slots = sequence.layer.mask.window.map_or(keys, |window| window as usize);
+        prefill(&sequence, slots, sequence.rows, file, Some(&out));
+        for (row, out) in out.chunks(out.len() / sequence.rows).enumerate() {
+            decode(&sequence.decode(row), slots, 32, &format!("{file}, row {row}"), Some(out));
+        }
+    }
+}
+
+/// A ring of exactly the window, step by step; `ring_pos` says which position is in which slot.
+#[test]
+fn steps_over_a_ring_are_golden() {
+    let golden = Golden::op("attn_ring_decode");
+    let sequence = golden_sequence(&golden, 0.0);
+    let (out, ring) = (golden.floats("step_out"), golden.integer("ring_size") as usize);
+    for (step, &position) in golden.indices("step_pos").iter().enumerate() {
+        let one = sequence.decode(position as usize);
+        let stored = golden.indices("ring_pos");
+        for (slot, &holds) in stored[step * ring..][..ring].iter().enumerate() {
+            let here = |p: &u32| *p as usize % ring == slot;
+            assert_eq!(
+                holds,
+                (0..=position).rev().find(here).unwrap_or(u32::MAX),
+                "step {step}, slot {slot}"
+            );
+        }
+        let out = &out[step * one.q.len()..][..one.q.len()];
+        for split_keys in [5, 32] {
+            decode(&one, ring, split_keys, &format!("step {step}, position {position}"), Some(out));
+        }
+    }
+}
+
+/// A chunk sees the ring as it was before the chunk is written, and the chunk's own keys.
+#[test]
+fn chunks_over_a_ring_are_golden() {
+    let golden = Golden::op("attn_ring_prefill");
+    let whole = golden_sequence(&golden, 0.0);
+    let (ring, most) = (golden.integer("ring_size") as usize, golden.integer("chunk_len") as usize);
+    let (row, out) = (whole.layer.heads * whole.layer.head_dim, golden.floats("out"));
+    let total = whole.rows;
+    for &start in &golden.indices("chunk_start") {
+        let (position, end) = (start as usize, total.min(start as usize + most));
+        let seen = end * whole.layer.kv_heads * whole.layer.head_dim;
+        let q = whole.q[position * row..end * row].to_vec();
+        let (k, v) = (whole.k[..seen].to_vec(), whole.v[..seen].to_vec());
+        let chunk = Sequence { layer: whole.layer, position, rows: end - position, q, k, v };
+        let what = format!("chunk at {position}");
+        prefill(&chunk, ring, most, &what, Some(&out[position * row..end * row]));
+    }
+}

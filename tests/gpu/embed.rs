@@ -1,0 +1,61 @@
+use wattle::kernels::embed::{Embed, EmbedParams};
+use wattle::kernels::linear::Codec;
+use wattle::quant::{PackedMatrix, WeightFormat};
+use wattle::reference::embed::embed;
+
+use crate::bound::EPS;
+use crate::harness::{Run, span};
+use crate::linear::formats_of;
+use crate::select::selected;
+use crate::support::compare::Tolerance;
+use crate::support::golden::Golden;
+use crate::support::random::Random;
+
+/// Decoding is the reference's arithmetic; the scale is one product more.
+const TOLERANCE: Tolerance = Tolerance::Mixed(0.0, 2.0 * EPS);
+
+/// Every shard of a table, each alone: it writes the rows of its own tokens and no others.
+fn check(variant: Embed, format: WeightFormat, width: usize, rows: usize, scale: f32, seed: u64) {
+    const VOCAB: usize = 70;
+    let mut random = Random::new(seed);
+    let mut tokens: Vec<u32> = (0..rows).map(|_| (random.bits() % VOCAB as u64) as u32).collect();
+    (tokens[0], tokens[rows - 1]) = (0, VOCAB as u32 - 1);
+    let table = random.gaussian(VOCAB * width);
+    for shard in [0..VOCAB, 0..33, 33..VOCAB] {
+        let part = &table[shard.start * width..shard.end * width];
+        let matrix = PackedMatrix::pack(format, shard.len(), width, part).unwrap();
+        let unpacked = [vec![f32::NAN; shard.start * width], matrix.unpack()].concat();
+        let unpacked = [&unpacked[..], &vec![f32::NAN; (VOCAB - shard.end) * width]].concat();
+        let of_shard = shard.start as u32..shard.end as u32;
+        let params = EmbedParams::new(format, width as u32, of_shard, scale);
+        let run = Run::new(variant, params, span(2, rows), format_args!("{format}, seed {seed}"));
+        let run = run.with("words", &matrix.words).with("token_ids", &tokens).out("y", rows * width);
+        let run = if variant.codec.is_int() { run.with("scales", &matrix.scales) } else { run };
+        run.go().close("y", &embed(&unpacked, width, &tokens, scale), TOLERANCE);
+    }
+}
+
+#[test]
+fn rows_agree_with_the_reference() {
+    for variant in selected::<Embed>() {
+        for format in formats_of(variant.codec) {
+            for (seed, width) in [1, 3, 28, 63, 64, 65, 257].into_iter().enumerate() {
+                check(variant, format, width, [1, 2, 9][seed % 3], [1.0, 5.3][seed % 2], seed as u64);
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_are_golden() {
+    let golden = Golden::op("embedding");
+    let &[vocab, width] = &golden.shape("table")[..] else { panic!("table is [V,d]") };
+    let matrix = PackedMatrix::pack(WeightFormat::F32, vocab, width, &golden.floats("table")).unwrap();
+    let tokens = golden.indices("ids");
+    for (name, scale) in [("embed", 1.0), ("embed_scaled", golden.float("scale"))] {
+        let params = EmbedParams::new(WeightFormat::F32, width as u32, 0..vocab as u32, scale);
+        let run = Run::new(Embed { codec: Codec::F32 }, params, span(0, tokens.len()), name);
+        let run = run.with("words", &matrix.words).with("token_ids", &tokens);
+        run.out("y", tokens.len() * width).go().close("y", &golden.floats(name), Tolerance::Mixed(0.0, 1e-6));
+    }
+}

@@ -1,0 +1,137 @@
+//! What tests of attention share: sequences, caches, expected outputs and their tolerances.
+
+use wattle::kernels::attention::AttentionParams;
+use wattle::reference::attention::{Attention, KeyValues, Mask, attention};
+
+use crate::bound::{EPS, abs, exp_roundings, roundings};
+use crate::support::random::Random;
+
+/// Rows `[rows, heads, width]` as `[heads, slots, width]`, each in its slot if it has one; NaN elsewhere.
+pub fn by_head(
+    x: &[f32],
+    heads: usize,
+    width: usize,
+    slots: usize,
+    slot: impl Fn(usize) -> Option<usize>,
+) -> Vec<f32> {
+    let mut y = vec![f32::NAN; heads * slots * width];
+    for (row, x) in x.chunks(heads * width).enumerate() {
+        for (head, x) in x.chunks(width).enumerate() {
+            if let Some(slot) = slot(row) {
+                y[(head * slots + slot) * width..][..width].copy_from_slice(x);
+            }
+        }
+    }
+    y
+}
+
+/// An attention layer in the middle of a sequence: `rows` queries from `position` on, and all keys up to the last.
+pub struct Sequence {
+    pub layer: Attention,
+    pub position: usize,
+    pub rows: usize,
+    /// `[rows, H, h]`.
+    pub q: Vec<f32>,
+    /// `[position + rows, G, h]`.
+    pub k: Vec<f32>,
+    pub v: Vec<f32>,
+}
+
+impl Sequence {
+    /// Random queries, keys and values. Scores get as large as `size`, about.
+    pub fn random(layer: Attention, position: usize, rows: usize, size: f32, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let mut draw = |rows: usize, heads: usize| random.gaussian(rows * heads * layer.head_dim);
+        let (mut q, k) = (draw(rows, layer.heads), draw(position + rows, layer.kv_heads));
+        let v = draw(position + rows, layer.kv_heads);
+        q.iter_mut().for_each(|q| *q *= size);
+        Self { layer, position, rows, q, k, v }
+    }
+
+    /// A layer with `h^-1/2` as its scale; a window or a cap of 0 is none.
+    pub fn layer(heads: usize, kv_heads: usize, head_dim: usize, window: u32, softcap: f32) -> Attention {
+        Attention {
+            heads,
+            kv_heads,
+            head_dim,
+            scale: (head_dim as f32).sqrt().recip(),
+            softcap: (softcap > 0.0).then_some(softcap),
+            mask: Mask { causal: true, window: (window > 0).then_some(window) },
+        }
+    }
+
+    /// The row at `position + row` alone, after all before it.
+    pub fn decode(&self, row: usize) -> Self {
+        let width = self.layer.heads * self.layer.head_dim;
+        let seen = (self.position + row + 1) * self.layer.kv_heads * self.layer.head_dim;
+        let q = self.q[row * width..][..width].to_vec();
+        let (k, v) = (self.k[..seen].to_vec(), self.v[..seen].to_vec());
+        Self { layer: self.layer, position: self.position + row, rows: 1, q, k, v }
+    }
+
+    /// The uniform, but for the sizes of buffers.
+    pub fn params(&self) -> AttentionParams {
+        AttentionParams {
+            heads: self.layer.heads as u32,
+            kv_heads: self.layer.kv_heads as u32,
+            slots: 0,
+            chunk_slots: 0,
+            window: self.layer.mask.window.unwrap_or(0),
+            split_keys: 0,
+            max_splits: 0,
+            scale: self.layer.scale,
+            softcap: self.layer.softcap.unwrap_or(1.0),
+        }
+    }
+
+    /// Keys or values before `end` in a ring of so many slots.
+    pub fn ring(&self, x: &[f32], slots: usize, end: usize) -> Vec<f32> {
+        let stays = |row: usize| (row < end && row + slots >= end).then_some(row % slots);
+        by_head(x, self.layer.kv_heads, self.layer.head_dim, slots, stays)
+    }
+
+    /// Keys or values of the rows themselves.
+    pub fn chunk(&self, x: &[f32], slots: usize) -> Vec<f32> {
+        let own = &x[self.position * self.layer.kv_heads * self.layer.head_dim..];
+        by_head(own, self.layer.kv_heads, self.layer.head_dim, slots, Some)
+    }
+
+    /// The output `[rows, H, h]`.
+    pub fn expected(&self) -> Vec<f32> {
+        self.attention(&self.v)
+    }
+
+    /// An output moves by the error of the weights times how far values are from it, and by the roundings of the sum.
+    /// A weight is off by the error of its score, which is that of `q . k`, and by that of `exp`, of which the far keys'
+    /// counts little; every tile of keys rescales what came before.
+    pub fn tolerances(&self) -> Vec<f32> {
+        let (width, keys) = (self.layer.head_dim, self.k.len() / (self.layer.kv_heads * self.layer.head_dim));
+        let exp = 2.0 * exp_roundings((keys as f32).ln() + 2.0);
+        let rescaled = exp_roundings(1.0) * keys.div_ceil(32) as f32;
+        let cap = self.layer.softcap.map_or(0.0, |cap| 16.0 * cap);
+        let sizes = self.attention(&abs(&self.v));
+        let of_query = |(at, sizes): (usize, &[f32])| {
+            let (row, head) = (at / self.layer.heads, at % self.layer.heads);
+            let score = self.largest_score(row, head) * roundings(width) + cap;
+            let c = 2.0 * score + exp + rescaled + roundings(keys);
+            sizes.iter().map(|size| 2.0 * c * EPS * size).collect::<Vec<f32>>()
+        };
+        sizes.chunks(width).enumerate().flat_map(of_query).collect()
+    }
+
+    fn attention(&self, values: &[f32]) -> Vec<f32> {
+        let positions: Vec<u32> = (0..(self.position + self.rows) as u32).collect();
+        let kv = KeyValues { keys: &self.k, values, positions: &positions };
+        attention(&self.layer, &self.q, &positions[self.position..], kv)
+    }
+
+    /// `scale * sum |q k|` of the key for which it is largest.
+    fn largest_score(&self, row: usize, head: usize) -> f32 {
+        let Attention { heads, kv_heads, head_dim, scale, mask, .. } = self.layer;
+        let q = &self.q[(row * heads + head) * head_dim..][..head_dim];
+        let key = |s: usize| &self.k[(s * kv_heads + head / (heads / kv_heads)) * head_dim..][..head_dim];
+        let score = |s| scale * q.iter().zip(key(s)).map(|(q, k)| (q * k).abs()).sum::<f32>();
+        let own = self.position + row;
+        (0..=own).filter(|&s| mask.visible(own as u32, s as u32)).map(score).fold(0.0, f32::max)
+    }
+}

@@ -1,0 +1,255 @@
+//! What tests of `matvec` and `matmul` share: a layer with random numbers, its expected outputs and their tolerances.
+
+use wattle::kernels::linear::{Activate, Codec, Epilogue, InputNorm, LinearParams};
+use wattle::model::config::{Activation, Norm, NormKind};
+use wattle::quant::{IntFormat, PackedMatrix, QuantBlock, WeightFormat};
+use wattle::reference::activation::activate;
+use wattle::reference::matmul::matmul;
+use wattle::reference::norm::norm;
+use wattle::reference::softmax::softcap;
+
+use crate::bound::{EPS, abs, roundings, scaled};
+use crate::harness::{Outputs, Run};
+use crate::support::compare::Tolerance;
+use crate::support::random::Random;
+
+/// Every format.
+pub fn formats() -> Vec<WeightFormat> {
+    Codec::ALL.into_iter().filter(|codec| *codec != Codec::F16Native).flat_map(formats_of).collect()
+}
+
+/// The formats that a codec reads.
+pub fn formats_of(codec: Codec) -> Vec<WeightFormat> {
+    let bits = match codec {
+        Codec::F32 => return vec![WeightFormat::F32],
+        Codec::F16 | Codec::F16Native => return vec![WeightFormat::F16],
+        Codec::Int8 => 8,
+        Codec::Int4 => 4,
+        Codec::Int2 => 2,
+    };
+    let blocks =
+        [QuantBlock::Inputs(32), QuantBlock::Channel, QuantBlock::Inputs(64), QuantBlock::Inputs(128)];
+    blocks.map(|block| WeightFormat::Int(IntFormat { bits, block })).to_vec()
+}
+
+/// Rows of work: which row of x, which expert, which row of y.
+#[derive(Clone, Copy, Debug)]
+pub struct Site {
+    pub input: usize,
+    pub output: usize,
+    pub expert: usize,
+}
+
+/// Sizes of a random layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Rows of x.
+    pub rows: usize,
+    /// `K`.
+    pub inputs: usize,
+    /// `N`; one more where pairs of rows are gated and it is odd.
+    pub outputs: usize,
+    pub experts: usize,
+}
+
+/// A product with a weight matrix and everything fused with it.
+#[derive(Clone)]
+pub struct Linear {
+    pub params: LinearParams,
+    pub norm: InputNorm,
+    pub epilogue: Epilogue,
+    pub matrix: PackedMatrix,
+    pub x: Vec<f32>,
+    pub bias: Vec<f32>,
+    pub residual: Vec<f32>,
+    /// Scale, then shift.
+    pub norm_weight: Vec<f32>,
+}
+
+impl Linear {
+    /// Nothing but the product of `x` with the matrices of so many experts.
+    pub fn plain(matrix: PackedMatrix, experts: usize, x: Vec<f32>) -> Self {
+        let params = LinearParams::dense(matrix.format, (matrix.rows / experts) as u32, matrix.cols as u32);
+        let nothing = Vec::new;
+        let (bias, residual, norm_weight) = (nothing(), nothing(), nothing());
+        Self {
+            params,
+            norm: InputNorm::None,
+            epilogue: Epilogue::NONE,
+            matrix,
+            x,
+            bias,
+            residual,
+            norm_weight,
+        }
+    }
+
+    /// Random numbers; odd seeds leave room around the outputs.
+    pub fn random(
+        format: WeightFormat,
+        norm: InputNorm,
+        epilogue: Epilogue,
+        shape: Shape,
+        seed: u64,
+    ) -> Self {
+        let mut random = Random::new(seed);
+        let outputs = if epilogue.gated { shape.outputs.next_multiple_of(2) } else { shape.outputs };
+        let (inputs, rows) = (shape.inputs, shape.experts * outputs);
+        let mut weights = random.gaussian(rows * inputs);
+        // One outlier, a constant channel and one of zeros.
+        weights[0] *= 30.0;
+        for (row, value) in [(1, 0.25), (2, 0.0)] {
+            weights
+                .iter_mut()
+                .skip(row * inputs)
+                .take(if row < rows { inputs } else { 0 })
+                .for_each(|w| *w = value);
+        }
+        let matrix = PackedMatrix::pack(format, rows, inputs, &weights).unwrap();
+        let x = rows_of_every_size(&mut random, shape.rows, inputs);
+        let mut layer = Self::plain(matrix, shape.experts, x);
+        let width = if epilogue.gated { outputs / 2 } else { outputs };
+        let room = if seed % 2 == 1 { 2 } else { 0 };
+        layer.params.out_stride = (width + 2 * room) as u32;
+        layer.params.out_offset = room as u32;
+        // Of the size of the small rows' squares, so that they notice it.
+        layer.params.eps = 1e-5;
+        layer.params.softcap = 5.0;
+        layer.bias = random.gaussian(rows);
+        layer.norm_weight = random.gaussian(2 * inputs);
+        Self { norm, epilogue, ..layer }
+    }
+
+    /// Runs a kernel over these sites and compares; `y` has as many rows as there are sites.
+    pub fn check(&mut self, sites: &[Site], run: impl FnOnce(LinearParams) -> Run) -> Outputs {
+        let words = sites.len() * self.params.out_stride as usize;
+        self.residual = Random::new(words as u64).gaussian(words);
+        let (expected, tolerances) = self.expected(sites);
+        let outputs = self.bind(run(self.params)).out("y", words).go();
+        outputs.close("y", &expected, Tolerance::Each(&tolerances));
+        outputs
+    }
+
+    /// Binds what the layer has, all but the output.
+    pub fn bind(&self, run: Run) -> Run {
+        let run = run.with("words", &self.matrix.words).with("x", &self.x);
+        let is_int = matches!(self.matrix.format, WeightFormat::Int(_));
+        let run = if is_int { run.with("scales", &self.matrix.scales) } else { run };
+        let run = if self.epilogue.bias { run.with("bias", &self.bias) } else { run };
+        let run = if self.epilogue.residual { run.with("residual", &self.residual) } else { run };
+        match self.norm {
+            InputNorm::None => run,
+            InputNorm::Rms => run.with("norm_weight", &self.norm_weight[..self.matrix.cols]),
+            InputNorm::Layer => run.with("norm_weight", &self.norm_weight),
+        }
+    }
+
+    /// Outputs, NaN where there is none, and tolerances.
+    fn expected(&self, sites: &[Site]) -> (Vec<f32>, Vec<f32>) {
+        let (inputs, outputs) = (self.matrix.cols, self.params.out_features as usize);
+        let (stride, offset) = (self.params.out_stride as usize, self.params.out_offset as usize);
+        let weights = self.matrix.unpack();
+        let magnitudes = abs(&weights);
+        let mut y = vec![f32::NAN; sites.len() * stride];
+        let mut tolerances = y.clone();
+        for site in sites {
+            let (x, size, c) = self.normed(&self.x[site.input * inputs..][..inputs]);
+            let expert = site.expert * outputs..(site.expert + 1) * outputs;
+            let of_expert = expert.start * inputs..expert.end * inputs;
+            let bias = self.epilogue.bias.then(|| &self.bias[expert]);
+            let sums = matmul(&x, &weights[of_expert.clone()], bias, inputs);
+            let sizes = matmul(&size, &magnitudes[of_expert], bias.map(abs).as_deref(), inputs);
+            let errors = scaled(c, &sizes);
+            let at = site.output * stride + offset;
+            let stored: Vec<(f32, f32)> = if self.epilogue.gated {
+                (0..outputs / 2).map(|j| self.gated(&sums[2 * j..][..2], &errors[2 * j..][..2])).collect()
+            } else {
+                (0..outputs).map(|n| self.with_residual(sums[n], errors[n], at + n)).collect()
+            };
+            for (n, (value, tolerance)) in stored.into_iter().enumerate() {
+                (y[at + n], tolerances[at + n]) = (value, tolerance);
+            }
+        }
+        (y, tolerances)
+    }
+
+    /// A row as the product sees it, what its rounding is relative to, and the roundings of a sum over it.
+    fn normed(&self, x: &[f32]) -> (Vec<f32>, Vec<f32>, f32) {
+        let (scale, shift) = self.norm_weight.split_at(self.norm_weight.len() / 2);
+        let sum = roundings(x.len());
+        match self.norm {
+            InputNorm::None => (x.to_vec(), abs(x), sum),
+            kind => {
+                let (y, size) = normed(kind, self.params.eps, x, scale, shift);
+                (y, size, sum + norm_roundings(x.len()))
+            }
+        }
+    }
+
+    fn with_residual(&self, sum: f32, error: f32, at: usize) -> (f32, f32) {
+        let (y, error) = self.activated(sum, error);
+        let residual = if self.epilogue.residual { self.residual[at] } else { 0.0 };
+        (residual + y, error + 2.0 * EPS * (residual.abs() + y.abs()))
+    }
+
+    fn gated(&self, sums: &[f32], errors: &[f32]) -> (f32, f32) {
+        let (gate, gate_error) = self.activated(sums[0], errors[0]);
+        let y = gate * sums[1];
+        (y, gate_error * (sums[1].abs() + errors[1]) + gate.abs() * errors[1] + 2.0 * EPS * y.abs())
+    }
+
+    /// The activation, and how far off it may be where its argument is off by `error`: its steepest slope times that,
+    /// and its own roundings, those of `exp` and a division being a few.
+    fn activated(&self, x: f32, error: f32) -> (f32, f32) {
+        let of = |activation| activate(activation, x);
+        let (y, slope, own) = match self.epilogue.activate {
+            Activate::Identity => (x, 1.0, 0.0),
+            Activate::Softcap => {
+                let cap = self.params.softcap;
+                (softcap(Some(cap), x), 1.0, 16.0 * EPS * cap)
+            }
+            Activate::Relu => (of(Activation::Relu), 1.0, 0.0),
+            Activate::Relu2 => (of(Activation::Relu2), 2.0 * (x.abs() + error), 2.0 * EPS * x * x),
+            Activate::Silu => (of(Activation::Silu), 1.1, 12.0 * EPS * x.abs()),
+            Activate::GeluTanh => (of(Activation::GeluTanh), 1.13, 12.0 * EPS * x.abs()),
+            // The shader's erf is a polynomial good to 1.5e-7.
+            Activate::GeluErf => (of(Activation::GeluErf), 1.13, (12.0 * EPS + 0.75e-7) * x.abs()),
+        };
+        (y, slope * error + own)
+    }
+}
+
+/// Rows of ordinary, small, zero, large and shifted numbers, by turns.
+pub fn rows_of_every_size(random: &mut Random, rows: usize, width: usize) -> Vec<f32> {
+    let sizes = [(1.0, 0.0), (1e-3, 0.0), (0.0, 0.0), (300.0, 0.0), (1.0, 3.0)];
+    let row = |r: usize| {
+        let (size, shift) = sizes[r % sizes.len()];
+        random.gaussian(width).into_iter().map(move |v| size * v + shift)
+    };
+    (0..rows).flat_map(row).collect()
+}
+
+/// A normed row, and what its roundings are relative to.
+pub fn normed(kind: InputNorm, eps: f32, x: &[f32], scale: &[f32], shift: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    if kind == InputNorm::Rms {
+        let y = norm(Norm { kind: NormKind::Rms, eps }, x, scale, None);
+        let size = abs(&y);
+        return (y, size);
+    }
+    let y = norm(Norm { kind: NormKind::LayerNormBias, eps }, x, scale, Some(shift));
+    // What is rounded before the mean is subtracted is relative to the element and to the mean.
+    let mean = x.iter().map(|x| x.abs()).sum::<f32>() / x.len() as f32;
+    let one = norm(Norm { kind: NormKind::LayerNorm, eps }, x, &vec![1.0; x.len()], None);
+    let center = x.iter().sum::<f32>() / x.len() as f32;
+    let deviation = x.iter().map(|x| (x - center).powi(2)).sum::<f32>() / x.len() as f32;
+    let inverse = 1.0 / (deviation + eps).sqrt();
+    let size = (0..x.len())
+        .map(|i| (inverse * (x[i].abs() + mean) + one[i].abs()) * scale[i].abs() + shift[i].abs());
+    (y, size.collect())
+}
+
+/// Roundings of a normed element: a sum of squares, of which the root halves the error, a reciprocal root good to two
+/// units in the last place, three products.
+pub fn norm_roundings(width: usize) -> f32 {
+    8.0 + roundings(width)
+}

@@ -1,0 +1,41 @@
+//! Every kernel on a real adapter, against the CPU reference and golden data. Software Vulkan is enough.
+//!
+//! `WATTLE_ADAPTER` chooses an adapter by a part of its name. `WATTLE_TEST_ALL=1` runs every variant of every kernel
+//! instead of a selection that covers each choice, and each pair of choices. `WATTLE_VARIANTS_DIR` names a directory
+//! that gets a list of the variants that ran.
+
+#![cfg(feature = "model")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and what tests share is no library"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bound;
+mod harness;
+mod keys;
+mod linear;
+mod linear_golden;
+mod select;
+
+mod attention;
+mod attention_merge;
+mod embed;
+mod kv_write;
+mod matmul;
+mod matvec;
+mod moe;
+mod moe_combine;
+mod moe_count;
+mod moe_place;
+mod moe_route;
+mod moe_scan;
+mod norm;
+mod rope;
+mod sample;
+mod sample_best;
+mod sample_pick;
+mod shapes;

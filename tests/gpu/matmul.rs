@@ -1,0 +1,109 @@
+use wattle::kernel::Kernel;
+use wattle::kernels::linear::{Codec, Epilogue, InputNorm};
+use wattle::kernels::matmul::{Matmul, TileRows, max_tiles};
+use wattle::quant::WeightFormat;
+use wattle::reference::moe::plan;
+
+use crate::harness::{Run, gpu, span};
+use crate::linear::{Linear, Shape, Site, formats, formats_of};
+use crate::moe::{slot_of_place, tile_map};
+use crate::select::selected;
+use crate::support::random::Random;
+
+/// Rows, inputs, outputs; a tile is 32 rows by 32 outputs by 32 inputs.
+const SHAPES: [(usize, usize, usize); 9] = [
+    (1, 1, 1),
+    (3, 3, 2),
+    (31, 63, 33),
+    (33, 64, 5),
+    (65, 33, 63),
+    (32, 32, 32),
+    (5, 257, 31),
+    (63, 4, 65),
+    (2, 130, 3),
+];
+/// As in `Matmul::variants`.
+const EXPERTS: usize = 8;
+const CHOICES: usize = 3;
+
+/// Choices of experts: at random, all of them the same, and with experts that nobody chooses.
+fn routes(rows: usize, seed: u64) -> Vec<u32> {
+    let mut random = Random::new(seed);
+    let mut any = || (random.bits() % EXPERTS as u64) as u32;
+    (0..rows * CHOICES).map(|_| any()).map(|e| [e, 5, e & 0b101][seed as usize % 3]).collect()
+}
+
+fn check(variant: Matmul, format: WeightFormat, (rows, inputs, outputs): (usize, usize, usize), seed: u64) {
+    let grouped = variant.rows != TileRows::Dense;
+    // As in `matvec`: into the experts, out of the experts.
+    let slots_per_input = if grouped && seed.is_multiple_of(2) { CHOICES } else { 1 };
+    let x_rows = if grouped { rows * CHOICES / slots_per_input } else { rows };
+    let shape = Shape { rows: x_rows, inputs, outputs, experts: if grouped { EXPERTS } else { 1 } };
+    let mut layer = Linear::random(format, InputNorm::None, variant.epilogue, shape, seed);
+    let routes = routes(rows, seed);
+    let what = format_args!("{format}, {shape:?}, seed {seed}").to_string();
+    if !grouped {
+        let sites: Vec<_> = (0..rows).map(|row| Site { input: row, output: row, expert: 0 }).collect();
+        layer.check(&sites, |params| Run::new(variant, params, span(7, rows), &what));
+        return;
+    }
+    layer.params.choices = CHOICES as u32;
+    layer.params.slots_per_input = slots_per_input as u32;
+    let site = |slot| Site { input: slot / slots_per_input, output: slot, expert: routes[slot] as usize };
+    let sites: Vec<_> = (0..rows * CHOICES).map(site).collect();
+    let plan = plan(&routes, EXPERTS, CHOICES);
+    let tiles = max_tiles(routes.len() as u64, EXPERTS as u32) as usize;
+    layer.params.max_tiles = tiles as u32;
+    layer.check(&sites, |params| {
+        Run::new(variant, params, span(7, rows), &what)
+            .with("tile_map", &tile_map(&plan, tiles))
+            .with("slot_of_place", &slot_of_place(&plan))
+    });
+}
+
+/// Each variant on a few shapes and formats, by turns.
+#[test]
+fn variants_agree_with_the_reference() {
+    for (i, variant) in selected::<Matmul>().into_iter().enumerate() {
+        let formats = formats_of(variant.codec);
+        for seed in [i, i + 4] {
+            check(variant, formats[seed % formats.len()], SHAPES[seed % SHAPES.len()], seed as u64);
+        }
+    }
+}
+
+#[test]
+fn every_format_takes_every_shape() {
+    let grouped = TileRows::Grouped { experts: EXPERTS as u32 };
+    for (f, format) in formats().into_iter().enumerate() {
+        for (i, shape) in SHAPES.into_iter().enumerate() {
+            let codec = Codec::of(format, gpu().with_baseline(i % 2 == 0).capabilities());
+            let rows = if (f + i).is_multiple_of(3) { grouped } else { TileRows::Dense };
+            check(Matmul { codec, epilogue: Epilogue::NONE, rows }, format, shape, (f + i) as u64);
+        }
+    }
+}
+
+/// More workgroups than one dimension of a grid has, and one too many in two: it must find no tile. Most tiles are
+/// those of experts that nobody chose.
+#[test]
+fn workgroups_left_over_by_folding_do_nothing() {
+    const ROWS: usize = 63_553;
+    let variant = Matmul {
+        codec: Codec::F32,
+        epilogue: Epilogue::NONE,
+        rows: TileRows::Grouped { experts: ROWS as u32 },
+    };
+    let shape = Shape { rows: ROWS, inputs: 1, outputs: 1, experts: ROWS };
+    let mut layer = Linear::random(WeightFormat::F32, InputNorm::None, variant.epilogue, shape, 0);
+    let plan = plan(&[7; ROWS], ROWS, 1);
+    let tiles = max_tiles(ROWS as u64, ROWS as u32) as usize;
+    layer.params.max_tiles = tiles as u32;
+    let sites: Vec<_> = (0..ROWS).map(|row| Site { input: row, output: row, expert: 7 }).collect();
+    layer.check(&sites, |params| {
+        assert_eq!(variant.workgroups(&params, span(0, ROWS)), 2 * 32_770 - 1);
+        Run::new(variant, params, span(0, ROWS), format_args!("{shape:?}"))
+            .with("tile_map", &tile_map(&plan, tiles))
+            .with("slot_of_place", &slot_of_place(&plan))
+    });
+}

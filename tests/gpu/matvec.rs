@@ -1,0 +1,101 @@
+use wattle::kernels::linear::{Codec, Epilogue, InputNorm, Reduce};
+use wattle::kernels::matvec::{Matvec, VecRows};
+use wattle::quant::WeightFormat;
+
+use crate::harness::{Run, gpu, is_supported, span};
+use crate::linear::{Linear, Shape, Site, formats, formats_of};
+use crate::select::selected;
+use crate::support::random::Random;
+
+/// Rows, inputs, outputs.
+const SHAPES: [(usize, usize, usize); 9] = [
+    (1, 1, 1),
+    (3, 3, 2),
+    (2, 63, 5),
+    (1, 64, 63),
+    (5, 65, 4),
+    (4, 257, 7),
+    (2, 130, 66),
+    (5, 4, 3),
+    (1, 1023, 9),
+];
+const EXPERTS: usize = 5;
+const CHOICES: usize = 3;
+
+fn plain(codec: Codec) -> Matvec {
+    let reduce = Reduce::Workgroup;
+    Matvec { codec, norm: InputNorm::None, epilogue: Epilogue::NONE, rows: VecRows::Dense, reduce, lanes: 64 }
+}
+
+fn check(variant: Matvec, format: WeightFormat, (rows, inputs, outputs): (usize, usize, usize), seed: u64) {
+    let selected = variant.rows == VecRows::Selected;
+    // Odd seeds are on the way out of the experts, where every choice has an input of its own.
+    let slots_per_input = if selected && seed.is_multiple_of(2) { CHOICES } else { 1 };
+    let x_rows = if selected { rows * CHOICES / slots_per_input } else { rows };
+    let experts = if selected { EXPERTS } else { 1 };
+    let shape = Shape { rows: x_rows, inputs, outputs, experts };
+    let mut layer = Linear::random(format, variant.norm, variant.epilogue, shape, seed);
+    let mut random = Random::new(seed);
+    let chosen: Vec<u32> = (0..rows * CHOICES).map(|_| (random.bits() % EXPERTS as u64) as u32).collect();
+    let sites: Vec<Site> = match variant.rows {
+        VecRows::Dense => (0..rows).map(|row| Site { input: row, output: row, expert: 0 }).collect(),
+        VecRows::Last => vec![Site { input: rows - 1, output: 0, expert: 0 }],
+        VecRows::Selected => {
+            let site =
+                |slot| Site { input: slot / slots_per_input, output: slot, expert: chosen[slot] as usize };
+            (0..rows * CHOICES).map(site).collect()
+        }
+    };
+    if selected {
+        layer.params.choices = CHOICES as u32;
+        layer.params.slots_per_input = slots_per_input as u32;
+    }
+    layer.check(&sites, |params| {
+        let run = Run::new(variant, params, span(7, rows), format_args!("{format}, {shape:?}, seed {seed}"));
+        if selected { run.with("expert_of_slot", &chosen) } else { run }
+    });
+}
+
+/// Each variant on a few shapes and formats, by turns.
+#[test]
+fn variants_agree_with_the_reference() {
+    for (i, variant) in selected::<Matvec>().into_iter().enumerate() {
+        let formats = formats_of(variant.codec);
+        for seed in [i, i + 4, 2 * i + 7] {
+            check(variant, formats[seed % formats.len()], SHAPES[seed % SHAPES.len()], seed as u64);
+        }
+    }
+}
+
+#[test]
+fn every_format_takes_every_shape() {
+    for (f, format) in formats().into_iter().enumerate() {
+        for (i, shape) in SHAPES.into_iter().enumerate() {
+            let codec = Codec::of(format, gpu().with_baseline(i % 2 == 0).capabilities());
+            check(plain(codec), format, shape, (f + i) as u64);
+        }
+    }
+}
+
+#[test]
+fn any_number_of_lanes_will_do() {
+    for lanes in [1, 32, 128, 256] {
+        for reduce in Reduce::ALL {
+            let variant = Matvec { lanes, reduce, norm: InputNorm::Layer, ..plain(Codec::Int4) };
+            for (i, shape) in SHAPES.into_iter().enumerate().filter(|_| is_supported(&variant)) {
+                check(variant, formats_of(Codec::Int4)[i % 4], shape, i as u64);
+            }
+        }
+    }
+    for (inputs, lanes) in [(1, 32), (128, 32), (129, 64), (1024, 256), (100_000, 256)] {
+        assert_eq!(Matvec::lanes_for(inputs), lanes, "{inputs} inputs");
+    }
+}
+
+/// More workgroups than one dimension of a grid has, and one too many in two.
+#[test]
+fn workgroups_left_over_by_folding_do_nothing() {
+    for rows in [VecRows::Dense, VecRows::Last] {
+        check(Matvec { rows, ..plain(Codec::F32) }, WeightFormat::F32, (1, 1, 4 * 65_537), 0);
+    }
+}

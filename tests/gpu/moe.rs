@@ -1,0 +1,225 @@
+//! Routing, plan, grouped products and combining together, and what their tests share.
+
+use wattle::kernels::linear::{Activate, Codec, Epilogue, InputNorm, LinearParams, Reduce};
+use wattle::kernels::matmul::{Matmul, TILE_ROWS, TileRows, max_tiles};
+use wattle::kernels::matvec::{Matvec, VecRows};
+use wattle::kernels::moe_combine::{MoeCombine, MoeCombineParams};
+use wattle::kernels::moe_count::{MoeCount, MoeSlotParams, RUN};
+use wattle::kernels::moe_place::MoePlace;
+use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
+use wattle::kernels::moe_scan::{MoeScan, MoeScanParams};
+use wattle::quant::{PackedMatrix, WeightFormat};
+use wattle::reference::moe::Plan;
+
+use crate::harness::{Run, span};
+use crate::moe_route::tolerances;
+use crate::support::compare::{Tolerance, assert_close, assert_same};
+use crate::support::golden::Golden;
+use crate::support::random::Random;
+
+/// The row tiles of a plan: expert, first place, rows, 0; empty ones up to `tiles`.
+pub fn tile_map(plan: &Plan, tiles: usize) -> Vec<[u32; 4]> {
+    let mut map = Vec::new();
+    for (expert, places) in plan.offsets.windows(2).enumerate() {
+        for first in (places[0]..places[1]).step_by(TILE_ROWS as usize) {
+            map.push([expert as u32, first, TILE_ROWS.min(places[1] - first), 0]);
+        }
+    }
+    assert!(map.len() <= tiles, "{} tiles, at most {tiles} foreseen", map.len());
+    map.resize(tiles, [0; 4]);
+    map
+}
+
+/// The (token, choice) of every place.
+pub fn slot_of_place(plan: &Plan) -> Vec<u32> {
+    let mut slots = vec![0; plan.slots.len()];
+    for (slot, &place) in plan.slots.iter().enumerate() {
+        slots[place as usize] = slot as u32;
+    }
+    slots
+}
+
+/// First place of each expert in each run of slots, `[runs, E]`.
+pub fn run_offsets(plan: &Plan, experts: &[u32]) -> Vec<u32> {
+    let mut next = plan.offsets[..plan.counts.len()].to_vec();
+    let mut offsets = Vec::new();
+    for run in experts.chunks(RUN as usize) {
+        offsets.extend(&next);
+        run.iter().for_each(|&expert| next[expert as usize] += 1);
+    }
+    offsets
+}
+
+/// Choices `[rows, k]` of distinct experts: at random, all tokens alike, and among the odd experts where those are enough.
+pub fn choices(rows: usize, experts: usize, k: usize) -> Vec<(String, Vec<u32>)> {
+    let mut random = Random::new((rows * experts + k) as u64);
+    let mut draw = |among: &[u32]| {
+        let mut left = among.to_vec();
+        let mut take = || left.swap_remove((random.bits() % left.len() as u64) as usize);
+        (0..k).map(|_| take()).collect::<Vec<u32>>()
+    };
+    let all: Vec<u32> = (0..experts as u32).collect();
+    let odd: Vec<u32> = (1..experts as u32).step_by(2).collect();
+    let same = draw(&all).repeat(rows);
+    let mut cases =
+        vec![("any".into(), (0..rows).flat_map(|_| draw(&all)).collect()), ("all alike".into(), same)];
+    if odd.len() >= k {
+        cases.push(("odd experts".into(), (0..rows).flat_map(|_| draw(&odd)).collect()));
+    }
+    cases
+}
+
+/// Calls of the planning kernels: rows, experts, choices. Runs of 256 slots end within a token, with
+/// one, or not at all.
+pub const PLANS: [(usize, usize, usize); 12] = [
+    (1, 1, 1),
+    (257, 1, 1),
+    (1, 4, 4),
+    (63, 4, 1),
+    (64, 4, 4),
+    (65, 8, 2),
+    (86, 8, 3),
+    (256, 8, 1),
+    (257, 8, 2),
+    (33, 64, 8),
+    (1, 512, 10),
+    (300, 512, 2),
+];
+
+struct Layer {
+    golden: Golden,
+    experts: usize,
+    hidden: usize,
+    width: usize,
+    /// Gate and up, interleaved by row.
+    gate_up: PackedMatrix,
+    down: PackedMatrix,
+}
+
+impl Layer {
+    fn read(file: &str) -> Self {
+        let golden = Golden::op(file);
+        let &[experts, hidden, width] = &golden.shape("w_gate")[..] else { panic!("w_gate is [E,f,d]") };
+        let (gate, up) = (golden.floats("w_gate"), golden.floats("w_up"));
+        let rows = gate.chunks(width).zip(up.chunks(width));
+        let gate_up: Vec<f32> = rows.flat_map(|(gate, up)| [gate, up].concat()).collect();
+        let pack =
+            |rows, cols, data: &[f32]| PackedMatrix::pack(WeightFormat::F32, rows, cols, data).unwrap();
+        let gate_up = pack(experts * 2 * hidden, width, &gate_up);
+        let down = pack(experts * width, hidden, &golden.floats("w_down"));
+        Self { golden, experts, hidden, width, gate_up, down }
+    }
+
+    fn rows(&self) -> usize {
+        self.golden.shape("x")[0]
+    }
+
+    fn params(&self, matrix: &PackedMatrix, k: usize, slots_per_input: usize, stride: usize) -> LinearParams {
+        let dense =
+            LinearParams::dense(matrix.format, (matrix.rows / self.experts) as u32, matrix.cols as u32);
+        let (choices, slots_per_input, out_stride) = (k as u32, slots_per_input as u32, stride as u32);
+        LinearParams { choices, slots_per_input, out_stride, ..dense }
+    }
+
+    /// Both products of the chosen experts, by `product`: matrix, params, epilogue, input, words of the output.
+    fn feed_forward(
+        &self,
+        k: usize,
+        product: impl Fn(&PackedMatrix, LinearParams, Epilogue, &[f32], usize) -> Vec<f32>,
+    ) -> Vec<f32> {
+        let slots = self.rows() * k;
+        let swiglu = Epilogue { activate: Activate::Silu, gated: true, ..Epilogue::NONE };
+        let into = self.params(&self.gate_up, k, k, self.hidden);
+        let inner = product(&self.gate_up, into, swiglu, &self.golden.floats("x"), slots * self.hidden);
+        let out = self.params(&self.down, k, 1, self.width);
+        product(&self.down, out, Epilogue::NONE, &inner, slots * self.width)
+    }
+
+    /// Few tokens: each choice's expert at once.
+    fn selected(&self, chosen: &[u32], k: usize) -> Vec<f32> {
+        self.feed_forward(k, |matrix, params, epilogue, x, words| {
+            let (norm, reduce, rows) = (InputNorm::None, Reduce::Workgroup, VecRows::Selected);
+            let variant = Matvec { codec: Codec::F32, norm, epilogue, rows, reduce, lanes: 64 };
+            let run =
+                Run::new(variant, params, span(0, self.rows()), "golden").with("expert_of_slot", chosen);
+            run.with("words", &matrix.words).with("x", x).out("y", words).go().floats("y").to_vec()
+        })
+    }
+
+    /// Many tokens: sorted by expert first.
+    fn grouped(&self, chosen: &[u32], k: usize) -> Vec<f32> {
+        let call = span(0, self.rows());
+        let slots = chosen.len();
+        let runs = slots.div_ceil(RUN as usize);
+        let tiles = max_tiles(slots as u64, self.experts as u32);
+        let counting = MoeSlotParams { experts: self.experts as u32, choices: k as u32 };
+        let run = Run::new(MoeCount, counting, call, "golden").with("expert_of_slot", chosen);
+        let counts = run.out("counts", runs * self.experts).go();
+        let scanning = MoeScanParams { choices: k as u32, max_tiles: tiles as u32 };
+        let run = Run::new(MoeScan { experts: self.experts as u32 }, scanning, call, "golden");
+        let run = run.with("counts", counts.words("counts")).out("offsets", runs * self.experts);
+        let plan = run.out("tile_map", 4 * tiles as usize).go();
+        let run = Run::new(MoePlace, counting, call, "golden").with("expert_of_slot", chosen);
+        let places = run.with("offsets", plan.words("offsets")).out("slot_of_place", slots).go();
+        self.feed_forward(k, |matrix, params, epilogue, x, words| {
+            let rows = TileRows::Grouped { experts: self.experts as u32 };
+            let params = LinearParams { max_tiles: tiles as u32, ..params };
+            let run = Run::new(Matmul { codec: Codec::F32, epilogue, rows }, params, call, "golden")
+                .with("tile_map", plan.words("tile_map"))
+                .with("slot_of_place", places.words("slot_of_place"));
+            run.with("words", &matrix.words).with("x", x).out("y", words).go().floats("y").to_vec()
+        })
+    }
+}
+
+#[test]
+fn layers_are_golden() {
+    for file in
+        ["moe_topk", "moe_one_token", "moe_all_to_one", "moe_empty_expert", "moe_ties", "moe_all_equal"]
+    {
+        let layer = Layer::read(file);
+        let (rows, width) = (layer.rows(), layer.width);
+        let choices: &[usize] = if file == "moe_all_to_one" { &[1, 2] } else { &[1, 2, 4] };
+        for &k in choices {
+            // Renormalized weights are the softmax over the chosen logits.
+            for (weights, y, renormalize) in
+                [("softmax_topk", "softmax_topk", false), ("softmax_topk_renorm", "topk_softmax", true)]
+            {
+                let case = format!("{file}, {weights}, k = {k}");
+                let variant =
+                    MoeRoute { experts: layer.experts as u32, renormalize, reduce: Reduce::Workgroup };
+                let run = Run::new(variant, MoeRouteParams { choices: k as u32 }, span(0, rows), &case);
+                let logits = layer.golden.floats("logits");
+                let run = run.with("logits", &logits);
+                let routes = run.out("expert_of_slot", rows * k).out("weight_of_slot", rows * k).go();
+                let chosen = layer.golden.indices(&format!("topk_idx.{k}"));
+                routes.same("expert_of_slot", &chosen);
+                let golden = layer.golden.floats(&format!("weight_{weights}.{k}"));
+                let tolerances = tolerances(&logits, &chosen, &golden, rows);
+                routes.close("weight_of_slot", &golden, Tolerance::Each(&tolerances));
+
+                let (few, many) = (layer.selected(&chosen, k), layer.grouped(&chosen, k));
+                assert_close(&case, &many, &few, Tolerance::OfLargest(1e-5));
+                let params = MoeCombineParams { hidden_size: width as u32, choices: k as u32 };
+                let run = Run::new(MoeCombine { residual: false }, params, span(0, rows), &case);
+                let run =
+                    run.with("expert_rows", &many).with("weight_of_slot", routes.floats("weight_of_slot"));
+                let golden = layer.golden.floats(&format!("y_{y}.{k}"));
+                run.out("y", rows * width).go().close("y", &golden, Tolerance::OfLargest(1e-5));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plan_is_made_of_every_slot_once() {
+    for (rows, experts, k) in PLANS {
+        for (case, chosen) in choices(rows, experts, k) {
+            let plan = wattle::reference::moe::plan(&chosen, experts, k);
+            let mut slots = slot_of_place(&plan);
+            slots.sort_unstable();
+            let all: Vec<u32> = (0..chosen.len() as u32).collect();
+            assert_same(&format!("{case}, {rows} rows, {experts} experts"), &slots, &all);
+        }
+    }
+}

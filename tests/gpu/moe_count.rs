@@ -1,0 +1,20 @@
+use wattle::kernels::moe_count::{MoeCount, MoeSlotParams, RUN};
+
+use crate::harness::{Run, span};
+use crate::moe::{PLANS, choices};
+
+#[test]
+fn counts_are_those_of_each_run() {
+    for (rows, experts, k) in PLANS {
+        for (case, chosen) in choices(rows, experts, k) {
+            let count = |run: &[u32], e: u32| run.iter().filter(|&&expert| expert == e).count() as u32;
+            let expected: Vec<u32> = chosen
+                .chunks(RUN as usize)
+                .flat_map(|run| (0..experts as u32).map(move |e| count(run, e)))
+                .collect();
+            let params = MoeSlotParams { experts: experts as u32, choices: k as u32 };
+            let run = Run::new(MoeCount, params, span(5, rows), &case).with("expert_of_slot", &chosen);
+            run.out("counts", expected.len()).go().same("counts", &expected);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+use wattle::kernels::rope::{Rope, RopeParams};
+use wattle::model::config::{Norm, NormKind, Rope as Rotation, RopeLayout, RopeScaling};
+use wattle::reference::norm::norm;
+use wattle::reference::rope::{rotate, tables};
+
+use crate::bound::{EPS, abs};
+use crate::harness::{Run, span};
+use crate::keys::by_head;
+use crate::linear::{norm_roundings, rows_of_every_size};
+use crate::select::selected;
+use crate::support::compare::Tolerance;
+use crate::support::golden::Golden;
+use crate::support::random::Random;
+
+const EPSILON: f32 = 1e-5;
+
+/// Heads, key/value heads, position, rows, slots of the destination.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    heads: usize,
+    kv_heads: usize,
+    position: usize,
+    rows: usize,
+    slots: usize,
+}
+
+fn shapes(to_cache: bool) -> Vec<Shape> {
+    let shape = |(heads, kv_heads, position, rows, slots)| Shape { heads, kv_heads, position, rows, slots };
+    let cases = if to_cache {
+        // Positions in order, a ring that wraps, one slot.
+        vec![(1, 1, 0, 1, 1), (4, 2, 63, 1, 64), (3, 1, 64, 1, 64), (6, 6, 29, 1, 8), (2, 1, 5, 1, 1)]
+    } else {
+        vec![(1, 1, 0, 1, 1), (4, 2, 63, 3, 5), (3, 1, 0, 5, 5), (2, 2, 257, 2, 3)]
+    };
+    cases.into_iter().map(shape).collect()
+}
+
+fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
+    let Shape { heads, kv_heads, position, rows, slots } = shape;
+    let width = variant.head_dim as usize;
+    let mut random = Random::new(seed);
+    let all = heads + 2 * kv_heads;
+    // Every head is a row of its own to the norm.
+    let qkv = rows_of_every_size(&mut random, rows * all, width);
+    let head_norm = random.gaussian(2 * width);
+    let layout = if variant.interleaved { RopeLayout::Interleaved } else { RopeLayout::HalfSplit };
+    let rotation =
+        Rotation { theta: 100.0, rotary_dim: rotary_dim as u32, layout, scaling: RopeScaling::None };
+    let positions: Vec<u32> = (0..(position + rows) as u32).collect();
+    let (cos, sin) = tables(&rotation, &positions);
+    let table: Vec<[f32; 2]> = cos.iter().zip(&sin).map(|(&cos, &sin)| [cos, sin]).collect();
+    let from = position * rotary_dim / 2;
+
+    let (mut q, mut k, mut v) = (vec![], vec![], vec![]);
+    for row in qkv.chunks(all * width) {
+        let (q_row, kv_row) = row.split_at(heads * width);
+        let (k_row, v_row) = kv_row.split_at(kv_heads * width);
+        q.extend_from_slice(q_row);
+        k.extend_from_slice(k_row);
+        v.extend_from_slice(v_row);
+    }
+    let turn = |x: &[f32], heads: usize, weight: &[f32]| {
+        let rms = Norm { kind: NormKind::Rms, eps: EPSILON };
+        let mut y = if variant.qk_norm { norm(rms, x, weight, None) } else { x.to_vec() };
+        let c = if variant.qk_norm { norm_roundings(width) } else { 0.0 } + 4.0;
+        let mut size = abs(&y);
+        rotate(&rotation, &mut y, heads, width, &cos[from..], &sin[from..]);
+        // Magnitudes turned without signs: a |cos| + b |sin|.
+        rotate_sizes(&rotation, &mut size, width);
+        (y, size.iter().map(|size| c * EPS * size).collect::<Vec<f32>>())
+    };
+    let (q, q_tolerance) = turn(&q, heads, &head_norm[..width]);
+    let (k, k_tolerance) = turn(&k, kv_heads, &head_norm[width..]);
+    let slot = |row: usize| if variant.to_cache { (position + row) % slots } else { row };
+    let place = |x: &[f32]| by_head(x, kv_heads, width, slots, |row| Some(slot(row)));
+
+    let params = RopeParams {
+        heads: heads as u32,
+        kv_heads: kv_heads as u32,
+        rotary_dim: rotary_dim as u32,
+        slots: slots as u32,
+        eps: EPSILON,
+    };
+    let run = Run::new(variant, params, span(position, rows), format_args!("seed {seed}"));
+    let run = run.with("qkv", &qkv).with("rope_table", &table).out("q_out", q.len());
+    let run = if variant.qk_norm { run.with("head_norm", &head_norm) } else { run };
+    let kv_words = kv_heads * slots * width;
+    let found = run.out("k_out", kv_words).out("v_out", kv_words).go();
+    found.close("q_out", &q, Tolerance::Each(&q_tolerance));
+    found.close("k_out", &place(&k), Tolerance::Each(&place(&k_tolerance)));
+    found.close("v_out", &place(&v), Tolerance::Mixed(0.0, 0.0));
+}
+
+/// What a pair's roundings are relative to: the length of both, which no rotation changes, times the root of 2.
+fn rotate_sizes(rotation: &Rotation, sizes: &mut [f32], width: usize) {
+    let pairs = rotation.rotary_dim as usize / 2;
+    for head in sizes.chunks_mut(width) {
+        for i in 0..pairs {
+            let (a, b) = match rotation.layout {
+                RopeLayout::HalfSplit => (i, i + pairs),
+                RopeLayout::Interleaved => (2 * i, 2 * i + 1),
+            };
+            let length = 1.42 * head[a].hypot(head[b]);
+            (head[a], head[b]) = (length, length);
+        }
+    }
+}
+
+#[test]
+fn heads_agree_with_the_reference() {
+    for (i, variant) in selected::<Rope>().into_iter().enumerate() {
+        let width = variant.head_dim as usize;
+        let whole = width / 2 * 2;
+        let partial = (width / 4 * 2).max(whole.min(2));
+        for (n, shape) in shapes(variant.to_cache).into_iter().enumerate() {
+            check(variant, [whole, partial, 0][(i + n) % 3], shape, (i + n) as u64);
+        }
+    }
+}
+
+#[test]
+fn rotations_are_golden() {
+    let golden = Golden::op("rope");
+    let positions = golden.indices("positions");
+    for (case, width) in [("default", 16), ("big_theta", 12), ("partial", 24), ("linear", 16), ("llama3", 20)]
+    {
+        let read = |name: &str| golden.floats(&format!("{case}.{name}"));
+        let rotary_dim = golden.integer(&format!("{case}.rotary_dim")) as usize;
+        let (x, cos, sin) = (read("x"), read("cos"), read("sin"));
+        let heads = golden.shape(&format!("{case}.x"))[1];
+        for (name, interleaved) in [("half", false), ("interleaved", true)] {
+            let expected = read(name);
+            let reduce = wattle::kernels::linear::Reduce::Workgroup;
+            let variant = Rope { head_dim: width, qk_norm: false, interleaved, to_cache: false, reduce };
+            // The positions are no range: each row alone, its angles first in the table.
+            for (t, x) in x.chunks(heads * width as usize).enumerate() {
+                let pairs = rotary_dim / 2;
+                let table: Vec<[f32; 2]> = (t * pairs..(t + 1) * pairs).map(|i| [cos[i], sin[i]]).collect();
+                // All of them queries, and one key/value head more.
+                let qkv = [x, &x[..2 * width as usize]].concat();
+                let params = RopeParams {
+                    heads: heads as u32,
+                    kv_heads: 1,
+                    rotary_dim: rotary_dim as u32,
+                    slots: 1,
+                    eps: 0.0,
+                };
+                let what = format!("{case}.{name} at {}", positions[t]);
+                let run =
+                    Run::new(variant, params, span(0, 1), what).with("qkv", &qkv).with("rope_table", &table);
+                let run = run.out("q_out", x.len()).out("k_out", width as usize).out("v_out", width as usize);
+                let expected = &expected[t * x.len()..][..x.len()];
+                let found = run.go();
+                found.close("q_out", expected, Tolerance::OfLargest(1e-6));
+                found.close("k_out", &expected[..width as usize], Tolerance::OfLargest(1e-6));
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Which variants of a kernel a run of the tests takes.
+
+use std::collections::{BTreeSet, HashMap};
+
+use wattle::kernel::Kernel;
+
+use crate::harness::is_supported;
+
+/// The variants to run: all that the device supports when `WATTLE_TEST_ALL` is set or there are few, else enough of
+/// them that any two fragments or constants that occur together in some variant occur together in one of these.
+pub fn selected<K: Kernel>() -> Vec<K> {
+    const FEW: usize = 24;
+    let all: Vec<K> = K::variants().into_iter().filter(is_supported).collect();
+    let everything = std::env::var_os("WATTLE_TEST_ALL").is_some_and(|value| value != "0");
+    if everything || all.len() <= FEW { all } else { cover(all) }
+}
+
+/// Takes the variant with the most new pairs until there are none.
+fn cover<K: Kernel>(all: Vec<K>) -> Vec<K> {
+    let mut ids = HashMap::new();
+    let pairs_of: Vec<BTreeSet<usize>> = all.iter().map(|variant| pairs(*variant, &mut ids)).collect();
+    let mut open = vec![true; ids.len()];
+    let mut taken = Vec::new();
+    loop {
+        let new = |v: usize| pairs_of[v].iter().filter(|&&pair| open[pair]).count();
+        // Of equals the first, so that the selection is the same everywhere.
+        let best = (0..all.len()).rev().max_by_key(|&v| new(v)).filter(|&v| new(v) > 0);
+        let Some(best) = best else { return taken };
+        pairs_of[best].iter().for_each(|&pair| open[pair] = false);
+        taken.push(all[best]);
+    }
+}
+
+/// Pairs of parts of a variant's source, by number.
+fn pairs<K: Kernel>(variant: K, ids: &mut HashMap<(String, String), usize>) -> BTreeSet<usize> {
+    let source = variant.source().to_string();
+    let parts: Vec<&str> = source.split_whitespace().collect();
+    let mut pairs = BTreeSet::new();
+    for (i, &a) in parts.iter().enumerate() {
+        for &b in &parts[i..] {
+            let next = ids.len();
+            pairs.insert(*ids.entry((a.to_owned(), b.to_owned())).or_insert(next));
+        }
+    }
+    pairs
+}

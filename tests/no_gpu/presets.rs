@@ -1,0 +1,59 @@
+//! Named descriptions hold as many parameters as the models they are named for.
+
+use wattle::model::config::{ModelConfig, Op};
+use wattle::model::presets::{PRESETS, preset};
+use wattle::model::slot::{Role, slots};
+
+/// Parameters of the embedding table and of everything else. Exact, from the published tables (Gemma) and from the
+/// shapes of the released checkpoints.
+const PARAMETERS: [(&str, [u64; 2]); 7] = [
+    ("gemma3-270m", [167_772_160, 100_326_016]),
+    ("gemma3-1b", [301_989_888, 697_896_064]),
+    ("gemma2-2b", [590_118_912, 2_024_517_888]),
+    ("gemma3-4b", [671_088_640, 3_209_010_688]),
+    ("llama3-8b", [525_336_576, 8_030_261_248 - 525_336_576]),
+    ("qwen3-30b-a3b", [311_164_928, 30_532_122_624 - 311_164_928]),
+    ("mixtral-8x7b", [131_072_000, 46_702_792_704 - 131_072_000]),
+];
+
+fn parameters(config: &ModelConfig) -> [u64; 2] {
+    let mut counts = [0, 0];
+    for (slot, shape) in slots(config) {
+        counts[usize::from(slot.role != Role::Embedding)] += shape.iter().product::<usize>() as u64;
+    }
+    counts
+}
+
+#[test]
+fn parameter_counts() {
+    for (name, expected) in PARAMETERS {
+        assert_eq!(parameters(&preset(name).unwrap()), expected, "{name}");
+    }
+}
+
+#[test]
+fn presets_are_valid_and_carry_their_names() {
+    for (name, config) in PRESETS {
+        let config = config();
+        config.validate().unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(config.name, name);
+    }
+    assert_eq!(preset("gemma3-2b"), None);
+}
+
+#[test]
+fn small_presets_have_all_kinds_of_sublayers() {
+    for (name, with_experts) in [("tiny-dense", false), ("tiny-moe", true)] {
+        let config = preset(name).unwrap();
+        let millions = parameters(&config).iter().sum::<u64>() / 1_000_000;
+        assert!((2..5).contains(&millions), "{name} has {millions} million parameters");
+        let has = |wanted: fn(&Op) -> bool| config.sublayers().any(|(_, _, sublayer)| wanted(&sublayer.op));
+        assert!(
+            has(|op| matches!(op, Op::Attention(a) if a.window.is_some() && a.heads > a.kv_heads)),
+            "{name}"
+        );
+        assert!(has(|op| matches!(op, Op::Attention(a) if a.window.is_none())), "{name}");
+        assert!(has(|op| matches!(op, Op::FeedForward(_))), "{name}");
+        assert_eq!(has(|op| matches!(op, Op::Experts(_))), with_experts, "{name}");
+    }
+}
