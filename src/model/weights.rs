@@ -12,7 +12,7 @@ pub(super) use stored::StoredWeights;
 use super::layout::{Layout, Matrix, Vectors};
 use super::plan::WeightPlan;
 use crate::gpu::{Gpu, gpu_error};
-use crate::quant::{PackedMatrix, WeightFormat};
+use crate::quant::PackedMatrix;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
@@ -160,85 +160,6 @@ fn through_experts(matrix: &Matrix, shard: &Range<u32>) -> Range<u32> {
 /// Row ranges that make pieces of about [`PIECE`] elements.
 fn pieces(matrix: &Matrix, rows: Range<u32>) -> impl Iterator<Item = Range<u32>> {
     let step = (PIECE / matrix.cols.max(1) as usize).max(1);
-<<<<<<< HEAD
-    let end = if matrix.experts > 1 { matrix.rows * matrix.experts } else { shard.end };
-    (shard.start..end).step_by(step).map(move |start| start..end.min(start.saturating_add(step as u32)))
-}
-
-/// Reads fused rows from the tensors they come from, each looked up and checked once.
-struct RowReader<'a> {
-    source: &'a Source,
-    matrix: &'a Matrix,
-    check: bool,
-    open: HashMap<Slot, TensorData<'a>>,
-}
-
-impl<'a> RowReader<'a> {
-    fn pack(&mut self, rows: Range<u32>) -> Result<PackedMatrix> {
-        let (count, cols) = (rows.len(), self.matrix.cols as usize);
-        let mut data = vec![0.0; count * cols];
-        for (row, out) in rows.clone().zip(data.chunks_exact_mut(cols)) {
-            let (slot, at) = self.matrix.source.locate(row);
-            let first = at as usize * cols;
-            self.tensor(slot)?.read_f32(first..first + cols, out)?;
-        }
-        let packed = match self.matrix.format {
-            // What need not be finite is stored as it is.
-            WeightFormat::F32 if !self.check => PackedMatrix::f32(count, cols, &data),
-            format => PackedMatrix::pack(format, count, cols, &data),
-        };
-        packed.map_err(|error| self.named(error, rows.start))
-    }
-
-    fn biases(&mut self, shard: &Range<u32>) -> Result<Vec<f32>> {
-        let end = if self.matrix.experts > 1 { self.matrix.rows * self.matrix.experts } else { shard.end };
-        let mut data = vec![0.0; (end - shard.start) as usize];
-        for (row, out) in (shard.start..end).zip(data.chunks_exact_mut(1)) {
-            let (slot, at) = self.matrix.source.locate(row);
-            self.tensor(slot.its_bias())?.read_f32(at as usize..at as usize + 1, out)?;
-        }
-        Ok(data)
-    }
-
-    fn tensor(&mut self, slot: Slot) -> Result<&TensorData<'a>> {
-        if !self.open.contains_key(&slot) {
-            let name = self.source.naming.tensor_name(slot);
-            let rows = self.matrix.source.rows_of(slot, self.matrix.rows) as usize;
-            let shape = match slot.part {
-                Part::Weight => vec![rows, self.matrix.cols as usize],
-                Part::Bias => vec![rows],
-            };
-            let tensor = self.source.checkpoint.tensor(&name, &shape)?;
-            if self.check {
-                tensor.check_finite()?;
-            }
-            // Tensors of an expert gone by are not read again.
-            self.open.retain(|open, _| open.place == slot.place);
-            self.open.insert(slot, tensor);
-        }
-        self.open.get(&slot).ok_or_else(|| Error::MissingTensor { name: self.matrix.name.clone() })
-    }
-
-    /// Packing knows no tensor names, and counts from the beginning of the piece.
-    fn named(&self, error: Error, first_row: u32) -> Error {
-        let locate = |row: u32| {
-            let (slot, at) = self.matrix.source.locate(row);
-            (self.source.naming.tensor_name(slot), at as usize)
-        };
-        match error {
-            Error::TensorMismatch { expected, found, .. } => {
-                Error::TensorMismatch { name: locate(first_row).0, expected, found }
-            }
-            Error::NotFinite { index, value, .. } => {
-                let cols = self.matrix.cols as usize;
-                let (name, row) = locate(first_row + (index / cols) as u32);
-                Error::NotFinite { name, index: row * cols + index % cols, value }
-            }
-            other => other,
-        }
-    }
-=======
     let end = rows.end;
     rows.step_by(step).map(move |start| start..end.min(start.saturating_add(step as u32)))
->>>>>>> main
 }

@@ -9,7 +9,7 @@ use crate::model::config::NormKind;
 use crate::model::layout::{Matrix, Vectors};
 use crate::model::slot::{Part, Slot};
 use crate::model::source::Source;
-use crate::quant::PackedMatrix;
+use crate::quant::{PackedMatrix, WeightFormat};
 use crate::{Error, Result};
 
 /// Reads fused rows from the tensors they come from, each looked up and checked once.
@@ -54,12 +54,20 @@ impl<'a> StoredWeights<'a> {
         Ok(tensor)
     }
 
-    /// Packing knows no tensor names; this says which one the piece began in.
-    fn named(&self, error: Error, matrix: &Matrix, row: u32) -> Error {
+    /// Packing knows no tensor names, and counts from the beginning of the piece.
+    fn named(&self, error: Error, matrix: &Matrix, first_row: u32) -> Error {
+        let locate = |row: u32| {
+            let (slot, at) = matrix.source.locate(row);
+            (self.source.naming.tensor_name(slot), at as usize)
+        };
         match error {
             Error::TensorMismatch { expected, found, .. } => {
-                let name = self.source.naming.tensor_name(matrix.source.locate(row).0);
-                Error::TensorMismatch { name, expected, found }
+                Error::TensorMismatch { name: locate(first_row).0, expected, found }
+            }
+            Error::NotFinite { index, value, .. } => {
+                let cols = matrix.cols as usize;
+                let (name, row) = locate(first_row + (index / cols) as u32);
+                Error::NotFinite { name, index: row * cols + index % cols, value }
             }
             other => other,
         }
@@ -75,8 +83,12 @@ impl Contents for StoredWeights<'_> {
             let first = at as usize * cols;
             self.tensor(matrix, slot)?.read_f32(first..first + cols, out)?;
         }
-        PackedMatrix::pack(matrix.format, count, cols, &data)
-            .map_err(|error| self.named(error, matrix, rows.start))
+        let packed = match matrix.format {
+            // What need not be finite is stored as it is.
+            WeightFormat::F32 if !self.check => PackedMatrix::f32(count, cols, &data),
+            format => PackedMatrix::pack(format, count, cols, &data),
+        };
+        packed.map_err(|error| self.named(error, matrix, rows.start))
     }
 
     fn biases(&mut self, matrix: &Matrix, rows: Range<u32>) -> Result<Vec<f32>> {
