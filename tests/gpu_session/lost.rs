@@ -36,7 +36,7 @@ fn assert_every_call_fails(gpu: &Gpu) {
         assert_lost("load", block_on(Model::load(gpu, &source("mixtral"), LoadOptions::new(F32))));
         assert_lost("session", block_on(Session::new(&model, greedy(32))));
         assert_lost("last_sample", block_on(session.last_sample()));
-        assert_lost("last_logits", block_on(session.last_logits(0)));
+        assert_lost("logits", block_on(session.logits(1)));
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         assert_lost("decode", session.decode(&mut encoder));
         assert_lost("decode_token", session.decode_token(&mut encoder, 1));

@@ -140,8 +140,8 @@ fn nothing_is_read_back_before_the_logits() {
     let samples = crate::harness::words(&gpu, session.tensor("samples").unwrap());
     let mut alone = self::session(&model, greedy(64));
     feed(&mut alone, &ids);
-    for n in 0..30 {
-        assert_eq!(pollster::block_on(alone.last_sample()).unwrap(), samples[n], "token {n}");
+    for (n, sample) in samples[..30].iter().enumerate() {
+        assert_eq!(pollster::block_on(alone.last_sample()).unwrap(), *sample, "token {n}");
         submit(&gpu, |encoder| alone.decode(encoder));
     }
 }

@@ -19,7 +19,7 @@ fn adapter() -> wgpu::Adapter {
     let instance = wgpu::Instance::default();
     let adapters = block_on(instance.enumerate_adapters(wgpu::Backends::all()));
     let is_wanted = |adapter: &wgpu::Adapter| adapter.get_info().name.to_lowercase().contains(&wanted);
-    adapters.into_iter().find(is_wanted).expect("these tests run on a GPU")
+    adapters.into_iter().find(is_wanted).unwrap_or_else(|| panic!("these tests run on a GPU"))
 }
 
 impl Stranger {

@@ -31,7 +31,7 @@ fn assert_sound(name: &str, schedule: &Schedule, memory: &MemoryPlan, pool: &Mem
         };
         assert_eq!(tensor.home, Home::Activation, "{name}: '{}' is the host's", tensor.name);
         assert!(pool.buffers[buffer] >= tensor.bytes, "{name}: '{}' does not fit", tensor.name);
-        let (first, last) = lifetimes[id].expect("a planned tensor is used");
+        let (first, last) = lifetimes[id].unwrap();
         live[first..=last].iter_mut().for_each(|bytes| *bytes += tensor.bytes);
         for &(other, its_buffer, (begin, end)) in &placed {
             let other: &str = other;
@@ -89,7 +89,7 @@ fn live_activations_have_memory_of_their_own() {
             assert_plans_are_sound(&name, &plan(&config, &device, "int4", config.context_length));
         }
         for (name, config) in large_on(&device) {
-            assert_plans_are_sound(name, &plan(&config, &device, "int8", 2048));
+            assert_plans_are_sound(&name, &plan(&config, &device, "int8", 2048));
         }
     }
 }
