@@ -6,6 +6,7 @@ pub mod memory;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::energy::Phase;
 use crate::kernel::{AnyLaunch, BindingKind, Span};
 use crate::{Error, Result};
 
@@ -69,6 +70,8 @@ pub struct Schedule {
     pub steps: Vec<Step>,
     /// The most rows a pass of this schedule may have.
     pub max_rows: u32,
+    /// What its passes are for.
+    pub phase: Phase,
 }
 
 impl PartialEq for Step {
@@ -81,7 +84,7 @@ impl PartialEq for Step {
 }
 
 impl Schedule {
-    /// An empty schedule for passes of at most `max_rows` rows.
+    /// An empty schedule for passes of a prompt, of at most `max_rows` rows.
     pub fn new(max_rows: u32) -> Self {
         Self { max_rows, ..Self::default() }
     }

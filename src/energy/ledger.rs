@@ -24,9 +24,10 @@ pub enum Level {
 }
 
 /// What a pass was for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     /// Tokens of a prompt.
+    #[default]
     Prefill,
     /// One token of an answer.
     Decode,
@@ -81,7 +82,7 @@ struct Pending {
 impl PassRecord {
     /// Prefill or decode.
     pub fn phase(&self) -> Phase {
-        if self.schedule.max_rows > 1 { Phase::Prefill } else { Phase::Decode }
+        self.schedule.phase
     }
 
     fn resolve(&mut self, stamps: &[u64]) {

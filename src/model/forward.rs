@@ -102,7 +102,7 @@ pub fn record(
         layout,
         capabilities,
         options,
-        schedule: Schedule::new(rows),
+        schedule: Schedule { phase: options.phase, ..Schedule::new(rows) },
         ropes: ropes(config),
         sublayer: None,
     };

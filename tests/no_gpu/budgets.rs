@@ -61,7 +61,7 @@ fn sublayers_stay_within_their_dispatches() {
     let [_, device] = devices();
     for (name, config) in large() {
         let plan = plan(&config, &device, "int4", config.context_length);
-        assert_within_budget(name, &config, [&plan.decode.0, &plan.prefill.0]);
+        assert_within_budget(&name, &config, [&plan.decode.0, &plan.prefill.0]);
     }
 }
 
@@ -86,13 +86,13 @@ fn no_large_dispatch_is_one_workgroup() {
             let context = config.context_length;
             let plan = plan(&config, &device, "int8", context);
             for position in [0, 1, 255, 256, 1000, context / 2 + 1, context - 1] {
-                assert_spread(name, &plan.decode.0, one_row(position));
+                assert_spread(&name, &plan.decode.0, one_row(position));
             }
             for rows in [1, 2, 3, 31, 33, 512] {
                 for position in [0, 1000, context - rows] {
                     let span = Span { position, rows };
-                    assert_spread(name, &plan.prefill.0, span);
-                    assert_spread(name, &plan.part.0, span);
+                    assert_spread(&name, &plan.prefill.0, span);
+                    assert_spread(&name, &plan.part.0, span);
                 }
             }
         }

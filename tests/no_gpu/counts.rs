@@ -73,8 +73,7 @@ fn is_before_experts(config: &ModelConfig, place: slot::Place) -> bool {
 }
 
 fn all() -> Vec<(String, ModelConfig)> {
-    let large = large().into_iter().map(|(name, config)| (name.to_owned(), config));
-    small().into_iter().chain(large).collect()
+    small().into_iter().chain(large()).collect()
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn live_activations_have_memory_of_their_own() {
             assert_plans_are_sound(&name, &plan(&config, &device, "int4", config.context_length));
         }
         for (name, config) in large_on(&device) {
-            assert_plans_are_sound(name, &plan(&config, &device, "int8", 2048));
+            assert_plans_are_sound(&name, &plan(&config, &device, "int8", 2048));
         }
     }
 }

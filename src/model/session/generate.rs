@@ -105,6 +105,6 @@ impl Session {
     pub async fn logits(&self, rows: usize) -> Result<Vec<f32>> {
         let vocab = self.model().config().vocab_size as usize;
         let logits = self.tensor("logits").ok_or_else(|| Error::MissingTensor { name: "logits".into() })?;
-        logits.read(self.gpu(), 0, rows * vocab).await
+        logits.read(self.gpu(), 0, rows.saturating_mul(vocab)).await
     }
 }

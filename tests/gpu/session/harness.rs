@@ -121,6 +121,5 @@ pub fn whole(model: &Model, ids: &[u32]) -> Vec<f32> {
     let count = ids.len() as u32;
     let mut session = session(model, SessionOptions { max_chunk: count, ..all_logits(count) });
     feed(&mut session, ids);
-    let vocab = model.config().vocab_size as usize;
-    block_on(session.tensor("logits").unwrap().read(model.gpu(), 0, ids.len() * vocab)).unwrap()
+    block_on(session.logits(ids.len())).unwrap()
 }

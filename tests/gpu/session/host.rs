@@ -238,6 +238,8 @@ fn what_goes_wrong_comes_back_from_the_call() {
     let mut session = session(&model, greedy(8));
     assert!(block_on(session.feed(&[0; 9])).is_err());
     assert!(block_on(session.feed(&[vocab])).is_err());
+    assert!(block_on(session.logits(2)).is_err(), "there is one row");
+    assert!(block_on(session.logits(usize::MAX)).is_err());
     feed(&mut session, &[1, 2, 3]);
     host.assert_undisturbed();
 }
