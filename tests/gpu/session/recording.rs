@@ -141,11 +141,7 @@ fn nothing_is_read_back_before_the_logits() {
     let samples = super::harness::words(&gpu, session.tensor("samples").unwrap());
     let mut alone = self::session(&model, greedy(64));
     feed(&mut alone, &ids);
-<<<<<<< HEAD:tests/gpu/session/recording.rs
     for (n, sample) in samples.iter().enumerate().take(30) {
-=======
-    for (n, sample) in samples[..30].iter().enumerate() {
->>>>>>> session:tests/gpu_session/recording.rs
         assert_eq!(pollster::block_on(alone.last_sample()).unwrap(), *sample, "token {n}");
         submit(&gpu, |encoder| alone.decode(encoder));
     }
