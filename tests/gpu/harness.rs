@@ -28,13 +28,17 @@ const GUARD: usize = 64;
 pub fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| {
-        let adapter = std::env::var("WATTLE_ADAPTER").unwrap_or_default();
-        let options = GpuOptions { adapter, ..GpuOptions::default() };
-        let gpu =
-            block_on(Gpu::open(options)).unwrap_or_else(|error| panic!("these tests run on a GPU: {error}"));
+        let gpu = own_gpu();
         eprintln!("{}: {:?}", gpu.info().name, gpu.capabilities());
         gpu
     })
+}
+
+/// A device of one test's own.
+pub fn own_gpu() -> Gpu {
+    let adapter = std::env::var("WATTLE_ADAPTER").unwrap_or_default();
+    let options = GpuOptions { adapter, ..GpuOptions::default() };
+    block_on(Gpu::open(options)).unwrap_or_else(|error| panic!("these tests run on a GPU: {error}"))
 }
 
 /// Whether the device has what a variant needs.

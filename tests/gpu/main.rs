@@ -1,10 +1,10 @@
-//! Every kernel on a real adapter, against the CPU reference and golden data. Software Vulkan is enough.
+//! Every kernel, and whole passes, on a real adapter, against the CPU reference and golden data. Software Vulkan is enough.
 //!
 //! `WATTLE_ADAPTER` chooses an adapter by a part of its name. `WATTLE_TEST_ALL=1` runs every variant of every kernel
 //! instead of a selection that covers each choice, and each pair of choices. `WATTLE_VARIANTS_DIR` names a directory
 //! that gets a list of the variants that ran.
 
-#![cfg(feature = "model")]
+#![cfg(feature = "files")]
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
@@ -38,4 +38,5 @@ mod rope;
 mod sample;
 mod sample_best;
 mod sample_pick;
+mod session;
 mod shapes;

@@ -13,8 +13,8 @@ use wattle::schedule::{Schedule, Site};
 use wattle::wgpu::{self, BufferUsages};
 use wattle::{Error, Gpu, Tensor};
 
-use crate::harness::{F32, assert_row, feed, greedy, load, session, source, tokens, whole, words};
-use crate::stranger::Stranger;
+use super::harness::{F32, assert_row, feed, greedy, load, session, source, tokens, whole, words};
+use super::stranger::Stranger;
 use crate::support::compare::{Tolerance, assert_close};
 
 /// The host's own kernel: twice the logits, and the token before ours.

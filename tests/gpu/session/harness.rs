@@ -1,15 +1,14 @@
 //! The device of all tests, golden models on it, and what of a session can be compared.
 
-use std::sync::OnceLock;
-
 use pollster::block_on;
 use wattle::model::forward::{LogitRows, Sampling};
 use wattle::model::plan::WeightPlan;
 use wattle::model::{LoadOptions, Model, Session, SessionOptions, Source, open};
 use wattle::quant::WeightFormat;
 use wattle::wgpu::CommandEncoder;
-use wattle::{Gpu, GpuOptions, Result, Tensor};
+use wattle::{Gpu, Result, Tensor};
 
+use crate::harness::gpu;
 use crate::support::compare::{Tolerance, assert_close};
 use crate::support::golden::directory;
 
@@ -18,19 +17,6 @@ pub const CLOSE: Tolerance = Tolerance::Mixed(1e-4, 1e-4);
 /// All weights as they are.
 pub const F32: WeightPlan =
     WeightPlan { linear: WeightFormat::F32, experts: WeightFormat::F32, embedding: WeightFormat::F32 };
-
-/// The device of all tests.
-pub fn gpu() -> &'static Gpu {
-    static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(own_gpu)
-}
-
-/// A device of one test's own.
-pub fn own_gpu() -> Gpu {
-    let adapter = std::env::var("WATTLE_ADAPTER").unwrap_or_default();
-    let options = GpuOptions { adapter, ..GpuOptions::default() };
-    block_on(Gpu::open(options)).unwrap_or_else(|error| panic!("these tests run on a GPU: {error}"))
-}
 
 /// A golden checkpoint.
 pub fn source(name: &str) -> Source {

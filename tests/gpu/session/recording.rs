@@ -4,7 +4,8 @@ use wattle::Result;
 use wattle::model::{Model, Session};
 use wattle::wgpu::CommandEncoder;
 
-use crate::harness::{assert_same_state, feed, gpu, greedy, model, own_gpu, session, state, submit, tokens};
+use super::harness::{assert_same_state, feed, greedy, model, session, state, submit, tokens};
+use crate::harness::{gpu, own_gpu};
 
 /// One thing to record.
 #[derive(Clone, Copy)]
@@ -124,7 +125,7 @@ fn sessions_do_not_disturb_each_other() {
 #[test]
 fn nothing_is_read_back_before_the_logits() {
     let gpu = own_gpu();
-    let model = crate::harness::load(&gpu, "mixtral", &crate::harness::F32).unwrap();
+    let model = super::harness::load(&gpu, "mixtral", &super::harness::F32).unwrap();
     let mut session = session(&model, greedy(64));
     let ids = tokens(&model, 20);
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
@@ -137,10 +138,10 @@ fn nothing_is_read_back_before_the_logits() {
     assert_eq!(session.sampled(), 31);
     assert_eq!(session.ledger().passes().count(), 32);
     gpu.queue().submit([encoder.finish()]);
-    let samples = crate::harness::words(&gpu, session.tensor("samples").unwrap());
+    let samples = super::harness::words(&gpu, session.tensor("samples").unwrap());
     let mut alone = self::session(&model, greedy(64));
     feed(&mut alone, &ids);
-    for (n, sample) in samples[..30].iter().enumerate() {
+    for (n, sample) in samples.iter().enumerate().take(30) {
         assert_eq!(pollster::block_on(alone.last_sample()).unwrap(), *sample, "token {n}");
         submit(&gpu, |encoder| alone.decode(encoder));
     }

@@ -6,8 +6,9 @@ use wattle::model::plan::WeightPlan;
 use wattle::wgpu::Limits;
 use wattle::{Error, Gpu};
 
-use crate::harness::{F32, feed, gpu, greedy, load, session, state, submit, tokens};
-use crate::stranger::Stranger;
+use super::harness::{F32, feed, greedy, load, session, state, submit, tokens};
+use super::stranger::Stranger;
+use crate::harness::gpu;
 
 /// A device whose bindings hold so many bytes.
 fn narrow(max_storage_buffer_binding_size: u64) -> Gpu {

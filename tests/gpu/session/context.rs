@@ -7,10 +7,11 @@ use wattle::kernel::Span;
 use wattle::model::session::SessionPlan;
 use wattle::model::{Model, Session, SessionOptions};
 
-use crate::harness::{
-    CLOSE, all_logits, assert_row, assert_unchanged, feed, gpu, greedy, logits, model, own_gpu, session,
-    state, step, submit, tokens, whole,
+use super::harness::{
+    CLOSE, all_logits, assert_row, assert_unchanged, feed, greedy, logits, model, session, state, step,
+    submit, tokens, whole,
 };
+use crate::harness::{gpu, own_gpu};
 use crate::support::compare::assert_close;
 
 /// Local and global attention, soft-capped and not, windows of 8 and 7, experts.
@@ -180,7 +181,7 @@ fn a_work_budget_shortens_chunks() {
 fn a_ceiling_refuses_before_anything_is_allocated() {
     let gpu = own_gpu();
     let allocated = || gpu.device().generate_allocator_report().map(|report| report.total_allocated_bytes);
-    let model = crate::harness::load(&gpu, "llama", &crate::harness::F32).unwrap();
+    let model = super::harness::load(&gpu, "llama", &super::harness::F32).unwrap();
     let before = allocated();
     let refuse = |ceiling| {
         let options = SessionOptions { memory_ceiling: Some(ceiling), ..greedy(512) };

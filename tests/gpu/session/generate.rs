@@ -8,7 +8,8 @@ use wattle::model::session::{GenerateOptions, Generated};
 use wattle::model::{Model, Session, SessionOptions};
 use wattle::{Error, Result};
 
-use crate::harness::{gpu, greedy, logits, model, session, submit, tokens};
+use super::harness::{greedy, logits, model, session, submit, tokens};
+use crate::harness::gpu;
 use crate::support::golden::Golden;
 
 fn answer(session: &mut Session, prompt: &[u32], max_tokens: u32, stop_ids: &[u32]) -> Result<Generated> {

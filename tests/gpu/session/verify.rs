@@ -1,4 +1,4 @@
-//! Golden models: every one in f32 with and without optional features, and in a selection of formats.
+//! Golden models and the bundled ones: every one in f32 with and without optional features, and in a selection of formats.
 
 use pollster::block_on;
 use wattle::Error;
@@ -6,7 +6,8 @@ use wattle::model::plan::WeightPlan;
 use wattle::quant::WeightFormat;
 use wattle::verify::{Case, Device, check};
 
-use crate::harness::{F32, gpu};
+use super::harness::F32;
+use crate::harness::gpu;
 use crate::support::golden::directory;
 
 /// Each format, and each way to share scales.
@@ -28,6 +29,8 @@ fn cases() -> Vec<Case> {
     let directory = directory();
     let entries = std::fs::read_dir(&directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let bundled = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    paths.extend(["stories", "stories-nested"].map(|name| bundled.join(name)));
     paths.retain(|path| path.join("golden.safetensors").is_file());
     paths.sort();
     let open = |path: &std::path::PathBuf| match Case::open(path) {
@@ -36,7 +39,16 @@ fn cases() -> Vec<Case> {
         Err(error) => panic!("{}: {error}", path.display()),
     };
     let cases: Vec<_> = paths.iter().filter_map(open).collect();
-    for name in ["gemma2", "gemma3_text", "llama", "llama_bias", "mixtral", "mixtral_swa"] {
+    for name in [
+        "gemma2",
+        "gemma3_text",
+        "llama",
+        "llama_bias",
+        "mixtral",
+        "mixtral_swa",
+        "stories",
+        "stories-nested",
+    ] {
         assert!(
             cases.iter().any(|case| case.name == name),
             "no golden model '{name}' in {}",

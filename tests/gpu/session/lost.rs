@@ -8,8 +8,9 @@ use wattle::model::{LoadOptions, Model, Session};
 use wattle::wgpu::BufferUsages;
 use wattle::{Error, Gpu, Tensor};
 
-use crate::harness::{F32, feed, greedy, load, own_gpu, session, source};
-use crate::stranger::Stranger;
+use super::harness::{F32, feed, greedy, load, session, source};
+use super::stranger::Stranger;
+use crate::harness::own_gpu;
 
 #[track_caller]
 fn assert_lost<T>(what: &str, result: Result<T, Error>) {

@@ -12,7 +12,8 @@ use wattle::model::checkpoint::FileReader;
 use wattle::model::plan::WeightPlan;
 use wattle::model::{LoadOptions, Model, Progress, Session, Source};
 
-use crate::harness::{F32, gpu, greedy, logits, own_gpu, source};
+use super::harness::{F32, greedy, logits, source};
+use crate::harness::{gpu, own_gpu};
 use crate::support::golden::directory;
 
 /// A checkpoint that was never a file.

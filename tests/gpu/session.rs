@@ -1,0 +1,13 @@
+//! Forward passes and sessions: models against golden outputs, recording, hosts, bad input, lost devices.
+
+mod harness;
+
+mod bad_input;
+mod context;
+mod generate;
+mod host;
+mod lost;
+mod recording;
+mod sharding;
+mod stranger;
+mod verify;
