@@ -72,8 +72,27 @@ pub struct GpuOptions {
     pub adapter: String,
     /// Use no optional shader feature even where the device has it.
     pub baseline: bool,
-    /// A pipeline cache written by [`Gpu::pipeline_cache`] on the same adapter and driver; anything else is ignored.
-    pub pipeline_cache: Option<Vec<u8>>,
+    /// Compiled pipelines of an earlier start.
+    pub pipeline_cache: Option<PipelineCache>,
+}
+
+/// Compiled pipelines as bytes, for the next start on the same adapter and driver; others ignore them.
+#[derive(Clone, Debug)]
+pub struct PipelineCache(Vec<u8>);
+
+impl PipelineCache {
+    /// Bytes that were written before.
+    ///
+    /// # Safety
+    /// They come from [`PipelineCache::bytes`] and nobody has changed them: drivers run what is in them.
+    pub unsafe fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to write.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// A device and its queue, shared with whoever else uses them. Cloning is cheap.
@@ -90,6 +109,8 @@ struct Shared {
     cache: Option<wgpu::PipelineCache>,
     pipelines: Mutex<HashMap<Source, Arc<Pipeline>>>,
     failure: Arc<Mutex<Failure>>,
+    /// Whether the device tells us of its loss; a host's tells the host.
+    watched: bool,
 }
 
 /// What a device reported outside of any call of ours.
@@ -145,19 +166,19 @@ impl Gpu {
         })?;
         let failure = Arc::default();
         report_failures(&device, &failure);
-        Ok(Self::new(device, queue, options, failure))
+        Ok(Self::new(device, queue, options, Some(failure)))
     }
 
     /// Adopts a host's device. The host keeps it, its error handlers and its callbacks: nothing of them is touched.
     pub fn from_device(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
-        Self::new(device.clone(), queue.clone(), GpuOptions::default(), Arc::default())
+        Self::new(device.clone(), queue.clone(), GpuOptions::default(), None)
     }
 
     fn new(
         device: wgpu::Device,
         queue: wgpu::Queue,
         options: GpuOptions,
-        failure: Arc<Mutex<Failure>>,
+        failure: Option<Arc<Mutex<Failure>>>,
     ) -> Self {
         let mut capabilities = Capabilities::of(device.features(), &device.limits());
         if options.baseline {
@@ -166,15 +187,16 @@ impl Gpu {
         let cache = device.features().contains(wgpu::Features::PIPELINE_CACHE).then(|| {
             let descriptor = wgpu::PipelineCacheDescriptor {
                 label: Some("wattle"),
-                data: options.pipeline_cache.as_deref(),
+                data: options.pipeline_cache.as_ref().map(PipelineCache::bytes),
                 fallback: true,
             };
-            // SAFETY: the data comes from `Gpu::pipeline_cache`; wgpu checks its header against the adapter and
-            // driver and, with `fallback`, starts empty where they differ.
+            // SAFETY: the maker of a `PipelineCache` vouches for its bytes; wgpu checks their header against adapter
+            // and driver and, with `fallback`, starts empty where they differ.
             unsafe { device.create_pipeline_cache(&descriptor) }
         });
         let info = device.adapter_info();
-        let shared = Shared { device, queue, info, cache, pipelines: Mutex::default(), failure };
+        let (watched, failure) = (failure.is_some(), failure.unwrap_or_default());
+        let shared = Shared { device, queue, info, cache, pipelines: Mutex::default(), failure, watched };
         Self { shared: Arc::new(shared), capabilities: Arc::new(capabilities) }
     }
 
@@ -207,9 +229,9 @@ impl Gpu {
         &self.capabilities
     }
 
-    /// The compiled pipelines as bytes for the next start; `None` where the device keeps none.
-    pub fn pipeline_cache(&self) -> Option<Vec<u8>> {
-        self.shared.cache.as_ref()?.get_data()
+    /// The compiled pipelines for the next start; `None` where the device keeps none.
+    pub fn pipeline_cache(&self) -> Option<PipelineCache> {
+        self.shared.cache.as_ref()?.get_data().map(PipelineCache)
     }
 
     /// Whether the device is still there, and what it reported outside of any call of ours.
@@ -217,7 +239,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::DeviceLost`], at every call from the loss on; [`Error::Gpu`], once, for anything else.
     pub fn check(&self) -> Result<()> {
-        let is_lost = self.is_lost();
+        let is_lost = !self.shared.watched && self.is_lost();
         let mut failure = lock(&self.shared.failure);
         if is_lost && failure.lost.is_none() {
             failure.lost = Some("it hands out no memory any more".into());

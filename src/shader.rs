@@ -144,7 +144,7 @@ impl Source {
     }
 }
 
-/// The parts and constants that set this source apart, for people: `f32 rms glu WORKGROUP_SIZE=64`.
+/// The parts and constants that set this source apart, for people: `matvec codec/f32 norm/rms WORKGROUP_SIZE=64`.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kernel)?;

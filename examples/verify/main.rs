@@ -75,7 +75,10 @@ fn idle(options: &Options, report: &Report) -> bool {
 
 async fn open(options: &Options) -> Result<Device> {
     if options.cpu {
-        println!("adapter: none, CPU reference");
+        println!(
+            "adapter: none, CPU reference; with other weights than f32 it is held against itself: whole, in chunks,"
+        );
+        println!("  and step by step, and 'rms of golden' says how far the format takes it");
         return Ok(Device::Cpu);
     }
     let gpu = Gpu::open(GpuOptions { baseline: options.baseline, ..GpuOptions::default() }).await?;

@@ -1,4 +1,4 @@
-// Sum and maximum over the workgroup, as a tree in workgroup memory. Every lane gets the result.
+// Sum over the workgroup, as a tree in workgroup memory. Every lane gets the result.
 // Needs: WORKGROUP_SIZE, a power of two. Call from uniform control flow.
 var<workgroup> reduce_scratch: array<vec4<f32>, WORKGROUP_SIZE>;
 

@@ -85,10 +85,15 @@ impl PassRecord {
         self.schedule.phase
     }
 
+    /// Takes its stamps, unless they are all zero: then it was recorded, and has not run.
     fn resolve(&mut self, stamps: &[u64]) {
-        let Some(pending) = self.pending.take() else { return };
+        let Some(pending) = self.pending else { return };
         let pairs = if pending.per_dispatch { self.schedule.steps.len() } else { 1 };
         let Some(values) = stamps.get(pending.word..pending.word + 2 * pairs) else { return };
+        if values.iter().all(|value| *value == 0) {
+            return;
+        }
+        self.pending = None;
         let timings: Vec<_> = values.chunks_exact(2).map(|pair| Timing::new(pair[0], pair[1])).collect();
         if let [first, .., last] | [first @ last] = &timings[..] {
             self.window = Timing::new(first.begin_ns, last.end_ns);
@@ -188,7 +193,8 @@ impl Ledger {
         }
     }
 
-    /// Fetches the times of all passes submitted so far. The only call that waits for the device.
+    /// Fetches the times of all passes submitted so far; passes that were recorded and not submitted stay without.
+    /// The only call that waits for the device.
     ///
     /// # Errors
     /// [`crate::Error::Gpu`], [`crate::Error::DeviceLost`].
@@ -197,6 +203,9 @@ impl Ledger {
             let stamps = buffer.read(gpu).await?;
             for pass in &mut self.passes {
                 pass.resolve(&stamps);
+            }
+            if self.passes.iter().all(|pass| pass.pending.is_none()) {
+                buffer.restart();
             }
         }
         Ok(())

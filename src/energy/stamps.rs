@@ -87,12 +87,18 @@ impl StampBuffer {
             .map_err(|error| crate::gpu::gpu_error("timestamp queries", error))?;
         // Every pair may need an aligned place of its own.
         let bytes = u64::from(QUERIES) / 2 * ALIGNMENT;
-        let resolve = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let resolve =
+            wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let resolved = gpu.buffer("timestamps", bytes, resolve).await?;
         let read = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = gpu.buffer("timestamps read-back", bytes, read).await?;
         let period_ns = gpu.queue().get_timestamp_period();
         Ok(Some(Self { set, resolved, staging, period_ns, used_queries: 0, used_bytes: 0 }))
+    }
+
+    /// Gives all queries out again. Only when no recorded pass waits for one.
+    pub(crate) fn restart(&mut self) {
+        (self.used_queries, self.used_bytes) = (0, 0);
     }
 
     /// Stamps for `pairs` timed passes; `None` until the next read-back when the queries are used up.
@@ -113,15 +119,16 @@ impl StampBuffer {
         encoder.resolve_query_set(&self.set, range, &self.resolved, stamps.offset);
     }
 
-    /// All values resolved so far, in nanoseconds, by byte offset over 8; then starts afresh.
+    /// All values resolved so far, in nanoseconds, by byte offset over 8; zero where a pass has not run yet.
     pub(crate) async fn read(&mut self, gpu: &Gpu) -> Result<Vec<u64>> {
         let bytes = self.used_bytes;
-        (self.used_queries, self.used_bytes) = (0, 0);
         if bytes == 0 {
             return Ok(Vec::new());
         }
         gpu.submit("timestamps", |encoder| {
             encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.staging, 0, bytes);
+            // What was read is gone, so that a place given out again cannot pass for filled.
+            encoder.clear_buffer(&self.resolved, 0, Some(bytes));
             Ok(())
         })
         .await?;

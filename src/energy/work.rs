@@ -93,7 +93,8 @@ pub struct Amount {
     pub most: u64,
 }
 
-/// What one dispatch moves and computes: a function of its launch and its span, exact or absent.
+/// What one dispatch moves and computes: a function of its launch and its span. Exact, except where only the device
+/// knows which experts a prompt's tokens chose: there weights and tiles are counted as if as many were hit as can be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// Bytes by [`ByteClass`]; `least` is compulsory, `most` requested.

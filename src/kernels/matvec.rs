@@ -106,6 +106,12 @@ impl Kernel for Matvec {
                 }
             }
         }
+        // Other lane counts change nothing but the loops over lanes, so they are listed with the plainest epilogue.
+        for variant in all.clone() {
+            if variant.epilogue == Epilogue::NONE && variant.rows == VecRows::Dense {
+                all.extend([32, 128, 256].map(|lanes| Self { lanes, ..variant }));
+            }
+        }
         all
     }
 

@@ -84,9 +84,10 @@ impl Sampling {
     }
 }
 
-/// Records one pass. Names of its tensors: `token_ids`, `logits`, `samples`, `span`, `{site}.k_cache`,
-/// `{site}.v_cache`, `rope_table.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{site}.router_logits`,
-/// `{site}.expert_of_slot`, `{site}.weight_of_slot`; and the weights' of the [`Layout`].
+/// Records one pass. Names of its tensors: `token_ids`, `logits`, `samples`, `span`, `{at}.k_cache`,
+/// `{at}.v_cache`, `rope_table.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{at}.router_logits`,
+/// `{at}.expert_of_slot`, `{at}.weight_of_slot`; and the weights' of the [`Layout`]. `{at}` is
+/// `blocks.{b}.sublayers.{s}`.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] should a kernel be given what it cannot take.

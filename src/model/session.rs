@@ -20,11 +20,20 @@ use crate::schedule::{Home, Schedule};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
+/// A place in a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    position: u32,
+    samples: u32,
+    next_on_device: bool,
+}
+
 /// A sequence of tokens that a model reads and continues.
 ///
 /// Passes are recorded into an encoder of the caller's choice; any number may be recorded before one submit. What a
 /// pass needs of the host travels in the encoder itself, and a sampled token goes from one pass to the next on the
-/// device, so that nothing is read back in between.
+/// device, so that nothing is read back in between. A session counts what was recorded; whoever drops an encoder
+/// instead of submitting it says so with [`Session::rewind`].
 pub struct Session {
     model: Model,
     options: SessionOptions,
@@ -119,6 +128,18 @@ impl Session {
         self.decode.encode(encoder, span, &mut self.ledger)?;
         self.advance(span, true);
         Ok(())
+    }
+
+    /// Where the sequence stands, to come back to with [`Session::rewind`].
+    pub fn mark(&self) -> Mark {
+        Mark { position: self.position, samples: self.samples, next_on_device: self.next_on_device }
+    }
+
+    /// Takes back what was recorded since `mark` and never ran: its encoder was dropped, or its submit failed. Passes
+    /// that did run cannot be taken back, as they have written to the caches.
+    pub fn rewind(&mut self, mark: Mark) {
+        (self.position, self.samples, self.next_on_device) =
+            (mark.position, mark.samples, mark.next_on_device);
     }
 
     /// Forgets all tokens.

@@ -20,7 +20,7 @@ impl Prepared {
     /// Builds what a schedule needs. `named` gives the tensor of a name, `pool` the buffers of the plan.
     ///
     /// # Errors
-    /// [`Error::Shader`]; [`Error::MissingTensor`] for a name that `named` does not know; [`Error::Shape`] for a
+    /// [`Error::Shader`]; [`Error::MissingTensor`] for a name that `named` does not know; [`Error::TensorMismatch`] for a
     /// tensor smaller than the schedule needs; [`Error::Memory`].
     pub async fn new(
         gpu: &Gpu,

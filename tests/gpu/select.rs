@@ -6,12 +6,17 @@ use wattle::kernel::Kernel;
 
 use crate::harness::is_supported;
 
+/// Whether `WATTLE_TEST_ALL` asks for everything.
+pub fn wants_everything() -> bool {
+    std::env::var_os("WATTLE_TEST_ALL").is_some_and(|value| value != "0")
+}
+
 /// The variants to run: all that the device supports when `WATTLE_TEST_ALL` is set or there are few, else enough of
 /// them that any two fragments or constants that occur together in some variant occur together in one of these.
 pub fn selected<K: Kernel>() -> Vec<K> {
     const FEW: usize = 24;
     let all: Vec<K> = K::variants().into_iter().filter(is_supported).collect();
-    let everything = std::env::var_os("WATTLE_TEST_ALL").is_some_and(|value| value != "0");
+    let everything = wants_everything();
     if everything || all.len() <= FEW { all } else { cover(all) }
 }
 

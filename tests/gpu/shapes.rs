@@ -17,6 +17,7 @@ use wattle::reference::weights::Weights;
 use wattle::verify::{Case, Device, Prompt, check};
 
 use crate::harness::gpu;
+use crate::select::wants_everything;
 use crate::support::random::Random;
 
 /// Lengths of the prompts: one token, and enough to wrap every window.
@@ -25,7 +26,7 @@ const GREEDY: usize = 5;
 
 #[test]
 fn random_models_are_those_of_the_reference() {
-    let count = if std::env::var_os("WATTLE_TEST_ALL").is_some() { 60 } else { 6 };
+    let count = if wants_everything() { 60 } else { 6 };
     let formats = ["f32", "int4", "f16", "int2", "f32", "int8"];
     for seed in 0..count {
         let mut random = Random::new(seed);

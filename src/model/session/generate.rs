@@ -6,6 +6,7 @@ use std::time::Duration;
 use web_time::Instant;
 
 use super::Session;
+use crate::gpu::Gpu;
 use crate::{Error, Result};
 
 /// When to stop.
@@ -39,9 +40,23 @@ impl Session {
         let chunks = prompt.len().div_ceil(self.chunk_rows() as usize);
         let gpu = self.gpu().clone();
         for (n, ids) in prompt.chunks(self.chunk_rows() as usize).enumerate() {
-            gpu.submit("prefill", |encoder| self.prefill(encoder, ids, n + 1 == chunks)).await?;
+            self.submit(&gpu, |session, encoder| session.prefill(encoder, ids, n + 1 == chunks)).await?;
         }
         Ok(())
+    }
+
+    /// Submits what `record` records; a pass that did not get there is taken back.
+    async fn submit(
+        &mut self,
+        gpu: &Gpu,
+        record: impl FnOnce(&mut Self, &mut wgpu::CommandEncoder) -> Result<()>,
+    ) -> Result<()> {
+        let mark = self.mark();
+        let submitted = gpu.submit("wattle", |encoder| record(self, encoder)).await;
+        if submitted.is_err() {
+            self.rewind(mark);
+        }
+        submitted
     }
 
     /// Feeds a prompt and generates an answer, handing each token to `on_token` as it comes; breaking stops.
@@ -82,7 +97,7 @@ impl Session {
                 generated.decode_time = begin.elapsed() - generated.time_to_first_token;
                 return Ok(generated);
             }
-            gpu.submit("decode", |encoder| self.decode(encoder)).await?;
+            self.submit(&gpu, Self::decode).await?;
         }
     }
 

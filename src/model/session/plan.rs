@@ -85,7 +85,7 @@ impl SessionPlan {
         check(config, options)?;
         let pass = |phase, logits, rows| {
             let sampling = options.sampling.filter(|_| logits == LogitRows::Last);
-            let trace = options.trace && phase == Phase::Prefill;
+            let trace = options.trace;
             let context = options.context;
             record(
                 config,

@@ -8,6 +8,7 @@ use wattle::verify::{Case, Device, check};
 
 use super::harness::F32;
 use crate::harness::gpu;
+use crate::select::wants_everything;
 use crate::support::golden::directory;
 
 /// Each format, and each way to share scales.
@@ -86,7 +87,7 @@ fn f32_is_golden() {
 /// the rest.
 #[test]
 fn other_formats_agree_with_the_reference() {
-    let all = std::env::var_os("WATTLE_TEST_ALL").is_some();
+    let all = wants_everything();
     let format = |n: usize| FORMATS[n % FORMATS.len()].parse::<WeightFormat>().unwrap();
     let mut failures = Vec::new();
     for (c, case) in cases().iter().enumerate() {
