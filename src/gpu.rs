@@ -109,8 +109,6 @@ struct Shared {
     cache: Option<wgpu::PipelineCache>,
     pipelines: Mutex<HashMap<Source, Arc<Pipeline>>>,
     failure: Arc<Mutex<Failure>>,
-    /// Whether the device tells us of its loss; a host's tells the host.
-    watched: bool,
 }
 
 /// What a device reported outside of any call of ours.
@@ -166,19 +164,19 @@ impl Gpu {
         })?;
         let failure = Arc::default();
         report_failures(&device, &failure);
-        Ok(Self::new(device, queue, options, Some(failure)))
+        Ok(Self::new(device, queue, options, failure))
     }
 
     /// Adopts a host's device. The host keeps it, its error handlers and its callbacks: nothing of them is touched.
     pub fn from_device(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
-        Self::new(device.clone(), queue.clone(), GpuOptions::default(), None)
+        Self::new(device.clone(), queue.clone(), GpuOptions::default(), Arc::default())
     }
 
     fn new(
         device: wgpu::Device,
         queue: wgpu::Queue,
         options: GpuOptions,
-        failure: Option<Arc<Mutex<Failure>>>,
+        failure: Arc<Mutex<Failure>>,
     ) -> Self {
         let mut capabilities = Capabilities::of(device.features(), &device.limits());
         if options.baseline {
@@ -195,8 +193,7 @@ impl Gpu {
             unsafe { device.create_pipeline_cache(&descriptor) }
         });
         let info = device.adapter_info();
-        let (watched, failure) = (failure.is_some(), failure.unwrap_or_default());
-        let shared = Shared { device, queue, info, cache, pipelines: Mutex::default(), failure, watched };
+        let shared = Shared { device, queue, info, cache, pipelines: Mutex::default(), failure };
         Self { shared: Arc::new(shared), capabilities: Arc::new(capabilities) }
     }
 
@@ -239,7 +236,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::DeviceLost`], at every call from the loss on; [`Error::Gpu`], once, for anything else.
     pub fn check(&self) -> Result<()> {
-        let is_lost = !self.shared.watched && self.is_lost();
+        let is_lost = self.is_lost();
         let mut failure = lock(&self.shared.failure);
         if is_lost && failure.lost.is_none() {
             failure.lost = Some("it hands out no memory any more".into());

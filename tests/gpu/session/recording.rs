@@ -1,7 +1,8 @@
 //! Passes recorded together are right, and the same work gives the same bits.
 
 use wattle::Result;
-use wattle::model::{Model, Session};
+use wattle::energy::Level;
+use wattle::model::{Model, Session, SessionOptions};
 use wattle::wgpu::CommandEncoder;
 
 use super::harness::{assert_same_state, feed, greedy, model, session, state, submit, tokens};
@@ -145,4 +146,48 @@ fn nothing_is_read_back_before_the_logits() {
         assert_eq!(pollster::block_on(alone.last_sample()).unwrap(), *sample, "token {n}");
         submit(&gpu, |encoder| alone.decode(encoder));
     }
+}
+
+#[test]
+fn what_never_ran_is_taken_back() {
+    let model = model("llama");
+    let gpu = model.gpu().clone();
+    let [mut rewound, mut plain] = [(), ()].map(|()| {
+        let mut session = self::session(&model, greedy(64));
+        feed(&mut session, &[5, 3, 9]);
+        session
+    });
+    let mark = rewound.mark();
+    let mut dropped = gpu.device().create_command_encoder(&Default::default());
+    rewound.decode(&mut dropped).unwrap();
+    rewound.decode(&mut dropped).unwrap();
+    drop(dropped);
+    rewound.rewind(mark);
+    assert_eq!(rewound.mark(), mark);
+    for session in [&mut rewound, &mut plain] {
+        submit(&gpu, |encoder| session.decode(encoder));
+    }
+    let [rewound, plain] = [rewound, plain].map(|session| pollster::block_on(session.logits(1)).unwrap());
+    assert_eq!(rewound, plain);
+}
+
+#[test]
+fn passes_that_have_not_run_have_no_time() {
+    let model = model("llama");
+    let gpu = model.gpu().clone();
+    if !gpu.capabilities().timestamps {
+        return;
+    }
+    let mut session = self::session(&model, SessionOptions { ledger: Level::Window, ..greedy(64) });
+    feed(&mut session, &[5, 3, 9]);
+    let mut later = gpu.device().create_command_encoder(&Default::default());
+    session.decode(&mut later).unwrap();
+    let times = |session: &mut Session| -> Vec<bool> {
+        pollster::block_on(session.ledger().collect(&gpu)).unwrap();
+        session.ledger().passes().map(|pass| pass.window.duration_ns().is_some()).collect()
+    };
+    assert_eq!(times(&mut session), [true, false]);
+    assert_eq!(times(&mut session), [true, false], "and asking again changes nothing");
+    gpu.queue().submit([later.finish()]);
+    assert_eq!(times(&mut session), [true, true]);
 }
