@@ -15,6 +15,7 @@ mod support;
 mod activation;
 mod attention;
 mod budgets;
+mod checks;
 mod counts;
 mod embed;
 mod forward;
