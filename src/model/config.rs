@@ -382,11 +382,11 @@ impl FeedForward {
     fn validate(&self, at: &str) -> Result<()> {
         let key = format!("{at}.hidden");
         positive(&key, self.hidden)?;
-        count(&key, "rows of the matrix into it", [self.into_rows(), 1])
+        count(&key, "rows of the matrix into it", [self.up_rows(), 1])
     }
 
     /// Rows of the matrix into it: `2 f` when gated, else `f`.
-    fn into_rows(&self) -> u64 {
+    fn up_rows(self) -> u64 {
         u64::from(self.hidden) * if self.gated { 2 } else { 1 }
     }
 }
@@ -399,7 +399,7 @@ impl Experts {
             return Err(Error::config(format!("{at}.top_k"), expected, self.top_k));
         }
         self.expert.validate(&format!("{at}.expert"))?;
-        let (into, out) = (self.expert.into_rows(), u64::from(hidden_size));
+        let (into, out) = (self.expert.up_rows(), u64::from(hidden_size));
         let (experts, choices) = (u64::from(self.count), u64::from(self.top_k));
         count(&format!("{at}.count"), "rows of all experts' matrices", [experts, into.max(out)])?;
         count(&format!("{at}.top_k"), "outputs of a token's experts", [choices, into.max(out)])

@@ -22,6 +22,7 @@ mod forward;
 mod golden_claimed;
 mod kv_cache;
 mod layout;
+mod limits;
 mod matmul;
 mod memory;
 mod models;
