@@ -1,9 +1,12 @@
 //! What every kernel says about itself: its WGSL, its bindings, its grid and its work.
 
+pub(crate) mod check;
+
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use crate::Result;
 use crate::energy::Work;
 use crate::shader::Source;
 
@@ -90,6 +93,15 @@ pub trait Kernel: Copy + Eq + Hash + Debug + Send + Sync + 'static {
     fn bindings(self) -> Vec<Binding>;
     /// Every supported combination, for the tests that need no GPU.
     fn variants() -> Vec<Self>;
+    /// Checks that the numbers fit together and that the variant is one the kernel can be. `workgroups` and `work` are
+    /// for launches that pass.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] that names the first number that does not fit.
+    fn check(self, params: &Self::Params) -> Result<()>;
+    /// The least bytes of every storage binding, by name, for a pass of up to `max_rows` rows. Where a size hangs on
+    /// what the numbers do not say (positions of a table, experts of a selected product), as many as they imply.
+    fn sizes(self, params: &Self::Params, max_rows: u32) -> Vec<(&'static str, u64)>;
     /// Workgroups of a call. Counts above 65 535 are folded when encoded.
     fn workgroups(self, params: &Self::Params, span: Span) -> u64;
     /// What a call moves and computes.
@@ -117,6 +129,13 @@ pub trait AnyLaunch: Debug + Send + Sync {
     fn params(&self) -> &[u8];
     /// Names of its uniform's members.
     fn param_fields(&self) -> &'static [&'static str];
+    /// Checks that the numbers fit together.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] that names the first number that does not fit.
+    fn check(&self) -> Result<()>;
+    /// The least bytes of every storage binding, by name, for a pass of up to `max_rows` rows.
+    fn sizes(&self, max_rows: u32) -> Vec<(&'static str, u64)>;
     /// Workgroups of a call.
     fn workgroups(&self, span: Span) -> u64;
     /// What a call moves and computes.
@@ -142,6 +161,14 @@ impl<K: Kernel> AnyLaunch for Launch<K> {
 
     fn param_fields(&self) -> &'static [&'static str] {
         K::Params::FIELDS
+    }
+
+    fn check(&self) -> Result<()> {
+        self.variant.check(&self.params)
+    }
+
+    fn sizes(&self, max_rows: u32) -> Vec<(&'static str, u64)> {
+        self.variant.sizes(&self.params, max_rows)
     }
 
     fn workgroups(&self, span: Span) -> u64 {

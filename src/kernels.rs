@@ -21,7 +21,8 @@ use std::sync::Arc;
 
 use crate::kernel::{AnyLaunch, Kernel, Launch};
 
-/// Every variant of every kernel, with zeroed numbers: what tests link, validate and build.
+/// Every variant of every kernel: what tests link, validate and build. Their numbers are zero, which most kernels'
+/// checks refuse: they are no launches to record or to count.
 pub fn all_variants() -> Vec<Arc<dyn AnyLaunch>> {
     let mut all = Vec::new();
     add::<attention::Attention>(&mut all);

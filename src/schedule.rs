@@ -114,8 +114,8 @@ impl Schedule {
     /// Appends a dispatch; `tensors` names the tensor of every storage binding.
     ///
     /// # Errors
-    /// [`Error::Shape`] when a binding is missing, unknown, or reads what no earlier step has written, or when a
-    /// tensor is both read and written.
+    /// [`Error::Shape`] when the kernel's numbers do not fit together; when a binding is missing, unknown, too small for
+    /// a pass of `max_rows` rows, or reads what no earlier step has written; when a tensor is both read and written.
     pub fn dispatch(
         &mut self,
         site: Site,
@@ -123,6 +123,7 @@ impl Schedule {
         tensors: &[(&'static str, TensorId)],
     ) -> Result<()> {
         let kernel = launch.name();
+        launch.check()?;
         let mut bound = Vec::new();
         let mut storage = 0;
         for binding in launch.bindings() {
@@ -152,7 +153,26 @@ impl Schedule {
             let names: Vec<_> = tensors.iter().map(|(name, _)| *name).collect();
             return Err(Error::shape(kernel, "bindings", format!("{storage} tensors"), names.join(", ")));
         }
+        self.check_sizes(launch.as_ref(), tensors)?;
         self.steps.push(Step { site, launch, tensors: bound });
+        Ok(())
+    }
+
+    /// Refuses tensors that are smaller than a pass may need, or larger than a kernel can index.
+    fn check_sizes(&self, launch: &dyn AnyLaunch, tensors: &[(&'static str, TensorId)]) -> Result<()> {
+        // Kernels count elements in u32; the half leaves room for the lanes beyond the last.
+        const MOST: u64 = 4 << 31;
+        for (binding, needed) in launch.sizes(self.max_rows) {
+            if needed > MOST {
+                return Err(Error::shape(launch.name(), binding, format!("at most {MOST} bytes"), needed));
+            }
+            let Some((_, id)) = tensors.iter().find(|(name, _)| *name == binding) else { continue };
+            let TensorInfo { name, bytes, .. } = &self.tensors[id.0];
+            if *bytes < needed {
+                let (expected, found) = (format!("at least {needed} bytes"), format!("'{name}' of {bytes}"));
+                return Err(Error::shape(launch.name(), binding, expected, found));
+            }
+        }
         Ok(())
     }
 

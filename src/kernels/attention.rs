@@ -1,6 +1,8 @@
 //! Attention over the cache: prefill in tiles of queries, decode split over the keys.
 
+use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -35,7 +37,7 @@ params! {
 /// maximum score, the weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attention {
-    /// Width of a head, 1 to 512.
+    /// Width of a head, 1 to [`MAX_HEAD_DIM`].
     pub head_dim: u32,
     /// Whether scores are soft-capped.
     pub softcap: bool,
@@ -52,6 +54,9 @@ pub enum Phase {
     Decode,
 }
 
+/// Widest head: its queries fill half of the 16 KiB of workgroup memory that every device has.
+pub const MAX_HEAD_DIM: u32 = 512;
+
 /// Workgroups that a prompt of a few rows is spread over.
 const SPREAD: u32 = 32;
 
@@ -64,6 +69,11 @@ pub fn queries(head_dim: u32) -> u32 {
 /// Parts of a decode at `position` that sees keys from `first`, cut at multiples of `split_keys`.
 pub fn split_count(first: u32, position: u32, split_keys: u32) -> u32 {
     position / split_keys - first / split_keys + 1
+}
+
+/// Bytes of the parts of a split attention.
+pub(crate) fn part_bytes([rows, heads]: [u32; 2], max_splits: u32, head_dim: u32) -> u64 {
+    bytes([rows, heads, max_splits, head_dim.saturating_add(2)])
 }
 
 /// First key that a query at `position` sees.
@@ -121,6 +131,37 @@ impl Kernel for Attention {
             }
         }
         all
+    }
+
+    fn check(self, params: &AttentionParams) -> Result<()> {
+        let AttentionParams { heads, kv_heads, slots, .. } = *params;
+        at_most(Self::NAME, "head_dim", MAX_HEAD_DIM, self.head_dim)?;
+        positive(Self::NAME, [("heads", heads), ("kv_heads", kv_heads), ("slots", slots)])?;
+        let expected = format_args!("a divisor of the {heads} query heads");
+        require(Self::NAME, "kv_heads", heads.is_multiple_of(kv_heads), expected, kv_heads)?;
+        let capped = !self.softcap || params.softcap > 0.0;
+        require(Self::NAME, "softcap", capped, "a positive number", params.softcap)?;
+        match self.phase {
+            Phase::Prefill => positive(Self::NAME, [("chunk_slots", params.chunk_slots)]),
+            Phase::Decode => {
+                positive(Self::NAME, [("split_keys", params.split_keys), ("max_splits", params.max_splits)])
+            }
+        }
+    }
+
+    fn sizes(self, params: &AttentionParams, rows: u32) -> Vec<(&'static str, u64)> {
+        let AttentionParams { heads, kv_heads, slots, max_splits, .. } = *params;
+        let (queries, cache) = (bytes([rows, heads, self.head_dim]), bytes([kv_heads, slots, self.head_dim]));
+        let mut sizes = vec![("q", queries), ("k_cache", cache), ("v_cache", cache)];
+        match self.phase {
+            Phase::Prefill => {
+                // Every row of the call has its keys in the chunk.
+                let chunk = bytes([kv_heads, params.chunk_slots.max(rows), self.head_dim]);
+                sizes.extend([("k_chunk", chunk), ("v_chunk", chunk), ("out", queries)]);
+            }
+            Phase::Decode => sizes.push(("parts", part_bytes([rows, heads], max_splits, self.head_dim))),
+        }
+        sizes
     }
 
     fn workgroups(self, params: &AttentionParams, span: Span) -> u64 {

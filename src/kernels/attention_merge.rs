@@ -1,7 +1,9 @@
 //! Joins the parts of a split attention.
 
-use super::attention::{first_visible, split_count};
+use super::attention::{first_visible, part_bytes, split_count};
+use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::check::{bytes, positive};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -43,6 +45,23 @@ impl Kernel for AttentionMerge {
 
     fn variants() -> Vec<Self> {
         vec![Self]
+    }
+
+    fn check(self, params: &AttentionMergeParams) -> Result<()> {
+        positive(
+            Self::NAME,
+            [
+                ("heads", params.heads),
+                ("head_dim", params.head_dim),
+                ("split_keys", params.split_keys),
+                ("max_splits", params.max_splits),
+            ],
+        )
+    }
+
+    fn sizes(self, params: &AttentionMergeParams, rows: u32) -> Vec<(&'static str, u64)> {
+        let parts = part_bytes([rows, params.heads], params.max_splits, params.head_dim);
+        vec![("parts", parts), ("out", bytes([rows, params.heads, params.head_dim]))]
     }
 
     fn workgroups(self, params: &AttentionMergeParams, span: Span) -> u64 {

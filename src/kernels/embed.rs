@@ -1,7 +1,9 @@
 //! Token embedding.
 
 use super::linear::{Codec, block_layout, unpack_work};
+use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::check::{bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::quant::WeightFormat;
 use crate::shader::{Source, fragment};
@@ -73,6 +75,22 @@ impl Kernel for Embed {
 
     fn variants() -> Vec<Self> {
         Codec::ALL.map(|codec| Self { codec }).to_vec()
+    }
+
+    fn check(self, params: &EmbedParams) -> Result<()> {
+        let EmbedParams { hidden_size, row_words, blocks, block_shift, first_token, tokens, .. } = *params;
+        positive(Self::NAME, [("hidden_size", hidden_size), ("tokens", tokens)])?;
+        let counted = first_token.checked_add(tokens).is_some();
+        require(Self::NAME, "first_token", counted, "tokens below 2^32", first_token)?;
+        self.codec.check_row(Self::NAME, hidden_size, row_words, (blocks, block_shift))
+    }
+
+    fn sizes(self, params: &EmbedParams, rows: u32) -> Vec<(&'static str, u64)> {
+        let table = self.codec.sizes([1, params.tokens], params.row_words, params.blocks);
+        [("token_ids", bytes([rows])), ("y", bytes([rows, params.hidden_size]))]
+            .into_iter()
+            .chain(table)
+            .collect()
     }
 
     fn workgroups(self, params: &EmbedParams, span: Span) -> u64 {

@@ -1,6 +1,8 @@
 //! A chunk's keys and values into the cache.
 
+use crate::Result;
 use crate::energy::{ByteClass, Work};
+use crate::kernel::check::{bytes, positive};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -57,6 +59,25 @@ impl Kernel for KvWrite {
 
     fn variants() -> Vec<Self> {
         vec![Self]
+    }
+
+    fn check(self, params: &KvWriteParams) -> Result<()> {
+        positive(
+            Self::NAME,
+            [
+                ("kv_heads", params.kv_heads),
+                ("head_dim", params.head_dim),
+                ("slots", params.slots),
+                ("chunk_slots", params.chunk_slots),
+            ],
+        )
+    }
+
+    fn sizes(self, params: &KvWriteParams, rows: u32) -> Vec<(&'static str, u64)> {
+        let KvWriteParams { kv_heads, head_dim, slots, chunk_slots } = *params;
+        let chunk = bytes([kv_heads, chunk_slots.max(rows), head_dim]);
+        let cache = bytes([kv_heads, slots, head_dim]);
+        vec![("k_chunk", chunk), ("v_chunk", chunk), ("k_cache", cache), ("v_cache", cache)]
     }
 
     fn workgroups(self, params: &KvWriteParams, span: Span) -> u64 {

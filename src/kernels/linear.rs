@@ -1,5 +1,7 @@
 //! What products with a weight matrix share: parameters, codecs, fused norms and epilogues.
 
+mod check;
+
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::gpu::Capabilities;
 use crate::kernel::{Binding, params};

@@ -1,7 +1,10 @@
 //! Products of a weight matrix, or of many experts', with many rows: prefill.
 
 use super::linear::{Codec, Epilogue, LinearParams, unpack_work};
+use super::moe_count::check_choices;
+use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::check::bytes;
 use crate::kernel::{Binding, Kernel, Span};
 use crate::shader::{Source, fragment};
 
@@ -39,6 +42,12 @@ pub enum TileRows {
 pub fn max_tiles(slots: u64, experts: u32) -> u64 {
     // Every expert but those without a slot may leave one tile partly filled.
     slots / u64::from(TILE_ROWS) + u64::from(experts).min(slots)
+}
+
+/// Bytes of the map of those tiles, and of as many entries as a kernel is told of.
+pub(crate) fn tile_map_bytes([tokens, choices]: [u32; 2], experts: u32, entries: u32) -> u64 {
+    let tiles = max_tiles(u64::from(tokens) * u64::from(choices), experts);
+    tiles.max(u64::from(entries)).saturating_mul(16)
 }
 
 impl Matmul {
@@ -99,6 +108,30 @@ impl Kernel for Matmul {
             }
         }
         all
+    }
+
+    fn check(self, params: &LinearParams) -> Result<()> {
+        if let TileRows::Grouped { experts } = self.rows {
+            check_choices(Self::NAME, experts, params.choices)?;
+        }
+        params.check(Self::NAME, self.codec, self.epilogue, self.rows != TileRows::Dense)
+    }
+
+    fn sizes(self, params: &LinearParams, rows: u32) -> Vec<(&'static str, u64)> {
+        let slots = [rows, params.choices];
+        let (matrices, plan) = match self.rows {
+            TileRows::Dense => (1, vec![]),
+            TileRows::Grouped { experts } => {
+                let map = tile_map_bytes(slots, experts, params.max_tiles);
+                (experts, vec![("tile_map", map), ("slot_of_place", bytes(slots))])
+            }
+        };
+        [("x", bytes([rows, params.inputs_per_token(), params.in_features]))]
+            .into_iter()
+            .chain(self.codec.sizes([matrices, params.out_features], params.row_words, params.blocks))
+            .chain(self.epilogue.sizes(params, matrices, slots))
+            .chain(plan)
+            .collect()
     }
 
     fn workgroups(self, params: &LinearParams, span: Span) -> u64 {

@@ -1,7 +1,9 @@
 //! Products of a weight matrix with a few rows: decode.
 
 use super::linear::{Codec, Epilogue, InputNorm, LinearParams, Reduce, unpack_work};
+use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::check::{bytes, require};
 use crate::kernel::{Binding, Kernel, Span};
 use crate::shader::{Source, fragment};
 
@@ -113,6 +115,30 @@ impl Kernel for Matvec {
             }
         }
         all
+    }
+
+    fn check(self, params: &LinearParams) -> Result<()> {
+        let whole = self.lanes.is_power_of_two() && self.lanes <= 256;
+        require(Self::NAME, "lanes", whole, "a power of two up to 256", self.lanes)?;
+        params.check(Self::NAME, self.codec, self.epilogue, self.rows == VecRows::Selected)
+    }
+
+    fn sizes(self, params: &LinearParams, rows: u32) -> Vec<(&'static str, u64)> {
+        // The experts of a token are distinct, so there are at least as many matrices.
+        let (matrices, outputs) = match self.rows {
+            VecRows::Dense => (1, [rows, 1]),
+            VecRows::Last => (1, [1, 1]),
+            VecRows::Selected => (params.choices, [rows, params.choices]),
+        };
+        let slots =
+            (self.rows == VecRows::Selected).then_some(("expert_of_slot", bytes([rows, params.choices])));
+        [("x", bytes([rows, params.inputs_per_token(), params.in_features]))]
+            .into_iter()
+            .chain(self.codec.sizes([matrices, params.out_features], params.row_words, params.blocks))
+            .chain(self.epilogue.sizes(params, matrices, outputs))
+            .chain(self.norm.size(params.in_features))
+            .chain(slots)
+            .collect()
     }
 
     fn workgroups(self, params: &LinearParams, span: Span) -> u64 {

@@ -1,7 +1,9 @@
 //! What a token's experts computed, joined.
 
 use super::linear::residual_fragment;
+use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::check::{bytes, positive};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -55,6 +57,21 @@ impl Kernel for MoeCombine {
 
     fn variants() -> Vec<Self> {
         [false, true].map(|residual| Self { residual }).to_vec()
+    }
+
+    fn check(self, params: &MoeCombineParams) -> Result<()> {
+        positive(Self::NAME, [("hidden_size", params.hidden_size), ("choices", params.choices)])
+    }
+
+    fn sizes(self, params: &MoeCombineParams, rows: u32) -> Vec<(&'static str, u64)> {
+        let MoeCombineParams { hidden_size, choices } = *params;
+        let y = bytes([rows, hidden_size]);
+        let residual = self.residual.then_some(("residual", y));
+        let expert_rows = bytes([rows, choices, hidden_size]);
+        [("expert_rows", expert_rows), ("weight_of_slot", bytes([rows, choices])), ("y", y)]
+            .into_iter()
+            .chain(residual)
+            .collect()
     }
 
     fn workgroups(self, params: &MoeCombineParams, span: Span) -> u64 {

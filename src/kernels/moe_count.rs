@@ -1,6 +1,8 @@
 //! The expert plan, first part: slots per expert in every run of slots.
 
+use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::check::{at_most, bytes, positive};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -24,6 +26,18 @@ impl MoeSlotParams {
 /// Slots that one workgroup of the plan handles.
 pub const RUN: u64 = 256;
 
+/// Bytes of a table of runs by experts.
+pub(crate) fn run_bytes([tokens, choices]: [u32; 2], experts: u32) -> u64 {
+    let runs = (u64::from(tokens) * u64::from(choices)).div_ceil(RUN);
+    runs.saturating_mul(bytes([experts]))
+}
+
+/// Refuses more choices than experts, or none of either.
+pub(crate) fn check_choices(kernel: &'static str, experts: u32, choices: u32) -> Result<()> {
+    positive(kernel, [("experts", experts)])?;
+    at_most(kernel, "choices", experts, choices)
+}
+
 /// `counts[run, e]` = slots of that run which chose expert `e`: `[rows, k]` to `[runs, E]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeCount;
@@ -45,6 +59,15 @@ impl Kernel for MoeCount {
 
     fn variants() -> Vec<Self> {
         vec![Self]
+    }
+
+    fn check(self, params: &MoeSlotParams) -> Result<()> {
+        check_choices(Self::NAME, params.experts, params.choices)
+    }
+
+    fn sizes(self, params: &MoeSlotParams, rows: u32) -> Vec<(&'static str, u64)> {
+        let slots = [rows, params.choices];
+        vec![("expert_of_slot", bytes(slots)), ("counts", run_bytes(slots, params.experts))]
     }
 
     fn workgroups(self, params: &MoeSlotParams, span: Span) -> u64 {

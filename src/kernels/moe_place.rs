@@ -1,7 +1,9 @@
 //! The expert plan, third part: slots sorted by expert.
 
-use super::moe_count::{MoeSlotParams, RUN};
+use super::moe_count::{MoeSlotParams, RUN, check_choices, run_bytes};
+use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::check::bytes;
 use crate::kernel::{Binding, Kernel, Span};
 use crate::shader::{Source, fragment};
 
@@ -33,6 +35,19 @@ impl Kernel for MoePlace {
 
     fn variants() -> Vec<Self> {
         vec![Self]
+    }
+
+    fn check(self, params: &MoeSlotParams) -> Result<()> {
+        check_choices(Self::NAME, params.experts, params.choices)
+    }
+
+    fn sizes(self, params: &MoeSlotParams, rows: u32) -> Vec<(&'static str, u64)> {
+        let slots = [rows, params.choices];
+        vec![
+            ("expert_of_slot", bytes(slots)),
+            ("offsets", run_bytes(slots, params.experts)),
+            ("slot_of_place", bytes(slots)),
+        ]
     }
 
     fn workgroups(self, params: &MoeSlotParams, span: Span) -> u64 {

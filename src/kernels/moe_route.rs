@@ -1,7 +1,11 @@
 //! The router's choice.
 
 use super::linear::Reduce;
+use super::moe_count::check_choices;
+use super::moe_scan::MAX_EXPERTS;
+use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::check::{at_most, bytes};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -19,7 +23,7 @@ params! {
 /// Logits are `[rows, E]`; chosen experts and their weights are `[rows, k]`, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeRoute {
-    /// Experts, `E`.
+    /// Experts, `E`, at most [`MAX_EXPERTS`].
     pub experts: u32,
     /// Whether the `k` weights are divided by their sum.
     pub renormalize: bool,
@@ -52,12 +56,22 @@ impl Kernel for MoeRoute {
 
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
-        for experts in [1, 4, 8, 64, 512] {
+        for experts in [1, 4, 8, 64, 512, MAX_EXPERTS] {
             for renormalize in [false, true] {
                 all.extend(Reduce::ALL.map(|reduce| Self { experts, renormalize, reduce }));
             }
         }
         all
+    }
+
+    fn check(self, params: &MoeRouteParams) -> Result<()> {
+        at_most(Self::NAME, "experts", MAX_EXPERTS, self.experts)?;
+        check_choices(Self::NAME, self.experts, params.choices)
+    }
+
+    fn sizes(self, params: &MoeRouteParams, rows: u32) -> Vec<(&'static str, u64)> {
+        let slots = bytes([rows, params.choices]);
+        vec![("logits", bytes([rows, self.experts])), ("expert_of_slot", slots), ("weight_of_slot", slots)]
     }
 
     fn workgroups(self, _: &MoeRouteParams, span: Span) -> u64 {

@@ -1,8 +1,10 @@
 //! The expert plan, second part: where slots go, and which tile takes which rows.
 
-use super::matmul::{TILE_ROWS, max_tiles};
-use super::moe_count::RUN;
+use super::matmul::{TILE_ROWS, max_tiles, tile_map_bytes};
+use super::moe_count::{RUN, check_choices, run_bytes};
+use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::check::at_most;
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -16,12 +18,16 @@ params! {
     }
 }
 
+/// Most experts: with three numbers for each, this kernel needs more of the 16 KiB of workgroup memory that every device
+/// has than the others.
+pub const MAX_EXPERTS: u32 = 1024;
+
 /// Exclusive prefix over experts, then over runs; and the tile map of the grouped matmul.
 ///
 /// Counts and offsets are `[runs, E]`; the map is `[max_tiles]` of (expert, first place, rows, 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeScan {
-    /// Experts, `E`.
+    /// Experts, `E`, at most [`MAX_EXPERTS`].
     pub experts: u32,
 }
 
@@ -49,7 +55,20 @@ impl Kernel for MoeScan {
     }
 
     fn variants() -> Vec<Self> {
-        [1, 4, 8, 64, 512].map(|experts| Self { experts }).to_vec()
+        [1, 4, 8, 64, 512, MAX_EXPERTS].map(|experts| Self { experts }).to_vec()
+    }
+
+    fn check(self, params: &MoeScanParams) -> Result<()> {
+        at_most(Self::NAME, "experts", MAX_EXPERTS, self.experts)?;
+        check_choices(Self::NAME, self.experts, params.choices)
+    }
+
+    fn sizes(self, params: &MoeScanParams, rows: u32) -> Vec<(&'static str, u64)> {
+        let slots = [rows, params.choices];
+        let table = run_bytes(slots, self.experts);
+        // The kernel maps every tile there is, however many entries it is told to clear.
+        let map = tile_map_bytes(slots, self.experts, params.max_tiles);
+        vec![("counts", table), ("offsets", table), ("tile_map", map)]
     }
 
     fn workgroups(self, _: &MoeScanParams, _: Span) -> u64 {

@@ -1,7 +1,9 @@
 //! RMSNorm and LayerNorm over rows, alone or with the residual that follows.
 
 use super::linear::{InputNorm, Reduce, residual_fragment};
+use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::check::{bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -56,6 +58,21 @@ impl Kernel for Norm {
             }
         }
         all
+    }
+
+    fn check(self, params: &NormParams) -> Result<()> {
+        require(Self::NAME, "norm", self.norm != InputNorm::None, "a norm", "none")?;
+        positive(Self::NAME, [("in_features", params.in_features)])
+    }
+
+    fn sizes(self, params: &NormParams, rows: u32) -> Vec<(&'static str, u64)> {
+        let each = bytes([rows, params.in_features]);
+        let residual = self.residual.then_some(("residual", each));
+        [("x", each), ("y", each)]
+            .into_iter()
+            .chain(self.norm.size(params.in_features))
+            .chain(residual)
+            .collect()
     }
 
     fn workgroups(self, _: &NormParams, span: Span) -> u64 {

@@ -1,7 +1,10 @@
 //! Fused projections into heads: per-head norm, rotation, and the way into the cache.
 
+use super::attention::MAX_HEAD_DIM;
 use super::linear::Reduce;
+use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -26,7 +29,7 @@ params! {
 /// Q is `[rows, H, h]`, K and V are `[G, slots, h]`, the table of cosines and sines `[positions, rotary_dim / 2]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rope {
-    /// Width of a head.
+    /// Width of a head, 1 to [`MAX_HEAD_DIM`].
     pub head_dim: u32,
     /// Whether Q and K heads are RMS-normed first.
     pub qk_norm: bool,
@@ -86,6 +89,35 @@ impl Kernel for Rope {
             }
         }
         all
+    }
+
+    fn check(self, params: &RopeParams) -> Result<()> {
+        let RopeParams { heads, kv_heads, rotary_dim, slots, .. } = *params;
+        at_most(Self::NAME, "head_dim", MAX_HEAD_DIM, self.head_dim)?;
+        positive(Self::NAME, [("heads", heads), ("kv_heads", kv_heads), ("slots", slots)])?;
+        let pairs = rotary_dim.is_multiple_of(2) && rotary_dim <= self.head_dim;
+        let expected = format_args!("an even number up to the head's {}", self.head_dim);
+        require(Self::NAME, "rotary_dim", pairs, expected, rotary_dim)
+    }
+
+    fn sizes(self, params: &RopeParams, rows: u32) -> Vec<(&'static str, u64)> {
+        let RopeParams { heads, kv_heads, rotary_dim, slots, .. } = *params;
+        let all_heads = kv_heads.saturating_mul(2).saturating_add(heads);
+        // A chunk has a place for every row, a cache may be a ring.
+        let slots = if self.to_cache { slots } else { slots.max(rows) };
+        let kv = bytes([kv_heads, slots, self.head_dim]);
+        let norm = self.qk_norm.then_some(("head_norm", bytes([2, self.head_dim])));
+        [
+            ("qkv", bytes([rows, all_heads, self.head_dim])),
+            // No binding is empty, and an entry is a cosine and a sine.
+            ("rope_table", bytes([rows, rotary_dim / 2, 2]).max(8)),
+            ("q_out", bytes([rows, heads, self.head_dim])),
+            ("k_out", kv),
+            ("v_out", kv),
+        ]
+        .into_iter()
+        .chain(norm)
+        .collect()
     }
 
     fn workgroups(self, params: &RopeParams, span: Span) -> u64 {

@@ -1,7 +1,9 @@
 //! Sampling, first half: the best logits of every run of the vocabulary.
 
 use super::linear::Reduce;
+use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::check::{at_most, bytes};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -18,12 +20,23 @@ params! {
 /// Logits that one workgroup looks through.
 pub const RUN: u64 = 4096;
 
+/// Most candidates that are kept.
+pub const MAX_KEPT: u32 = 128;
+
+/// Largest vocabulary: a token stands beside its score as `f32`, which holds every integer up to here.
+pub const MAX_VOCAB: u32 = 1 << 24;
+
+/// Bytes of the best of every run.
+pub(crate) fn best_bytes(vocab_size: u32, kept: u32) -> u64 {
+    bytes([vocab_size.div_ceil(RUN as u32), kept, 4])
+}
+
 /// The `kept` best of every 4096 logits, and the run's share of the softmax's denominator.
 ///
 /// Logits are `[V]`; the best are `[runs, kept]` of (score, token, sum of `exp(score - best)`, 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SampleBest {
-    /// How many are kept: 1 for the largest alone, else `top_k`.
+    /// How many are kept, at most [`MAX_KEPT`]: 1 for the largest alone, else `top_k`.
     pub kept: u32,
     /// Whether Gumbel noise is added, so that the largest is a sample of the whole softmax.
     pub gumbel: bool,
@@ -65,6 +78,15 @@ impl Kernel for SampleBest {
             all.extend(Reduce::ALL.map(|reduce| Self { kept, gumbel, reduce }));
         }
         all
+    }
+
+    fn check(self, params: &SampleBestParams) -> Result<()> {
+        at_most(Self::NAME, "kept", MAX_KEPT, self.kept)?;
+        at_most(Self::NAME, "vocab_size", MAX_VOCAB, params.vocab_size)
+    }
+
+    fn sizes(self, params: &SampleBestParams, _: u32) -> Vec<(&'static str, u64)> {
+        vec![("logits", bytes([params.vocab_size])), ("best", best_bytes(params.vocab_size, self.kept))]
     }
 
     fn workgroups(self, params: &SampleBestParams, _: Span) -> u64 {

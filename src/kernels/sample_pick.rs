@@ -1,7 +1,9 @@
 //! Sampling, second half: one token, and the sequence moved on by it.
 
-use super::sample_best::RUN;
+use super::sample_best::{MAX_KEPT, MAX_VOCAB, RUN, best_bytes};
+use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::check::{at_most, bytes, positive};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -51,6 +53,21 @@ impl Kernel for SamplePick {
 
     fn variants() -> Vec<Self> {
         [1, 5, 64, 128].map(|kept| Self { kept }).to_vec()
+    }
+
+    fn check(self, params: &SamplePickParams) -> Result<()> {
+        at_most(Self::NAME, "kept", MAX_KEPT, self.kept)?;
+        at_most(Self::NAME, "vocab_size", MAX_VOCAB, params.vocab_size)?;
+        positive(Self::NAME, [("max_samples", params.max_samples)])
+    }
+
+    fn sizes(self, params: &SamplePickParams, _: u32) -> Vec<(&'static str, u64)> {
+        vec![
+            ("best", best_bytes(params.vocab_size, self.kept)),
+            ("token_ids", bytes([1])),
+            ("samples", bytes([params.max_samples])),
+            ("next_span", bytes([4])),
+        ]
     }
 
     fn workgroups(self, _: &SamplePickParams, _: Span) -> u64 {

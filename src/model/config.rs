@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernels::attention::MAX_HEAD_DIM;
+use crate::kernels::moe_scan::MAX_EXPERTS;
+use crate::kernels::sample_best::MAX_VOCAB;
 use crate::{Error, Result};
 
 /// A decoder-only transformer.
@@ -13,7 +16,7 @@ use crate::{Error, Result};
 pub struct ModelConfig {
     /// A name for people: family or file.
     pub name: String,
-    /// Rows of the embedding table and of the head.
+    /// Rows of the embedding table and of the head; at most 2^24, since sampling carries tokens as `f32`.
     pub vocab_size: u32,
     /// Width of the residual stream, `d`.
     pub hidden_size: u32,
@@ -70,7 +73,7 @@ pub enum Op {
 pub struct Norm {
     /// Which norm.
     pub kind: NormKind,
-    /// Added to the mean square or variance.
+    /// Added to the mean square or variance; positive, or a row of zeros would become NaN.
     pub eps: f32,
 }
 
@@ -249,11 +252,7 @@ impl ModelConfig {
     /// # Errors
     /// [`Error::Config`] that names the first key that does not.
     pub fn validate(&self) -> Result<()> {
-        let positive = |key: &str, value: u32| match value {
-            0 => Err(Error::config(key, "a positive number", 0)),
-            _ => Ok(()),
-        };
-        positive("vocab_size", self.vocab_size)?;
+        at_most("vocab_size", MAX_VOCAB, self.vocab_size)?;
         positive("hidden_size", self.hidden_size)?;
         positive("context_length", self.context_length)?;
         finite("embedding_scale", self.embedding_scale)?;
@@ -269,7 +268,7 @@ impl ModelConfig {
                 return Err(Error::config(format!("blocks[{b}].sublayers"), "at least one sub-layer", 0));
             }
             for (s, sublayer) in block.sublayers.iter().enumerate() {
-                sublayer.validate(&format!("blocks[{b}].sublayers[{s}]"))?;
+                sublayer.validate(&format!("blocks[{b}].sublayers[{s}]"), self.hidden_size)?;
             }
         }
         Ok(())
@@ -285,7 +284,7 @@ impl ModelConfig {
 }
 
 impl SubLayer {
-    fn validate(&self, at: &str) -> Result<()> {
+    fn validate(&self, at: &str, hidden_size: u32) -> Result<()> {
         self.norm.validate(&format!("{at}.norm"))?;
         if let Some(norm) = self.post_norm {
             norm.validate(&format!("{at}.post_norm"))?;
@@ -293,17 +292,14 @@ impl SubLayer {
         match &self.op {
             Op::Attention(attention) => attention.validate(&format!("{at}.attention")),
             Op::FeedForward(ffn) => ffn.validate(&format!("{at}.feed_forward")),
-            Op::Experts(experts) => experts.validate(&format!("{at}.experts")),
+            Op::Experts(experts) => experts.validate(&format!("{at}.experts"), hidden_size),
         }
     }
 }
 
 impl Norm {
     fn validate(&self, at: &str) -> Result<()> {
-        if !(self.eps.is_finite() && self.eps >= 0.0) {
-            return Err(Error::config(format!("{at}.eps"), "a finite number, zero or more", self.eps));
-        }
-        Ok(())
+        positive_f32(&format!("{at}.eps"), self.eps)
     }
 }
 
@@ -319,18 +315,12 @@ impl Attention {
     }
 
     fn validate(&self, at: &str) -> Result<()> {
-        for (key, value) in [("heads", self.heads), ("kv_heads", self.kv_heads), ("head_dim", self.head_dim)]
-        {
-            if value == 0 {
-                return Err(Error::config(format!("{at}.{key}"), "a positive number", 0));
-            }
-        }
+        positive(&format!("{at}.heads"), self.heads)?;
+        positive(&format!("{at}.kv_heads"), self.kv_heads)?;
+        at_most(&format!("{at}.head_dim"), MAX_HEAD_DIM, self.head_dim)?;
         if !self.heads.is_multiple_of(self.kv_heads) {
             let expected = format!("a divisor of the {} query heads", self.heads);
             return Err(Error::config(format!("{at}.kv_heads"), expected, self.kv_heads));
-        }
-        if self.head_dim > 512 {
-            return Err(Error::config(format!("{at}.head_dim"), "at most 512", self.head_dim));
         }
         let rows = (u64::from(self.heads) + 2 * u64::from(self.kv_heads)) * u64::from(self.head_dim);
         if u32::try_from(rows).is_err() {
@@ -390,29 +380,50 @@ impl Rope {
 
 impl FeedForward {
     fn validate(&self, at: &str) -> Result<()> {
-        match self.hidden {
-            0 => Err(Error::config(format!("{at}.hidden"), "a positive number", 0)),
-            _ => Ok(()),
-        }
+        let key = format!("{at}.hidden");
+        positive(&key, self.hidden)?;
+        count(&key, "rows of the matrix into it", [self.up_rows(), 1])
+    }
+
+    /// Rows of the matrix into it: `2 f` when gated, else `f`.
+    fn up_rows(self) -> u64 {
+        u64::from(self.hidden) * if self.gated { 2 } else { 1 }
     }
 }
 
 impl Experts {
-    fn validate(&self, at: &str) -> Result<()> {
-        // As many as one dimension of a dispatch has workgroups.
-        if self.count == 0 || self.count > 65_535 {
-            return Err(Error::config(format!("{at}.count"), "1 to 65535", self.count));
-        }
+    fn validate(&self, at: &str, hidden_size: u32) -> Result<()> {
+        at_most(&format!("{at}.count"), MAX_EXPERTS, self.count)?;
         if self.top_k == 0 || self.top_k > self.count {
             let expected = format!("1 to the {} experts", self.count);
             return Err(Error::config(format!("{at}.top_k"), expected, self.top_k));
         }
-        self.expert.validate(&format!("{at}.expert"))
+        self.expert.validate(&format!("{at}.expert"))?;
+        let (into, out) = (self.expert.up_rows(), u64::from(hidden_size));
+        let (experts, choices) = (u64::from(self.count), u64::from(self.top_k));
+        count(&format!("{at}.count"), "rows of all experts' matrices", [experts, into.max(out)])?;
+        count(&format!("{at}.top_k"), "outputs of a token's experts", [choices, into.max(out)])
     }
 }
 
 fn finite(key: &str, value: f32) -> Result<()> {
     if value.is_finite() { Ok(()) } else { Err(Error::config(key, "a finite number", value)) }
+}
+
+fn positive(key: &str, value: u32) -> Result<()> {
+    if value > 0 { Ok(()) } else { Err(Error::config(key, "a positive number", value)) }
+}
+
+fn at_most(key: &str, most: u32, value: u32) -> Result<()> {
+    let holds = (1..=most).contains(&value);
+    if holds { Ok(()) } else { Err(Error::config(key, format!("1 to {most}"), value)) }
+}
+
+/// Refuses a product that layouts and passes could not count in `u32`.
+fn count(key: &str, what: &str, [a, b]: [u64; 2]) -> Result<()> {
+    let product = a.saturating_mul(b);
+    let fits = u32::try_from(product).is_ok();
+    if fits { Ok(()) } else { Err(Error::config(key, format!("fewer than 2^32 {what}"), product)) }
 }
 
 fn positive_f32(key: &str, value: f32) -> Result<()> {

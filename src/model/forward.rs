@@ -15,7 +15,7 @@ use crate::gpu::Capabilities;
 use crate::kernel::Launch;
 use crate::kernels::embed::{Embed, EmbedParams};
 use crate::kernels::linear::{Activate, Codec, Epilogue, Reduce};
-use crate::kernels::sample_best::{RUN, SampleBest, SampleBestParams};
+use crate::kernels::sample_best::{MAX_KEPT, RUN, SampleBest, SampleBestParams};
 use crate::kernels::sample_pick::{SamplePick, SamplePickParams};
 use crate::schedule::{Schedule, Site, TensorId};
 use linear::Input;
@@ -68,7 +68,7 @@ impl Sampling {
     /// Least temperature above 0: below it logits would leave the range of f32.
     pub const LEAST_TEMPERATURE: f32 = 1e-6;
     /// Most candidates that top-k and top-p consider.
-    pub const MOST_KEPT: u32 = 128;
+    pub const MOST_KEPT: u32 = MAX_KEPT;
 
     /// Candidates that are kept, and whether Gumbel noise makes the largest a sample.
     fn strategy(self) -> (u32, bool) {

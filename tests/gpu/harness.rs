@@ -108,7 +108,7 @@ impl Run {
     }
 
     async fn once(&self, gpu: &Gpu) -> Result<Vec<(&'static str, Vec<u32>)>> {
-        let mut schedule = Schedule::new(u32::MAX);
+        let mut schedule = Schedule::new(self.span.rows);
         let mut uploaded = Vec::new();
         let mut bound = Vec::new();
         for (name, words) in &self.tensors {

@@ -54,7 +54,8 @@ impl Sampler {
         let runs = u64::from(vocab_size).div_ceil(RUN);
         let mut schedule = Schedule::new(4);
         let mut named = |name: &str, bytes| schedule.named(name, bytes);
-        let (logits_id, best_id) = (named("logits", 4), named("best", runs * u64::from(self.kept) * 16));
+        let (logits_id, best_id) =
+            (named("logits", 4 * u64::from(vocab_size)), named("best", runs * u64::from(self.kept) * 16));
         let (token_ids, samples) = (named("token_ids", 4), named("samples", 4 * u64::from(draws)));
         let next_span = named("next_span", 16);
         let site = Site { sublayer: None, what: "sample" };

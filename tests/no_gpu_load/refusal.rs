@@ -180,6 +180,6 @@ fn native_descriptions_say_what_is_wrong() {
         assert_says(&error, &words);
     }
     let empty = r#"{"name": "x", "vocab_size": 1, "hidden_size": 1, "context_length": 1, "blocks": [],
-        "final_norm": {"kind": "rms", "eps": 0}}"#;
+        "final_norm": {"kind": "rms", "eps": 1e-6}}"#;
     assert_says(&family::parse(empty).unwrap_err(), &["'blocks'"]);
 }
