@@ -70,7 +70,7 @@ impl Session {
         mut on_token: impl FnMut(u32) -> ControlFlow<()>,
     ) -> Result<Generated> {
         if self.options.sampling.is_none() {
-            return Err(Error::Request("this session does not sample".into()));
+            return Err(Error::Request("the session does not sample".into()));
         }
         // The last token is sampled and not fed back, so it needs no room.
         self.check_room(prompt.len() + options.max_tokens.saturating_sub(1) as usize)?;
