@@ -7,6 +7,7 @@ use web_time::Instant;
 
 use super::Session;
 use crate::gpu::Gpu;
+use crate::tensor::read_staging;
 use crate::{Error, Result};
 
 /// When to stop.
@@ -43,6 +44,22 @@ impl Session {
             self.submit(&gpu, |session, encoder| session.prefill(encoder, ids, n + 1 == chunks)).await?;
         }
         Ok(())
+    }
+
+    /// One decode step and the token it draws, in one submit.
+    async fn step(&mut self, gpu: &Gpu, staging: &wgpu::Buffer) -> Result<u32> {
+        self.submit(gpu, |session, encoder| {
+            session.decode(encoder)?;
+            let (Some(at), Some(samples)) = (session.samples.checked_sub(1), session.tensor("samples"))
+            else {
+                return Err(Error::Request("no token has been sampled".into()));
+            };
+            let offset = samples.offset() + 4 * u64::from(at);
+            encoder.copy_buffer_to_buffer(samples.buffer(), offset, staging, 0, 4);
+            Ok(())
+        })
+        .await?;
+        Ok(read_staging::<u32>(gpu, staging, 4).await?[0])
     }
 
     /// Submits what `record` records; a pass that did not get there is taken back.
@@ -86,8 +103,10 @@ impl Session {
             return Ok(generated);
         }
         self.feed(prompt).await?;
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = gpu.buffer("token read-back", 4, usage).await?;
+        let mut token = self.last_sample().await?;
         loop {
-            let token = self.last_sample().await?;
             generated.tokens.push(token);
             if generated.tokens.len() == 1 {
                 generated.time_to_first_token = begin.elapsed();
@@ -97,7 +116,7 @@ impl Session {
                 generated.decode_time = begin.elapsed() - generated.time_to_first_token;
                 return Ok(generated);
             }
-            self.submit(&gpu, Self::decode).await?;
+            token = self.step(&gpu, &staging).await?;
         }
     }
 
