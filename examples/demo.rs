@@ -16,16 +16,16 @@ const STORY: u32 = 900;
 const SHORT: u32 = 24;
 
 fn main() -> Result<()> {
-    pollster::block_on(run())
+    let gpu = Gpu::open_blocking(GpuOptions::default())?;
+    gpu.block_on(run(&gpu))
 }
 
-async fn run() -> Result<()> {
-    let gpu = Gpu::open(GpuOptions::default()).await?;
+async fn run(gpu: &Gpu) -> Result<()> {
     let info = gpu.info();
     println!("adapter  {} ({}, {} {})", info.name, info.backend, info.driver, info.driver_info);
     let source = open(concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-nested"))?;
     let plan = WeightPlan::uniform("int8".parse()?);
-    let model = Model::load(&gpu, &source, LoadOptions::new(plan)).await?;
+    let model = Model::load(gpu, &source, LoadOptions::new(plan)).await?;
     let bytes = model.layout().bytes();
     let load_ms = model.load_time().as_secs_f64() * 1e3;
     println!(
@@ -37,7 +37,7 @@ async fn run() -> Result<()> {
     let mut session = new_session(&model, Level::Window).await?;
     let generated = generate(&mut session, STORY, |text| print!("{text}")).await?;
     println!();
-    session.ledger().collect(&gpu).await?;
+    session.ledger().collect(gpu).await?;
     let wall = generated.decode_time.as_secs_f64();
     let tokens = generated.tokens.len();
     println!(
@@ -50,7 +50,7 @@ async fn run() -> Result<()> {
     // Timing every dispatch apart slows all of them down, so it is done on a short run of its own.
     let mut session = new_session(&model, Level::Dispatch).await?;
     generate(&mut session, SHORT, |_| ()).await?;
-    session.ledger().collect(&gpu).await?;
+    session.ledger().collect(gpu).await?;
     println!(
         "\nBy kernel, over a prompt of {} and {SHORT} tokens, each dispatch timed apart:\n",
         PROMPT.len()

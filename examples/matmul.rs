@@ -14,17 +14,17 @@ const ROWS: usize = 512;
 const COLS: usize = 384;
 
 fn main() -> Result<()> {
-    pollster::block_on(run())
+    let gpu = Gpu::open_blocking(GpuOptions::default())?;
+    gpu.block_on(run(&gpu))
 }
 
-async fn run() -> Result<()> {
-    let gpu = Gpu::open(GpuOptions::default()).await?;
+async fn run(gpu: &Gpu) -> Result<()> {
     let weights = noise(1, ROWS * COLS);
     let x = noise(2, COLS);
     let exact = product(&weights, &x);
     for format in ["f32", "int8", "int4", "int2"] {
         let packed = PackedMatrix::pack(format.parse()?, ROWS, COLS, &weights)?;
-        let y = matvec(&gpu, &packed, &x).await?;
+        let y = matvec(gpu, &packed, &x).await?;
         let kb = packed.words.len() as f64 * 4.0 / 1e3;
         println!("{format:<5} {kb:>7.1} kB of codes, relative error {:.2e}", relative_error(&exact, &y));
     }

@@ -17,17 +17,17 @@ const TOP_K: u32 = 2;
 const TOKENS: u32 = 16;
 
 fn main() -> Result<()> {
-    pollster::block_on(run())
+    let gpu = Gpu::open_blocking(GpuOptions::default())?;
+    gpu.block_on(run(&gpu))
 }
 
-async fn run() -> Result<()> {
-    let gpu = Gpu::open(GpuOptions::default()).await?;
+async fn run(gpu: &Gpu) -> Result<()> {
     println!(
         "{:>8} {:>14} {:>14} {:>12}  tokens per expert",
         "experts", "weight bytes", "read/token", "ms/token"
     );
     for count in [2, 8, 32, 128] {
-        let model = Model::random(&gpu, &one_layer(count), WeightPlan::uniform("int4".parse()?), 1).await?;
+        let model = Model::random(gpu, &one_layer(count), WeightPlan::uniform("int4".parse()?), 1).await?;
         let options = SessionOptions {
             logits: LogitRows::All,
             trace: true,
@@ -40,13 +40,13 @@ async fn run() -> Result<()> {
         // The router's choices of the prompt, left on the device because the session is traced.
         let name = "blocks.0.sublayers.0.expert_of_slot";
         let routes = session.tensor(name).ok_or_else(|| Error::MissingTensor { name: name.into() })?;
-        let chosen: Vec<u32> = routes.read(&gpu, 0, (TOKENS * TOP_K) as usize).await?;
+        let chosen: Vec<u32> = routes.read(gpu, 0, (TOKENS * TOP_K) as usize).await?;
 
         session.ledger().clear();
         for token in 0..TOKENS {
             gpu.submit("decode", |encoder| session.decode_token(encoder, token)).await?;
         }
-        session.ledger().collect(&gpu).await?;
+        session.ledger().collect(gpu).await?;
         let device_ns: Option<u64> = session.ledger().passes().map(|pass| pass.window.duration_ns()).sum();
         let time = device_ns.map_or("-".into(), |ns| format!("{:.3}", ns as f64 / f64::from(TOKENS) / 1e6));
         let [_, decode] = session.schedules();

@@ -10,11 +10,13 @@ use wattle::wgpu;
 use wattle::{Error, Gpu, Result};
 
 fn main() -> Result<()> {
-    pollster::block_on(run())
+    let (device, queue) = pollster::block_on(host())?;
+    let gpu = Gpu::from_device(&device, &queue);
+    gpu.block_on(run(&device, &queue, &gpu))
 }
 
-async fn run() -> Result<()> {
-    // The host's part: an instance, an adapter, a device with whatever it needs and what Wattle asks for.
+/// The host's part: an instance, an adapter, a device with whatever it needs and what Wattle asks for.
+async fn host() -> Result<(wgpu::Device, wgpu::Queue)> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = instance
         .request_adapter(&wgpu::RequestAdapterOptions::default())
@@ -22,15 +24,16 @@ async fn run() -> Result<()> {
         .map_err(|error| Error::NoAdapter { hint: error.to_string() })?;
     let (required_features, required_limits) = Gpu::wanted(&adapter);
     let descriptor = wgpu::DeviceDescriptor { required_features, required_limits, ..Default::default() };
-    let (device, queue) = adapter
+    adapter
         .request_device(&descriptor)
         .await
-        .map_err(|error| Error::NoDevice { adapter: adapter.get_info().name, message: error.to_string() })?;
+        .map_err(|error| Error::NoDevice { adapter: adapter.get_info().name, message: error.to_string() })
+}
 
-    // Wattle's part: adopt the device, load, make a session.
-    let gpu = Gpu::from_device(&device, &queue);
+async fn run(device: &wgpu::Device, queue: &wgpu::Queue, gpu: &Gpu) -> Result<()> {
+    // Wattle's part: load, make a session.
     let source = open(concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-nested"))?;
-    let model = Model::load(&gpu, &source, LoadOptions::new(WeightPlan::uniform("int4".parse()?))).await?;
+    let model = Model::load(gpu, &source, LoadOptions::new(WeightPlan::uniform("int4".parse()?))).await?;
     let mut session = Session::new(&model, SessionOptions::new(256, Sampling::GREEDY)).await?;
 
     // One encoder of the host's: a prompt, three decode steps that hand their tokens on by themselves, and a copy
@@ -52,7 +55,7 @@ async fn run() -> Result<()> {
     queue.submit([encoder.finish()]);
 
     let samples = session.tensor("samples").ok_or_else(|| Error::MissingTensor { name: "samples".into() })?;
-    let tokens: Vec<u32> = samples.read(&gpu, 0, session.sampled() as usize).await?;
+    let tokens: Vec<u32> = samples.read(gpu, 0, session.sampled() as usize).await?;
     let text: String = tokens.into_iter().map(|token| char::from(token as u8)).collect();
     println!(
         "'There was once' goes on with {text:?}; one submit, {} bytes of logits on the device",

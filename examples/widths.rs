@@ -25,11 +25,11 @@ fn main() -> Result<()> {
         }
         _ => return Err(Error::Request("usage: widths [--kib N]".into())),
     };
-    pollster::block_on(run(kib))
+    let gpu = Gpu::open_blocking(GpuOptions::default())?;
+    gpu.block_on(run(&gpu, kib))
 }
 
-async fn run(kib: usize) -> Result<()> {
-    let gpu = Gpu::open(GpuOptions::default()).await?;
+async fn run(gpu: &Gpu, kib: usize) -> Result<()> {
     let info = gpu.info();
     println!("adapter {} ({} {})", info.name, info.driver, info.driver_info);
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
@@ -42,7 +42,7 @@ async fn run(kib: usize) -> Result<()> {
         println!("{name}");
         for width in ["f32", "int8", "int4", "int2"] {
             let plan = WeightPlan::uniform(width.parse()?);
-            let model = Model::load(&gpu, &source, LoadOptions::new(plan)).await?;
+            let model = Model::load(gpu, &source, LoadOptions::new(plan)).await?;
             let loss = loss(&model, &stories).await?;
             let sample = sample(&model).await?;
             println!("  {width:<5} {:>8} bytes  {loss:.4} nats/byte  {sample}", model.layout().bytes());

@@ -195,6 +195,19 @@ impl Schedule {
         counts
     }
 
+    /// The uniforms of all steps one behind the other, each at a multiple of `alignment` bytes, and where each lies:
+    /// offset and bytes.
+    pub fn params(&self, alignment: u64) -> (Vec<u8>, Vec<(u64, u64)>) {
+        let (mut data, mut places) = (Vec::new(), Vec::with_capacity(self.steps.len()));
+        for step in &self.steps {
+            let params = step.launch.params();
+            places.push((data.len() as u64, params.len() as u64));
+            data.extend_from_slice(params);
+            data.resize(data.len().next_multiple_of(alignment as usize), 0);
+        }
+        (data, places)
+    }
+
     /// What a pass moves and computes.
     pub fn work(&self, span: Span) -> crate::energy::Work {
         let mut total = crate::energy::Work::default();

@@ -1,9 +1,8 @@
 //! A buffer, or a part of a host's buffer, that knows what it holds.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use crate::gpu::{Gpu, gpu_error};
 use crate::kernel::Span;
+use crate::wait::Signal;
 use crate::{Error, Result};
 
 /// Bytes on the device. Cloning shares them.
@@ -103,6 +102,7 @@ impl Tensor {
     }
 
     /// Copies `count` elements from element `first` on to the host. Submits, and completes once the device is done.
+    /// Nothing in here waits; `Gpu::block_on` does.
     ///
     /// # Errors
     /// [`Error::Gpu`], [`Error::DeviceLost`].
@@ -136,11 +136,9 @@ pub(crate) async fn read_staging<T: bytemuck::Pod>(
     bytes: u64,
 ) -> Result<Vec<T>> {
     let fail = |message: String| Error::Gpu { operation: "read-back".into(), message };
-    let mapped = crate::wait::Signal::default();
-    let done = mapped.clone();
-    staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| done.set(result));
-    wait_for(gpu)?;
-    let result = mapped.await;
+    let mapped = Signal::new(gpu);
+    staging.map_async(wgpu::MapMode::Read, 0..bytes, mapped.setter());
+    let result = mapped.await?;
     gpu.check()?;
     result.map_err(|error| fail(error.to_string()))?;
     let view = staging.slice(0..bytes).get_mapped_range().map_err(|error| fail(error.to_string()))?;
@@ -148,16 +146,4 @@ pub(crate) async fn read_staging<T: bytemuck::Pod>(
     drop(view);
     staging.unmap();
     Ok(data)
-}
-
-/// Waits for everything submitted. Native devices advance only while something polls; in a browser this does nothing,
-/// and the event loop does it.
-fn wait_for(gpu: &Gpu) -> Result<()> {
-    // wgpu panics where the driver reports a loss in the middle of waiting.
-    let poll = AssertUnwindSafe(|| gpu.device().poll(wgpu::PollType::wait_indefinitely()));
-    match catch_unwind(poll) {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(Error::Gpu { operation: "waiting".into(), message: error.to_string() }),
-        Err(_) => Err(Error::DeviceLost { message: "while it was waited for".into() }),
-    }
 }

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use pollster::block_on;
 use wattle::kernel::Launch;
 use wattle::kernels::linear::{InputNorm, Reduce};
 use wattle::kernels::norm::{Norm, NormParams};
@@ -76,7 +75,7 @@ fn tensors(gpu: &Gpu) -> Result<HashMap<String, Tensor>> {
     let mut tensors = HashMap::new();
     for (name, rows) in [("there", COUNT), ("back", COUNT), ("weight", 1)] {
         let ones = vec![1.0f32; (rows * WIDTH) as usize];
-        tensors.insert(name.into(), block_on(Tensor::upload(gpu, name, &ones))?);
+        tensors.insert(name.into(), gpu.block_on(Tensor::upload(gpu, name, &ones))?);
     }
     Ok(tensors)
 }

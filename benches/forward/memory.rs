@@ -1,6 +1,5 @@
 //! Whether a model fits, asked before it is made.
 
-use pollster::block_on;
 use wattle::wgpu::{BufferUsages, DeviceType};
 use wattle::{Error, Gpu};
 
@@ -29,7 +28,7 @@ fn allocate(gpu: &Gpu, bytes: u64) -> Result<(), Error> {
     let piece = gpu.capabilities().max_buffer_bytes.min(gpu.capabilities().max_binding_bytes).min(1 << 30);
     let mut buffers = Vec::new();
     for _ in 0..bytes.div_ceil(piece) {
-        buffers.push(block_on(gpu.buffer("trial", piece, BufferUsages::STORAGE))?);
+        buffers.push(gpu.block_on(gpu.buffer("trial", piece, BufferUsages::STORAGE))?);
     }
     Ok(())
 }

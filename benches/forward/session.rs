@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use pollster::block_on;
 use wattle::energy::Phase;
 use wattle::model::plan::WeightPlan;
 use wattle::model::{Model, Session};
@@ -52,9 +51,9 @@ struct Run {
 
 /// Makes a model, checks that it computes, and times it.
 pub fn measure(gpu: &Gpu, case: &Case) -> Result<Measured> {
-    let model = block_on(Model::random(gpu, &case.config, WeightPlan::uniform(case.format), SEED))?;
+    let model = gpu.block_on(Model::random(gpu, &case.config, WeightPlan::uniform(case.format), SEED))?;
     let begin = Instant::now();
-    let mut session = block_on(Session::new(&model, case.options.clone()))?;
+    let mut session = gpu.block_on(Session::new(&model, case.options.clone()))?;
     let setup = begin.elapsed();
     check(&mut session, &case.prompt)?;
     let runs = repeat(|| run(&mut session, case))?;
@@ -87,9 +86,9 @@ fn check(session: &mut Session, prompt: &[u32]) -> Result<()> {
 fn short_pass(session: &mut Session, prompt: &[u32]) -> Result<Vec<f32>, Error> {
     let gpu = session.model().gpu().clone();
     session.reset();
-    block_on(session.feed(&prompt[..prompt.len().min(16)]))?;
-    block_on(gpu.submit("decode", |encoder| session.decode_token(encoder, prompt[0])))?;
-    block_on(session.logits(1))
+    gpu.block_on(session.feed(&prompt[..prompt.len().min(16)]))?;
+    gpu.block_on(gpu.submit("decode", |encoder| session.decode_token(encoder, prompt[0])))?;
+    gpu.block_on(session.logits(1))
 }
 
 /// A prompt until its first token is on the host, then an answer, recorded without waiting, until its last one is.
@@ -98,8 +97,8 @@ fn run(session: &mut Session, case: &Case) -> Result<Run> {
     session.reset();
     session.ledger().clear();
     let begin = Instant::now();
-    block_on(session.feed(&case.prompt))?;
-    block_on(session.last_sample())?;
+    gpu.block_on(session.feed(&case.prompt))?;
+    gpu.block_on(session.last_sample())?;
     let prefill = begin.elapsed();
 
     let (begin, mut encode) = (Instant::now(), Duration::ZERO);
@@ -111,10 +110,10 @@ fn run(session: &mut Session, case: &Case) -> Result<Run> {
         encode += begin.elapsed();
         gpu.queue().submit([commands]);
     }
-    block_on(session.last_sample())?;
+    gpu.block_on(session.last_sample())?;
     let decode = begin.elapsed();
 
-    block_on(session.ledger().collect(&gpu))?;
+    gpu.block_on(session.ledger().collect(&gpu))?;
     let mut device = |phase| session.ledger().phase_time(phase).map(|(ns, ..)| Duration::from_nanos(ns));
     let device = device(Phase::Prefill).zip(device(Phase::Decode)).map(<[_; 2]>::from);
     Ok(Run { prefill, decode, encode, device })

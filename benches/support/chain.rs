@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pollster::block_on;
 use wattle::energy::{Ledger, Level};
 use wattle::kernel::{AnyLaunch, Span};
 use wattle::schedule::execute::Prepared;
@@ -56,8 +55,8 @@ impl Chain {
         let plan = MemoryPool::default().plan(&schedule);
         let span = span_tensor(gpu, span_rows)?;
         let find = |name: &str| tensors.get(name).cloned();
-        let prepared = block_on(Prepared::new(gpu, schedule, &plan, &[], &span, find))?;
-        let ledger = block_on(Ledger::new(gpu, Level::Window))?;
+        let prepared = gpu.block_on(Prepared::new(gpu, schedule, &plan, &[], &span, find))?;
+        let ledger = gpu.block_on(Ledger::new(gpu, Level::Window))?;
         Ok(Self { gpu: gpu.clone(), prepared, span: Span { position: 0, rows }, ledger })
     }
 
@@ -71,7 +70,7 @@ impl Chain {
         self.gpu.queue().submit([encoder.finish()]);
         wait(&self.gpu)?;
         let wall = begin.elapsed();
-        block_on(self.ledger.collect(&self.gpu))?;
+        self.gpu.block_on(self.ledger.collect(&self.gpu))?;
         let passes = self.ledger.passes().map(|pass| pass.window.duration_ns());
         let device = passes.sum::<Option<u64>>().map(Duration::from_nanos);
         self.ledger.clear();
@@ -99,7 +98,7 @@ pub fn wait(gpu: &Gpu) -> Result<()> {
 /// The uniform that tells kernels their rows.
 fn span_tensor(gpu: &Gpu, rows: u32) -> Result<Tensor> {
     let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
-    let buffer = block_on(gpu.buffer("span", 16, usage))?;
+    let buffer = gpu.block_on(gpu.buffer("span", 16, usage))?;
     gpu.queue().write_buffer(&buffer, 0, bytemuck::cast_slice(&[0, rows, 0, 0]));
     Ok(Tensor::over(gpu, &buffer, 0, 16)?)
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use pollster::block_on;
 use wattle::kernel::{AnyLaunch, Launch};
 use wattle::kernels::linear::{Codec, Epilogue, InputNorm, LinearParams, Reduce};
 use wattle::kernels::matmul::{Matmul, TileRows};
@@ -59,12 +58,12 @@ impl Products {
         [rows, outputs, inputs]: [u32; 3],
         copies: u32,
     ) -> Result<Self> {
-        let upload = |name: &str, words: &[u32]| block_on(Tensor::upload(gpu, name, words));
+        let upload = |name: &str, words: &[u32]| gpu.block_on(Tensor::upload(gpu, name, words));
         let weights = PackedMatrix::random(format, 0..outputs as usize, inputs as usize, 1);
         let x = PackedMatrix::random(WeightFormat::F32, 0..rows as usize, inputs as usize, 2).unpack();
-        let y = block_on(Tensor::zeroed(gpu, "y", u64::from(rows) * u64::from(outputs) * 4))?;
+        let y = gpu.block_on(Tensor::zeroed(gpu, "y", u64::from(rows) * u64::from(outputs) * 4))?;
         let mut tensors = HashMap::from([("y".to_owned(), y.clone())]);
-        tensors.insert("x".into(), block_on(Tensor::upload(gpu, "x", &x))?);
+        tensors.insert("x".into(), gpu.block_on(Tensor::upload(gpu, "x", &x))?);
         let launch = product(gpu, format, LinearParams::dense(format, outputs, inputs));
         let mut links = Vec::<Link>::new();
         for n in 0..copies {
@@ -93,7 +92,7 @@ pub fn check(gpu: &Gpu, product: Product, format: WeightFormat) -> Result<()> {
     let product = |x: &[f32], weights: &[f32]| reference::matmul::matmul(x, weights, None, INPUTS);
     let expected = product(x, &weights);
     let terms = product(&magnitudes(x), &magnitudes(&weights));
-    let found = block_on(products.y.read::<f32>(gpu, 0, expected.len()))?;
+    let found = gpu.block_on(products.y.read::<f32>(gpu, 0, expected.len()))?;
     for (at, (found, (expected, terms))) in found.iter().zip(expected.iter().zip(&terms)).enumerate() {
         let allowed = INPUTS as f32 * f32::EPSILON * terms;
         let close = (found - expected).abs() <= allowed;

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use pollster::block_on;
 use wattle::Gpu;
 use wattle::energy::Work;
 use wattle::quant::WeightFormat;
@@ -54,7 +53,8 @@ fn copy_rate(gpu: &Gpu) -> Result<f64> {
     // Larger than the last cache of most devices.
     let bytes = gpu.capabilities().max_buffer_bytes.min(gpu.capabilities().max_binding_bytes).min(128 << 20);
     let usage = BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
-    let (from, to) = (block_on(gpu.buffer("from", bytes, usage))?, block_on(gpu.buffer("to", bytes, usage))?);
+    let (from, to) =
+        (gpu.block_on(gpu.buffer("from", bytes, usage))?, gpu.block_on(gpu.buffer("to", bytes, usage))?);
     per_second(2.0 * bytes as f64, |times| {
         let begin = Instant::now();
         let mut encoder = gpu.device().create_command_encoder(&Default::default());

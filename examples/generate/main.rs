@@ -25,7 +25,8 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match pollster::block_on(run(&options)) {
+    let gpu = Gpu::open_blocking(GpuOptions { baseline: options.baseline, ..GpuOptions::default() });
+    match gpu.and_then(|gpu| gpu.block_on(run(&gpu, &options))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("generate: {error}");
@@ -34,10 +35,9 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(options: &Options) -> Result<()> {
-    let gpu = Gpu::open(GpuOptions { baseline: options.baseline, ..GpuOptions::default() }).await?;
+async fn run(gpu: &Gpu, options: &Options) -> Result<()> {
     let source = open(&options.model)?;
-    let model = Model::load(&gpu, &source, LoadOptions::new(options.plan)).await?;
+    let model = Model::load(gpu, &source, LoadOptions::new(options.plan)).await?;
     let is_bytes = model.config().vocab_size == BYTES;
     let prompt = tokens(&options.prompt, is_bytes, &options.model.display().to_string())?;
     let context = model.config().context_length;
@@ -80,8 +80,8 @@ async fn run(options: &Options) -> Result<()> {
         generated.time_to_first_token.as_secs_f64() * 1e3,
     );
     if let Some(draft) = ledger {
-        session.ledger().collect(&gpu).await?;
-        draft.finish(|file| session.ledger().write_jsonl(&gpu, file))?;
+        session.ledger().collect(gpu).await?;
+        draft.finish(|file| session.ledger().write_jsonl(gpu, file))?;
     }
     Ok(())
 }

@@ -27,7 +27,11 @@ fn main() -> ExitCode {
         println!("0 passed, {} failed", options.directories.len());
         return ExitCode::FAILURE;
     }
-    match pollster::block_on(run(&options)) {
+    let checked = open(&options).and_then(|device| match &device {
+        Device::Gpu(gpu) => gpu.block_on(run(&device, &options)),
+        Device::Cpu => pollster::block_on(run(&device, &options)),
+    });
+    match checked {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
@@ -39,8 +43,7 @@ fn main() -> ExitCode {
 }
 
 /// Checks every directory and returns how many failed.
-async fn run(options: &Options) -> Result<usize> {
-    let device = open(options).await?;
+async fn run(device: &Device, options: &Options) -> Result<usize> {
     println!("weights {}, experts {}, embedding {}", options.plan.linear, options.plan.experts, {
         options.plan.embedding
     });
@@ -48,7 +51,7 @@ async fn run(options: &Options) -> Result<usize> {
     let mut failed = 0;
     for directory in &options.directories {
         let checked = match Case::open(directory) {
-            Ok(case) => check(&case, &device, &options.plan).await,
+            Ok(case) => check(&case, device, &options.plan).await,
             Err(error) => Err(error),
         };
         let shown = directory.display();
@@ -73,7 +76,7 @@ fn idle(options: &Options, report: &Report) -> bool {
     !options.cpu && report.dispatches.iter().all(|(_, calls)| *calls == 0)
 }
 
-async fn open(options: &Options) -> Result<Device> {
+fn open(options: &Options) -> Result<Device> {
     if options.cpu {
         println!(
             "adapter: none, CPU reference; with other weights than f32 it is held against itself: whole, in chunks,"
@@ -81,7 +84,7 @@ async fn open(options: &Options) -> Result<Device> {
         println!("  and step by step, and 'rms of golden' says how far the format takes it");
         return Ok(Device::Cpu);
     }
-    let gpu = Gpu::open(GpuOptions { baseline: options.baseline, ..GpuOptions::default() }).await?;
+    let gpu = Gpu::open_blocking(GpuOptions { baseline: options.baseline, ..GpuOptions::default() })?;
     let (info, can) = (gpu.info(), gpu.capabilities());
     println!("adapter: {} ({}, {} {})", info.name, info.backend, info.driver, info.driver_info);
     println!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{PassTimer, StampBuffer, TimestampQuality, Work};
 use crate::Result;
-use crate::gpu::Gpu;
+use crate::gpu::{Capabilities, Gpu};
 use crate::kernel::Span;
 use crate::schedule::Schedule;
 
@@ -21,6 +21,17 @@ pub enum Level {
     Window,
     /// Counts, and a pass and a window per dispatch (L4): a diagnosis that slows down what it measures.
     Dispatch,
+}
+
+impl Level {
+    fn takes_times(self, capabilities: &Capabilities) -> bool {
+        self >= Self::Window && capabilities.timestamps
+    }
+
+    /// Bytes that a ledger of this level takes on a device.
+    pub fn device_bytes(self, capabilities: &Capabilities) -> u64 {
+        if self.takes_times(capabilities) { StampBuffer::BYTES } else { 0 }
+    }
 }
 
 /// What a pass was for.
@@ -134,7 +145,8 @@ impl Ledger {
     /// # Errors
     /// [`crate::Error::Gpu`] or [`crate::Error::Memory`] when the timestamp queries cannot be made.
     pub async fn new(gpu: &Gpu, level: Level) -> Result<Self> {
-        let stamps = if level >= Level::Window { StampBuffer::new(gpu).await? } else { None };
+        let stamps =
+            if level.takes_times(gpu.capabilities()) { Some(StampBuffer::new(gpu).await?) } else { None };
         let capacity = if level == Level::Off { 0 } else { CAPACITY };
         Ok(Self { level, stamps, passes: VecDeque::with_capacity(capacity), dropped: 0 })
     }

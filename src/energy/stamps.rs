@@ -59,6 +59,9 @@ impl Stamps {
     }
 }
 
+/// Bytes of each of the two buffers of a [`StampBuffer`]: every pair may need an aligned place of its own.
+const BUFFER_BYTES: u64 = QUERIES as u64 / 2 * ALIGNMENT;
+
 /// Queries and the memory they resolve into, refilled after each read-back.
 pub(crate) struct StampBuffer {
     set: wgpu::QuerySet,
@@ -70,11 +73,11 @@ pub(crate) struct StampBuffer {
 }
 
 impl StampBuffer {
-    /// `None` on a device without timestamps.
-    pub(crate) async fn new(gpu: &Gpu) -> Result<Option<Self>> {
-        if !gpu.capabilities().timestamps {
-            return Ok(None);
-        }
+    /// Bytes on a device with timestamps: the values, and what they are read back through.
+    pub(crate) const BYTES: u64 = 2 * BUFFER_BYTES;
+
+    /// For a device with timestamps.
+    pub(crate) async fn new(gpu: &Gpu) -> Result<Self> {
         let set = gpu
             .scoped(|device| {
                 device.create_query_set(&wgpu::QuerySetDescriptor {
@@ -85,15 +88,13 @@ impl StampBuffer {
             })
             .await
             .map_err(|error| crate::gpu::gpu_error("timestamp queries", error))?;
-        // Every pair may need an aligned place of its own.
-        let bytes = u64::from(QUERIES) / 2 * ALIGNMENT;
         let resolve =
             wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let resolved = gpu.buffer("timestamps", bytes, resolve).await?;
+        let resolved = gpu.buffer("timestamps", BUFFER_BYTES, resolve).await?;
         let read = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = gpu.buffer("timestamps read-back", bytes, read).await?;
+        let staging = gpu.buffer("timestamps read-back", BUFFER_BYTES, read).await?;
         let period_ns = gpu.queue().get_timestamp_period();
-        Ok(Some(Self { set, resolved, staging, period_ns, used_queries: 0, used_bytes: 0 }))
+        Ok(Self { set, resolved, staging, period_ns, used_queries: 0, used_bytes: 0 })
     }
 
     /// Gives all queries out again. Only when no recorded pass waits for one.

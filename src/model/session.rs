@@ -11,7 +11,7 @@ pub use plan::{SessionOptions, SessionPlan};
 use super::forward::{LogitRows, ropes};
 use super::loaded::Model;
 use crate::energy::Ledger;
-use crate::gpu::{Gpu, gpu_error};
+use crate::gpu::{Gpu, gpu_error, scoped_now};
 use crate::kernel::Span;
 use crate::reference::rope;
 use crate::schedule::execute::Prepared;
@@ -209,9 +209,7 @@ impl Session {
             usage: wgpu::BufferUsages::COPY_SRC,
             mapped_at_creation: true,
         };
-        let staging = self
-            .gpu()
-            .scoped_now(|device| device.create_buffer(&descriptor))
+        let staging = scoped_now(self.gpu().device(), |device| device.create_buffer(&descriptor))
             .map_err(|error| gpu_error("upload of tokens", error))?;
         staging
             .slice(..)

@@ -108,23 +108,15 @@ impl Prepared {
     }
 }
 
-/// Puts every step's uniform into one buffer, each at its own aligned offset.
+/// Puts every step's uniform into one buffer.
 async fn upload_params(gpu: &Gpu, schedule: &Schedule) -> Result<Vec<Tensor>> {
-    let stride = u64::from(gpu.device().limits().min_uniform_buffer_offset_alignment);
-    let mut offsets = Vec::new();
-    let mut data = Vec::new();
-    for step in &schedule.steps {
-        let params = step.launch.params();
-        offsets.push((data.len() as u64, params.len() as u64));
-        data.extend_from_slice(params);
-        data.resize(data.len().next_multiple_of(stride as usize), 0);
-    }
+    let (data, places) = schedule.params(gpu.capabilities().uniform_alignment);
     let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
     let buffer = gpu.buffer("params", data.len() as u64, usage).await?;
     gpu.scoped(|_| gpu.queue().write_buffer(&buffer, 0, &data))
         .await
         .map_err(|error| gpu_error("upload of params", error))?;
-    Ok(offsets.into_iter().map(|(offset, bytes)| Tensor::part(&buffer, offset, bytes)).collect())
+    Ok(places.into_iter().map(|(offset, bytes)| Tensor::part(&buffer, offset, bytes)).collect())
 }
 
 /// WebGPU lets no dispatch read and write parts of one buffer; the host would hear of it at its own submit.

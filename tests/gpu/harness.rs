@@ -5,7 +5,6 @@ use std::fmt::Display;
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use pollster::block_on;
 use wattle::energy::{Ledger, Level};
 use wattle::kernel::{AnyLaunch, BindingKind, Kernel, Launch, Span};
 use wattle::kernels::linear::InputNorm;
@@ -38,7 +37,12 @@ pub fn gpu() -> &'static Gpu {
 pub fn own_gpu() -> Gpu {
     let adapter = std::env::var("WATTLE_ADAPTER").unwrap_or_default();
     let options = GpuOptions { adapter, ..GpuOptions::default() };
-    block_on(Gpu::open(options)).unwrap_or_else(|error| panic!("these tests run on a GPU: {error}"))
+    Gpu::open_blocking(options).unwrap_or_else(|error| panic!("these tests run on a GPU: {error}"))
+}
+
+/// Waits for what happens on the device of all tests, or on another.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    gpu().block_on(future)
 }
 
 /// Whether the device has what a variant needs.

@@ -1,6 +1,5 @@
 //! Both halves of sampling, chained as in a request: each draw moves the span that the next one reads.
 
-use pollster::block_on;
 use wattle::kernel::{Kernel, Launch};
 use wattle::kernels::linear::Reduce;
 use wattle::kernels::sample_best::{RUN, SampleBest, SampleBestParams};
@@ -10,7 +9,7 @@ use wattle::reference::softmax::softmax;
 use wattle::schedule::{Schedule, Site};
 use wattle::{Gpu, Result, Tensor};
 
-use crate::harness::{gpu, is_supported, record, repeat, span, span_tensor};
+use crate::harness::{block_on, gpu, is_supported, record, repeat, span, span_tensor};
 use crate::support::compare::assert_same;
 use crate::support::frequency::assert_follows;
 use crate::support::random::Random;

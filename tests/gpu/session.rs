@@ -7,6 +7,7 @@ mod context;
 mod generate;
 mod host;
 mod lost;
+mod memory;
 mod recording;
 mod sharding;
 mod stranger;

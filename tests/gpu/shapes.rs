@@ -1,7 +1,6 @@
 //! Whole models of odd shapes that no case was tuned to: random descriptions with random weights, on the device
 //! against the CPU reference.
 
-use pollster::block_on;
 use wattle::model::Source;
 use wattle::model::checkpoint::Checkpoint;
 use wattle::model::config::{
@@ -16,7 +15,7 @@ use wattle::reference::sample::argmax;
 use wattle::reference::weights::Weights;
 use wattle::verify::{Case, Device, Prompt, check};
 
-use crate::harness::gpu;
+use crate::harness::{block_on, gpu};
 use crate::select::wants_everything;
 use crate::support::random::Random;
 

@@ -1,11 +1,15 @@
 //! The memory plan: who shares a buffer with whom.
 
+use wattle::energy::Level;
 use wattle::kernel::BindingKind;
+use wattle::model::SessionOptions;
+use wattle::model::forward::Sampling;
+use wattle::model::layout::Layout;
 use wattle::model::session::SessionPlan;
 use wattle::schedule::memory::{MemoryPlan, MemoryPool};
 use wattle::schedule::{Home, Schedule};
 
-use crate::shapes::{devices, large_on, plan, small};
+use crate::shapes::{devices, large_on, plan, small, weights};
 
 /// Steps from the first to the last that touch each tensor.
 fn lifetimes(schedule: &Schedule) -> Vec<Option<(usize, usize)>> {
@@ -111,14 +115,27 @@ fn all_passes_of_a_session_share_a_pool() {
 }
 
 #[test]
-fn what_a_session_takes_is_what_it_names_and_its_pool() {
-    let [device, _] = devices();
+fn what_a_session_takes_is_all_it_allocates() {
+    let [plain, most] = devices();
     let (_, config) = &small()[0];
-    let plan = plan(config, &device, "f32", 100);
+    let plan = plan(config, &plain, "f32", 100);
     let named: u64 = plan.named_bytes().values().sum();
-    assert_eq!(plan.bytes(), named + plan.pool.bytes());
+    // No uniform is larger than the alignment that WebGPU promises at least.
+    let steps: usize =
+        [&plan.part, &plan.prefill, &plan.decode].map(|(schedule, _)| schedule.steps.len()).iter().sum();
+    let uniforms = steps as u64 * plain.uniform_alignment;
+    assert_eq!(plan.bytes(), named + plan.pool.bytes() + uniforms);
     assert!(plan.check_ceiling(1000, Some(plan.bytes() + 1000)).is_ok());
     let error = plan.check_ceiling(1000, Some(plan.bytes() + 999)).unwrap_err();
     let says = format!("needs {} bytes, {} are available", plan.bytes() + 1000, plan.bytes() + 999);
     assert!(error.to_string().contains(&says), "{error}");
+    // Times need room where a device has them.
+    assert_eq!(Level::Window.device_bytes(&plain), 0);
+    assert_eq!(Level::Counts.device_bytes(&most), 0);
+    assert!(Level::Window.device_bytes(&most) > 0);
+    let timed = SessionOptions { ledger: Level::Window, ..SessionOptions::new(100, Sampling::GREEDY) };
+    let layout = Layout::new(config, &weights("f32"), &most).unwrap();
+    let overhead = |options| SessionPlan::new(config, &layout, &most, options).unwrap().overhead_bytes;
+    let counted = SessionOptions { ledger: Level::Counts, ..timed.clone() };
+    assert_eq!(overhead(&timed), overhead(&counted) + Level::Window.device_bytes(&most));
 }

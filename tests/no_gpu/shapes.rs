@@ -20,6 +20,7 @@ pub fn devices() -> [Capabilities; 2] {
         max_binding_bytes: 1 << 32,
         max_buffer_bytes: 1 << 34,
         binding_alignment: 32,
+        uniform_alignment: 64,
     };
     [Capabilities::webgpu(), most]
 }

@@ -68,6 +68,8 @@ pub struct SessionPlan {
     pub context: u32,
     /// Bytes of what is bound by name and does not belong to the model.
     pub state_bytes: u64,
+    /// Bytes of what runs and watches the passes: their uniforms, and the ledger's timestamps.
+    pub overhead_bytes: u64,
     weight_names: HashSet<String>,
 }
 
@@ -111,8 +113,20 @@ impl SessionPlan {
             .chain(layout.norms().map(|norm| norm.name.clone()))
             .collect();
         let context = options.context;
-        let mut plan =
-            Self { part, prefill, decode, pool, chunk_rows, context, state_bytes: 0, weight_names };
+        let uniforms = [&part, &prefill, &decode]
+            .map(|(schedule, _)| schedule.params(capabilities.uniform_alignment).0.len() as u64);
+        let overhead_bytes = uniforms.iter().sum::<u64>() + options.ledger.device_bytes(capabilities);
+        let mut plan = Self {
+            part,
+            prefill,
+            decode,
+            pool,
+            chunk_rows,
+            context,
+            state_bytes: 0,
+            overhead_bytes,
+            weight_names,
+        };
         plan.state_bytes = plan.named_bytes().values().sum();
         Ok(plan)
     }
@@ -131,9 +145,10 @@ impl SessionPlan {
         named
     }
 
-    /// Bytes on the device beside the model's weights: caches and tables, then activations.
+    /// Bytes on the device beside the model's weights: caches and tables, activations, uniforms and timestamps.
+    /// A few hundred bytes more pass through while tokens are sent and read.
     pub fn bytes(&self) -> u64 {
-        self.state_bytes + self.pool.bytes()
+        self.state_bytes + self.pool.bytes() + self.overhead_bytes
     }
 
     /// Refuses a plan that takes more than a ceiling together with the weights.

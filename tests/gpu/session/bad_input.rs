@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::io;
 use std::ops::{ControlFlow, Range};
 
-use pollster::block_on;
 use safetensors::tensor::{SafeTensors, TensorView};
 use wattle::Error;
 use wattle::model::checkpoint::FileReader;
@@ -13,7 +12,7 @@ use wattle::model::plan::WeightPlan;
 use wattle::model::{LoadOptions, Model, Progress, Session, Source};
 
 use super::harness::{F32, greedy, logits, source};
-use crate::harness::{gpu, own_gpu};
+use crate::harness::{block_on, gpu, own_gpu};
 use crate::support::golden::directory;
 
 /// A checkpoint that was never a file.

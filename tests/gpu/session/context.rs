@@ -1,6 +1,5 @@
 //! Caches and contexts: rings that wrap, chunks of every length, and the end of the room.
 
-use pollster::block_on;
 use wattle::Error;
 use wattle::energy::Phase;
 use wattle::kernel::Span;
@@ -11,7 +10,7 @@ use super::harness::{
     CLOSE, all_logits, assert_row, assert_unchanged, feed, greedy, logits, model, session, state, step,
     submit, tokens, whole,
 };
-use crate::harness::{gpu, own_gpu};
+use crate::harness::{block_on, gpu, own_gpu};
 use crate::support::compare::assert_close;
 
 /// Local and global attention, soft-capped and not, windows of 8 and 7, experts.

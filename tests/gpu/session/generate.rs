@@ -2,14 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use pollster::block_on;
 use wattle::model::forward::{LogitRows, Sampling};
 use wattle::model::session::{GenerateOptions, Generated};
 use wattle::model::{Model, Session, SessionOptions};
 use wattle::{Error, Result};
 
 use super::harness::{greedy, logits, model, session, submit, tokens};
-use crate::harness::gpu;
+use crate::harness::{block_on, gpu};
 use crate::support::golden::Golden;
 
 fn answer(session: &mut Session, prompt: &[u32], max_tokens: u32, stop_ids: &[u32]) -> Result<Generated> {

@@ -1,6 +1,5 @@
 //! The device of all tests, golden models on it, and what of a session can be compared.
 
-use pollster::block_on;
 use wattle::model::forward::{LogitRows, Sampling};
 use wattle::model::plan::WeightPlan;
 use wattle::model::{LoadOptions, Model, Session, SessionOptions, Source, open};
@@ -8,7 +7,7 @@ use wattle::quant::WeightFormat;
 use wattle::wgpu::CommandEncoder;
 use wattle::{Gpu, Result, Tensor};
 
-use crate::harness::gpu;
+use crate::harness::{block_on, gpu};
 use crate::support::compare::{Tolerance, assert_close};
 use crate::support::golden::directory;
 

@@ -1,6 +1,5 @@
 //! Inside a host: its device, its encoder, its buffers, its error handlers.
 
-use pollster::block_on;
 use wattle::energy::{Ledger, Level};
 use wattle::kernel::{Launch, Span};
 use wattle::kernels::linear::{InputNorm, Reduce};
@@ -15,6 +14,7 @@ use wattle::{Error, Gpu, Tensor};
 
 use super::harness::{F32, assert_row, feed, greedy, load, session, source, tokens, whole, words};
 use super::stranger::Stranger;
+use crate::harness::block_on;
 use crate::support::compare::{Tolerance, assert_close};
 
 /// The host's own kernel: twice the logits, and the token before ours.

@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use pollster::block_on;
 use wattle::model::session::GenerateOptions;
 use wattle::model::{LoadOptions, Model, Session};
 use wattle::wgpu::BufferUsages;
@@ -10,7 +9,7 @@ use wattle::{Error, Gpu, Tensor};
 
 use super::harness::{F32, feed, greedy, load, session, source};
 use super::stranger::Stranger;
-use crate::harness::own_gpu;
+use crate::harness::{block_on, own_gpu};
 
 #[track_caller]
 fn assert_lost<T>(what: &str, result: Result<T, Error>) {

@@ -6,7 +6,7 @@ use wattle::model::{Model, Session, SessionOptions};
 use wattle::wgpu::CommandEncoder;
 
 use super::harness::{assert_same_state, feed, greedy, model, session, state, submit, tokens};
-use crate::harness::{gpu, own_gpu};
+use crate::harness::{block_on, gpu, own_gpu};
 
 /// One thing to record.
 #[derive(Clone, Copy)]
@@ -143,7 +143,7 @@ fn nothing_is_read_back_before_the_logits() {
     let mut alone = self::session(&model, greedy(64));
     feed(&mut alone, &ids);
     for (n, sample) in samples.iter().enumerate().take(30) {
-        assert_eq!(pollster::block_on(alone.last_sample()).unwrap(), *sample, "token {n}");
+        assert_eq!(block_on(alone.last_sample()).unwrap(), *sample, "token {n}");
         submit(&gpu, |encoder| alone.decode(encoder));
     }
 }
@@ -167,7 +167,7 @@ fn what_never_ran_is_taken_back() {
     for session in [&mut rewound, &mut plain] {
         submit(&gpu, |encoder| session.decode(encoder));
     }
-    let [rewound, plain] = [rewound, plain].map(|session| pollster::block_on(session.logits(1)).unwrap());
+    let [rewound, plain] = [rewound, plain].map(|session| block_on(session.logits(1)).unwrap());
     assert_eq!(rewound, plain);
 }
 
@@ -183,7 +183,7 @@ fn passes_that_have_not_run_have_no_time() {
     let mut later = gpu.device().create_command_encoder(&Default::default());
     session.decode(&mut later).unwrap();
     let times = |session: &mut Session| -> Vec<bool> {
-        pollster::block_on(session.ledger().collect(&gpu)).unwrap();
+        block_on(session.ledger().collect(&gpu)).unwrap();
         session.ledger().passes().map(|pass| pass.window.duration_ns().is_some()).collect()
     };
     assert_eq!(times(&mut session), [true, false]);

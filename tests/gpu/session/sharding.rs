@@ -1,6 +1,5 @@
 //! Weights split over bindings compute what whole ones do.
 
-use pollster::block_on;
 use wattle::model::Model;
 use wattle::model::plan::WeightPlan;
 use wattle::wgpu::Limits;
@@ -8,7 +7,7 @@ use wattle::{Error, Gpu};
 
 use super::harness::{F32, feed, greedy, load, session, state, submit, tokens};
 use super::stranger::Stranger;
-use crate::harness::gpu;
+use crate::harness::{block_on, gpu};
 
 /// A device whose bindings hold so many bytes.
 fn narrow(max_storage_buffer_binding_size: u64) -> Gpu {

@@ -1,13 +1,12 @@
 //! Golden models and the bundled ones: every one in f32 with and without optional features, and in a selection of formats.
 
-use pollster::block_on;
 use wattle::Error;
 use wattle::model::plan::WeightPlan;
 use wattle::quant::WeightFormat;
 use wattle::verify::{Case, Device, check};
 
 use super::harness::F32;
-use crate::harness::gpu;
+use crate::harness::{block_on, gpu};
 use crate::select::wants_everything;
 use crate::support::golden::directory;
 
