@@ -1,8 +1,9 @@
 //! One weight matrix, quantized once and multiplied at three widths: `cargo run --release --example matmul`.
 
 use wattle::energy::{Ledger, Level};
+use wattle::fragments::{Codec, Epilogue, InputNorm, Reduce};
 use wattle::kernel::{Launch, Span};
-use wattle::kernels::linear::{Codec, Epilogue, InputNorm, LinearParams, Reduce};
+use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matvec::{Matvec, VecRows};
 use wattle::quant::{PackedMatrix, WeightFormat};
 use wattle::schedule::execute::Prepared;

@@ -2,7 +2,8 @@
 //   z_s = softcap(scale q . k_s), a = softmax over the visible s, o = sum_s a_s v_s.
 // A workgroup takes up to QUERIES queries that share a key/value head, (row, head) pairs row by row, and walks the keys
 // that any of them sees, KEYS at a time. Masked scores are flagged by MASKED, a finite number.
-// Needs: key_base, key_at, value_at, queries_per_tile (keys/*), key_range, store_output (output/*), softcap (softcap/*), span.
+// Needs: key_base, key_at, value_at, queries_per_tile (keys/*), key_range, store_output (output/*), softcap (softcap/*), visible
+// (common/window), span.
 // Constants: HEAD_DIM, QUERIES.
 struct Params {
     heads: u32,
@@ -72,7 +73,7 @@ fn run(workgroup: u32, lane: u32) {
         for (var j = 0u; j < KEYS_PER_LANE; j += 1u) {
             let position = tile + my_first_key + j;
             var z = MASKED;
-            if position < range.end && visible(my_position, position) {
+            if position < range.end && visible(my_position, position, params.window) {
                 let at = key_base(kv_head, position);
                 var sum = 0.0;
                 for (var d = 0u; d < HEAD_DIM; d += 1u) {
@@ -139,15 +140,4 @@ fn run(workgroup: u32, lane: u32) {
             store_output(head, part, i % HEAD_DIM, acc[n], query_max[i / HEAD_DIM], query_sum[i / HEAD_DIM]);
         }
     }
-}
-
-// A query sees the keys up to its own, and in a local layer the last `window` of them.
-fn visible(query_position: u32, key_position: u32) -> bool {
-    return key_position <= query_position
-        && (params.window == 0u || key_position + params.window > query_position);
-}
-
-// First key that a query at this position can see.
-fn first_visible(position: u32) -> u32 {
-    return select(0u, position + 1u - params.window, params.window != 0u && position + 1u > params.window);
 }

@@ -1,5 +1,6 @@
 // Joins the parts of a split attention: o = sum_i e^(m_i - m) o_i / sum_i e^(m_i - m) l_i, parts in order.
-// One workgroup per (row, query head); lanes over the elements. Needs: span.
+// One workgroup per (row, query head); lanes over the elements. Needs: first_visible
+// (common/window), span.
 struct Params {
     heads: u32,
     head_dim: u32,
@@ -18,7 +19,7 @@ fn run(head: u32, lane: u32) {
         return;
     }
     let position = span.position + row;
-    let first = select(0u, position + 1u - params.window, params.window != 0u && position + 1u > params.window);
+    let first = first_visible(position, params.window);
     let splits = position / params.split_keys - first / params.split_keys + 1u;
     let stride = params.head_dim + 2u;
     let base = head * params.max_splits * stride;

@@ -2,8 +2,9 @@
 // A workgroup computes a tile of 32 rows by 32 outputs, each lane 4 by 4 of it; inputs pass through
 // workgroup memory 32 at a time. Rows and weights come by tile, so that rows of one expert may be anywhere.
 // Needs: decode4 (codec/*), load4 (linear/input), tile_site, slot_at (rows/*_tile), store4 (epilogue/*).
-// Constants: TILE_ROWS and TILE_OUTPUTS, both 32.
+// Constants: TILE_ROWS, TILE_OUTPUTS.
 const WORKGROUP_SIZE: u32 = 64u;
+const_assert TILE_ROWS == 32u && TILE_OUTPUTS == 32u;   // 8 by 8 lanes of 4 by 4; both tiles are filled in one loop
 const QUADS: u32 = 8u;                      // inputs per pass, in fours
 const STRIDE: u32 = QUADS + 1u;             // one quad of padding keeps lanes on different banks
 

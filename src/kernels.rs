@@ -1,8 +1,10 @@
-//! The kernels: one module each, by the name of its shader.
+//! The kernels: one module each, by the name of its shader. Beside them `linear` and `expert_plan`: what several
+//! kernels agree on.
 
 pub mod attention;
 pub mod attention_merge;
 pub mod embed;
+pub mod expert_plan;
 pub mod kv_write;
 pub mod linear;
 pub mod matmul;

@@ -79,6 +79,7 @@
 //! | [`model`] | descriptions, checkpoints, weights, the forward pass, sessions |
 //! | [`schedule`] | passes as data; [memory](schedule::memory) from lifetimes; [encoding](schedule::execute) |
 //! | [`kernels`] | a module per kernel: its choices, numbers, grid and work |
+//! | [`fragments`] | the choices kernels share: codecs, norms, epilogues |
 //! | [`kernel`], [`shader`] | what every kernel says about itself; linking WGSL |
 //! | [`quant`] | storage formats, packing and slicing on the CPU |
 //! | [`mod@reference`] | every kernel as plain loops on the CPU: the specification |
@@ -96,7 +97,7 @@
 
 pub mod energy;
 mod error;
-
+pub mod fragments;
 pub mod gpu;
 pub mod kernel;
 pub mod kernels;

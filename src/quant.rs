@@ -9,7 +9,7 @@ mod packed;
 mod parent;
 mod random;
 
-pub use format::{IntFormat, QuantBlock, WeightFormat};
+pub use format::{IntFormat, QuantBlock, WeightFormat, Width};
 pub use packed::PackedMatrix;
 pub use parent::{Parent, slice_code};
 #[cfg(feature = "model")]

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use wattle::fragments::{InputNorm, Reduce};
 use wattle::kernel::Launch;
-use wattle::kernels::linear::{InputNorm, Reduce};
 use wattle::kernels::norm::{Norm, NormParams};
 use wattle::{Gpu, Tensor};
 

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use wattle::fragments::{Codec, Epilogue, InputNorm, Reduce};
 use wattle::kernel::{AnyLaunch, Launch};
-use wattle::kernels::linear::{Codec, Epilogue, InputNorm, LinearParams, Reduce};
+use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
 use wattle::kernels::matvec::{Matvec, VecRows};
 use wattle::quant::{PackedMatrix, WeightFormat};

@@ -3,7 +3,6 @@
 @group(0) @binding(6) var<storage, read> k_chunk: array<f32>;             // [G, chunk_slots, HEAD_DIM]
 @group(0) @binding(7) var<storage, read> v_chunk: array<f32>;             // [G, chunk_slots, HEAD_DIM]
 const IN_CHUNK: u32 = 0x80000000u;
-const SPREAD: u32 = 32u;
 
 fn key_base(kv_head: u32, position: u32) -> u32 {
     if position >= span.position {
@@ -12,7 +11,7 @@ fn key_base(kv_head: u32, position: u32) -> u32 {
     return (kv_head * params.slots + position % params.slots) * HEAD_DIM;
 }
 
-// A few queries are spread over workgroups, many share their keys.
+// A few queries are spread over SPREAD workgroups, many share their keys.
 fn queries_per_tile(query_count: u32) -> u32 {
     return clamp((query_count + SPREAD - 1u) / SPREAD, 1u, QUERIES);
 }

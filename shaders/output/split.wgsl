@@ -3,7 +3,7 @@
 @group(0) @binding(5) var<storage, read_write> parts: array<f32>;         // [rows H, max_splits, HEAD_DIM + 2]
 
 fn key_range(oldest: u32, newest: u32, part: u32) -> KeyRange {
-    let first = first_visible(oldest);
+    let first = first_visible(oldest, params.window);
     let split = first / params.split_keys + part;
     return KeyRange(max(first, split * params.split_keys), min(newest + 1u, (split + 1u) * params.split_keys));
 }

@@ -3,7 +3,7 @@
 
 fn key_range(oldest: u32, newest: u32, part: u32) -> KeyRange {
     // A folded grid has workgroups to spare; their part is beyond the only one.
-    return KeyRange(first_visible(oldest), select(newest + 1u, 0u, part > 0u));
+    return KeyRange(first_visible(oldest, params.window), select(newest + 1u, 0u, part > 0u));
 }
 
 fn store_output(head: u32, part: u32, d: u32, acc: f32, max_score: f32, sum: f32) {

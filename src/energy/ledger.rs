@@ -35,7 +35,7 @@ impl Level {
 }
 
 /// What a pass was for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Tokens of a prompt.
     #[default]

@@ -1,7 +1,7 @@
 //! Attention over the cache: prefill in tiles of queries, decode split over the keys.
 
 use crate::Result;
-use crate::energy::{ByteClass, OpClass, Work};
+use crate::energy::{ByteClass, OpClass, Phase, Work};
 use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
@@ -41,17 +41,10 @@ pub struct Attention {
     pub head_dim: u32,
     /// Whether scores are soft-capped.
     pub softcap: bool,
-    /// Where keys are and how they are divided among workgroups.
+    /// Where keys are and how they are divided among workgroups. Prefill: old keys in the cache, this call's own in
+    /// its chunk, one workgroup sees all of them. Decode: one row, every key in the cache, split over workgroups for
+    /// `attention_merge`.
     pub phase: Phase,
-}
-
-/// Where keys are and how they are divided among workgroups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// Old keys in the cache, this call's own in its chunk; one workgroup sees all of them.
-    Prefill,
-    /// One row, every key in the cache, split over workgroups for `attention_merge`.
-    Decode,
 }
 
 /// Widest head: its queries fill half of the 16 KiB of workgroup memory that every device has.
@@ -88,6 +81,7 @@ impl Kernel for Attention {
     fn source(self) -> Source {
         let source = Source::kernel(Self::NAME, fragment!("attention.wgsl"))
             .with(fragment!("common/span.wgsl"))
+            .with(fragment!("common/window.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
             .constant("HEAD_DIM", self.head_dim)
             .constant("QUERIES", queries(self.head_dim));
@@ -97,7 +91,10 @@ impl Kernel for Attention {
             source.with(fragment!("softcap/none.wgsl"))
         };
         match self.phase {
-            Phase::Prefill => source.with(fragment!("keys/chunk.wgsl")).with(fragment!("output/whole.wgsl")),
+            Phase::Prefill => source
+                .with(fragment!("keys/chunk.wgsl"))
+                .with(fragment!("output/whole.wgsl"))
+                .constant("SPREAD", SPREAD),
             Phase::Decode => source.with(fragment!("keys/cache.wgsl")).with(fragment!("output/split.wgsl")),
         }
     }

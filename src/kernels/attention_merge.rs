@@ -36,6 +36,7 @@ impl Kernel for AttentionMerge {
     fn source(self) -> Source {
         Source::kernel(Self::NAME, fragment!("attention_merge.wgsl"))
             .with(fragment!("common/span.wgsl"))
+            .with(fragment!("common/window.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
     }
 

@@ -1,8 +1,9 @@
 //! Token embedding.
 
-use super::linear::{Codec, block_layout, unpack_work};
+use super::linear::block_layout;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::fragments::Codec;
 use crate::kernel::check::{bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::quant::WeightFormat;
@@ -74,7 +75,7 @@ impl Kernel for Embed {
     }
 
     fn variants() -> Vec<Self> {
-        Codec::ALL.map(|codec| Self { codec }).to_vec()
+        Codec::all().map(|codec| Self { codec }).collect()
     }
 
     fn check(self, params: &EmbedParams) -> Result<()> {
@@ -107,6 +108,6 @@ impl Kernel for Embed {
             .with_bytes(ByteClass::ScaleZp, scales, scales)
             .with_bytes(ByteClass::ActOut, rows * width * 4, rows * width * 4)
             .with_ops(OpClass::F32Other, rows * width, rows * width);
-        unpack_work(self.codec, rows * width, rows * width, work)
+        self.codec.work(rows * width, rows * width, work)
     }
 }

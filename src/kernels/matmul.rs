@@ -1,15 +1,15 @@
 //! Products of a weight matrix, or of many experts', with many rows: prefill.
 
-use super::linear::{Codec, Epilogue, LinearParams, unpack_work};
-use super::moe_count::check_choices;
+use super::expert_plan::{TILE_ROWS, check_choices, max_tiles, tile_map_bytes};
+use super::linear::LinearParams;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::fragments::{Codec, Epilogue};
 use crate::kernel::check::bytes;
 use crate::kernel::{Binding, Kernel, Span};
 use crate::shader::{Source, fragment};
 
-/// Rows of a tile; the expert plan cuts its tiles to the same height.
-pub const TILE_ROWS: u32 = 32;
+/// Outputs of a tile.
 const TILE_OUTPUTS: u64 = 32;
 
 /// `y[r, n] = epilogue(sum_k w[n, k] x[r, k])` in tiles of 32 rows by 32 outputs.
@@ -36,18 +36,6 @@ pub enum TileRows {
         /// Experts, each of which may leave one tile partly empty.
         experts: u32,
     },
-}
-
-/// Most row tiles of `slots` slots that `experts` experts share.
-pub fn max_tiles(slots: u64, experts: u32) -> u64 {
-    // Every expert but those without a slot may leave one tile partly filled.
-    slots / u64::from(TILE_ROWS) + u64::from(experts).min(slots)
-}
-
-/// Bytes of the map of those tiles, and of as many entries as a kernel is told of.
-pub(crate) fn tile_map_bytes([tokens, choices]: [u32; 2], experts: u32, entries: u32) -> u64 {
-    let tiles = max_tiles(u64::from(tokens) * u64::from(choices), experts);
-    tiles.max(u64::from(entries)).saturating_mul(16)
 }
 
 impl Matmul {
@@ -98,7 +86,7 @@ impl Kernel for Matmul {
 
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
-        for codec in Codec::ALL {
+        for codec in Codec::all() {
             for epilogue in Epilogue::all() {
                 for rows in [TileRows::Dense, TileRows::Grouped { experts: 8 }] {
                     if rows == TileRows::Dense || !epilogue.residual {
@@ -157,6 +145,6 @@ impl Kernel for Matmul {
             .with_bytes(ByteClass::ActIn, distinct_inputs * inputs * 4, rows * output_tiles * inputs * 4)
             .with_ops(OpClass::F32Fma, rows * inputs * outputs, executed);
         let decoded = row_tiles * outputs * inputs;
-        self.epilogue.work(params, rows, unpack_work(self.codec, matrices * outputs * inputs, decoded, work))
+        self.epilogue.work(params, rows, self.codec.work(matrices * outputs * inputs, decoded, work))
     }
 }

@@ -1,8 +1,9 @@
 //! Products of a weight matrix with a few rows: decode.
 
-use super::linear::{Codec, Epilogue, InputNorm, LinearParams, Reduce, unpack_work};
+use super::linear::LinearParams;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::fragments::{Codec, Epilogue, InputNorm, Reduce};
 use crate::kernel::check::{bytes, require};
 use crate::kernel::{Binding, Kernel, Span};
 use crate::shader::{Source, fragment};
@@ -74,6 +75,7 @@ impl Kernel for Matvec {
         self.reduce
             .add_to(self.epilogue.add_to(self.norm.add_to(source)))
             .constant("WORKGROUP_SIZE", self.lanes)
+            .constant("OUTPUTS", OUTPUTS as u32)
     }
 
     fn bindings(self) -> Vec<Binding> {
@@ -89,7 +91,7 @@ impl Kernel for Matvec {
 
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
-        for codec in Codec::ALL {
+        for codec in Codec::all() {
             for norm in InputNorm::ALL {
                 for epilogue in Epilogue::all() {
                     for rows in [VecRows::Dense, VecRows::Last, VecRows::Selected] {
@@ -159,7 +161,7 @@ impl Kernel for Matvec {
             .with_bytes(ByteClass::ScaleZp, matrices * scale_bytes, rows * scale_bytes)
             .with_bytes(ByteClass::ActIn, distinct_inputs * inputs * 4, rows * tiles * inputs * 4)
             .with_ops(OpClass::F32Fma, useful, executed);
-        let work = unpack_work(self.codec, outputs * inputs * matrices, executed, work);
+        let work = self.codec.work(outputs * inputs * matrices, executed, work);
         self.epilogue.work(params, rows, self.norm.work(inputs, distinct_inputs, tiles, work))
     }
 }

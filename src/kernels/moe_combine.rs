@@ -1,8 +1,8 @@
 //! What a token's experts computed, joined.
 
-use super::linear::residual_fragment;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::fragments::residual_fragment;
 use crate::kernel::check::{bytes, positive};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};

@@ -1,42 +1,11 @@
 //! The expert plan, first part: slots per expert in every run of slots.
 
+use super::expert_plan::{MoeSlotParams, RUN, check_choices, run_bytes};
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::kernel::check::{at_most, bytes, positive};
-use crate::kernel::{Binding, Kernel, Span, params};
+use crate::kernel::check::bytes;
+use crate::kernel::{Binding, Kernel, Span};
 use crate::shader::{Source, fragment};
-
-params! {
-    /// The uniform of `moe_count` and `moe_place`.
-    pub struct MoeSlotParams {
-        /// Experts, `E`.
-        pub experts: u32,
-        /// Experts per token, `k`.
-        pub choices: u32,
-    }
-}
-
-impl MoeSlotParams {
-    /// (token, choice) pairs of a call.
-    pub fn slots(&self, span: Span) -> u64 {
-        u64::from(span.rows) * u64::from(self.choices)
-    }
-}
-
-/// Slots that one workgroup of the plan handles.
-pub const RUN: u64 = 256;
-
-/// Bytes of a table of runs by experts.
-pub(crate) fn run_bytes([tokens, choices]: [u32; 2], experts: u32) -> u64 {
-    let runs = (u64::from(tokens) * u64::from(choices)).div_ceil(RUN);
-    runs.saturating_mul(bytes([experts]))
-}
-
-/// Refuses more choices than experts, or none of either.
-pub(crate) fn check_choices(kernel: &'static str, experts: u32, choices: u32) -> Result<()> {
-    positive(kernel, [("experts", experts)])?;
-    at_most(kernel, "choices", experts, choices)
-}
 
 /// `counts[run, e]` = slots of that run which chose expert `e`: `[rows, k]` to `[runs, E]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

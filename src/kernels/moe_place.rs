@@ -1,6 +1,6 @@
 //! The expert plan, third part: slots sorted by expert.
 
-use super::moe_count::{MoeSlotParams, RUN, check_choices, run_bytes};
+use super::expert_plan::{MoeSlotParams, RUN, check_choices, run_bytes};
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::kernel::check::bytes;

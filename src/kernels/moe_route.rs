@@ -1,10 +1,10 @@
 //! The router's choice.
 
-use super::linear::Reduce;
-use super::moe_count::check_choices;
+use super::expert_plan::check_choices;
 use super::moe_scan::MAX_EXPERTS;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::fragments::Reduce;
 use crate::kernel::check::{at_most, bytes};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};

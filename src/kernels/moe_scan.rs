@@ -1,7 +1,6 @@
 //! The expert plan, second part: where slots go, and which tile takes which rows.
 
-use super::matmul::{TILE_ROWS, max_tiles, tile_map_bytes};
-use super::moe_count::{RUN, check_choices, run_bytes};
+use super::expert_plan::{RUN, TILE_ROWS, check_choices, max_tiles, run_bytes, tile_map_bytes};
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::kernel::check::at_most;

@@ -1,8 +1,8 @@
 //! RMSNorm and LayerNorm over rows, alone or with the residual that follows.
 
-use super::linear::{InputNorm, Reduce, residual_fragment};
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::fragments::{InputNorm, Reduce, residual_fragment};
 use crate::kernel::check::{bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};

@@ -1,9 +1,9 @@
 //! Fused projections into heads: per-head norm, rotation, and the way into the cache.
 
 use super::attention::MAX_HEAD_DIM;
-use super::linear::Reduce;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::fragments::Reduce;
 use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};

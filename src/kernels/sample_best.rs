@@ -1,8 +1,8 @@
 //! Sampling, first half: the best logits of every run of the vocabulary.
 
-use super::linear::Reduce;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::fragments::Reduce;
 use crate::kernel::check::{at_most, bytes};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};

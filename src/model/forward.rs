@@ -4,6 +4,7 @@
 //! normalises first; decode runs one row, normalises on the way into each product and splits the cache.
 
 mod attention;
+mod choices;
 mod experts;
 mod linear;
 
@@ -11,10 +12,10 @@ use super::config::{ModelConfig, Op, Rope};
 use super::layout::{Layout, OpLayout, SubLayerLayout};
 use crate::Result;
 use crate::energy::Phase;
+use crate::fragments::{Activate, Codec, Epilogue, Reduce};
 use crate::gpu::Capabilities;
 use crate::kernel::Launch;
 use crate::kernels::embed::{Embed, EmbedParams};
-use crate::kernels::linear::{Activate, Codec, Epilogue, Reduce};
 use crate::kernels::sample_best::{MAX_KEPT, RUN, SampleBest, SampleBestParams};
 use crate::kernels::sample_pick::{SamplePick, SamplePickParams};
 use crate::schedule::{Schedule, Site, TensorId};

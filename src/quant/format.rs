@@ -22,13 +22,34 @@ pub enum WeightFormat {
     Int(IntFormat),
 }
 
-/// Integer codes: `bits` of the 8-bit parent, one scale and zero point for every block of a row.
+/// Integer codes: the upper bits of the 8-bit parent, one scale and zero point for every block of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IntFormat {
-    /// Served bits: 8, 4 or 2.
-    pub bits: u32,
+    /// Served bits.
+    pub width: Width,
     /// Inputs that share a scale and a zero point.
     pub block: QuantBlock,
+}
+
+/// Bits of a stored code that kernels read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Width {
+    /// The parent's codes.
+    Int8 = 8,
+    /// Their 4-bit slices.
+    Int4 = 4,
+    /// Their 2-bit slices.
+    Int2 = 2,
+}
+
+impl Width {
+    /// Every width, widest first.
+    pub const ALL: [Self; 3] = [Self::Int8, Self::Int4, Self::Int2];
+
+    /// Bits of a code.
+    pub fn bits(self) -> u32 {
+        self as u32
+    }
 }
 
 /// How many neighbouring inputs of a row share a scale and a zero point; the last block may be shorter.
@@ -46,7 +67,7 @@ impl WeightFormat {
         match self {
             Self::F32 => 32,
             Self::F16 => 16,
-            Self::Int(int) => int.bits,
+            Self::Int(int) => int.width.bits(),
         }
     }
 
@@ -63,13 +84,10 @@ impl WeightFormat {
     /// Checks that kernels exist for this format.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for other bits than 8, 4 and 2 or other blocks than 32, 64 and 128 inputs.
+    /// [`Error::Unsupported`] for other blocks than 32, 64 and 128 inputs.
     pub fn validate(self) -> Result<()> {
         match self {
             Self::F32 | Self::F16 => Ok(()),
-            Self::Int(int) if !matches!(int.bits, 8 | 4 | 2) => {
-                Err(unsupported(self, "integer weights have 8, 4 or 2 bits"))
-            }
             Self::Int(int) => int.block.validate(),
         }
     }
@@ -129,15 +147,21 @@ fn unsupported(what: impl fmt::Display, why: &str) -> Error {
 
 const DEFAULT_BLOCK: QuantBlock = QuantBlock::Inputs(32);
 
+impl fmt::Display for Width {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "int{}", self.bits())
+    }
+}
+
 impl fmt::Display for WeightFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::F32 => f.write_str("f32"),
             Self::F16 => f.write_str("f16"),
-            Self::Int(IntFormat { bits, block }) => match block {
-                &DEFAULT_BLOCK => write!(f, "int{bits}"),
-                QuantBlock::Inputs(inputs) => write!(f, "int{bits}:{inputs}"),
-                QuantBlock::Channel => write!(f, "int{bits}:channel"),
+            Self::Int(IntFormat { width, block }) => match block {
+                &DEFAULT_BLOCK => width.fmt(f),
+                QuantBlock::Inputs(inputs) => write!(f, "{width}:{inputs}"),
+                QuantBlock::Channel => write!(f, "{width}:channel"),
             },
         }
     }
@@ -148,23 +172,23 @@ impl FromStr for WeightFormat {
 
     fn from_str(text: &str) -> Result<Self> {
         let unknown = || {
-            let why =
-                "formats are f32, f16, int8, int4 and int2, the last three also with :64, :128 or :channel";
-            unsupported(format_args!("weight format '{text}'"), why)
+            let widths = Width::ALL.map(|width| format!(", {width}")).concat();
+            let why = format!("formats are f32, f16{widths}, the integers also with :64, :128 or :channel");
+            unsupported(format_args!("weight format '{text}'"), &why)
         };
         let (name, block) = match text.split_once(':') {
             None => (text, None),
             Some((name, "channel")) => (name, Some(QuantBlock::Channel)),
             Some((name, inputs)) => (name, Some(QuantBlock::Inputs(inputs.parse().map_err(|_| unknown())?))),
         };
-        let int = |bits| Self::Int(IntFormat { bits, block: block.unwrap_or(DEFAULT_BLOCK) });
         let format = match (name, block) {
             ("f32", None) => Self::F32,
             ("f16", None) => Self::F16,
-            ("int8", _) => int(8),
-            ("int4", _) => int(4),
-            ("int2", _) => int(2),
-            _ => return Err(unknown()),
+            _ => {
+                let width = Width::ALL.into_iter().find(|width| width.to_string() == name);
+                let width = width.ok_or_else(unknown)?;
+                Self::Int(IntFormat { width, block: block.unwrap_or(DEFAULT_BLOCK) })
+            }
         };
         format.validate().map(|()| format)
     }

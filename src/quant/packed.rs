@@ -40,7 +40,7 @@ impl PackedMatrix {
             }
             WeightFormat::Int(int) => {
                 let parent = Parent::quantize(weights, rows, cols, int.block)?;
-                (parent.pack(int.bits), parent.scales())
+                (parent.pack(int.width.bits()), parent.scales())
             }
         };
         Ok(Self { format, rows, cols, words, scales })

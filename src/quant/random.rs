@@ -52,7 +52,7 @@ fn word_bits(format: WeightFormat, cols: usize) -> [u32; 2] {
 /// The scale and zero point that give uniform codes a mean of 0 and a variance of `1 / cols`.
 fn scales(format: WeightFormat, cols: usize, rows: usize) -> Vec<[f32; 2]> {
     let WeightFormat::Int(int) = format else { return Vec::new() };
-    let (codes, step) = (f64::from(1 << int.bits), f64::from(1 << (8 - int.bits)));
+    let (codes, step) = (f64::from(1 << int.width.bits()), f64::from(1 << (8 - int.width.bits())));
     let deviation = step * ((codes * codes - 1.0) / 12.0).sqrt();
     let scale = 1.0 / (deviation * (cols.max(1) as f64).sqrt());
     let zero = step * (codes - 1.0) / 2.0;

@@ -1,4 +1,5 @@
-use wattle::kernels::attention::{Attention, AttentionParams, Phase, first_visible, split_count};
+use wattle::energy::Phase;
+use wattle::kernels::attention::{Attention, AttentionParams, first_visible, split_count};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::reference::attention::{self as reference, Mask};
 

@@ -1,5 +1,5 @@
+use wattle::fragments::Codec;
 use wattle::kernels::embed::{Embed, EmbedParams};
-use wattle::kernels::linear::Codec;
 use wattle::quant::{PackedMatrix, WeightFormat};
 use wattle::reference::embed::embed;
 

@@ -6,8 +6,8 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use wattle::energy::{Ledger, Level};
+use wattle::fragments::InputNorm;
 use wattle::kernel::{AnyLaunch, BindingKind, Kernel, Launch, Span};
-use wattle::kernels::linear::InputNorm;
 use wattle::kernels::norm::{Norm, NormParams};
 use wattle::schedule::execute::Prepared;
 use wattle::schedule::memory::MemoryPool;

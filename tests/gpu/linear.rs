@@ -1,6 +1,7 @@
 //! What tests of `matvec` and `matmul` share: a layer with random numbers, its expected outputs and their tolerances.
 
-use wattle::kernels::linear::{Activate, Codec, Epilogue, InputNorm, LinearParams};
+use wattle::fragments::{Activate, Codec, Epilogue, InputNorm};
+use wattle::kernels::linear::LinearParams;
 use wattle::model::config::{Activation, Norm, NormKind};
 use wattle::quant::{IntFormat, PackedMatrix, QuantBlock, WeightFormat};
 use wattle::reference::activation::activate;
@@ -15,21 +16,19 @@ use crate::support::random::Random;
 
 /// Every format.
 pub fn formats() -> Vec<WeightFormat> {
-    Codec::ALL.into_iter().filter(|codec| *codec != Codec::F16Native).flat_map(formats_of).collect()
+    Codec::all().filter(|codec| *codec != Codec::F16Native).flat_map(formats_of).collect()
 }
 
 /// The formats that a codec reads.
 pub fn formats_of(codec: Codec) -> Vec<WeightFormat> {
-    let bits = match codec {
+    let width = match codec {
         Codec::F32 => return vec![WeightFormat::F32],
         Codec::F16 | Codec::F16Native => return vec![WeightFormat::F16],
-        Codec::Int8 => 8,
-        Codec::Int4 => 4,
-        Codec::Int2 => 2,
+        Codec::Int(width) => width,
     };
     let blocks =
         [QuantBlock::Inputs(32), QuantBlock::Channel, QuantBlock::Inputs(64), QuantBlock::Inputs(128)];
-    blocks.map(|block| WeightFormat::Int(IntFormat { bits, block })).to_vec()
+    blocks.map(|block| WeightFormat::Int(IntFormat { width, block })).to_vec()
 }
 
 /// Rows of work: which row of x, which expert, which row of y.

@@ -1,9 +1,9 @@
 //! `matvec` and `matmul` against golden products: floats, quantized weights, activations, the tied head.
 
-use wattle::kernels::linear::{Activate, Codec, Epilogue, Reduce};
+use wattle::fragments::{Activate, Codec, Epilogue, Reduce};
 use wattle::kernels::matmul::{Matmul, TileRows};
 use wattle::kernels::matvec::{Matvec, VecRows};
-use wattle::quant::{IntFormat, PackedMatrix, QuantBlock, WeightFormat};
+use wattle::quant::{IntFormat, PackedMatrix, QuantBlock, WeightFormat, Width};
 
 use crate::harness::{Run, gpu, is_supported, span};
 use crate::linear::Linear;
@@ -56,10 +56,10 @@ fn quantized_products_are_golden() {
     for (file, block) in blocks {
         let golden = Golden::op(file);
         let &[outputs, inputs] = &golden.shape("w")[..] else { panic!("{file}: w is [N,K]") };
-        for bits in [8, 4, 2] {
-            let format = WeightFormat::Int(IntFormat { bits, block });
+        for width in Width::ALL {
+            let format = WeightFormat::Int(IntFormat { width, block });
             let matrix = PackedMatrix::pack(format, outputs, inputs, &golden.floats("w")).unwrap();
-            let y = golden.floats(&format!("y.{bits}"));
+            let y = golden.floats(&format!("y.{}", width.bits()));
             for rows in [1, 3, 16, 65] {
                 let x = golden.floats("x")[..rows * inputs].to_vec();
                 let layer = Linear::plain(matrix.clone(), 1, x);

@@ -1,6 +1,7 @@
+use wattle::fragments::{Codec, Epilogue, InputNorm};
 use wattle::kernel::Kernel;
-use wattle::kernels::linear::{Codec, Epilogue, InputNorm};
-use wattle::kernels::matmul::{Matmul, TileRows, max_tiles};
+use wattle::kernels::expert_plan::max_tiles;
+use wattle::kernels::matmul::{Matmul, TileRows};
 use wattle::quant::WeightFormat;
 use wattle::reference::moe::plan;
 

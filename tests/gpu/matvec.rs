@@ -1,6 +1,6 @@
-use wattle::kernels::linear::{Codec, Epilogue, InputNorm, Reduce};
+use wattle::fragments::{Codec, Epilogue, InputNorm, Reduce};
 use wattle::kernels::matvec::{Matvec, VecRows};
-use wattle::quant::WeightFormat;
+use wattle::quant::{WeightFormat, Width};
 
 use crate::harness::{Run, gpu, is_supported, span};
 use crate::linear::{Linear, Shape, Site, formats, formats_of};
@@ -81,9 +81,9 @@ fn every_format_takes_every_shape() {
 fn any_number_of_lanes_will_do() {
     for lanes in [1, 32, 128, 256] {
         for reduce in Reduce::ALL {
-            let variant = Matvec { lanes, reduce, norm: InputNorm::Layer, ..plain(Codec::Int4) };
+            let variant = Matvec { lanes, reduce, norm: InputNorm::Layer, ..plain(Codec::Int(Width::Int4)) };
             for (i, shape) in SHAPES.into_iter().enumerate().filter(|_| is_supported(&variant)) {
-                check(variant, formats_of(Codec::Int4)[i % 4], shape, i as u64);
+                check(variant, formats_of(Codec::Int(Width::Int4))[i % 4], shape, i as u64);
             }
         }
     }

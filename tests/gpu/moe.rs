@@ -1,10 +1,12 @@
 //! Routing, plan, grouped products and combining together, and what their tests share.
 
-use wattle::kernels::linear::{Activate, Codec, Epilogue, InputNorm, LinearParams, Reduce};
-use wattle::kernels::matmul::{Matmul, TILE_ROWS, TileRows, max_tiles};
+use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, Reduce};
+use wattle::kernels::expert_plan::{MoeSlotParams, RUN, TILE_ROWS, max_tiles};
+use wattle::kernels::linear::LinearParams;
+use wattle::kernels::matmul::{Matmul, TileRows};
 use wattle::kernels::matvec::{Matvec, VecRows};
 use wattle::kernels::moe_combine::{MoeCombine, MoeCombineParams};
-use wattle::kernels::moe_count::{MoeCount, MoeSlotParams, RUN};
+use wattle::kernels::moe_count::MoeCount;
 use wattle::kernels::moe_place::MoePlace;
 use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
 use wattle::kernels::moe_scan::{MoeScan, MoeScanParams};

@@ -1,4 +1,5 @@
-use wattle::kernels::moe_count::{MoeCount, MoeSlotParams, RUN};
+use wattle::kernels::expert_plan::{MoeSlotParams, RUN};
+use wattle::kernels::moe_count::MoeCount;
 
 use crate::harness::{Run, span};
 use crate::moe::{PLANS, choices};

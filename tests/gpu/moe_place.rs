@@ -1,4 +1,4 @@
-use wattle::kernels::moe_count::MoeSlotParams;
+use wattle::kernels::expert_plan::MoeSlotParams;
 use wattle::kernels::moe_place::MoePlace;
 use wattle::reference::moe::plan;
 

@@ -1,5 +1,4 @@
-use wattle::kernels::matmul::max_tiles;
-use wattle::kernels::moe_count::RUN;
+use wattle::kernels::expert_plan::{RUN, max_tiles};
 use wattle::kernels::moe_scan::{MoeScan, MoeScanParams};
 use wattle::reference::moe::plan;
 

@@ -1,4 +1,4 @@
-use wattle::kernels::linear::InputNorm;
+use wattle::fragments::InputNorm;
 use wattle::kernels::norm::{Norm, NormParams};
 
 use crate::bound::{EPS, scaled};

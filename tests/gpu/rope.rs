@@ -130,7 +130,7 @@ fn rotations_are_golden() {
         let heads = golden.shape(&format!("{case}.x"))[1];
         for (name, interleaved) in [("half", false), ("interleaved", true)] {
             let expected = read(name);
-            let reduce = wattle::kernels::linear::Reduce::Workgroup;
+            let reduce = wattle::fragments::Reduce::Workgroup;
             let variant = Rope { head_dim: width, qk_norm: false, interleaved, to_cache: false, reduce };
             // The positions are no range: each row alone, its angles first in the table.
             for (t, x) in x.chunks(heads * width as usize).enumerate() {

@@ -1,7 +1,7 @@
 //! Both halves of sampling, chained as in a request: each draw moves the span that the next one reads.
 
+use wattle::fragments::Reduce;
 use wattle::kernel::{Kernel, Launch};
-use wattle::kernels::linear::Reduce;
 use wattle::kernels::sample_best::{RUN, SampleBest, SampleBestParams};
 use wattle::kernels::sample_pick::{SamplePick, SamplePickParams};
 use wattle::reference::sample::{argmax, gumbel_score, nucleus, sample_nucleus, sample_softmax};

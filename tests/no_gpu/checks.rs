@@ -4,17 +4,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use wattle::Error;
+use wattle::energy::Phase;
+use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, Reduce};
 use wattle::kernel::{AnyLaunch, BindingKind, Kernel, Launch, Span};
 use wattle::kernels::all_variants;
-use wattle::kernels::attention::{Attention, AttentionParams, Phase};
+use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::kernels::embed::{Embed, EmbedParams};
+use wattle::kernels::expert_plan::MoeSlotParams;
 use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
-use wattle::kernels::linear::{Activate, Codec, Epilogue, InputNorm, LinearParams, Reduce};
+use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
 use wattle::kernels::matvec::{Matvec, VecRows};
 use wattle::kernels::moe_combine::{MoeCombine, MoeCombineParams};
-use wattle::kernels::moe_count::{MoeCount, MoeSlotParams};
+use wattle::kernels::moe_count::MoeCount;
 use wattle::kernels::moe_place::MoePlace;
 use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
 use wattle::kernels::moe_scan::{MAX_EXPERTS, MoeScan, MoeScanParams};
@@ -23,6 +26,7 @@ use wattle::kernels::rope::{Rope, RopeParams};
 use wattle::kernels::sample_best::{SampleBest, SampleBestParams};
 use wattle::kernels::sample_pick::{SamplePick, SamplePickParams};
 use wattle::quant::WeightFormat;
+use wattle::quant::Width;
 use wattle::schedule::{Schedule, Site};
 
 const SITE: Site = Site { sublayer: None, what: "test" };
@@ -57,7 +61,7 @@ fn rope(to_cache: bool) -> Rope {
 }
 
 fn matvec(rows: VecRows, norm: InputNorm, epilogue: Epilogue) -> Matvec {
-    Matvec { codec: Codec::Int4, norm, epilogue, rows, reduce: Reduce::Workgroup, lanes: 64 }
+    Matvec { codec: Codec::Int(Width::Int4), norm, epilogue, rows, reduce: Reduce::Workgroup, lanes: 64 }
 }
 
 fn matmul(rows: TileRows, epilogue: Epilogue) -> Matmul {
@@ -79,7 +83,10 @@ const ADDED: Epilogue = Epilogue { activate: Activate::Identity, gated: false, b
 
 fn embed(tokens: u32) -> Launch<Embed> {
     let format: WeightFormat = "int4".parse().unwrap();
-    Launch { variant: Embed { codec: Codec::Int4 }, params: EmbedParams::new(format, 33, 5..5 + tokens, 1.0) }
+    Launch {
+        variant: Embed { codec: Codec::Int(Width::Int4) },
+        params: EmbedParams::new(format, 33, 5..5 + tokens, 1.0),
+    }
 }
 
 fn launch<K: Kernel>(variant: K, params: K::Params) -> Arc<dyn AnyLaunch> {

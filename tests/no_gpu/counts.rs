@@ -7,14 +7,14 @@ use wattle::model::forward::Sampling;
 use wattle::model::layout::Layout;
 use wattle::model::session::SessionPlan;
 use wattle::model::{SessionOptions, plan::WeightPlan, slot};
-use wattle::quant::{IntFormat, QuantBlock, WeightFormat};
+use wattle::quant::{IntFormat, QuantBlock, WeightFormat, Width};
 
 use crate::shapes::{large, one_row, small};
 
 const BLOCK: usize = 32;
 
-fn int(bits: u32) -> WeightFormat {
-    WeightFormat::Int(IntFormat { bits, block: QuantBlock::Inputs(BLOCK as u32) })
+fn int(width: Width) -> WeightFormat {
+    WeightFormat::Int(IntFormat { width, block: QuantBlock::Inputs(BLOCK as u32) })
 }
 
 /// Bytes of weights, and of scales and zero points, that a decode step reads, each once.
@@ -79,9 +79,9 @@ fn all() -> Vec<(String, ModelConfig)> {
 #[test]
 fn a_decode_step_reads_each_row_once() {
     for (name, config) in all() {
-        for bits in [8, 4, 2] {
-            let [codes, scales, floats] = expected(&config, int(bits));
-            assert_eq!(counted(&config, int(bits)), [codes + floats, scales], "{name}, int{bits}");
+        for format in Width::ALL.map(int) {
+            let [codes, scales, floats] = expected(&config, format);
+            assert_eq!(counted(&config, format), [codes + floats, scales], "{name}, {format}");
         }
         let [codes, _, floats] = expected(&config, WeightFormat::F16);
         assert_eq!(counted(&config, WeightFormat::F16), [codes + floats, 0], "{name}, f16");
@@ -91,11 +91,11 @@ fn a_decode_step_reads_each_row_once() {
 #[test]
 fn codes_of_4_and_2_bits_are_a_half_and_a_quarter() {
     for (name, config) in large() {
-        let code_bytes = |bits| {
-            let [_, _, floats] = expected(&config, int(bits));
-            counted(&config, int(bits))[0] - floats
+        let code_bytes = |width| {
+            let [_, _, floats] = expected(&config, int(width));
+            counted(&config, int(width))[0] - floats
         };
-        assert_eq!(code_bytes(4) * 2, code_bytes(8), "{name}");
-        assert_eq!(code_bytes(2) * 4, code_bytes(8), "{name}");
+        assert_eq!(code_bytes(Width::Int4) * 2, code_bytes(Width::Int8), "{name}");
+        assert_eq!(code_bytes(Width::Int2) * 4, code_bytes(Width::Int8), "{name}");
     }
 }

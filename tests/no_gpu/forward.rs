@@ -3,7 +3,7 @@
 use wattle::model::config::ModelConfig;
 use wattle::model::plan::WeightPlan;
 use wattle::model::slot::{Part, Place, Role, Slot};
-use wattle::quant::{IntFormat, PackedMatrix, QuantBlock, WeightFormat};
+use wattle::quant::{IntFormat, PackedMatrix, QuantBlock, WeightFormat, Width};
 use wattle::reference::forward::{Cache, Trace, forward};
 use wattle::reference::sample::argmax;
 use wattle::reference::weights::{OpWeights, Weights};
@@ -163,8 +163,9 @@ fn a_prompt_in_pieces_is_the_same_prompt() {
 
 #[test]
 fn a_plan_changes_the_values_of_the_matrices_it_names() {
-    let int = |bits| WeightFormat::Int(IntFormat { bits, block: QuantBlock::Inputs(32) });
-    let plan = WeightPlan { linear: int(8), experts: int(4), embedding: WeightFormat::F16 };
+    let int = |width| WeightFormat::Int(IntFormat { width, block: QuantBlock::Inputs(32) });
+    let plan =
+        WeightPlan { linear: int(Width::Int8), experts: int(Width::Int4), embedding: WeightFormat::F16 };
     let stored = |format, name: &str, file: &Golden| {
         let &[rows, cols] = &file.shape(name)[..] else { panic!("{name} is a matrix") };
         PackedMatrix::pack(format, rows, cols, &file.floats(name)).unwrap().unpack()
@@ -176,18 +177,21 @@ fn a_plan_changes_the_values_of_the_matrices_it_names() {
     let [attention, moe] = &packed.blocks[1][..] else { panic!("two sub-layers") };
     let OpWeights::Attention(attention) = &attention.op else { panic!("attention first") };
     let OpWeights::Experts { router, experts } = &moe.op else { panic!("experts second") };
-    assert_eq!(attention.k.weight, stored(int(8), &format!("{layer}.self_attn.k_proj.weight"), &file));
+    assert_eq!(
+        attention.k.weight,
+        stored(int(Width::Int8), &format!("{layer}.self_attn.k_proj.weight"), &file)
+    );
     let w2 = format!("{layer}.block_sparse_moe.experts.3.w2.weight");
-    assert_eq!(experts[3].down.weight, stored(int(4), &w2, &file));
+    assert_eq!(experts[3].down.weight, stored(int(Width::Int4), &w2, &file));
     assert_eq!(router, &file.floats(&format!("{layer}.block_sparse_moe.gate.weight")));
     assert_eq!(moe.norm.weight, file.floats(&format!("{layer}.post_attention_layernorm.weight")));
-    assert_eq!(packed.head, stored(int(8), "lm_head.weight", &file));
+    assert_eq!(packed.head, stored(int(Width::Int8), "lm_head.weight", &file));
 
     let file = Golden::open("llama_bias/model");
     let (_, packed) = weights("llama_bias", &plan);
     let table = "model.embed_tokens.weight";
     assert_eq!(packed.embedding, stored(WeightFormat::F16, table, &file));
-    assert_eq!(packed.head, stored(int(8), table, &file), "a tied head is not packed twice");
+    assert_eq!(packed.head, stored(int(Width::Int8), table, &file), "a tied head is not packed twice");
     let OpWeights::FeedForward(ffn) = &packed.blocks[0][1].op else { panic!("feed-forward second") };
     assert_eq!(ffn.down.bias.as_deref(), Some(&file.floats("model.layers.0.mlp.down_proj.bias")[..]));
 }

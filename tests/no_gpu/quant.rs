@@ -1,5 +1,5 @@
 use wattle::Error;
-use wattle::quant::{IntFormat, PackedMatrix, Parent, QuantBlock, WeightFormat, slice_code};
+use wattle::quant::{IntFormat, PackedMatrix, Parent, QuantBlock, WeightFormat, Width, slice_code};
 use wattle::reference::matmul::matmul;
 
 use crate::support::compare::{Tolerance, assert_close, assert_same};
@@ -12,8 +12,8 @@ const BLOCKS: [QuantBlock; 4] =
     [QuantBlock::Inputs(32), QuantBlock::Inputs(64), QuantBlock::Inputs(128), QuantBlock::Channel];
 
 fn formats() -> Vec<WeightFormat> {
-    let int = |bits| BLOCKS.map(|block| WeightFormat::Int(IntFormat { bits, block }));
-    [8, 4, 2].into_iter().flat_map(int).chain([WeightFormat::F32, WeightFormat::F16]).collect()
+    let int = |width| BLOCKS.map(|block| WeightFormat::Int(IntFormat { width, block }));
+    Width::ALL.into_iter().flat_map(int).chain([WeightFormat::F32, WeightFormat::F16]).collect()
 }
 
 #[test]
@@ -75,10 +75,10 @@ fn parents_and_their_products_are_golden() {
             let y = matmul(&golden.floats("x"), &parent.dequantize(bits), None, cols);
             assert_close(&case, &y, &golden.floats(&format!("y.{bits}")), Tolerance::OfLargest(1e-6));
         }
-        for bits in [8, 4, 2] {
-            let format = WeightFormat::Int(IntFormat { bits, block });
+        for width in Width::ALL {
+            let format = WeightFormat::Int(IntFormat { width, block });
             let unpacked = PackedMatrix::pack(format, rows, cols, &w).unwrap().unpack();
-            assert_same(&format!("{file}, {format} unpacked"), &unpacked, &parent.dequantize(bits));
+            assert_same(&format!("{file}, {format} unpacked"), &unpacked, &parent.dequantize(width.bits()));
         }
     }
 }
@@ -99,7 +99,7 @@ fn packing_keeps_every_element_and_pads_with_zeros() {
                 WeightFormat::F16 => weights.iter().map(|&w| half::f16::from_f32(w).to_f32()).collect(),
                 WeightFormat::Int(int) => {
                     assert_eq!(packed.scales.len(), rows * int.blocks(cols), "{case}");
-                    Parent::quantize(&weights, rows, cols, int.block).unwrap().dequantize(int.bits)
+                    Parent::quantize(&weights, rows, cols, int.block).unwrap().dequantize(int.width.bits())
                 }
             };
             assert_same(&case, &packed.unpack(), &expected);
@@ -120,13 +120,13 @@ fn packing_keeps_every_element_and_pads_with_zeros() {
 fn codes_lie_where_the_format_says() {
     // With 0 and 255 present the scale is 1 and each weight is its own code.
     let weights: Vec<f32> = [255, 0, 17, 34, 51].map(|w| w as f32).to_vec();
-    let words = |bits| {
-        let format = WeightFormat::Int(IntFormat { bits, block: QuantBlock::Channel });
+    let words = |width| {
+        let format = WeightFormat::Int(IntFormat { width, block: QuantBlock::Channel });
         PackedMatrix::pack(format, 1, 5, &weights).unwrap().words
     };
-    assert_eq!(words(8), [0x2211_00ff, 0x33, 0, 0]);
-    assert_eq!(words(4), [0x0003_210f, 0, 0, 0]);
-    assert_eq!(words(2), [0b01_01_00_00_11, 0, 0, 0]);
+    assert_eq!(words(Width::Int8), [0x2211_00ff, 0x33, 0, 0]);
+    assert_eq!(words(Width::Int4), [0x0003_210f, 0, 0, 0]);
+    assert_eq!(words(Width::Int2), [0b01_01_00_00_11, 0, 0, 0]);
 }
 
 #[test]
@@ -150,18 +150,19 @@ fn formats_have_names() {
     for format in formats() {
         assert_eq!(format.to_string().parse::<WeightFormat>().unwrap(), format);
     }
-    let int4 = WeightFormat::Int(IntFormat { bits: 4, block: QuantBlock::Inputs(32) });
+    let int4 = WeightFormat::Int(IntFormat { width: Width::Int4, block: QuantBlock::Inputs(32) });
     assert_eq!("int4".parse::<WeightFormat>().unwrap(), int4);
-    for wrong in ["", "int3", "f32:32", "int4:", "int4:33", "int4:rows", "INT4"] {
+    for wrong in ["", "int3", "int", "int+4", "f32:32", "int4:", "int4:33", "int4:rows", "INT4"] {
         assert!(matches!(wrong.parse::<WeightFormat>(), Err(Error::Unsupported { .. })), "'{wrong}'");
     }
 }
 
 #[test]
 fn bad_input_is_an_error() {
-    let int = |bits, block| WeightFormat::Int(IntFormat { bits, block });
+    let int4 =
+        |inputs| WeightFormat::Int(IntFormat { width: Width::Int4, block: QuantBlock::Inputs(inputs) });
     let pack = |format, weights: &[f32]| PackedMatrix::pack(format, 1, 3, weights).unwrap_err();
-    for format in [int(3, QuantBlock::Channel), int(0, QuantBlock::Channel), int(4, QuantBlock::Inputs(0))] {
+    for format in [0, 31, 256].map(int4) {
         assert!(matches!(pack(format, &[1.0; 3]), Error::Unsupported { .. }), "{format:?}");
     }
     for format in formats() {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use wattle::Error;
+use wattle::fragments::{InputNorm, Reduce};
 use wattle::gpu::Capabilities;
 use wattle::kernel::{AnyLaunch, Launch, fold_grid};
-use wattle::kernels::linear::{InputNorm, Reduce};
 use wattle::kernels::norm::{Norm, NormParams};
 use wattle::model::config::ModelConfig;
 use wattle::schedule::{Schedule, Site};

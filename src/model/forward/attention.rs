@@ -4,11 +4,11 @@ use super::ForwardPass;
 use super::linear::Input;
 use crate::Result;
 use crate::energy::Phase;
+use crate::fragments::{Epilogue, Reduce};
 use crate::kernel::Launch;
 use crate::kernels::attention::{self as kernel, AttentionParams};
 use crate::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use crate::kernels::kv_write::{KvWrite, KvWriteParams};
-use crate::kernels::linear::{Epilogue, Reduce};
 use crate::kernels::rope::{Rope as RopeKernel, RopeParams};
 use crate::model::config::{Attention, RopeLayout};
 use crate::model::layout::{Matrix, SubLayerLayout, Vectors};
@@ -142,7 +142,7 @@ impl ForwardPass<'_> {
         let variant = kernel::Attention {
             head_dim: attention.head_dim,
             softcap: attention.softcap.is_some(),
-            phase: kernel::Phase::Prefill,
+            phase: Phase::Prefill,
         };
         let params = self.attention_params(attention);
         let [k_cache, v_cache] = *cache;
@@ -180,7 +180,7 @@ impl ForwardPass<'_> {
         let variant = kernel::Attention {
             head_dim: attention.head_dim,
             softcap: attention.softcap.is_some(),
-            phase: kernel::Phase::Decode,
+            phase: Phase::Decode,
         };
         let tensors = [("q", q), ("k_cache", cache[0]), ("v_cache", cache[1]), ("parts", parts)];
         self.dispatch("attend", Launch { variant, params }, &tensors)?;

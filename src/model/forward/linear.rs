@@ -3,8 +3,9 @@
 use super::ForwardPass;
 use crate::Result;
 use crate::energy::Phase;
+use crate::fragments::{Codec, Epilogue, InputNorm, Reduce};
 use crate::kernel::Launch;
-use crate::kernels::linear::{Codec, Epilogue, InputNorm, LinearParams, Reduce};
+use crate::kernels::linear::LinearParams;
 use crate::kernels::matmul::{Matmul, TileRows};
 use crate::kernels::matvec::{Matvec, VecRows};
 use crate::kernels::norm::{Norm, NormParams};

@@ -1,8 +1,8 @@
 //! Inside a host: its device, its encoder, its buffers, its error handlers.
 
 use wattle::energy::{Ledger, Level};
+use wattle::fragments::{InputNorm, Reduce};
 use wattle::kernel::{Launch, Span};
-use wattle::kernels::linear::{InputNorm, Reduce};
 use wattle::kernels::norm::{Norm, NormParams};
 use wattle::model::forward::{LogitRows, Sampling};
 use wattle::model::{LoadOptions, Model, Session, SessionOptions};

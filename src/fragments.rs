@@ -1,0 +1,14 @@
+//! What kernels have in common: each choice here is a folder of `shaders/` with a fragment per arm.
+
+mod activate;
+mod codec;
+mod epilogue;
+mod input_norm;
+mod reduce;
+
+pub use activate::Activate;
+pub use codec::Codec;
+pub use epilogue::Epilogue;
+pub(crate) use epilogue::residual_fragment;
+pub use input_norm::InputNorm;
+pub use reduce::Reduce;

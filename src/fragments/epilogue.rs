@@ -1,0 +1,97 @@
+//! `shaders/epilogue`, `shaders/bias`, `shaders/residual`: what happens to a sum before it is stored.
+
+use super::Activate;
+use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::Binding;
+use crate::kernel::check::bytes;
+use crate::kernels::linear::LinearParams;
+use crate::shader::{Fragment, Source, fragment};
+
+/// What happens to a sum before it is stored: bias, activation or gate, residual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epilogue {
+    /// The elementwise function.
+    pub activate: Activate,
+    /// Whether rows come in pairs, gate then up, that give one output.
+    pub gated: bool,
+    /// Whether a bias is added first.
+    pub bias: bool,
+    /// Whether a residual is added last.
+    pub residual: bool,
+}
+
+impl Epilogue {
+    /// The sum as it is.
+    pub const NONE: Self = Self { activate: Activate::Identity, gated: false, bias: false, residual: false };
+
+    /// Every epilogue a forward pass uses.
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![Self { activate: Activate::Softcap, ..Self::NONE }];
+        for bias in [false, true] {
+            for residual in [false, true] {
+                all.push(Self { bias, residual, ..Self::NONE });
+            }
+            for activate in Activate::FEED_FORWARD {
+                for gated in [false, true] {
+                    all.push(Self { activate, gated, bias, residual: false });
+                }
+            }
+        }
+        all
+    }
+
+    /// Adds its fragments.
+    pub(crate) fn add_to(self, source: Source) -> Source {
+        let source = self.activate.add_to(source);
+        let source =
+            source.with(if self.bias { fragment!("bias/add.wgsl") } else { fragment!("bias/none.wgsl") });
+        if self.gated {
+            return source.with(fragment!("epilogue/glu.wgsl"));
+        }
+        source.with(residual_fragment(self.residual)).with(fragment!("epilogue/plain.wgsl"))
+    }
+
+    /// Its bindings, the output among them.
+    pub(crate) fn bindings(self) -> impl Iterator<Item = Binding> {
+        let bias = self.bias.then_some(Binding::read(5, "bias"));
+        let residual = self.residual.then_some(Binding::read(6, "residual"));
+        bias.into_iter().chain(residual).chain([Binding::write(7, "y")])
+    }
+
+    /// What it moves and computes for `rows` rows of `params.out_features` sums each.
+    pub(crate) fn work(self, params: &LinearParams, rows: u64, work: Work) -> Work {
+        let sums = rows * u64::from(params.out_features);
+        let outputs = if self.gated { sums / 2 } else { sums };
+        let mut work = work.with_bytes(ByteClass::ActOut, outputs * 4, outputs * 4);
+        if self.bias {
+            work = work.with_bytes(ByteClass::Weight, u64::from(params.out_features) * 4, sums * 4);
+            work = work.with_ops(OpClass::F32Other, sums, sums);
+        }
+        if self.residual {
+            work = work.with_bytes(ByteClass::ActIn, outputs * 4, outputs * 4);
+            work = work.with_ops(OpClass::F32Other, outputs, outputs);
+        }
+        if self.activate != Activate::Identity {
+            work = work.with_ops(OpClass::Sfu, outputs, outputs);
+        }
+        work
+    }
+
+    /// Bytes of the output of so many rows for so many tokens, and of what is added to it.
+    pub(crate) fn sizes(
+        self,
+        params: &LinearParams,
+        matrices: u32,
+        [tokens, rows]: [u32; 2],
+    ) -> impl Iterator<Item = (&'static str, u64)> {
+        let y = bytes([tokens, rows, params.out_stride]);
+        let bias = self.bias.then_some(("bias", bytes([matrices, params.out_features])));
+        let residual = self.residual.then_some(("residual", y));
+        bias.into_iter().chain(residual).chain([("y", y)])
+    }
+}
+
+/// The fragment that adds a residual, or does not.
+pub(crate) fn residual_fragment(residual: bool) -> Fragment {
+    if residual { fragment!("residual/add.wgsl") } else { fragment!("residual/none.wgsl") }
+}

@@ -1,0 +1,61 @@
+//! `shaders/norm`: a norm applied to the input on the way in.
+
+use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::Binding;
+use crate::kernel::check::bytes;
+use crate::shader::{Source, fragment};
+
+/// A norm applied to the input on the way in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InputNorm {
+    /// None.
+    None,
+    /// RMSNorm.
+    Rms,
+    /// LayerNorm; without a stored shift the shift is zero.
+    Layer,
+}
+
+impl InputNorm {
+    /// Every norm.
+    pub const ALL: [Self; 3] = [Self::None, Self::Rms, Self::Layer];
+
+    /// Adds its fragments.
+    pub(crate) fn add_to(self, source: Source) -> Source {
+        match self {
+            Self::None => source.with(fragment!("norm/none.wgsl")),
+            Self::Rms => source.with(fragment!("norm/rms.wgsl")).with(fragment!("norm/weight.wgsl")),
+            Self::Layer => source.with(fragment!("norm/layer.wgsl")).with(fragment!("norm/weight.wgsl")),
+        }
+    }
+
+    /// The binding of its weight.
+    pub(crate) fn binding(self) -> Option<Binding> {
+        (self != Self::None).then_some(Binding::read(8, "norm_weight"))
+    }
+
+    /// What normalising `rows` rows of `width` inputs moves and computes, `passes` times over.
+    pub(crate) fn work(self, width: u64, rows: u64, passes: u64, work: Work) -> Work {
+        let (reads, vectors) = match self {
+            Self::None => return work,
+            Self::Rms => (1, 1),
+            Self::Layer => (2, 2),
+        };
+        let inputs = rows * width;
+        work.with_bytes(ByteClass::ActIn, 0, passes * reads * inputs * 4)
+            .with_bytes(ByteClass::Weight, vectors * width * 4, passes * vectors * inputs * 4)
+            .with_ops(OpClass::F32Fma, reads * inputs, passes * reads * inputs)
+            .with_ops(OpClass::F32Other, 2 * inputs, passes * 2 * inputs)
+            .with_ops(OpClass::Sfu, rows, passes * rows)
+    }
+
+    /// Bytes of its weight.
+    pub(crate) fn size(self, width: u32) -> Option<(&'static str, u64)> {
+        let vectors = match self {
+            Self::None => return None,
+            Self::Rms => 1,
+            Self::Layer => 2,
+        };
+        Some(("norm_weight", bytes([vectors, width])))
+    }
+}
