@@ -165,14 +165,13 @@ impl List {
     }
 
     fn attention(&mut self, attention: &Attention, d: usize) {
-        let head_dim = attention.head_dim as usize;
-        let (q_rows, kv_rows) = (attention.heads as usize * head_dim, attention.kv_heads as usize * head_dim);
+        let (q_rows, kv_rows) = (attention.q_rows() as usize, attention.kv_rows() as usize);
         self.linear(Role::Q, [q_rows, d], attention.qkv_bias);
         self.linear(Role::K, [kv_rows, d], attention.qkv_bias);
         self.linear(Role::V, [kv_rows, d], attention.qkv_bias);
         if let Some(norm) = attention.qk_norm {
-            self.norm(Role::QNorm, norm, head_dim);
-            self.norm(Role::KNorm, norm, head_dim);
+            self.norm(Role::QNorm, norm, attention.head_dim as usize);
+            self.norm(Role::KNorm, norm, attention.head_dim as usize);
         }
         self.linear(Role::Out, [d, q_rows], attention.out_bias);
     }
