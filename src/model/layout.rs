@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::config::{Attention, Experts, FeedForward, ModelConfig, Norm, Op, SubLayer};
 use super::plan::WeightPlan;
-use super::slot::{Part, Place, Role, Slot};
+use super::slot::{Place, Role, Slot};
 use crate::gpu::Capabilities;
 use crate::quant::WeightFormat;
 use crate::{Error, Result};
@@ -383,12 +383,5 @@ impl Builder<'_> {
 
     fn too_large(&self, name: &str, needed_bytes: u64) -> Error {
         Error::Memory { what: format!("one binding of '{name}'"), needed_bytes, available_bytes: self.limit }
-    }
-}
-
-impl Slot {
-    /// The bias that goes with this weight.
-    pub(crate) fn its_bias(self) -> Self {
-        Self { part: Part::Bias, ..self }
     }
 }

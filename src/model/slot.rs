@@ -90,6 +90,17 @@ impl Place {
             }
         }
     }
+
+    /// What we call a part of the model at this place: a tensor of a native checkpoint, of device memory, of a pass.
+    pub fn name(self, part: &str) -> String {
+        match self {
+            Self::Model => part.to_owned(),
+            Self::SubLayer { block, sublayer } => format!("blocks.{block}.sublayers.{sublayer}.{part}"),
+            Self::Expert { block, sublayer, expert } => {
+                Self::SubLayer { block, sublayer }.name(&format!("experts.{expert}.{part}"))
+            }
+        }
+    }
 }
 
 impl Slot {
@@ -101,6 +112,11 @@ impl Slot {
     /// The bias with this role at this place.
     pub fn bias(place: Place, role: Role) -> Self {
         Self { place, role, part: Part::Bias }
+    }
+
+    /// The bias that goes with this weight.
+    pub(crate) fn its_bias(self) -> Self {
+        Self { part: Part::Bias, ..self }
     }
 }
 
