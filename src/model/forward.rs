@@ -89,10 +89,12 @@ impl Sampling {
     }
 }
 
-/// Records one pass. Names of its tensors: `token_ids`, `logits`, `samples`, `span`, `{at}.k_cache`,
-/// `{at}.v_cache`, `rope_table.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{at}.router_logits`,
-/// `{at}.expert_of_slot`, `{at}.weight_of_slot`; and the weights' of the [`Layout`]. `{at}` is
-/// `blocks.{b}.sublayers.{s}`.
+/// Records one pass over the sub-layers of a layout, which must be that of `config`.
+///
+/// Names of its tensors: `token_ids`, `logits`, `samples`, `span`, `{at}.k_cache`, `{at}.v_cache`,
+/// `rope_table.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{at}.router_logits`, `{at}.expert_of_slot`,
+/// `{at}.weight_of_slot`; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`] puts before the names
+/// of a sub-layer.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] should a kernel be given what it cannot take.
@@ -128,6 +130,7 @@ struct ForwardPass<'a> {
 }
 
 impl ForwardPass<'_> {
+    /// Embedding, sub-layers one after the other on the residual stream, head.
     fn model(&mut self) -> Result<()> {
         let mut x = self.embed()?;
         for (block, layers) in self.layout.blocks.iter().enumerate() {
