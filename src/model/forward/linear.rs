@@ -29,7 +29,7 @@ impl<'a> Input<'a> {
 }
 
 impl ForwardPass<'_> {
-    /// `epilogue(w norm(x))` into a new tensor.
+    /// `epilogue(w norm(x) + b)` into a new tensor; `b` where the matrix has one, whatever the epilogue says.
     pub(super) fn project(
         &mut self,
         what: &'static str,
