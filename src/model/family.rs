@@ -1,9 +1,11 @@
 //! Families of models: from the text of a `config.json` to a description.
 //!
-//! A file here is one family of Hugging Face's `transformers`, written as what sets it apart from the others.
+//! A file here is one family of Hugging Face's `transformers`, written as what sets it apart from the others, or what
+//! some of them share.
 //! Absent keys have the values that `transformers` 5.23.0 gives them.
 
 mod decoder;
+mod gemma;
 mod gemma2;
 mod gemma3;
 mod keys;

@@ -6,10 +6,15 @@
 mod attention;
 mod choices;
 mod experts;
+mod feed_forward;
 mod linear;
+mod rope_tables;
 
-use super::config::{ModelConfig, Op, Rope};
-use super::layout::{Layout, OpLayout, SubLayerLayout};
+pub use rope_tables::ropes;
+
+use super::config::{ModelConfig, Rope};
+use super::layout::{Layout, OpLayout};
+use super::slot::Place;
 use crate::Result;
 use crate::energy::Phase;
 use crate::fragments::{Activate, Codec, Epilogue, Reduce};
@@ -85,10 +90,12 @@ impl Sampling {
     }
 }
 
-/// Records one pass. Names of its tensors: `token_ids`, `logits`, `samples`, `span`, `{at}.k_cache`,
-/// `{at}.v_cache`, `rope_table.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{at}.router_logits`,
-/// `{at}.expert_of_slot`, `{at}.weight_of_slot`; and the weights' of the [`Layout`]. `{at}` is
-/// `blocks.{b}.sublayers.{s}`.
+/// Records one pass over the sub-layers of a layout, which must be that of `config`.
+///
+/// Names of its tensors: `token_ids`, `logits`, `samples`, `span`, `{at}.k_cache`, `{at}.v_cache`,
+/// `rope_table.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{at}.router_logits`, `{at}.expert_of_slot`,
+/// `{at}.weight_of_slot`; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`] puts before the names
+/// of a sub-layer.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] should a kernel be given what it cannot take.
@@ -106,29 +113,10 @@ pub fn record(
         options,
         schedule: Schedule { phase: options.phase, ..Schedule::new(rows) },
         ropes: ropes(config),
-        sublayer: None,
+        place: Place::Model,
     };
     pass.model()?;
     Ok(pass.schedule)
-}
-
-/// The different rotations of a model, in order of first use; their index names their table.
-pub fn ropes(config: &ModelConfig) -> Vec<Rope> {
-    let mut ropes = Vec::new();
-    for (_, _, layer) in config.sublayers() {
-        if let Op::Attention(attention) = &layer.op
-            && let Some(rope) = attention.rope
-            && !ropes.iter().any(|known| same_angles(*known, rope))
-        {
-            ropes.push(rope);
-        }
-    }
-    ropes
-}
-
-/// Whether two rotations share a table: the layout of pairs does not matter to it.
-fn same_angles(a: Rope, b: Rope) -> bool {
-    (a.theta, a.rotary_dim, a.scaling) == (b.theta, b.rotary_dim, b.scaling)
 }
 
 struct ForwardPass<'a> {
@@ -138,39 +126,25 @@ struct ForwardPass<'a> {
     options: &'a PassOptions,
     schedule: Schedule,
     ropes: Vec<Rope>,
-    sublayer: Option<(u32, u32)>,
+    /// The sub-layer at hand, or the model as a whole.
+    place: Place,
 }
 
 impl ForwardPass<'_> {
+    /// Embedding, sub-layers one after the other on the residual stream, head.
     fn model(&mut self) -> Result<()> {
         let mut x = self.embed()?;
-        for (b, block) in self.config.blocks.iter().enumerate() {
-            for (s, layer) in block.sublayers.iter().enumerate() {
-                self.sublayer = Some((b as u32, s as u32));
-                let weights = &self.layout.blocks[b][s];
-                x = match (&layer.op, &weights.op) {
-                    (Op::Attention(attention), OpLayout::Attention { qkv, head_norm, out }) => {
-                        self.attention(x, attention, weights, (qkv, head_norm.as_ref(), out))?
-                    }
-                    (Op::Experts(experts), OpLayout::Experts { router, experts: ffn }) => {
-                        self.experts(x, experts, weights, router, ffn)?
-                    }
-                    (Op::FeedForward(ffn), OpLayout::FeedForward(matrices)) => {
-                        let epilogue = Epilogue {
-                            activate: ffn.activation.into(),
-                            gated: ffn.gated,
-                            bias: ffn.bias,
-                            residual: false,
-                        };
-                        let hidden =
-                            self.project("up", Input::normed(x, &weights.norm), &matrices.into, epilogue)?;
-                        self.add("down", x, Input::plain(hidden), &matrices.down, weights)?
-                    }
-                    _ => return Err(self.mismatch()),
+        for (block, layers) in self.layout.blocks.iter().enumerate() {
+            for (sublayer, layer) in layers.iter().enumerate() {
+                self.place = Place::SubLayer { block, sublayer };
+                x = match &layer.op {
+                    OpLayout::Attention(attention) => self.attention(x, layer, attention)?,
+                    OpLayout::FeedForward(ffn) => self.feed_forward(x, layer, ffn)?,
+                    OpLayout::Experts(experts) => self.experts(x, layer, experts)?,
                 };
             }
         }
-        self.sublayer = None;
+        self.place = Place::Model;
         if self.options.logits != LogitRows::None {
             self.head(x)?;
             self.sample()?;
@@ -187,7 +161,7 @@ impl ForwardPass<'_> {
         for (n, shard) in table.shards.iter().enumerate() {
             let params = EmbedParams::new(table.format, d, shard.clone(), self.config.embedding_scale);
             let mut tensors = vec![("token_ids", ids), ("y", x)];
-            tensors.extend(self.weight_tensors(table, n, false));
+            tensors.extend(self.weight_tensors(table, n));
             self.dispatch("embed", Launch { variant, params }, &tensors)?;
         }
         Ok(x)
@@ -202,7 +176,7 @@ impl ForwardPass<'_> {
         let rows = if self.options.logits == LogitRows::All { self.schedule.max_rows } else { 1 };
         let logits = self.schedule.named("logits", u64::from(rows) * u64::from(head.rows) * 4);
         let input = if self.options.trace {
-            let normed = self.schedule.named(format!("hidden.{}", self.config.blocks.len()), {
+            let normed = self.schedule.named(format!("hidden.{}", self.layout.blocks.len()), {
                 self.row_bytes(self.config.hidden_size)
             });
             self.norm("final_norm", x, norm, None, normed)?;
@@ -235,24 +209,18 @@ impl ForwardPass<'_> {
         self.dispatch("sample", Launch { variant: SamplePick { kept }, params }, &tensors)
     }
 
-    /// The name of a block's output among the traced tensors.
-    fn block_name(&self, block: usize) -> String {
-        if block + 1 == self.config.blocks.len() {
-            "last_block".into()
-        } else {
-            format!("hidden.{}", block + 1)
-        }
-    }
-
     /// The tensor that this sub-layer's result goes to.
     fn residual_stream(&mut self) -> TensorId {
         let bytes = self.row_bytes(self.config.hidden_size);
-        match self.sublayer {
-            Some((b, s)) if s as usize + 1 == self.config.blocks[b as usize].sublayers.len() => {
-                let name = self.block_name(b as usize);
-                self.traced(&name, bytes)
+        let blocks = &self.layout.blocks;
+        match self.place {
+            Place::SubLayer { block, sublayer } if sublayer + 1 < blocks[block].len() => {
+                self.schedule.activation("x", bytes)
             }
-            _ => self.schedule.activation("x", bytes),
+            Place::SubLayer { block, .. } if block + 1 < blocks.len() => {
+                self.traced(&format!("hidden.{}", block + 1), bytes)
+            }
+            _ => self.traced("last_block", bytes),
         }
     }
 
@@ -270,16 +238,13 @@ impl ForwardPass<'_> {
         u64::from(self.schedule.max_rows) * u64::from(width) * 4
     }
 
-    /// `blocks.{b}.sublayers.{s}.{part}` of the sub-layer at hand.
-    fn name(&self, part: &str) -> String {
-        match self.sublayer {
-            Some((block, sublayer)) => format!("blocks.{block}.sublayers.{sublayer}.{part}"),
-            None => part.into(),
-        }
-    }
-
+    /// The step `what` of the sub-layer at hand.
     fn site(&self, what: &'static str) -> Site {
-        Site { sublayer: self.sublayer, what }
+        let sublayer = match self.place {
+            Place::SubLayer { block, sublayer } => Some((block as u32, sublayer as u32)),
+            Place::Model | Place::Expert { .. } => None,
+        };
+        Site { sublayer, what }
     }
 
     fn dispatch<K: crate::kernel::Kernel>(
@@ -289,35 +254,5 @@ impl ForwardPass<'_> {
         tensors: &[(&'static str, TensorId)],
     ) -> Result<()> {
         self.schedule.dispatch(self.site(what), launch.shared(), tensors)
-    }
-
-    fn mismatch(&self) -> crate::Error {
-        crate::Error::config(self.name("op"), "the operation its weights were laid out for", "another")
-    }
-
-    /// `x + post_norm(product)`: the end of every dense sub-layer.
-    fn add(
-        &mut self,
-        what: &'static str,
-        x: TensorId,
-        input: Input<'_>,
-        matrix: &super::layout::Matrix,
-        weights: &SubLayerLayout,
-    ) -> Result<TensorId> {
-        let epilogue = Epilogue { bias: matrix.bias, ..Epilogue::NONE };
-        let out = match &weights.post_norm {
-            None => {
-                let out = self.residual_stream();
-                self.project_adding(what, input, matrix, epilogue, x, out)?;
-                out
-            }
-            Some(norm) => {
-                let product = self.project(what, input, matrix, epilogue)?;
-                let out = self.residual_stream();
-                self.norm("post_norm", product, norm, Some(x), out)?;
-                out
-            }
-        };
-        Ok(out)
     }
 }

@@ -95,13 +95,7 @@ fn native(slot: Slot) -> String {
         Role::Up => "up",
         Role::Down => "down",
     };
-    match slot.place {
-        Place::Model => role.to_owned(),
-        Place::SubLayer { block, sublayer } => format!("blocks.{block}.sublayers.{sublayer}.{role}"),
-        Place::Expert { block, sublayer, expert } => {
-            format!("blocks.{block}.sublayers.{sublayer}.experts.{expert}.{role}")
-        }
-    }
+    slot.place.name(role)
 }
 
 impl HuggingFace {

@@ -90,6 +90,17 @@ impl Place {
             }
         }
     }
+
+    /// What we call a part of the model at this place: a tensor of a native checkpoint, of device memory, of a pass.
+    pub fn name(self, part: &str) -> String {
+        match self {
+            Self::Model => part.to_owned(),
+            Self::SubLayer { block, sublayer } => format!("blocks.{block}.sublayers.{sublayer}.{part}"),
+            Self::Expert { block, sublayer, expert } => {
+                Self::SubLayer { block, sublayer }.name(&format!("experts.{expert}.{part}"))
+            }
+        }
+    }
 }
 
 impl Slot {
@@ -101,6 +112,11 @@ impl Slot {
     /// The bias with this role at this place.
     pub fn bias(place: Place, role: Role) -> Self {
         Self { place, role, part: Part::Bias }
+    }
+
+    /// The bias that goes with this weight.
+    pub(crate) fn its_bias(self) -> Self {
+        Self { part: Part::Bias, ..self }
     }
 }
 
@@ -165,14 +181,13 @@ impl List {
     }
 
     fn attention(&mut self, attention: &Attention, d: usize) {
-        let head_dim = attention.head_dim as usize;
-        let (q_rows, kv_rows) = (attention.heads as usize * head_dim, attention.kv_heads as usize * head_dim);
+        let (q_rows, kv_rows) = (attention.q_rows() as usize, attention.kv_rows() as usize);
         self.linear(Role::Q, [q_rows, d], attention.qkv_bias);
         self.linear(Role::K, [kv_rows, d], attention.qkv_bias);
         self.linear(Role::V, [kv_rows, d], attention.qkv_bias);
         if let Some(norm) = attention.qk_norm {
-            self.norm(Role::QNorm, norm, head_dim);
-            self.norm(Role::KNorm, norm, head_dim);
+            self.norm(Role::QNorm, norm, attention.head_dim as usize);
+            self.norm(Role::KNorm, norm, attention.head_dim as usize);
         }
         self.linear(Role::Out, [d, q_rows], attention.out_bias);
     }

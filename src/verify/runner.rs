@@ -7,6 +7,7 @@ use crate::gpu::Gpu;
 use crate::model::config::{ModelConfig, Op};
 use crate::model::forward::{LogitRows, Sampling};
 use crate::model::plan::WeightPlan;
+use crate::model::slot::Place;
 use crate::model::{LoadOptions, Model, Session, SessionOptions, Source};
 use crate::reference::forward::{Cache, RouteTrace, Trace, forward};
 use crate::reference::sample::argmax;
@@ -209,7 +210,7 @@ impl OnGpu {
         trace.logits = self.read("logits", ids.len() * config.vocab_size as usize).await?;
         for (block, sublayer, layer) in config.sublayers() {
             let Op::Experts(experts) = &layer.op else { continue };
-            let at = |part: &str| format!("blocks.{block}.sublayers.{sublayer}.{part}");
+            let at = |part: &str| Place::SubLayer { block, sublayer }.name(part);
             let (count, top_k) = (experts.count as usize, experts.top_k as usize);
             trace.routes.push(RouteTrace {
                 logits: self.read(&at("router_logits"), ids.len() * count).await?,

@@ -2,26 +2,13 @@
 //! caps, and positions of their own for local and global layers.
 
 use super::decoder::{Decoder, Defaults};
-use super::gemma2;
 use super::keys::Keys;
-use super::rope;
+use super::{gemma, rope};
 use crate::Result;
 use crate::model::config::{Attention, ModelConfig, Rope};
-use crate::model::naming::{LayerNorms, Naming};
+use crate::model::naming::Naming;
 
-const DEFAULTS: Defaults = Defaults {
-    vocab_size: 262_208,
-    hidden_size: 2304,
-    intermediate_size: 9216,
-    layers: 26,
-    heads: 8,
-    kv_heads: Some(4),
-    head_dim: Some(256),
-    context_length: 131_072,
-    norm_eps: 1e-6,
-    activation: ("hidden_activation", "gelu_pytorch_tanh"),
-    tied: true,
-};
+const DEFAULTS: Defaults = Defaults { vocab_size: 262_208, context_length: 131_072, ..gemma::DEFAULTS };
 
 /// The text part of a model that also sees images.
 pub(super) fn read_multimodal(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
@@ -33,14 +20,13 @@ pub(super) fn read_multimodal(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> 
 
 pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
     keys.refuse("attn_logit_softcapping", "the reference implementation ignores it for this family")?;
-    let mut decoder = gemma2::gemma_decoder(keys, &DEFAULTS)?;
+    let mut decoder = gemma::decoder(keys, &DEFAULTS)?;
     decoder.attention.qk_norm = Some(decoder.norm);
     decoder.head.softcap = keys.nullable("final_logit_softcapping", None)?;
-    let [local, global] =
+    let local_and_global =
         ropes(keys, &decoder)?.map(|rope| Attention { rope: Some(rope), ..decoder.attention.clone() });
     let period = keys.or("sliding_window_pattern", 6)?;
-    let blocks = gemma2::blocks(keys, &decoder, [&local, &global], period)?;
-    Ok((decoder.model("gemma3_text", blocks), Naming::hugging_face(LayerNorms::BeforeAndAfter)))
+    gemma::model("gemma3_text", keys, decoder, local_and_global, period)
 }
 
 /// The rotations of local and of global layers; an old file scales the global ones only.

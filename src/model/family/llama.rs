@@ -7,7 +7,7 @@ use crate::Result;
 use crate::model::config::{Attention, FeedForward, ModelConfig, Op};
 use crate::model::naming::{LayerNorms, Naming};
 
-const DEFAULTS: Defaults = Defaults {
+pub(super) const DEFAULTS: Defaults = Defaults {
     vocab_size: 32_000,
     hidden_size: 4096,
     intermediate_size: 11_008,

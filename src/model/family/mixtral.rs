@@ -2,23 +2,17 @@
 
 use super::decoder::{Decoder, Defaults};
 use super::keys::Keys;
-use super::rope;
+use super::{llama, rope};
 use crate::Result;
 use crate::model::config::{Attention, Experts, ModelConfig, Op, Routing};
 use crate::model::naming::{LayerNorms, Naming};
 
 const DEFAULTS: Defaults = Defaults {
-    vocab_size: 32_000,
-    hidden_size: 4096,
     intermediate_size: 14_336,
-    layers: 32,
-    heads: 32,
     kv_heads: Some(8),
-    head_dim: None,
     context_length: 131_072,
     norm_eps: 1e-5,
-    activation: ("hidden_act", "silu"),
-    tied: false,
+    ..llama::DEFAULTS
 };
 
 pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {

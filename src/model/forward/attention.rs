@@ -11,7 +11,7 @@ use crate::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use crate::kernels::kv_write::{KvWrite, KvWriteParams};
 use crate::kernels::rope::{Rope as RopeKernel, RopeParams};
 use crate::model::config::{Attention, RopeLayout};
-use crate::model::layout::{Matrix, SubLayerLayout, Vectors};
+use crate::model::layout::{AttentionLayout, SubLayerLayout, Vectors};
 use crate::schedule::TensorId;
 
 /// Keys that one workgroup of a split decode walks: a megabyte of keys and values would be too much for one.
@@ -20,8 +20,12 @@ fn split_keys(head_dim: u32) -> u32 {
 }
 
 /// Rows per head of an attention sub-layer's cache: the window of a local layer, else the whole context.
-pub fn cache_slots(attention: &Attention, context: u32) -> u32 {
+fn cache_slots(attention: &Attention, context: u32) -> u32 {
     attention.window.map_or(context, |window| window.min(context))
+}
+
+fn variant(attention: &Attention, phase: Phase) -> kernel::Attention {
+    kernel::Attention { head_dim: attention.head_dim, softcap: attention.softcap.is_some(), phase }
 }
 
 /// Queries, and this pass's keys and values where attention reads them.
@@ -36,28 +40,28 @@ impl ForwardPass<'_> {
     pub(super) fn attention(
         &mut self,
         x: TensorId,
-        attention: &Attention,
-        weights: &SubLayerLayout,
-        (qkv, head_norm, out): (&Matrix, Option<&Vectors>, &Matrix),
+        layer: &SubLayerLayout,
+        weights: &AttentionLayout,
     ) -> Result<TensorId> {
-        let epilogue = Epilogue { bias: qkv.bias, ..Epilogue::NONE };
-        let projected = self.project("qkv", Input::normed(x, &weights.norm), qkv, epilogue)?;
+        let attention = &weights.config;
+        let qkv = self.project("qkv", Input::normed(x, &layer.norm), &weights.qkv, Epilogue::NONE)?;
         let cache = self.cache(attention);
-        let heads = self.heads(attention, head_norm, projected, &cache)?;
+        let heads = self.heads(attention, weights.head_norm.as_ref(), qkv, &cache)?;
         let mixed = match self.options.phase {
-            Phase::Prefill => self.attend_whole(attention, &heads, &cache)?,
+            Phase::Prefill => {
+                let mixed = self.attend_whole(attention, &heads, &cache)?;
+                self.kv_write(attention, &heads, &cache)?;
+                mixed
+            }
             Phase::Decode => self.attend_split(attention, heads.q, &cache)?,
         };
-        self.add("out", x, Input::plain(mixed), out, weights)
+        self.add("out", x, Input::plain(mixed), &weights.out, layer)
     }
 
     fn cache(&mut self, attention: &Attention) -> [TensorId; 2] {
         let slots = cache_slots(attention, self.options.context);
-        let bytes = u64::from(attention.kv_heads) * u64::from(slots) * u64::from(attention.head_dim) * 4;
-        ["k_cache", "v_cache"].map(|part| {
-            let name = self.name(part);
-            self.schedule.named(name, bytes)
-        })
+        let bytes = u64::from(attention.kv_rows()) * u64::from(slots) * 4;
+        ["k_cache", "v_cache"].map(|part| self.schedule.named(self.place.name(part), bytes))
     }
 
     /// Norms and rotates heads. A prompt's keys wait in a chunk of their own until attention has read the slots
@@ -72,11 +76,11 @@ impl ForwardPass<'_> {
         let to_cache = self.options.phase == Phase::Decode;
         let slots =
             if to_cache { cache_slots(attention, self.options.context) } else { self.schedule.max_rows };
-        let q = self.schedule.activation("q", self.row_bytes(attention.heads * attention.head_dim));
+        let q = self.schedule.activation("q", self.row_bytes(attention.q_rows()));
         let [k, v] = if to_cache {
             *cache
         } else {
-            let bytes = self.row_bytes(attention.kv_heads * attention.head_dim);
+            let bytes = self.row_bytes(attention.kv_rows());
             ["k_chunk", "v_chunk"].map(|name| self.schedule.activation(name, bytes))
         };
         let variant = RopeKernel {
@@ -100,20 +104,6 @@ impl ForwardPass<'_> {
         Ok(Heads { q, k, v })
     }
 
-    fn rope_table(&mut self, attention: &Attention) -> TensorId {
-        let found = attention.rope.and_then(|rope| {
-            let n = self.ropes.iter().position(|known| super::same_angles(*known, rope))?;
-            Some((format!("rope_table.{n}"), rope.rotary_dim))
-        });
-        match found {
-            Some((name, rotary_dim)) => {
-                let bytes = u64::from(self.options.context) * u64::from(rotary_dim / 2) * 8;
-                self.schedule.named(name, bytes)
-            }
-            None => self.schedule.named("rope_table.none", 8),
-        }
-    }
-
     fn attention_params(&self, attention: &Attention) -> AttentionParams {
         let slots = cache_slots(attention, self.options.context);
         let split_keys = split_keys(attention.head_dim);
@@ -131,40 +121,39 @@ impl ForwardPass<'_> {
         }
     }
 
-    /// Prefill: tiles of queries over the old keys and the chunk's own, then the chunk into the cache.
+    /// Prefill: tiles of queries over the old keys and the chunk's own.
     fn attend_whole(
         &mut self,
         attention: &Attention,
         heads: &Heads,
         cache: &[TensorId; 2],
     ) -> Result<TensorId> {
-        let out = self.schedule.activation("mixed", self.row_bytes(attention.heads * attention.head_dim));
-        let variant = kernel::Attention {
-            head_dim: attention.head_dim,
-            softcap: attention.softcap.is_some(),
-            phase: Phase::Prefill,
-        };
+        let out = self.schedule.activation("mixed", self.row_bytes(attention.q_rows()));
+        let variant = variant(attention, Phase::Prefill);
         let params = self.attention_params(attention);
-        let [k_cache, v_cache] = *cache;
         let tensors = [
             ("q", heads.q),
-            ("k_cache", k_cache),
-            ("v_cache", v_cache),
+            ("k_cache", cache[0]),
+            ("v_cache", cache[1]),
             ("k_chunk", heads.k),
             ("v_chunk", heads.v),
             ("out", out),
         ];
         self.dispatch("attend", Launch { variant, params }, &tensors)?;
+        Ok(out)
+    }
+
+    /// The chunk into the cache.
+    fn kv_write(&mut self, attention: &Attention, heads: &Heads, cache: &[TensorId; 2]) -> Result<()> {
         let params = KvWriteParams {
             kv_heads: attention.kv_heads,
             head_dim: attention.head_dim,
-            slots: params.slots,
-            chunk_slots: params.chunk_slots,
+            slots: cache_slots(attention, self.options.context),
+            chunk_slots: self.schedule.max_rows,
         };
         let tensors =
-            [("k_chunk", heads.k), ("v_chunk", heads.v), ("k_cache", k_cache), ("v_cache", v_cache)];
-        self.dispatch("kv_write", Launch { variant: KvWrite, params }, &tensors)?;
-        Ok(out)
+            [("k_chunk", heads.k), ("v_chunk", heads.v), ("k_cache", cache[0]), ("v_cache", cache[1])];
+        self.dispatch("kv_write", Launch { variant: KvWrite, params }, &tensors)
     }
 
     /// Decode: the cache in parts of fixed length, merged in order.
@@ -177,14 +166,10 @@ impl ForwardPass<'_> {
         let params = self.attention_params(attention);
         let part_elements = u64::from(params.max_splits) * u64::from(attention.head_dim + 2);
         let parts = self.schedule.activation("parts", u64::from(attention.heads) * part_elements * 4);
-        let variant = kernel::Attention {
-            head_dim: attention.head_dim,
-            softcap: attention.softcap.is_some(),
-            phase: Phase::Decode,
-        };
+        let variant = variant(attention, Phase::Decode);
         let tensors = [("q", q), ("k_cache", cache[0]), ("v_cache", cache[1]), ("parts", parts)];
         self.dispatch("attend", Launch { variant, params }, &tensors)?;
-        let out = self.schedule.activation("mixed", self.row_bytes(attention.heads * attention.head_dim));
+        let out = self.schedule.activation("mixed", self.row_bytes(attention.q_rows()));
         let params = AttentionMergeParams {
             heads: attention.heads,
             head_dim: attention.head_dim,

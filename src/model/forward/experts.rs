@@ -1,7 +1,8 @@
 //! The expert sub-layer: router, plan, experts, combine.
 
 use super::ForwardPass;
-use super::linear::Input;
+use super::feed_forward::activated;
+use super::linear::{Input, outputs};
 use crate::Result;
 use crate::energy::Phase;
 use crate::fragments::{Codec, Epilogue, Reduce};
@@ -16,7 +17,7 @@ use crate::kernels::moe_place::MoePlace;
 use crate::kernels::moe_route::{MoeRoute, MoeRouteParams};
 use crate::kernels::moe_scan::{MoeScan, MoeScanParams};
 use crate::model::config::{Experts, Routing};
-use crate::model::layout::{FeedForwardLayout, Matrix, SubLayerLayout};
+use crate::model::layout::{ExpertsLayout, Matrix, SubLayerLayout};
 use crate::schedule::TensorId;
 
 /// Which expert every (token, choice) goes to, and with which weight.
@@ -38,58 +39,45 @@ impl ForwardPass<'_> {
     pub(super) fn experts(
         &mut self,
         x: TensorId,
-        experts: &Experts,
-        weights: &SubLayerLayout,
-        router: &Matrix,
-        ffn: &FeedForwardLayout,
+        layer: &SubLayerLayout,
+        weights: &ExpertsLayout,
     ) -> Result<TensorId> {
-        let mut input = Input::normed(x, &weights.norm);
+        let experts = &weights.config;
+        let mut input = Input::normed(x, &layer.norm);
         if self.options.phase == Phase::Prefill {
             input = self.norm_first(input)?;
         }
-        let logits_name = self.name("router_logits");
-        let logits = self.traced(&logits_name, self.row_bytes(experts.count));
-        self.project_into("router", input, router, Epilogue::NONE, logits, false)?;
+        let logits = self.traced(&self.place.name("router_logits"), self.row_bytes(experts.count));
+        self.project_into("router", input, &weights.router, Epilogue::NONE, logits, false)?;
         let routes = self.route(experts, logits)?;
         let assignment = match self.options.phase {
             Phase::Decode => Assignment::Selected { expert_of_slot: routes.expert_of_slot },
             Phase::Prefill => self.plan(experts, routes.expert_of_slot)?,
         };
 
-        let into = Epilogue {
-            activate: experts.expert.activation.into(),
-            gated: experts.expert.gated,
-            bias: experts.expert.bias,
-            residual: false,
-        };
-        let out_of = Epilogue { bias: experts.expert.bias, ..Epilogue::NONE };
         // Into the experts, a token's slots share its row; out of them, each slot has its own.
         let up = ("expert_up", experts.top_k);
-        let hidden = self.expert_product(up, input, &ffn.into, into, experts, &assignment)?;
-        let down = ("expert_down", 1);
-        let rows =
-            self.expert_product(down, Input::plain(hidden), &ffn.down, out_of, experts, &assignment)?;
-        match &weights.post_norm {
-            None => {
-                let out = self.residual_stream();
-                self.combine(experts, rows, routes.weight_of_slot, Some(x), out)?;
-                Ok(out)
-            }
-            Some(norm) => {
-                let joined = self.schedule.activation("joined", self.row_bytes(self.config.hidden_size));
-                self.combine(experts, rows, routes.weight_of_slot, None, joined)?;
-                let out = self.residual_stream();
-                self.norm("post_norm", joined, norm, Some(x), out)?;
-                Ok(out)
-            }
-        }
+        let epilogue = activated(experts.expert);
+        let hidden = self.expert_product(up, input, &weights.into, epilogue, experts, &assignment)?;
+        let (down, hidden) = (("expert_down", 1), Input::plain(hidden));
+        let rows = self.expert_product(down, hidden, &weights.down, Epilogue::NONE, experts, &assignment)?;
+        let Some(norm) = &layer.post_norm else {
+            let out = self.residual_stream();
+            self.combine(experts, rows, routes.weight_of_slot, Some(x), out)?;
+            return Ok(out);
+        };
+        let joined = self.schedule.activation("joined", self.row_bytes(self.config.hidden_size));
+        self.combine(experts, rows, routes.weight_of_slot, None, joined)?;
+        let out = self.residual_stream();
+        self.norm("post_norm", joined, norm, Some(x), out)?;
+        Ok(out)
     }
 
     fn route(&mut self, experts: &Experts, logits: TensorId) -> Result<Routes> {
         let Routing::SoftmaxTopk { renormalize } = experts.routing;
         let bytes = self.row_bytes(experts.top_k);
-        let names = ["expert_of_slot", "weight_of_slot"].map(|part| self.name(part));
-        let [expert_of_slot, weight_of_slot] = names.map(|name| self.traced(&name, bytes));
+        let [expert_of_slot, weight_of_slot] =
+            ["expert_of_slot", "weight_of_slot"].map(|part| self.traced(&self.place.name(part), bytes));
         let variant = MoeRoute { experts: experts.count, renormalize, reduce: Reduce::of(self.capabilities) };
         let params = MoeRouteParams { choices: experts.top_k };
         let tensors =
@@ -135,7 +123,8 @@ impl ForwardPass<'_> {
         experts: &Experts,
         assignment: &Assignment,
     ) -> Result<TensorId> {
-        let width = if epilogue.gated { matrix.rows / 2 } else { matrix.rows };
+        let epilogue = Epilogue { bias: matrix.bias, ..epilogue };
+        let width = outputs(matrix.rows, epilogue);
         let y = self.schedule.activation(what, self.row_bytes(width * experts.top_k));
         let mut params = LinearParams::dense(matrix.format, matrix.rows, matrix.cols);
         params.out_stride = width;
@@ -144,7 +133,7 @@ impl ForwardPass<'_> {
         params.eps = input.norm.map_or(0.0, |norm| norm.norm.eps);
         let codec = Codec::of(matrix.format, self.capabilities);
         let mut tensors = vec![("x", input.tensor), ("y", y)];
-        tensors.extend(self.weight_tensors(matrix, 0, epilogue.bias));
+        tensors.extend(self.weight_tensors(matrix, 0));
         match assignment {
             Assignment::Selected { expert_of_slot } => {
                 let variant = self.matvec(matrix, codec, epilogue, VecRows::Selected, input.norm);

@@ -9,7 +9,7 @@ use crate::kernels::linear::LinearParams;
 use crate::kernels::matmul::{Matmul, TileRows};
 use crate::kernels::matvec::{Matvec, VecRows};
 use crate::kernels::norm::{Norm, NormParams};
-use crate::model::layout::{Matrix, Vectors};
+use crate::model::layout::{Matrix, SubLayerLayout, Vectors};
 use crate::schedule::TensorId;
 
 /// What goes into a product: a tensor, normed on the way in where a norm is given.
@@ -30,7 +30,7 @@ impl<'a> Input<'a> {
 }
 
 impl ForwardPass<'_> {
-    /// `epilogue(w norm(x))` into a new tensor.
+    /// `epilogue(w norm(x) + b)` into a new tensor; `b` where the matrix has one, whatever the epilogue says.
     pub(super) fn project(
         &mut self,
         what: &'static str,
@@ -38,8 +38,7 @@ impl ForwardPass<'_> {
         matrix: &Matrix,
         epilogue: Epilogue,
     ) -> Result<TensorId> {
-        let width = if epilogue.gated { matrix.rows / 2 } else { matrix.rows };
-        let y = self.schedule.activation(what, self.row_bytes(width));
+        let y = self.schedule.activation(what, self.row_bytes(outputs(matrix.rows, epilogue)));
         self.project_into(what, input, matrix, epilogue, y, false)?;
         Ok(y)
     }
@@ -58,18 +57,26 @@ impl ForwardPass<'_> {
         self.product(what, input, matrix, epilogue, rows, &[("y", y)])
     }
 
-    /// `residual + epilogue(w norm(x))` into a given tensor.
-    pub(super) fn project_adding(
+    /// `x + post_norm(w input)`: the end of every dense sub-layer.
+    pub(super) fn add(
         &mut self,
         what: &'static str,
+        x: TensorId,
         input: Input<'_>,
         matrix: &Matrix,
-        epilogue: Epilogue,
-        residual: TensorId,
-        y: TensorId,
-    ) -> Result<()> {
-        let epilogue = Epilogue { residual: true, ..epilogue };
-        self.product(what, input, matrix, epilogue, VecRows::Dense, &[("y", y), ("residual", residual)])
+        layer: &SubLayerLayout,
+    ) -> Result<TensorId> {
+        let Some(norm) = &layer.post_norm else {
+            let out = self.residual_stream();
+            let epilogue = Epilogue { residual: true, ..Epilogue::NONE };
+            let ends = [("y", out), ("residual", x)];
+            self.product(what, input, matrix, epilogue, VecRows::Dense, &ends)?;
+            return Ok(out);
+        };
+        let product = self.project(what, input, matrix, Epilogue::NONE)?;
+        let out = self.residual_stream();
+        self.norm("post_norm", product, norm, Some(x), out)?;
+        Ok(out)
     }
 
     fn product(
@@ -84,16 +91,16 @@ impl ForwardPass<'_> {
         // One row at a time reads every weight once; it can afford to norm its input again in each workgroup.
         let one_row = self.options.phase == Phase::Decode || rows == VecRows::Last;
         let input = if one_row { input } else { self.norm_first(input)? };
+        let epilogue = Epilogue { bias: matrix.bias, ..epilogue };
         let codec = Codec::of(matrix.format, self.capabilities);
         for (n, shard) in matrix.shards.iter().enumerate() {
             let mut params = LinearParams::dense(matrix.format, shard.end - shard.start, matrix.cols);
-            let halved = if epilogue.gated { 2 } else { 1 };
-            params.out_stride = matrix.rows / halved;
-            params.out_offset = shard.start / halved;
+            params.out_stride = outputs(matrix.rows, epilogue);
+            params.out_offset = outputs(shard.start, epilogue);
             params.softcap = self.config.head.softcap.unwrap_or(1.0);
             let mut tensors = vec![("x", input.tensor)];
             tensors.extend_from_slice(ends);
-            tensors.extend(self.weight_tensors(matrix, n, epilogue.bias));
+            tensors.extend(self.weight_tensors(matrix, n));
             if one_row {
                 let variant = self.matvec(matrix, codec, epilogue, rows, input.norm);
                 params.eps = input.norm.map_or(0.0, |norm| norm.norm.eps);
@@ -151,19 +158,19 @@ impl ForwardPass<'_> {
     }
 
     /// The tensors of one shard of a matrix.
-    pub(super) fn weight_tensors(
-        &mut self,
-        matrix: &Matrix,
-        shard: usize,
-        bias: bool,
-    ) -> Vec<(&'static str, TensorId)> {
+    pub(super) fn weight_tensors(&mut self, matrix: &Matrix, shard: usize) -> Vec<(&'static str, TensorId)> {
         let sizes = matrix.shard_bytes(&matrix.shards[shard]);
         ["words", "scales", "bias"]
             .into_iter()
             .zip(matrix.shard_names(shard))
             .zip(sizes)
-            .filter(|((part, _), bytes)| *bytes > 0 && (bias || *part != "bias"))
+            .filter(|(_, bytes)| *bytes > 0)
             .map(|((part, name), bytes)| (part, self.schedule.named(name, bytes)))
             .collect()
     }
+}
+
+/// Outputs of so many rows of weights.
+pub(super) fn outputs(rows: u32, epilogue: Epilogue) -> u32 {
+    if epilogue.gated { rows / 2 } else { rows }
 }

@@ -1,0 +1,148 @@
+//! From a description to the matrices of its sub-layers, split so that each fits into a binding.
+
+use super::{
+    AttentionLayout, ExpertsLayout, FeedForwardLayout, Layout, Matrix, OpLayout, Rows, SubLayerLayout,
+    Vectors,
+};
+use crate::model::config::{Attention, Experts, FeedForward, ModelConfig, Norm, Op, SubLayer};
+use crate::model::plan::WeightPlan;
+use crate::model::slot::{Place, Role, Slot};
+use crate::quant::WeightFormat;
+use crate::{Error, Result};
+
+/// Lays a model out for bindings of at most `limit` bytes.
+pub(super) fn build(config: &ModelConfig, plan: &WeightPlan, limit: u64) -> Result<Layout> {
+    let builder = Builder { d: config.hidden_size, plan, limit };
+    let table = |name: &str, format, role| {
+        let source = stacked(Place::Model, &[(role, config.vocab_size)]);
+        let shape = [config.vocab_size, config.hidden_size];
+        builder.split(Matrix::whole(name.into(), format, shape, false, source))
+    };
+    let embedding = table("embedding", plan.embedding, Role::Embedding)?;
+    let head = match config.head.tied {
+        true if plan.linear == plan.embedding => embedding.clone(),
+        true => table("head", plan.linear, Role::Embedding)?,
+        false => table("head", plan.linear, Role::Head)?,
+    };
+    let mut blocks = vec![Vec::new(); config.blocks.len()];
+    for (block, sublayer, layer) in config.sublayers() {
+        blocks[block].push(builder.sublayer(Place::SubLayer { block, sublayer }, layer)?);
+    }
+    let final_norm =
+        vectors(Place::Model, "final_norm", config.final_norm, config.hidden_size, &[Role::FinalNorm]);
+    Ok(Layout { embedding, blocks, final_norm, head })
+}
+
+struct Builder<'a> {
+    d: u32,
+    plan: &'a WeightPlan,
+    limit: u64,
+}
+
+impl Builder<'_> {
+    fn sublayer(&self, place: Place, layer: &SubLayer) -> Result<SubLayerLayout> {
+        let op = match &layer.op {
+            Op::Attention(config) => OpLayout::Attention(self.attention(place, config)?),
+            Op::FeedForward(config) => OpLayout::FeedForward(self.feed_forward(place, *config)?),
+            Op::Experts(config) => OpLayout::Experts(self.experts(place, *config)?),
+        };
+        let norm = vectors(place, "norm", layer.norm, self.d, &[Role::Norm]);
+        let post_norm =
+            layer.post_norm.map(|norm| vectors(place, "post_norm", norm, self.d, &[Role::PostNorm]));
+        Ok(SubLayerLayout { norm, op, post_norm })
+    }
+
+    fn attention(&self, place: Place, config: &Attention) -> Result<AttentionLayout> {
+        let (q_rows, kv_rows) = (config.q_rows(), config.kv_rows());
+        let matrix = |part, shape, bias, sources: &[_]| {
+            let source = stacked(place, sources);
+            self.split(Matrix::whole(place.name(part), self.plan.linear, shape, bias, source))
+        };
+        let qkv = [(Role::Q, q_rows), (Role::K, kv_rows), (Role::V, kv_rows)];
+        Ok(AttentionLayout {
+            config: config.clone(),
+            qkv: matrix("qkv", [config.qkv_rows(), self.d], config.qkv_bias, &qkv)?,
+            head_norm: config
+                .qk_norm
+                .map(|norm| vectors(place, "head_norm", norm, config.head_dim, &[Role::QNorm, Role::KNorm])),
+            out: matrix("out", [self.d, q_rows], config.out_bias, &[(Role::Out, self.d)])?,
+        })
+    }
+
+    fn feed_forward(&self, place: Place, config: FeedForward) -> Result<FeedForwardLayout> {
+        let [into, down] = self.feed_forward_matrices(place, "", config, self.plan.linear);
+        Ok(FeedForwardLayout { config, into: self.split(into)?, down: self.split(down)? })
+    }
+
+    fn experts(&self, place: Place, config: Experts) -> Result<ExpertsLayout> {
+        let source = stacked(place, &[(Role::Router, config.count)]);
+        let shape = [config.count, self.d];
+        let router = Matrix::whole(place.name("router"), WeightFormat::F32, shape, false, source);
+        let [into, down] = self.feed_forward_matrices(place, "experts.", config.expert, self.plan.experts);
+        Ok(ExpertsLayout {
+            config,
+            router: self.split(router)?,
+            into: self.per_expert(into, config.count)?,
+            down: self.per_expert(down, config.count)?,
+        })
+    }
+
+    /// The matrices of one feed-forward network.
+    fn feed_forward_matrices(
+        &self,
+        place: Place,
+        prefix: &str,
+        ffn: FeedForward,
+        format: WeightFormat,
+    ) -> [Matrix; 2] {
+        let matrix = |part, shape, source| {
+            Matrix::whole(place.name(&format!("{prefix}{part}")), format, shape, ffn.bias, source)
+        };
+        let (gate, up) = (Slot::weight(place, Role::Gate), Slot::weight(place, Role::Up));
+        let into = match ffn.gated {
+            true => matrix("gate_up", [2 * ffn.hidden, self.d], Rows::Paired(gate, up)),
+            false => matrix("up", [ffn.hidden, self.d], stacked(place, &[(Role::Up, ffn.hidden)])),
+        };
+        let down = matrix("down", [self.d, ffn.hidden], stacked(place, &[(Role::Down, self.d)]));
+        [into, down]
+    }
+
+    /// The same matrix in shards of as many rows as a binding holds.
+    fn split(&self, matrix: Matrix) -> Result<Matrix> {
+        let largest = matrix.row_bytes().into_iter().fold(4, u64::max);
+        // Kernels store four outputs at a time, so a shard but the last has a multiple of four rows.
+        let per_shard = u32::try_from(self.limit / largest / 4 * 4).unwrap_or(u32::MAX - 3);
+        if per_shard == 0 {
+            return Err(self.too_large(&matrix, 4 * largest));
+        }
+        let starts = (0..matrix.rows).step_by(per_shard as usize);
+        let shards = starts.map(|start| start..matrix.rows.min(start.saturating_add(per_shard))).collect();
+        Ok(Matrix { shards, ..matrix })
+    }
+
+    /// A matrix like this one for each expert, all in one binding.
+    fn per_expert(&self, one: Matrix, experts: u32) -> Result<Matrix> {
+        let source = Rows::Experts(Box::new(one.source), one.rows);
+        let matrix = Matrix { experts, source, ..one };
+        let largest = matrix.shard_bytes(&(0..matrix.rows)).into_iter().fold(0, u64::max);
+        if largest > self.limit {
+            return Err(self.too_large(&matrix, largest));
+        }
+        Ok(matrix)
+    }
+
+    fn too_large(&self, matrix: &Matrix, needed_bytes: u64) -> Error {
+        let what = format!("one binding of '{}'", matrix.name);
+        Error::Memory { what, needed_bytes, available_bytes: self.limit }
+    }
+}
+
+/// Whole matrices below each other, each with its rows.
+fn stacked(place: Place, parts: &[(Role, u32)]) -> Rows {
+    Rows::Stacked(parts.iter().map(|(role, rows)| (Slot::weight(place, *role), *rows)).collect())
+}
+
+fn vectors(place: Place, part: &str, norm: Norm, width: u32, roles: &[Role]) -> Vectors {
+    let slots = roles.iter().map(|role| Slot::weight(place, *role)).collect();
+    Vectors { name: place.name(part), norm, width, slots }
+}

@@ -1,0 +1,100 @@
+//! One matrix, or the vectors of one norm, in device memory.
+
+use std::ops::Range;
+
+use super::Rows;
+use crate::model::config::{Norm, NormKind};
+use crate::model::slot::Slot;
+use crate::quant::WeightFormat;
+
+/// One weight matrix, or one per expert, in device memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matrix {
+    /// Prefix of its tensors' names.
+    pub name: String,
+    /// How it is stored.
+    pub format: WeightFormat,
+    /// Rows of one expert's matrix, or of the only one.
+    pub rows: u32,
+    /// Inputs.
+    pub cols: u32,
+    /// Matrices of that shape, one after the other.
+    pub experts: u32,
+    /// Whether every row has a bias.
+    pub bias: bool,
+    /// Where its rows come from.
+    pub source: Rows,
+    /// Row ranges that each have bindings of their own.
+    pub shards: Vec<Range<u32>>,
+}
+
+/// A norm's scale, and its shift where it has one, in f32.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vectors {
+    /// Name of its tensor.
+    pub name: String,
+    /// Which norm.
+    pub norm: Norm,
+    /// Elements of one vector.
+    pub width: u32,
+    /// The norms whose vectors stand one after the other: Q's and K's for heads.
+    pub slots: Vec<Slot>,
+}
+
+impl Matrix {
+    /// One matrix in one shard.
+    pub(super) fn whole(
+        name: String,
+        format: WeightFormat,
+        [rows, cols]: [u32; 2],
+        bias: bool,
+        source: Rows,
+    ) -> Self {
+        let shards = std::iter::once(0..rows).collect();
+        Self { name, format, rows, cols, experts: 1, bias, source, shards }
+    }
+
+    /// Bytes in device memory: words, scales and zero points, biases.
+    pub fn bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| self.shard_bytes(shard).iter().sum::<u64>()).sum()
+    }
+
+    /// Bytes of a shard's words, scales and biases; 0 for what it lacks.
+    pub fn shard_bytes(&self, shard: &Range<u32>) -> [u64; 3] {
+        let rows = u64::from(shard.end - shard.start) * u64::from(self.experts);
+        let [words, scales] = self.row_bytes();
+        [rows * words, rows * scales, if self.bias { rows * 4 } else { 0 }]
+    }
+
+    /// Bytes of one row's words and of its scales.
+    pub fn row_bytes(&self) -> [u64; 2] {
+        let cols = self.cols as usize;
+        let scales = match self.format {
+            WeightFormat::F32 | WeightFormat::F16 => 0,
+            WeightFormat::Int(int) => int.blocks(cols) as u64 * 8,
+        };
+        [self.format.row_bytes(cols) as u64, scales]
+    }
+
+    /// Names of a shard's tensors: words, scales, biases.
+    pub fn shard_names(&self, shard: usize) -> [String; 3] {
+        let at = if self.shards.len() > 1 { format!("{}[{shard}]", self.name) } else { self.name.clone() };
+        ["words", "scales", "bias"].map(|part| format!("{at}.{part}"))
+    }
+}
+
+impl Vectors {
+    /// Bytes in device memory.
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.vectors()) * u64::from(self.width) * 4
+    }
+
+    /// Vectors of that width: a LayerNorm has a shift for each scale.
+    pub fn vectors(&self) -> u32 {
+        let each = match self.norm.kind {
+            NormKind::Rms | NormKind::RmsUnitOffset => 1,
+            NormKind::LayerNorm | NormKind::LayerNormBias => 2,
+        };
+        each * self.slots.len() as u32
+    }
+}

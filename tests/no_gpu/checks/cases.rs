@@ -1,0 +1,132 @@
+//! Every kernel, and what each of its tensors holds.
+
+use std::sync::Arc;
+
+use wattle::energy::Phase;
+use wattle::fragments::{Epilogue, InputNorm, Reduce};
+use wattle::kernel::AnyLaunch;
+use wattle::kernels::attention_merge::AttentionMerge;
+use wattle::kernels::kv_write::KvWrite;
+use wattle::kernels::matmul::TileRows;
+use wattle::kernels::matvec::VecRows;
+use wattle::kernels::moe_combine::{MoeCombine, MoeCombineParams};
+use wattle::kernels::moe_count::MoeCount;
+use wattle::kernels::moe_place::MoePlace;
+use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
+use wattle::kernels::moe_scan::{MoeScan, MoeScanParams};
+use wattle::kernels::norm::{Norm, NormParams};
+use wattle::kernels::rope::RopeParams;
+use wattle::kernels::sample_best::SampleBest;
+use wattle::kernels::sample_pick::SamplePick;
+
+use super::launches::{
+    ADDED, ATTENTION, BEST, GATED, KV_WRITE, MERGE, PICK, ROPE, SLOTS, attention, embed, expert, launch,
+    linear, matmul, matvec, rope,
+};
+
+/// A launch, and the words that each of its tensors needs for [`super::ROWS`] rows.
+pub type Case = (Arc<dyn AnyLaunch>, Vec<(&'static str, u64)>);
+
+fn attention_cases() -> Vec<Case> {
+    let (q, cache, chunk) = (7 * 6 * 10, 2 * 20 * 10, 2 * 9 * 10);
+    let (parts, norm) = (7 * 6 * 4 * 12, 2 * 10);
+    let prefill = vec![
+        ("q", q),
+        ("k_cache", cache),
+        ("v_cache", cache),
+        ("k_chunk", chunk),
+        ("v_chunk", chunk),
+        ("out", q),
+    ];
+    let heads = |kv| {
+        let qkv = 7 * (6 + 2 + 2) * 10;
+        let ends = [("q_out", q), ("k_out", kv), ("v_out", kv)];
+        [vec![("qkv", qkv), ("rope_table", 7 * 2 * 2), ("head_norm", norm)], ends.to_vec()].concat()
+    };
+    let written = [("k_chunk", chunk), ("v_chunk", chunk), ("k_cache", cache), ("v_cache", cache)];
+    vec![
+        (launch(attention(Phase::Prefill), ATTENTION), prefill),
+        (
+            launch(attention(Phase::Decode), ATTENTION),
+            vec![("q", q), ("k_cache", cache), ("v_cache", cache), ("parts", parts)],
+        ),
+        (launch(AttentionMerge, MERGE), vec![("parts", parts), ("out", q)]),
+        (launch(KvWrite, KV_WRITE), written.to_vec()),
+        (launch(rope(false), ROPE), heads(chunk)),
+        // A ring may be shorter than a pass, a chunk may not.
+        (launch(rope(true), RopeParams { slots: 3, ..ROPE }), heads(2 * 3 * 10)),
+        (launch(rope(false), RopeParams { slots: 3, ..ROPE }), heads(2 * 7 * 10)),
+    ]
+}
+
+fn linear_cases() -> Vec<Case> {
+    let (int4, scales, f16) = (12 * 8, 12 * 2 * 2, 12 * 20);
+    let (x, y, gated) = (7 * 33, 7 * 12, 7 * 3 * 6);
+    let grouped = TileRows::Grouped { experts: 5 };
+    let each = [("words", int4), ("scales", scales)];
+    let of_three = [("words", 3 * int4), ("scales", 3 * scales), ("bias", 3 * 12), ("expert_of_slot", 7 * 3)];
+    let of_five = [("words", 5 * f16), ("bias", 5 * 12), ("tile_map", 5 * 4), ("slot_of_place", 7 * 3)];
+    let into = |end: &[(&'static str, u64)]| [&[("x", x), ("y", gated)], end].concat();
+    vec![
+        (
+            launch(matvec(VecRows::Dense, InputNorm::Layer, ADDED), linear("int4")),
+            [&each[..], &[("x", x), ("bias", 12), ("residual", y), ("y", y), ("norm_weight", 66)]].concat(),
+        ),
+        (
+            launch(matvec(VecRows::Last, InputNorm::Rms, Epilogue::NONE), linear("int4")),
+            [&each[..], &[("x", x), ("y", 12), ("norm_weight", 33)]].concat(),
+        ),
+        (launch(matvec(VecRows::Selected, InputNorm::None, GATED), expert("int4", 3)), into(&of_three)),
+        (
+            launch(matmul(TileRows::Dense, ADDED), linear("f16")),
+            vec![("words", f16), ("x", x), ("bias", 12), ("residual", y), ("y", y)],
+        ),
+        (launch(matmul(grouped, GATED), expert("f16", 3)), into(&of_five)),
+        (
+            launch(matmul(grouped, GATED), expert("f16", 1)),
+            [&[("x", 3 * x), ("y", gated)], &of_five[..]].concat(),
+        ),
+    ]
+}
+
+fn other_cases() -> Vec<Case> {
+    let (slots, table) = (7 * 3, 5);
+    let rows = 7 * 33;
+    let norm = Norm { norm: InputNorm::Layer, residual: true, reduce: Reduce::Workgroup };
+    let route = MoeRoute { experts: 5, renormalize: true, reduce: Reduce::Workgroup };
+    let best = SampleBest { kept: 5, gumbel: false, reduce: Reduce::Workgroup };
+    let combine = MoeCombineParams { hidden_size: 33, choices: 3 };
+    vec![
+        (embed(9).shared(), vec![("token_ids", 7), ("y", rows), ("words", 9 * 8), ("scales", 9 * 2 * 2)]),
+        (
+            launch(norm, NormParams { in_features: 33, eps: 1e-6 }),
+            vec![("x", rows), ("y", rows), ("residual", rows), ("norm_weight", 66)],
+        ),
+        (
+            launch(route, MoeRouteParams { choices: 3 }),
+            vec![("logits", 7 * 5), ("expert_of_slot", slots), ("weight_of_slot", slots)],
+        ),
+        (launch(MoeCount, SLOTS), vec![("expert_of_slot", slots), ("counts", table)]),
+        (
+            launch(MoeScan { experts: 5 }, MoeScanParams { choices: 3, max_tiles: 1 }),
+            vec![("counts", table), ("offsets", table), ("tile_map", 5 * 4)],
+        ),
+        (
+            launch(MoePlace, SLOTS),
+            vec![("expert_of_slot", slots), ("offsets", table), ("slot_of_place", slots)],
+        ),
+        (
+            launch(MoeCombine { residual: true }, combine),
+            vec![("expert_rows", 3 * rows), ("weight_of_slot", slots), ("y", rows), ("residual", rows)],
+        ),
+        (launch(best, BEST), vec![("logits", 4097), ("best", 2 * 5 * 4)]),
+        (
+            launch(SamplePick { kept: 5 }, PICK),
+            vec![("best", 2 * 5 * 4), ("token_ids", 1), ("samples", 11), ("next_span", 4)],
+        ),
+    ]
+}
+
+pub fn cases() -> Vec<Case> {
+    [attention_cases(), linear_cases(), other_cases()].concat()
+}

@@ -1,0 +1,80 @@
+//! Kernels at small sizes, with numbers that they accept.
+
+use std::sync::Arc;
+
+use wattle::energy::Phase;
+use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, Reduce};
+use wattle::kernel::{AnyLaunch, Kernel, Launch};
+use wattle::kernels::attention::{Attention, AttentionParams};
+use wattle::kernels::attention_merge::AttentionMergeParams;
+use wattle::kernels::embed::{Embed, EmbedParams};
+use wattle::kernels::expert_plan::MoeSlotParams;
+use wattle::kernels::kv_write::KvWriteParams;
+use wattle::kernels::linear::LinearParams;
+use wattle::kernels::matmul::{Matmul, TileRows};
+use wattle::kernels::matvec::{Matvec, VecRows};
+use wattle::kernels::rope::{Rope, RopeParams};
+use wattle::kernels::sample_best::SampleBestParams;
+use wattle::kernels::sample_pick::SamplePickParams;
+use wattle::quant::{WeightFormat, Width};
+
+pub const ATTENTION: AttentionParams = AttentionParams {
+    heads: 6,
+    kv_heads: 2,
+    slots: 20,
+    chunk_slots: 9,
+    window: 0,
+    split_keys: 8,
+    max_splits: 4,
+    scale: 1.0,
+    softcap: 1.0,
+};
+pub const MERGE: AttentionMergeParams =
+    AttentionMergeParams { heads: 6, head_dim: 10, window: 0, split_keys: 8, max_splits: 4 };
+pub const KV_WRITE: KvWriteParams = KvWriteParams { kv_heads: 2, head_dim: 10, slots: 20, chunk_slots: 9 };
+pub const ROPE: RopeParams = RopeParams { heads: 6, kv_heads: 2, rotary_dim: 4, slots: 9, eps: 1e-6 };
+pub const SLOTS: MoeSlotParams = MoeSlotParams { experts: 5, choices: 3 };
+pub const BEST: SampleBestParams = SampleBestParams { vocab_size: 4097, inverse_temperature: 1.0 };
+pub const PICK: SamplePickParams = SamplePickParams { vocab_size: 4097, max_samples: 11, top_p: 1.0 };
+
+pub fn attention(phase: Phase) -> Attention {
+    Attention { head_dim: 10, softcap: true, phase }
+}
+
+pub fn rope(to_cache: bool) -> Rope {
+    Rope { head_dim: 10, qk_norm: true, interleaved: false, to_cache, reduce: Reduce::Workgroup }
+}
+
+pub fn matvec(rows: VecRows, norm: InputNorm, epilogue: Epilogue) -> Matvec {
+    Matvec { codec: Codec::Int(Width::Int4), norm, epilogue, rows, reduce: Reduce::Workgroup, lanes: 64 }
+}
+
+pub fn matmul(rows: TileRows, epilogue: Epilogue) -> Matmul {
+    Matmul { codec: Codec::F16, epilogue, rows }
+}
+
+/// 12 rows of 33 inputs: 8 words of int4 in 2 blocks, 20 words of f16.
+pub fn linear(format: &str) -> LinearParams {
+    LinearParams::dense(format.parse().unwrap(), 12, 33)
+}
+
+/// The same for 3 of 5 experts, gate and up in pairs.
+pub fn expert(format: &str, slots_per_input: u32) -> LinearParams {
+    LinearParams { out_stride: 6, choices: 3, slots_per_input, max_tiles: 5, ..linear(format) }
+}
+
+pub const GATED: Epilogue = Epilogue { activate: Activate::Silu, gated: true, bias: true, residual: false };
+pub const ADDED: Epilogue =
+    Epilogue { activate: Activate::Identity, gated: false, bias: true, residual: true };
+
+pub fn embed(tokens: u32) -> Launch<Embed> {
+    let format: WeightFormat = "int4".parse().unwrap();
+    Launch {
+        variant: Embed { codec: Codec::Int(Width::Int4) },
+        params: EmbedParams::new(format, 33, 5..5 + tokens, 1.0),
+    }
+}
+
+pub fn launch<K: Kernel>(variant: K, params: K::Params) -> Arc<dyn AnyLaunch> {
+    Launch { variant, params }.shared()
+}

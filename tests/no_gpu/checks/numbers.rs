@@ -1,0 +1,137 @@
+//! Numbers that do not fit together.
+
+use wattle::Error;
+use wattle::energy::Phase;
+use wattle::fragments::{Activate, Epilogue, InputNorm, Reduce};
+use wattle::kernel::{Kernel, Launch};
+use wattle::kernels::attention::{Attention, AttentionParams};
+use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
+use wattle::kernels::embed::EmbedParams;
+use wattle::kernels::expert_plan::MoeSlotParams;
+use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
+use wattle::kernels::linear::LinearParams;
+use wattle::kernels::matmul::{Matmul, TileRows};
+use wattle::kernels::matvec::{Matvec, VecRows};
+use wattle::kernels::moe_combine::{MoeCombine, MoeCombineParams};
+use wattle::kernels::moe_count::MoeCount;
+use wattle::kernels::moe_place::MoePlace;
+use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
+use wattle::kernels::moe_scan::{MAX_EXPERTS, MoeScan, MoeScanParams};
+use wattle::kernels::norm::{Norm, NormParams};
+use wattle::kernels::rope::{Rope, RopeParams};
+use wattle::kernels::sample_best::{SampleBest, SampleBestParams};
+use wattle::kernels::sample_pick::{SamplePick, SamplePickParams};
+
+use super::launches::{
+    ATTENTION, BEST, GATED, KV_WRITE, MERGE, PICK, ROPE, attention, embed, expert, launch, linear, matmul,
+    matvec, rope,
+};
+use super::{ROWS, record};
+
+#[track_caller]
+fn assert_refused<K: Kernel>(variant: K, params: K::Params, option: &str) {
+    let launch = launch(variant, params);
+    let sizes = launch.sizes(ROWS);
+    let Err(error) = record(&launch, ROWS, sizes.into_iter()) else {
+        panic!("{option} was accepted: {variant:?}, {params:?}")
+    };
+    assert!(
+        matches!(&error, Error::Shape { kernel, tensor, .. } if *kernel == K::NAME && tensor == option),
+        "{option}: {error:?}"
+    );
+}
+
+#[test]
+fn attention_refuses_numbers_that_do_not_fit() {
+    let [whole, split] = [Phase::Prefill, Phase::Decode].map(attention);
+    assert_refused(whole, AttentionParams { heads: 0, ..ATTENTION }, "heads");
+    assert_refused(whole, AttentionParams { kv_heads: 0, ..ATTENTION }, "kv_heads");
+    assert_refused(whole, AttentionParams { kv_heads: 4, ..ATTENTION }, "kv_heads");
+    assert_refused(whole, AttentionParams { slots: 0, ..ATTENTION }, "slots");
+    assert_refused(whole, AttentionParams { chunk_slots: 0, ..ATTENTION }, "chunk_slots");
+    assert_refused(whole, AttentionParams { softcap: 0.0, ..ATTENTION }, "softcap");
+    assert_refused(split, AttentionParams { split_keys: 0, ..ATTENTION }, "split_keys");
+    assert_refused(split, AttentionParams { max_splits: 0, ..ATTENTION }, "max_splits");
+    for head_dim in [0, 513] {
+        assert_refused(Attention { head_dim, ..whole }, ATTENTION, "head_dim");
+        assert_refused(Rope { head_dim, ..rope(true) }, ROPE, "head_dim");
+    }
+    assert_refused(AttentionMerge, AttentionMergeParams { split_keys: 0, ..MERGE }, "split_keys");
+    assert_refused(AttentionMerge, AttentionMergeParams { head_dim: 0, ..MERGE }, "head_dim");
+    assert_refused(KvWrite, KvWriteParams { slots: 0, ..KV_WRITE }, "slots");
+    assert_refused(KvWrite, KvWriteParams { chunk_slots: 0, ..KV_WRITE }, "chunk_slots");
+    assert_refused(rope(true), RopeParams { slots: 0, ..ROPE }, "slots");
+    for rotary_dim in [3, 12] {
+        assert_refused(rope(true), RopeParams { rotary_dim, ..ROPE }, "rotary_dim");
+    }
+}
+
+#[test]
+fn products_refuse_numbers_that_do_not_fit() {
+    let dense = matvec(VecRows::Dense, InputNorm::None, Epilogue::NONE);
+    let params = linear("int4");
+    for lanes in [0, 48, 512] {
+        assert_refused(Matvec { lanes, ..dense }, params, "lanes");
+    }
+    assert_refused(dense, LinearParams { in_features: 0, ..params }, "in_features");
+    assert_refused(dense, LinearParams { out_features: 0, ..params }, "out_features");
+    assert_refused(dense, LinearParams { choices: 2, ..params }, "choices");
+    assert_refused(dense, LinearParams { slots_per_input: 0, ..params }, "slots_per_input");
+    assert_refused(dense, LinearParams { out_offset: 1, ..params }, "out_stride");
+    assert_refused(dense, LinearParams { out_offset: u32::MAX, ..params }, "out_stride");
+    for row_words in [0, 4, 6] {
+        assert_refused(dense, LinearParams { row_words, ..params }, "row_words");
+    }
+    assert_refused(dense, LinearParams { blocks: 1, ..params }, "blocks");
+    assert_refused(dense, LinearParams { block_shift: 32, ..params }, "block_shift");
+    let capped = Epilogue { activate: Activate::Softcap, ..Epilogue::NONE };
+    assert_refused(Matvec { epilogue: capped, ..dense }, LinearParams { softcap: 0.0, ..params }, "softcap");
+
+    let grouped = matmul(TileRows::Grouped { experts: 5 }, GATED);
+    let params = expert("f16", 3);
+    assert_refused(grouped, LinearParams { out_features: 11, ..params }, "out_features");
+    assert_refused(grouped, LinearParams { slots_per_input: 2, ..params }, "slots_per_input");
+    assert_refused(grouped, LinearParams { choices: 6, ..params }, "choices");
+    assert_refused(grouped, LinearParams { choices: 0, ..params }, "choices");
+    assert_refused(Matmul { rows: TileRows::Grouped { experts: 0 }, ..grouped }, params, "experts");
+
+    let Launch { variant, params } = embed(9);
+    assert_refused(variant, EmbedParams { hidden_size: 0, ..params }, "hidden_size");
+    assert_refused(variant, EmbedParams { tokens: 0, ..params }, "tokens");
+    assert_refused(variant, EmbedParams { first_token: u32::MAX, ..params }, "first_token");
+    assert_refused(variant, EmbedParams { row_words: 4, ..params }, "row_words");
+}
+
+#[test]
+fn the_other_kernels_refuse_numbers_that_do_not_fit() {
+    let norm = Norm { norm: InputNorm::Rms, residual: false, reduce: Reduce::Workgroup };
+    let params = NormParams { in_features: 4, eps: 1e-6 };
+    assert_refused(norm, NormParams { in_features: 0, ..params }, "in_features");
+    assert_refused(Norm { norm: InputNorm::None, ..norm }, params, "norm");
+
+    for (experts, choices, option) in
+        [(0, 1, "experts"), (4, 0, "choices"), (4, 5, "choices"), (MAX_EXPERTS + 1, 1, "experts")]
+    {
+        let route = MoeRoute { experts, renormalize: false, reduce: Reduce::Workgroup };
+        assert_refused(route, MoeRouteParams { choices }, option);
+        assert_refused(MoeScan { experts }, MoeScanParams { choices, max_tiles: 9 }, option);
+        if experts <= MAX_EXPERTS {
+            assert_refused(MoeCount, MoeSlotParams { experts, choices }, option);
+            assert_refused(MoePlace, MoeSlotParams { experts, choices }, option);
+        }
+    }
+    let combine = MoeCombine { residual: false };
+    assert_refused(combine, MoeCombineParams { hidden_size: 0, choices: 1 }, "hidden_size");
+    assert_refused(combine, MoeCombineParams { hidden_size: 1, choices: 0 }, "choices");
+
+    let best = SampleBest { kept: 5, gumbel: false, reduce: Reduce::Workgroup };
+    for kept in [0, 129] {
+        assert_refused(SampleBest { kept, ..best }, BEST, "kept");
+        assert_refused(SamplePick { kept }, PICK, "kept");
+    }
+    for vocab_size in [0, (1 << 24) + 1] {
+        assert_refused(best, SampleBestParams { vocab_size, ..BEST }, "vocab_size");
+        assert_refused(SamplePick { kept: 5 }, SamplePickParams { vocab_size, ..PICK }, "vocab_size");
+    }
+    assert_refused(SamplePick { kept: 5 }, SamplePickParams { max_samples: 0, ..PICK }, "max_samples");
+}
