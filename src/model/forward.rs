@@ -10,7 +10,7 @@ mod feed_forward;
 mod linear;
 mod rope_tables;
 
-pub use rope_tables::ropes;
+pub use rope_tables::rope_tables;
 
 use super::config::{ModelConfig, Rope};
 use super::layout::{Layout, OpLayout};
@@ -112,7 +112,7 @@ pub fn record(
         capabilities,
         options,
         schedule: Schedule { phase: options.phase, ..Schedule::new(rows) },
-        ropes: ropes(config),
+        rope_tables: rope_tables(config),
         place: Place::Model,
     };
     pass.model()?;
@@ -125,7 +125,7 @@ struct ForwardPass<'a> {
     capabilities: &'a Capabilities,
     options: &'a PassOptions,
     schedule: Schedule,
-    ropes: Vec<Rope>,
+    rope_tables: Vec<(String, Rope)>,
     /// The sub-layer at hand, or the model as a whole.
     place: Place,
 }

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 pub use generate::{GenerateOptions, Generated};
 pub use plan::{SessionOptions, SessionPlan};
 
-use super::forward::{LogitRows, ropes};
+use super::config::Rope;
+use super::forward::{LogitRows, rope_tables};
 use super::loaded::Model;
 use crate::energy::Ledger;
 use crate::gpu::{Gpu, gpu_error, scoped_now};
@@ -256,10 +257,11 @@ impl Session {
 /// Allocates what the schedules name and the model does not hold: caches, tables, inputs, results.
 async fn allocate_named(model: &Model, plan: &SessionPlan) -> Result<HashMap<String, Tensor>> {
     let gpu = model.gpu();
+    let tables = rope_tables(model.config());
     let mut named = HashMap::new();
     for (name, bytes) in plan.named_bytes() {
-        let tensor = match name.strip_prefix("rope_table.").and_then(|n| n.parse::<usize>().ok()) {
-            Some(n) => rope_table(gpu, model, &name, n, plan.context).await?,
+        let tensor = match tables.iter().find(|(table, _)| *table == name) {
+            Some((_, rope)) => rope_table(gpu, &name, rope, plan.context).await?,
             None if name == "span" => Tensor::span(gpu, Span { position: 0, rows: 1 }, 0, 0).await?,
             None => Tensor::zeroed(gpu, &name, bytes).await?,
         };
@@ -269,11 +271,7 @@ async fn allocate_named(model: &Model, plan: &SessionPlan) -> Result<HashMap<Str
 }
 
 /// Cosine and sine of every position, `[context, rotary_dim / 2]` pairs.
-async fn rope_table(gpu: &Gpu, model: &Model, name: &str, n: usize, context: u32) -> Result<Tensor> {
-    let ropes = ropes(model.config());
-    let Some(rope) = ropes.get(n) else {
-        return Err(Error::MissingTensor { name: name.into() });
-    };
+async fn rope_table(gpu: &Gpu, name: &str, rope: &Rope, context: u32) -> Result<Tensor> {
     let positions: Vec<u32> = (0..context).collect();
     let (cos, sin) = rope::tables(rope, &positions);
     let pairs: Vec<[f32; 2]> = cos.into_iter().zip(sin).map(|(cos, sin)| [cos, sin]).collect();

@@ -4,18 +4,18 @@ use super::ForwardPass;
 use crate::model::config::{Attention, ModelConfig, Op, Rope};
 use crate::schedule::TensorId;
 
-/// The different rotations of a model, in order of first use; their index names their table.
-pub fn ropes(config: &ModelConfig) -> Vec<Rope> {
-    let mut ropes = Vec::new();
+/// The names of a model's tables with their rotations, in order of first use.
+pub fn rope_tables(config: &ModelConfig) -> Vec<(String, Rope)> {
+    let mut tables: Vec<(String, Rope)> = Vec::new();
     for (_, _, layer) in config.sublayers() {
         if let Op::Attention(attention) = &layer.op
             && let Some(rope) = attention.rope
-            && !ropes.iter().any(|known| same_angles(*known, rope))
+            && !tables.iter().any(|(_, known)| same_angles(*known, rope))
         {
-            ropes.push(rope);
+            tables.push((format!("rope_table.{}", tables.len()), rope));
         }
     }
-    ropes
+    tables
 }
 
 /// Whether two rotations share a table: the layout of pairs does not matter to it.
@@ -26,13 +26,10 @@ fn same_angles(a: Rope, b: Rope) -> bool {
 impl ForwardPass<'_> {
     /// The table of an attention's rotation; one that nothing reads where heads are not rotated.
     pub(super) fn rope_table(&mut self, attention: &Attention) -> TensorId {
-        let found = attention.rope.and_then(|rope| {
-            let n = self.ropes.iter().position(|known| same_angles(*known, rope))?;
-            Some((format!("rope_table.{n}"), rope.rotary_dim))
-        });
-        match found {
-            Some((name, rotary_dim)) => {
-                let bytes = u64::from(self.options.context) * u64::from(rotary_dim / 2) * 8;
+        let is_its_own = |known: Rope| attention.rope.is_some_and(|rope| same_angles(known, rope));
+        match self.rope_tables.iter().find(|(_, known)| is_its_own(*known)) {
+            Some((name, rope)) => {
+                let bytes = u64::from(self.options.context) * u64::from(rope.rotary_dim / 2) * 8;
                 self.schedule.named(name, bytes)
             }
             None => self.schedule.named("rope_table.none", 8),
