@@ -144,11 +144,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// A configuration value that will not do.
-    pub(crate) fn config(key: impl Into<String>, expected: impl Display, found: impl Display) -> Self {
-        Self::Config { key: key.into(), expected: expected.to_string(), found: found.to_string() }
-    }
-
     /// A tensor or option that a kernel cannot take.
     pub(crate) fn shape(
         kernel: &'static str,
@@ -162,6 +157,14 @@ impl Error {
             expected: expected.to_string(),
             found: found.to_string(),
         }
+    }
+}
+
+#[cfg(feature = "model")]
+impl Error {
+    /// A configuration value that will not do.
+    pub(crate) fn config(key: impl Into<String>, expected: impl Display, found: impl Display) -> Self {
+        Self::Config { key: key.into(), expected: expected.to_string(), found: found.to_string() }
     }
 
     /// A malformed file.

@@ -99,6 +99,9 @@ impl Run {
         self.check("fmt", missing("fmt", "rustfmt"), shell::cargo(["fmt", "--all", "--check"]));
         let clippy = shell::cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
         self.check("clippy", missing("clippy", "clippy"), clippy);
+        // What a host gets that wants kernels and nothing else.
+        let lean = shell::cargo(["clippy", "--lib", "--no-default-features", "--", "-D", "warnings"]);
+        self.check("clippy, no features", missing("clippy", "clippy"), lean);
         let mut doc = shell::cargo(["doc", "--no-deps"]);
         doc.env("RUSTDOCFLAGS", "-D warnings");
         self.check("doc", None, doc);
