@@ -1,12 +1,15 @@
 """The grammar of the stories, as data: tables of entities, and plots as lists of sentences.
 
-`stories.py` explains the notation. A table may be the name of another one: then both draw from the same
+`stories.py` explains the notation. Names are many on purpose: whoever tells a story must look back and copy
+them, for knowing a list by heart is of no use. A table may be the name of another one: then both draw from the same
 entities, never the same one twice in a story.
 """
 
 
-def _people(names, he, him, his, girl, sister):
-    return [{"name": name, "he": he, "him": him, "his": his, "girl": girl, "sister": sister} for name in names.split()]
+def _people(ending, he, him, his, girl, sister):
+    """A name is a consonant, a vowel, a consonant and the ending that tells whether it is a girl's."""
+    names = (first + vowel + middle + ending for first in "BDFGKLMNPRSTVZ" for vowel in "aeiou" for middle in "lmnrsvz")
+    return [{"name": name, "he": he, "him": him, "his": his, "girl": girl, "sister": sister} for name in names]
 
 
 def _things(*rows):
@@ -22,8 +25,7 @@ def _animals(*rows):
 
 
 TABLES = {
-    "hero": _people("Anna Lily Mia Nora Rosa Ella Kate June Clara Hazel Ida Wendy", "she", "her", "her", "girl", "sister")
-    + _people("Tom Ben Max Leo Sam Finn Jack Paul Oscar Victor Hugo Ralph", "he", "him", "his", "boy", "brother"),
+    "hero": _people("a", "she", "her", "her", "girl", "sister") + _people("o", "he", "him", "his", "boy", "brother"),
     "friend": "hero",
     "grownup": [
         {"name": "mother", "he": "she", "him": "her", "his": "her"},
@@ -85,7 +87,7 @@ TABLES = {
         ("lamb", "bleated softly", "skipped", "some clover"),
         ("hen", "clucked", "fluttered", "some corn"),
     ),
-    "pet": "Biscuit Pepper Button Shadow Daisy Bramble Ginger Pebble Rusty Sugar Bella Cookie".split(),
+    "pet": [first + vowel + 2 * middle + "y" for first in "BDKLMPRTZ" for vowel in "aeiou" for middle in "lmnrz"],
     "trap": [
         {"name": "stuck in the mud", "tool": "plank", "how": "laid it across the mud"},
         {"name": "caught in a net", "tool": "knife", "how": "cut the net open"},

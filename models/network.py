@@ -16,7 +16,6 @@ NORM = {"kind": "rms", "eps": 1e-6}
 
 def description(name):
     """The model as data, in the crate's native format."""
-    width, window = 128, 48
 
     def attention(window, theta, qk_norm):
         rope = {"theta": theta, "rotary_dim": 32, "layout": "half_split", "scaling": "none"}
@@ -32,13 +31,13 @@ def description(name):
     routing = {"softmax_topk": {"renormalize": True}}
     experts = {"count": 8, "top_k": 2, "routing": routing, "expert": feed_forward(64)}
     sparse = {"norm": NORM, "op": {"experts": experts}}
-    local, overall = attention(window, 1e4, False), attention(None, 1e5, True)
+    previous, local, overall = attention(2, 1e2, False), attention(48, 1e4, False), attention(None, 1e6, True)
     return {
         "name": name,
         "vocab_size": 256,
-        "hidden_size": width,
+        "hidden_size": 128,
         "context_length": 1024,
-        "blocks": [{"sublayers": pair} for pair in ([local, dense], [local, sparse], [overall, sparse], [local, dense])],
+        "blocks": [{"sublayers": pair} for pair in ([previous, dense], [local, sparse], [overall, sparse], [local, dense])],
         "final_norm": NORM,
         "head": {"tied": False},
     }
@@ -80,15 +79,15 @@ def rotate(x, theta):
 def windowed_attention(q, k, v, window, scale):
     """Causal attention to the `window` latest positions, own included; q, k, v [B, H, T, h].
 
-    Cut into pieces of `window` positions: a query sees keys of its own piece and of the one before.
+    Cut into pieces no shorter than the window: a query sees keys of its own piece and of the one before.
     """
-    batch, heads, length, width = q.shape
-    pad = -length % window
-    q, k, v = (F.pad(t, (0, 0, 0, pad)).unflatten(2, (-1, window)).transpose(1, 2) for t in (q, k, v))
+    batch, length, piece = q.shape[0], q.shape[2], max(window, 32)
+    pad = -length % piece
+    q, k, v = (F.pad(t, (0, 0, 0, pad)).unflatten(2, (-1, piece)).transpose(1, 2) for t in (q, k, v))
     k, v = (torch.cat([F.pad(t, (0, 0, 0, 0, 0, 0, 1, 0))[:, :-1], t], 3) for t in (k, v))
-    query, key = torch.arange(window)[:, None], torch.arange(2 * window)
-    mask = (key > query) & (key <= query + window)
-    first = mask & (key >= window)
+    query, key = torch.arange(piece)[:, None] + piece, torch.arange(2 * piece)
+    mask = (key > query - window) & (key <= query)
+    first = mask & (key >= piece)
     mask = torch.cat([first[None], mask.expand(q.shape[1] - 1, -1, -1)])[None, :, None]
     mask = mask.expand(batch, -1, -1, -1, -1).flatten(0, 1)
     out = F.scaled_dot_product_attention(*(t.flatten(0, 1) for t in (q, k, v)), attn_mask=mask, scale=scale)
@@ -172,12 +171,38 @@ class Network(nn.Module):
     def __init__(self, config):
         super().__init__()
         width, vocab = config["hidden_size"], config["vocab_size"]
-        self.embedding = nn.Parameter(torch.randn(vocab, width) * 0.5)
+        self.embedding = nn.Parameter(torch.zeros(vocab, width))
         self.blocks = nn.ModuleList(
             nn.ModuleList(SubLayer(width, spec) for spec in block["sublayers"]) for block in config["blocks"]
         )
         self.final_norm = nn.Parameter(torch.ones(width))
         self.head = nn.Parameter(torch.zeros(vocab, width))
+        self.start_copying()
+
+    @torch.no_grad()
+    def start_copying(self):
+        """Starts the first and the global attention as an induction head (arXiv 2209.11895).
+
+        To tell who does what, a story's names must be copied, and to find by gradient how to look back takes
+        longer than to learn everything else. So bytes start in the lower half of the residual stream; the
+        first attention adds the mean of a byte and the one before to the upper half; the global one asks for
+        positions whose previous byte is the current one and adds the byte it finds there to the upper half,
+        which the head reads. All of it is trained on.
+        """
+        first, overall = self.blocks[0][0], self.blocks[2][0]
+        half = self.embedding.shape[1] // 2
+        same = torch.eye(half).unflatten(0, (first.op["kv_heads"], -1))  # [kv_heads, h, half]
+        shared = same.repeat_interleave(first.op["heads"] // first.op["kv_heads"], 0).flatten(0, 1)
+        self.embedding[:, :half].normal_()
+        first.q.mul_(0.1), first.k.mul_(0.1)
+        for attention in first, overall:
+            attention.v[:, :half], attention.v[:, half:] = torch.eye(half), 0
+            attention.out[half:] = shared.T / 2
+        overall.q[:, :half], overall.q[:, half:] = shared, 0
+        # Half the embedding is empty, so its norm is 1 / sqrt(2) of what the first attention saw.
+        overall.k[:, :half], overall.k[:, half:] = -(0.5**0.5) * torch.eye(half), torch.eye(half)
+        overall.q_norm.fill_(1.7), overall.k_norm.fill_(1.7)
+        self.head[:, half:] = self.embedding[:, :half] / 10
 
     def forward(self, ids, bits=None):
         """Weights served at `bits`: all projections, the experts and the head; `None` leaves them as they are.

@@ -23,7 +23,7 @@ import stories
 from network import Network, description
 
 ROWS, LENGTH = 2, 1024  # one step: rows of so many bytes
-LEARNING_RATE = {"matrices": 0.02, "rest": 3e-3}
+LEARNING_RATE = {"matrices": 0.01, "tables": 0.01, "rest": 3e-3}
 BALANCE = 0.01  # weight of the loss that keeps all experts in use
 OBJECTIVES = {"plain": [None], "matryoshka": [8, 4, 2]}
 WIDTHS = {"f32": None, "int8": 8, "int4": 4, "int2": 2}
@@ -74,9 +74,9 @@ class Muon(torch.optim.Optimizer):
                 weight.add_(update, alpha=-setting["lr"] * gain)
 
 
-def loss_of(network, rows, widths):
-    """The sum over `widths` of the loss at that width, and the mean of the losses alone."""
-    total, mean = 0.0, 0.0
+def backward(network, rows, widths):
+    """Adds up the gradients of the losses at all `widths`; gives the mean of these losses in nats per byte."""
+    mean = 0.0
     for bits in widths:
         out = network(rows[:, :-1], bits)
         loss = F.cross_entropy(out.logits.flatten(0, 1), rows[:, 1:].flatten())
@@ -105,17 +105,17 @@ def heldout_loss(network, bits):
 
 def train(network, objective, steps, seed):
     """Trains in place; the learning rate rises for 2 % of the steps and falls linearly over the last half."""
-    matrices = [p for name, p in network.named_parameters() if p.ndim >= 2 and name.startswith("blocks") and "router" not in name]
-    rest = [p for p in network.parameters() if not any(p is m for m in matrices)]
-    optimizers = [
-        Muon(matrices, LEARNING_RATE["matrices"]),
-        torch.optim.Adam(rest, LEARNING_RATE["rest"], betas=(0.9, 0.95)),
-    ]
+    kinds = {"matrices": [], "tables": [network.embedding, network.head], "rest": []}
+    for name, weight in network.blocks.named_parameters():
+        kinds["matrices" if weight.ndim > 1 and "router" not in name else "rest"].append(weight)
+    kinds["rest"].append(network.final_norm)
+    adam = [{"params": kinds[kind], "lr": LEARNING_RATE[kind]} for kind in ("tables", "rest")]
+    optimizers = [Muon(kinds["matrices"], LEARNING_RATE["matrices"]), torch.optim.Adam(adam, betas=(0.9, 0.95))]
     schedule = lambda step: min(1.0, (step + 1) / (0.02 * steps), 2 * (1 - step / steps))
     schedulers = [torch.optim.lr_scheduler.LambdaLR(optimizer, schedule) for optimizer in optimizers]
     started = time.time()
     for step, rows in zip(range(steps), batches(seed)):
-        loss = loss_of(network, rows, OBJECTIVES[objective])
+        loss = backward(network, rows, OBJECTIVES[objective])
         for optimizer, scheduler in zip(optimizers, schedulers):
             optimizer.step()
             optimizer.zero_grad()
@@ -129,7 +129,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory")
     parser.add_argument("--objective", choices=OBJECTIVES, required=True)
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()

@@ -16,7 +16,7 @@
 //! let model = Model::load(&gpu, &source, LoadOptions::new(int4)).await?;
 //!
 //! let mut session = Session::new(&model, SessionOptions::new(512, Sampling::GREEDY)).await?;
-//! let prompt: Vec<u32> = "Ida was a brave girl".bytes().map(u32::from).collect();
+//! let prompt: Vec<u32> = "Once a girl named Lera".bytes().map(u32::from).collect();
 //! let request = GenerateOptions { max_tokens: 200, stop_ids: vec![] };
 //! let print = |token: u32| {
 //!     print!("{}", char::from(token as u8)); // this model's tokens are bytes

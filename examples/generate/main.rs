@@ -1,4 +1,4 @@
-//! Continues a prompt: `cargo run --release --example generate -- --prompt "Ida was a brave girl"`.
+//! Continues a prompt: `cargo run --release --example generate -- --prompt "Once a girl named Lera"`.
 
 mod options;
 
