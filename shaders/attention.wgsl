@@ -45,6 +45,7 @@ fn run(workgroup: u32, lane: u32) {
     let kv_head = (workgroup / tiles) % params.kv_heads;
     let first_query = (workgroup % tiles) * tile_queries;
     let last_query = min(first_query + tile_queries, query_count) - 1u;
+    let tile_count = last_query - first_query + 1u;
     let oldest = span.position + first_query / per_head;
     let newest = span.position + last_query / per_head;
     let range = key_range(oldest, newest, part);
@@ -52,8 +53,8 @@ fn run(workgroup: u32, lane: u32) {
         return;
     }
 
-    for (var i = lane; i < QUERIES * HEAD_DIM; i += WORKGROUP_SIZE) {
-        let query = min(first_query + i / HEAD_DIM, last_query);
+    for (var i = lane; i < tile_count * HEAD_DIM; i += WORKGROUP_SIZE) {
+        let query = first_query + i / HEAD_DIM;
         let at = (query / per_head) * params.heads + kv_head * per_head + query % per_head;
         queries[i] = q[at * HEAD_DIM + i % HEAD_DIM];
     }
@@ -64,7 +65,7 @@ fn run(workgroup: u32, lane: u32) {
     workgroupBarrier();
 
     let my_query = lane / LANES_PER_QUERY;
-    let my_position = span.position + min(first_query + my_query, last_query) / per_head;
+    let my_position = span.position + (first_query + my_query) / per_head;
     let my_first_key = (lane % LANES_PER_QUERY) * KEYS_PER_LANE;
     var acc = array<f32, OUTPUTS_PER_LANE>();
     for (var tile = range.first; tile < range.end; tile += KEYS) {
@@ -73,7 +74,7 @@ fn run(workgroup: u32, lane: u32) {
         for (var j = 0u; j < KEYS_PER_LANE; j += 1u) {
             let position = tile + my_first_key + j;
             var z = MASKED;
-            if position < range.end && visible(my_position, position, params.window) {
+            if my_query < tile_count && position < range.end && visible(my_position, position, params.window) {
                 let at = key_base(kv_head, position);
                 var sum = 0.0;
                 for (var d = 0u; d < HEAD_DIM; d += 1u) {
@@ -120,7 +121,7 @@ fn run(workgroup: u32, lane: u32) {
         let keys = min(KEYS, range.end - tile);
         for (var n = 0u; n < OUTPUTS_PER_LANE; n += 1u) {
             let i = n * WORKGROUP_SIZE + lane;
-            if i < QUERIES * HEAD_DIM {
+            if i < tile_count * HEAD_DIM {
                 let query = i / HEAD_DIM;
                 var sum = acc[n] * query_rescale[query];
                 for (var j = 0u; j < keys; j += 1u) {
@@ -135,7 +136,7 @@ fn run(workgroup: u32, lane: u32) {
     for (var n = 0u; n < OUTPUTS_PER_LANE; n += 1u) {
         let i = n * WORKGROUP_SIZE + lane;
         let query = first_query + i / HEAD_DIM;
-        if i < QUERIES * HEAD_DIM && query <= last_query {
+        if i < tile_count * HEAD_DIM {
             let head = (query / per_head) * params.heads + kv_head * per_head + query % per_head;
             store_output(head, part, i % HEAD_DIM, acc[n], query_max[i / HEAD_DIM], query_sum[i / HEAD_DIM]);
         }

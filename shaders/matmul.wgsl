@@ -41,7 +41,8 @@ fn run(workgroup: u32, lane: u32) {
             w_tile[r * STRIDE + i % QUADS] = w4;
         }
         workgroupBarrier();
-        for (var q = 0u; q < QUADS; q += 1u) {
+        // Lanes below a partial tile have nothing to add up.
+        for (var q = 0u; q < QUADS && row < tile.count; q += 1u) {
             let w0 = w_tile[col * STRIDE + q];
             let w1 = w_tile[(col + 1u) * STRIDE + q];
             let w2 = w_tile[(col + 2u) * STRIDE + q];

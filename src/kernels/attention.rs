@@ -178,16 +178,15 @@ impl Kernel for Attention {
         let (heads, kv_heads) = (u64::from(params.heads), u64::from(params.kv_heads));
         let (rows, head_dim) = (u64::from(span.rows), u64::from(self.head_dim));
         let distinct = u64::from(span.position + span.rows - first_visible(span.position, params.window));
-        // A tile of queries reads the union of what they see; this counts each tile's walk, padding included.
-        let walked = self.walked_keys(params, span);
-        let tile = u64::from(queries(self.head_dim));
+        // A tile of queries walks the union of what they see.
+        let walked = self.walked_pairs(params, span) * kv_heads;
         let mut work = Work::default()
             .with_bytes(ByteClass::ActIn, rows * heads * head_dim * 4, rows * heads * head_dim * 4)
             .with_bytes(ByteClass::KvRead, 2 * distinct * kv_heads * head_dim * 4, {
-                2 * walked * tile * kv_heads * head_dim * 4
+                2 * walked * head_dim * 4
             })
-            .with_ops(OpClass::F32Fma, 2 * heads * pairs * head_dim, 2 * walked * tile * kv_heads * head_dim)
-            .with_ops(OpClass::Sfu, heads * pairs, walked * tile * kv_heads);
+            .with_ops(OpClass::F32Fma, 2 * heads * pairs * head_dim, 2 * walked * head_dim)
+            .with_ops(OpClass::Sfu, heads * pairs, walked);
         let outputs = rows * heads * head_dim * 4;
         work = match self.phase {
             Phase::Prefill => work.with_bytes(ByteClass::ActOut, outputs, outputs),
@@ -199,7 +198,7 @@ impl Kernel for Attention {
             }
         };
         if self.softcap {
-            work = work.with_ops(OpClass::Sfu, heads * pairs, walked * tile * kv_heads);
+            work = work.with_ops(OpClass::Sfu, heads * pairs, walked);
         }
         work
     }
@@ -216,16 +215,16 @@ impl Attention {
         }
     }
 
-    /// Keys that the tiles of one key/value head walk over, summed over the tiles.
-    fn walked_keys(self, params: &AttentionParams, span: Span) -> u64 {
+    /// (query, key) pairs that the tiles of one key/value head go through, masked ones included.
+    fn walked_pairs(self, params: &AttentionParams, span: Span) -> u64 {
         let per_head = params.heads / params.kv_heads;
         let (count, tile) = (span.rows * per_head, self.queries_per_tile(params, span));
         (0..count.div_ceil(tile))
             .map(|t| {
-                let last = (t * tile + tile).min(count) - 1;
-                let oldest = span.position + t * tile / per_head;
-                let newest = span.position + last / per_head;
-                u64::from(newest + 1 - first_visible(oldest, params.window))
+                let (first, end) = (t * tile, (t * tile + tile).min(count));
+                let oldest = span.position + first / per_head;
+                let newest = span.position + (end - 1) / per_head;
+                u64::from(end - first) * u64::from(newest + 1 - first_visible(oldest, params.window))
             })
             .sum()
     }

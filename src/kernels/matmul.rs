@@ -137,8 +137,12 @@ impl Kernel for Matmul {
             TileRows::Grouped { experts } => u64::from(experts).min(rows),
         };
         let distinct_inputs = rows / u64::from(params.slots_per_input);
-        let executed =
-            row_tiles * u64::from(TILE_ROWS) * output_tiles * TILE_OUTPUTS * inputs.next_multiple_of(32);
+        // A lane adds up for four rows, and lanes without a row for none.
+        let executed_rows = match self.rows {
+            TileRows::Dense => rows.next_multiple_of(4),
+            TileRows::Grouped { .. } => (rows + 3 * row_tiles).min(row_tiles * u64::from(TILE_ROWS)),
+        };
+        let executed = executed_rows * output_tiles * TILE_OUTPUTS * inputs.next_multiple_of(32);
         let work = Work::default()
             .with_bytes(ByteClass::Weight, matrices * word_bytes, row_tiles * word_bytes)
             .with_bytes(ByteClass::ScaleZp, matrices * scale_bytes, row_tiles * scale_bytes)
