@@ -68,7 +68,8 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// A prompt from an empty cache, `chunk` tokens at a time.
+    /// A prompt from an empty cache, `chunk` tokens at a time. In more than one chunk, the GPU's hidden states are left
+    /// where they are.
     pub(super) async fn prompt(&mut self, ids: &[u32], chunk: usize) -> Result<Trace> {
         let mut whole = Trace::default();
         match self {
@@ -80,8 +81,9 @@ impl<'a> Runner<'a> {
             }
             Self::Gpu(gpu) => {
                 gpu.prompts.reset();
+                let hidden = chunk >= ids.len();
                 for ids in ids.chunks(chunk) {
-                    join(&mut whole, gpu.trace(ids).await?);
+                    join(&mut whole, gpu.trace(ids, hidden).await?);
                 }
             }
         }
@@ -195,18 +197,20 @@ impl OnCpu<'_> {
 }
 
 impl OnGpu {
-    /// One chunk with everything that it leaves behind.
-    async fn trace(&mut self, ids: &[u32]) -> Result<Trace> {
+    /// One chunk with its logits and routes, and with `hidden` everything else that it leaves behind.
+    async fn trace(&mut self, ids: &[u32], hidden: bool) -> Result<Trace> {
         let model = self.prompts.model().clone();
         let config = model.config();
         model.gpu().submit("prefill", |encoder| self.prompts.prefill(encoder, ids, true)).await?;
         let d = config.hidden_size as usize;
         let mut trace = Trace::default();
-        for layer in 0..=config.blocks.len() {
-            // The last block's output is recorded before the final norm, under a name of its own.
-            trace.hidden.push(self.read(&format!("hidden.{layer}"), ids.len() * d).await?);
+        if hidden {
+            for layer in 0..=config.blocks.len() {
+                // The last block's output is recorded before the final norm, under a name of its own.
+                trace.hidden.push(self.read(&format!("hidden.{layer}"), ids.len() * d).await?);
+            }
+            trace.last_block = self.read("last_block", ids.len() * d).await?;
         }
-        trace.last_block = self.read("last_block", ids.len() * d).await?;
         trace.logits = self.read("logits", ids.len() * config.vocab_size as usize).await?;
         for (block, sublayer, layer) in config.sublayers() {
             let Op::Experts(experts) = &layer.op else { continue };
