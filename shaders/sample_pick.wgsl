@@ -67,12 +67,12 @@ fn run_count() -> u32 {
     return (params.vocab_size + RUN - 1u) / RUN;
 }
 
-// The best of the heads of this lane's runs.
+// The best of the heads of this lane's runs. What fills up a short run comes last and is not reached.
 fn best_head(lane: u32) -> Candidate {
     var found = Candidate(-3.4e38, 0xffffffffu);
     for (var run = lane; run < run_count(); run += WORKGROUP_SIZE) {
         let n = taken[run / WORKGROUP_SIZE];
-        if n < min(KEPT, params.vocab_size - run * RUN) {
+        if n < KEPT {
             let entry = best[run * KEPT + n];
             found = better(found, Candidate(entry.x, u32(entry.y)));
         }
