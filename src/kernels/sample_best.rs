@@ -55,6 +55,13 @@ pub struct SampleBest {
     pub reduce: Reduce,
 }
 
+impl SampleBest {
+    /// Logits that are sorted among themselves, before the better half of each two such blocks is kept.
+    fn block(self) -> u32 {
+        self.kept.next_power_of_two()
+    }
+}
+
 impl Kernel for SampleBest {
     type Params = SampleBestParams;
     const NAME: &'static str = "sample_best";
@@ -75,7 +82,8 @@ impl Kernel for SampleBest {
         if self.kept == 1 {
             source.with(fragment!("keep/largest.wgsl")).with(fragment!("entry/plain.wgsl"))
         } else {
-            self.reduce.add_to(source.with(fragment!("keep/sorted.wgsl")))
+            let source = source.with(fragment!("keep/sorted.wgsl")).constant("BLOCK", self.block());
+            self.reduce.add_to(source)
         }
     }
 
@@ -123,10 +131,11 @@ impl Kernel for SampleBest {
         if self.kept == 1 {
             return work.with_ops(OpClass::F32Other, logits, logits);
         }
-        // The sort compares one half of a run with the other, padding included: once to join neighbours of 1, twice for
-        // 2, three times for 4, and so on. Then an exponential and an addition each.
-        let joins = u64::from(SORTED_RUN.ilog2());
-        let compared = runs * u64::from(SORTED_RUN / 2) * (joins * (joins + 1) / 2);
+        // All blocks are sorted: once to join neighbours of 1, twice for 2, three times for 4, and so on. Then each that
+        // is left takes another in, and is sorted by as many steps as its last. Padding included.
+        let (run, block) = (u64::from(SORTED_RUN), u64::from(self.block()));
+        let joins = u64::from(block.ilog2());
+        let compared = runs * (run * joins * (joins + 1) / 4 + (run - block) * (joins + 2) / 2);
         work.with_ops(OpClass::Sfu, logits, logits).with_ops(OpClass::F32Other, 2 * logits, compared + logits)
     }
 }
