@@ -1,6 +1,7 @@
-// Second half of sampling: joins the runs' best, keeps the nucleus, draws one token, and moves the sequence on:
-// the token becomes the next call's input, and the span its row. One workgroup.
-// Needs: workgroup_argmax (reduce/argmax), uniform_random (common/random). Constants: KEPT.
+// Second half of sampling: merges the runs' best, keeps the nucleus, draws one token, and moves the sequence on: the
+// token becomes the next call's input, and the span its row. One workgroup: it reads little more than what it keeps.
+// Needs: better and workgroup_argmax (reduce/argmax), workgroup_sum (reduce/workgroup), uniform_random (common/random).
+// Constants: WORKGROUP_SIZE, KEPT, RUN, MAX_RUNS, RENORMALIZE.
 struct Params {
     vocab_size: u32,
     max_samples: u32,
@@ -12,36 +13,48 @@ struct Span { position: u32, rows: u32, step: u32, seed: u32 }
 @group(0) @binding(3) var<storage, read_write> token_ids: array<u32>;     // [rows]
 @group(0) @binding(4) var<storage, read_write> samples: array<u32>;       // [max_samples]
 @group(0) @binding(5) var<storage, read_write> next_span: Span;
-const WORKGROUP_SIZE: u32 = 64u;
+const RUNS_PER_LANE: u32 = MAX_RUNS / WORKGROUP_SIZE;
 
-var<workgroup> kept_score: array<f32, KEPT>;
+// Lanes take the runs in turn. Of each of its runs a lane knows how many are taken, which is where its head stands.
+var<private> taken: array<u32, RUNS_PER_LANE>;
+var<workgroup> kept_weight: array<f32, KEPT>;
 var<workgroup> kept_token: array<u32, KEPT>;
+var<workgroup> is_full: bool;
 
 fn run(workgroup: u32, lane: u32) {
     if workgroup > 0u {
         return;
     }
-    let runs = (params.vocab_size + RUN - 1u) / RUN;
-    let kept = min(KEPT, params.vocab_size);
-    var previous = Candidate(3.4e38, 0u);
-    for (var n = 0u; n < kept; n += 1u) {
-        var found = Candidate(-3.4e38, 0xffffffffu);
-        for (var i = lane; i < runs * KEPT; i += WORKGROUP_SIZE) {
-            let token = u32(best[i].y);
-            let candidate = Candidate(best[i].x, token);
-            if candidate.value > -3.4e38 && (candidate.value < previous.value
-                || (candidate.value == previous.value && token > previous.index)) {
-                found = better(found, candidate);
-            }
-        }
-        previous = workgroup_argmax(found, lane);
+    let most = min(KEPT, params.vocab_size);
+    var head = best_head(lane);
+    var found = workgroup_argmax(head, lane);
+    let top = found.value;
+    var whole = 0.0;
+    if !RENORMALIZE {
+        whole = workgroup_sum(exp_sum(lane, top), lane);
+    }
+    var mass = 0.0;
+    var kept = 0u;
+    loop {
+        let weight = exp(max(found.value - top, -80.0));
+        mass += weight;
         if lane == 0u {
-            kept_score[n] = previous.value;
-            kept_token[n] = previous.index;
+            kept_weight[kept] = weight;
+            kept_token[kept] = found.index;
+            is_full = kept + 1u == most || (!RENORMALIZE && mass >= params.top_p * whole);
         }
+        kept += 1u;
+        if workgroupUniformLoad(&is_full) {
+            break;
+        }
+        if head.index == found.index {
+            taken[found.index / RUN / WORKGROUP_SIZE] += 1u;
+            head = best_head(lane);
+        }
+        found = workgroup_argmax(head, lane);
     }
     if lane == 0u {
-        let token = kept_token[draw(kept, runs)];
+        let token = kept_token[draw(kept, select(whole, mass, RENORMALIZE))];
         token_ids[0] = token;
         samples[min(next_span.step, params.max_samples - 1u)] = token;
         next_span.position += next_span.rows;
@@ -50,26 +63,45 @@ fn run(workgroup: u32, lane: u32) {
     }
 }
 
-// Index of the drawn candidate: the shortest prefix that holds top_p of the whole probability, one of it by weight.
-fn draw(kept: u32, runs: u32) -> u32 {
-    if kept == 1u {
-        return 0u;
+fn run_count() -> u32 {
+    return (params.vocab_size + RUN - 1u) / RUN;
+}
+
+// The best of the heads of this lane's runs. What fills up a short run comes last and is not reached.
+fn best_head(lane: u32) -> Candidate {
+    var found = Candidate(-3.4e38, 0xffffffffu);
+    for (var run = lane; run < run_count(); run += WORKGROUP_SIZE) {
+        let n = taken[run / WORKGROUP_SIZE];
+        if n < KEPT {
+            let entry = best[run * KEPT + n];
+            found = better(found, Candidate(entry.x, u32(entry.y)));
+        }
     }
-    let top = kept_score[0];
-    var total = 0.0;
-    for (var r = 0u; r < runs; r += 1u) {
-        total += best[r * KEPT].z * exp(max(best[r * KEPT].x - top, -80.0));
+    return found;
+}
+
+// This lane's runs' part of the whole softmax's denominator.
+fn exp_sum(lane: u32, top: f32) -> f32 {
+    var sum = 0.0;
+    for (var run = lane; run < run_count(); run += WORKGROUP_SIZE) {
+        let entry = best[run * KEPT];
+        sum += entry.z * exp(max(entry.x - top, -80.0));
     }
+    return sum;
+}
+
+// Index of the drawn candidate: the shortest prefix that holds top_p of the whole, one of it by weight.
+fn draw(kept: u32, whole: f32) -> u32 {
     var mass = 0.0;
     var nucleus = 0u;
-    while nucleus < kept && (nucleus == 0u || mass < params.top_p * total) {
-        mass += exp(max(kept_score[nucleus] - top, -80.0));
+    while nucleus < kept && (nucleus == 0u || mass < params.top_p * whole) {
+        mass += kept_weight[nucleus];
         nucleus += 1u;
     }
     let drawn = mass * uniform_random(next_span.seed, next_span.step, 0xffffffffu);
     var sum = 0.0;
     for (var n = 0u; n < nucleus; n += 1u) {
-        sum += exp(max(kept_score[n] - top, -80.0));
+        sum += kept_weight[n];
         if drawn < sum {
             return n;
         }

@@ -21,7 +21,7 @@ use crate::fragments::{Activate, Codec, Epilogue, Reduce};
 use crate::gpu::Capabilities;
 use crate::kernel::Launch;
 use crate::kernels::embed::{Embed, EmbedParams};
-use crate::kernels::sample_best::{MAX_KEPT, RUN, SampleBest, SampleBestParams};
+use crate::kernels::sample_best::{MAX_KEPT, SampleBest, SampleBestParams, best_bytes};
 use crate::kernels::sample_pick::{SamplePick, SamplePickParams};
 use crate::schedule::{Schedule, Site, TensorId};
 use linear::Input;
@@ -54,15 +54,15 @@ pub enum LogitRows {
     All,
 }
 
-/// How a token is drawn from the logits.
+/// How a token is drawn from the logits: temperature, then `top_k`, then `top_p`, as in Hugging Face transformers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
     /// Divides the logits; 0 takes the largest. Else at least [`Sampling::LEAST_TEMPERATURE`].
     pub temperature: f32,
-    /// Only that many of the largest logits take part; 0: all. At most 128.
+    /// Only that many of the largest logits take part, ties to the lower token; 0: all. At most 128.
     pub top_k: u32,
-    /// Of those, only the shortest prefix that holds so much of the probability; 1: all. Below 1, at most the 128
-    /// largest take part.
+    /// Of those, only the shortest prefix that holds at least so much of their probability; 1: all. Below 1 and without
+    /// `top_k`, the prefix ends at 128 tokens, also where they hold less of the whole.
     pub top_p: f32,
     /// Seed of the noise; the same seed draws the same tokens.
     pub seed: u32,
@@ -192,9 +192,8 @@ impl ForwardPass<'_> {
         let Some(sampling) = self.options.sampling else { return Ok(()) };
         let (kept, gumbel) = sampling.strategy();
         let vocab_size = self.config.vocab_size;
-        let runs = u64::from(vocab_size).div_ceil(RUN);
         let logits = self.schedule.named("logits", u64::from(vocab_size) * 4);
-        let best = self.schedule.activation("best", runs * u64::from(kept) * 16);
+        let best = self.schedule.activation("best", best_bytes(vocab_size, kept));
         let inverse_temperature = if sampling.temperature == 0.0 { 1.0 } else { 1.0 / sampling.temperature };
         let variant = SampleBest { kept, gumbel, reduce: Reduce::of(self.capabilities) };
         let params = SampleBestParams { vocab_size, inverse_temperature };
@@ -206,7 +205,8 @@ impl ForwardPass<'_> {
         let params =
             SamplePickParams { vocab_size, max_samples: self.options.context, top_p: sampling.top_p };
         let tensors = [("best", best), ("token_ids", ids), ("samples", samples), ("next_span", span)];
-        self.dispatch("sample", Launch { variant: SamplePick { kept }, params }, &tensors)
+        let variant = SamplePick { kept, renormalize: kept == 1 || sampling.top_k > 0 };
+        self.dispatch("sample", Launch { variant, params }, &tensors)
     }
 
     /// The tensor that this sub-layer's result goes to.

@@ -42,24 +42,37 @@ pub fn sample_softmax(logits: &[f32], inverse_temperature: f32, seed: u32, draw:
     (0..logits.len()).reduce(better).unwrap_or(0) as u32
 }
 
-/// The tokens that may be drawn, best first, with their probabilities under `softmax(logits * inverse_temperature)`:
-/// of the `top_k` best, ties to the lower token, the shortest prefix that holds `top_p` of the whole probability, or
-/// all of them (arXiv 1805.04833; arXiv 1904.09751). At least one. Logits are finite.
-pub fn nucleus(logits: &[f32], inverse_temperature: f32, top_k: usize, top_p: f32) -> Vec<(u32, f64)> {
+/// The tokens that may be drawn, best first, with their probabilities under `softmax(logits * inverse_temperature)`
+/// (arXiv 1805.04833; arXiv 1904.09751). At least one. Logits are finite.
+///
+/// Of the `kept` best, ties to the lower token, the shortest prefix that holds at least `top_p` of the probability, or
+/// all of them: a token is in while those before it hold less. The probability is that of all the kept where
+/// `renormalize`, as after top-k, and else the whole softmax's. So do Hugging Face transformers (`TopKLogitsWarper`,
+/// `TopPLogitsWarper`, version 5.23), which sort upwards and drop tokens up to a sum of `1 - top_p`; but of tokens that
+/// tie with the last of `kept` they keep all.
+pub fn nucleus(
+    logits: &[f32],
+    inverse_temperature: f32,
+    kept: usize,
+    renormalize: bool,
+    top_p: f32,
+) -> Vec<(u32, f64)> {
     let scores: Vec<f64> = logits.iter().map(|&logit| f64::from(logit * inverse_temperature)).collect();
     let probabilities = super::softmax::softmax_f64(scores.clone());
     let mut order: Vec<usize> = (0..logits.len()).collect();
     order.sort_by(|&a, &b| scores[b].partial_cmp(&scores[a]).unwrap_or(Ordering::Equal));
+    order.truncate(kept.max(1));
+    let whole = if renormalize { order.iter().map(|&token| probabilities[token]).sum() } else { 1.0 };
     let mut mass = 0.0;
-    let mut kept = Vec::new();
-    for &token in order.iter().take(top_k.max(1)) {
-        if !kept.is_empty() && mass >= f64::from(top_p) {
+    let mut nucleus = Vec::new();
+    for token in order {
+        if !nucleus.is_empty() && mass >= f64::from(top_p) * whole {
             break;
         }
         mass += probabilities[token];
-        kept.push((token as u32, probabilities[token]));
+        nucleus.push((token as u32, probabilities[token]));
     }
-    kept
+    nucleus
 }
 
 /// One token of a [`nucleus`], by weight.

@@ -2,7 +2,7 @@
 
 use wattle::fragments::Reduce;
 use wattle::kernel::{Kernel, Launch};
-use wattle::kernels::sample_best::{RUN, SampleBest, SampleBestParams};
+use wattle::kernels::sample_best::{SampleBest, SampleBestParams, best_bytes};
 use wattle::kernels::sample_pick::{SamplePick, SamplePickParams};
 use wattle::reference::sample::{argmax, gumbel_score, nucleus, sample_nucleus, sample_softmax};
 use wattle::reference::softmax::softmax;
@@ -19,6 +19,7 @@ use crate::support::random::Random;
 struct Sampler {
     kept: u32,
     gumbel: bool,
+    renormalize: bool,
     inverse_temperature: f32,
     top_p: f32,
     seed: u32,
@@ -46,15 +47,15 @@ impl Sampler {
         let params = SampleBestParams { vocab_size, inverse_temperature: self.inverse_temperature };
         let best = Launch { variant: best, params }.shared();
         let params = SamplePickParams { vocab_size, max_samples: draws, top_p: self.top_p };
-        let pick = Launch { variant: SamplePick { kept: self.kept }, params }.shared();
+        let pick = Launch { variant: SamplePick { kept: self.kept, renormalize: self.renormalize }, params }
+            .shared();
         record(best.as_ref());
         record(pick.as_ref());
 
-        let runs = u64::from(vocab_size).div_ceil(RUN);
         let mut schedule = Schedule::new(4);
         let mut named = |name: &str, bytes| schedule.named(name, bytes);
         let (logits_id, best_id) =
-            (named("logits", 4 * u64::from(vocab_size)), named("best", runs * u64::from(self.kept) * 16));
+            (named("logits", 4 * u64::from(vocab_size)), named("best", best_bytes(vocab_size, self.kept)));
         let (token_ids, samples) = (named("token_ids", 4), named("samples", 4 * u64::from(draws)));
         let next_span = named("next_span", 16);
         let site = Site { sublayer: None, what: "sample" };
@@ -80,15 +81,20 @@ impl Sampler {
         Ok(tokens)
     }
 
+    /// What may be drawn.
+    fn nucleus(self, logits: &[f32]) -> Vec<(u32, f64)> {
+        nucleus(logits, self.inverse_temperature, self.kept as usize, self.renormalize, self.top_p)
+    }
+
     fn probabilities(self, logits: &[f32]) -> Vec<f64> {
         let scaled: Vec<f32> = logits.iter().map(|logit| logit * self.inverse_temperature).collect();
         softmax(&scaled).into_iter().map(f64::from).collect()
     }
 }
 
-const GREEDY: Sampler = Sampler { kept: 1, gumbel: false, inverse_temperature: 1.0, top_p: 1.0, seed: 0 };
+const GREEDY: Sampler =
+    Sampler { kept: 1, gumbel: false, renormalize: true, inverse_temperature: 1.0, top_p: 1.0, seed: 0 };
 
-/// Logits of sizes that fill runs of 4096 in part, whole, and one more.
 fn logits(count: usize, seed: u64) -> Vec<f32> {
     Random::new(seed).gaussian(count).iter().map(|x| 3.0 * x).collect()
 }
@@ -126,22 +132,61 @@ fn noisy_draws_are_those_of_the_reference() {
     }
 }
 
+/// Sizes below what is kept, that fill runs of 1024 in part, whole and one more, and that give lanes several runs.
 #[test]
 fn draws_from_the_best_are_those_of_the_reference() {
-    const DRAWS: u32 = 50;
-    for (seed, count, kept, top_p, inverse_temperature) in [
-        (1, 3, 5, 1.0, 1.0),
-        (2, 63, 5, 0.7, 1.0),
-        (3, 257, 64, 0.9, 0.5),
-        (4, 4097, 64, 0.3, 1.0),
-        (5, 9001, 128, 0.95, 2.0),
-        (6, 9001, 5, 0.0, 1.0),
-    ] {
-        let sampler = Sampler { kept, gumbel: false, inverse_temperature, top_p, seed };
+    let cases = [
+        (1, 1, 5, 0.9, 1.0),
+        (2, 3, 5, 1.0, 1.0),
+        (3, 63, 5, 0.7, 1.0),
+        (4, 65, 128, 0.95, 0.5),
+        (5, 257, 64, 0.9, 0.5),
+        (6, 1023, 64, 0.9, 0.3),
+        (7, 1024, 128, 1.0, 0.3),
+        (8, 1025, 128, 0.9, 0.2),
+        (9, 4097, 64, 0.3, 1.0),
+        (10, 9001, 128, 0.95, 2.0),
+        (11, 9001, 5, 0.0, 1.0),
+        (12, 50_257, 64, 0.9, 1.0),
+        (13, 70_001, 128, 0.2, 1.0),
+        (14, 9001, 1, 0.5, 1.0),
+    ];
+    for (seed, count, kept, top_p, inverse_temperature) in cases {
         let logits = logits(count, u64::from(seed));
-        let nucleus = nucleus(&logits, inverse_temperature, kept as usize, top_p);
-        let expected: Vec<u32> = (0..DRAWS).map(|draw| sample_nucleus(&nucleus, seed, draw)).collect();
-        assert_same(&format!("{count} logits, {sampler:?}"), &sampler.draw(&logits, DRAWS), &expected);
+        let draws = if count < 10_000 { 50 } else { 10 };
+        // Of one there is no sum.
+        for renormalize in [true, false].into_iter().filter(|renormalize| *renormalize || kept > 1) {
+            let sampler = Sampler { kept, gumbel: false, renormalize, inverse_temperature, top_p, seed };
+            let nucleus = sampler.nucleus(&logits);
+            let expected: Vec<u32> = (0..draws).map(|draw| sample_nucleus(&nucleus, seed, draw)).collect();
+            assert_same(&format!("{count} logits, {sampler:?}"), &sampler.draw(&logits, draws), &expected);
+        }
+    }
+}
+
+/// Equal logits have exact sums: the nucleus ends with the token that reaches `top_p`, of what is kept or of the whole,
+/// and is made of the lowest tokens.
+#[test]
+fn a_nucleus_ends_with_the_token_that_reaches_top_p() {
+    const DRAWS: u32 = 250;
+    for (kept, renormalize, top_p, size) in [
+        (64, true, 0.25, 16),
+        (64, true, 0.251, 17),
+        (64, true, 0.249, 16),
+        (64, true, 1e-6, 1),
+        (5, true, 1.0, 5),
+        (64, false, 16.0 / 2048.0, 16),
+        (64, false, 16.1 / 2048.0, 17),
+        (64, false, 15.9 / 2048.0, 16),
+        (5, false, 0.9, 5),
+    ] {
+        let sampler = Sampler { kept, renormalize, top_p, seed: 3, ..GREEDY };
+        let mut drawn = sampler.draw(&[0.5; 2048], DRAWS);
+        drawn.sort_unstable();
+        drawn.dedup();
+        // So many draws miss none of so few.
+        assert_eq!(drawn, (0..size).collect::<Vec<u32>>(), "{sampler:?}");
+        assert_eq!(sampler.nucleus(&[0.5; 2048]).len(), size as usize, "{sampler:?}");
     }
 }
 
@@ -150,21 +195,21 @@ fn draws_follow_the_distribution() {
     let logits = [0.5, -1.0, 2.0, 1.9, 0.0, -3.0, 2.0, 1.0, -0.5];
     let whole = Sampler { gumbel: true, inverse_temperature: 0.7, seed: 11, ..GREEDY };
     assert_follows("softmax", &whole.draw(&logits, 2000), &whole.probabilities(&logits));
-    for (kept, top_p) in [(5, 1.0), (5, 0.6)] {
-        let sampler = Sampler { kept, gumbel: false, top_p, ..whole };
+    // The five hold 0.88 of the whole: 0.8 is four of them, or five.
+    for (renormalize, top_p) in [(true, 1.0), (true, 0.8), (false, 0.8)] {
+        let sampler = Sampler { kept: 5, gumbel: false, renormalize, top_p, ..whole };
         let mut expected = vec![0.0; logits.len()];
-        let nucleus = nucleus(&logits, 0.7, kept as usize, top_p);
-        nucleus.iter().for_each(|&(token, p)| expected[token as usize] = p);
+        sampler.nucleus(&logits).iter().for_each(|&(token, p)| expected[token as usize] = p);
         assert_follows(&format!("{sampler:?}"), &sampler.draw(&logits, 2000), &expected);
     }
 }
 
 #[test]
 fn chains_cover_every_kept_count() {
-    for pick in SamplePick::variants() {
-        let sampler = Sampler { kept: pick.kept, ..GREEDY };
+    for SamplePick { kept, renormalize } in SamplePick::variants() {
+        let sampler = Sampler { kept, renormalize, ..GREEDY };
         let logits = logits(300, 1);
-        let nucleus = nucleus(&logits, 1.0, pick.kept as usize, 1.0);
+        let nucleus = sampler.nucleus(&logits);
         let expected: Vec<u32> = (0..20).map(|draw| sample_nucleus(&nucleus, 0, draw)).collect();
         assert_same(&format!("{sampler:?}"), &sampler.draw(&logits, 20), &expected);
     }

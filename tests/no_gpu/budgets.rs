@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use wattle::kernel::Span;
 use wattle::model::config::{ModelConfig, Op, SubLayer};
+use wattle::model::forward::Sampling;
 use wattle::schedule::Schedule;
 
-use crate::shapes::{devices, large, large_on, one_row, plan, small};
+use crate::models::config;
+use crate::shapes::{devices, large, large_on, one_row, plan, plan_sampling, small};
 
 /// Bytes that one workgroup may move.
 const MOST_BYTES: u64 = 1_000_000;
@@ -95,6 +97,30 @@ fn no_large_dispatch_is_one_workgroup() {
                     assert_spread(&name, &plan.part.0, span);
                 }
             }
+        }
+    }
+}
+
+/// Sampling reads what it looks at once, so all its accesses count here and not only each distinct byte.
+#[test]
+fn sampling_from_a_large_vocabulary_is_no_work_for_one_workgroup() {
+    let model = ModelConfig { vocab_size: 1 << 18, ..config("llama") };
+    let base = Sampling { temperature: 1.0, ..Sampling::GREEDY };
+    let top_k = Sampling { top_k: Sampling::MOST_KEPT, ..base };
+    let ways =
+        [Sampling::GREEDY, base, top_k, Sampling { top_p: 0.9, ..top_k }, Sampling { top_p: 0.9, ..base }];
+    for device in devices() {
+        for sampling in ways {
+            let plan = plan_sampling(&model, &device, "int8", 64, sampling);
+            assert_spread(&format!("{sampling:?}"), &plan.decode.0, one_row(0));
+            let steps = plan.decode.0.steps.iter().filter(|step| step.site.what == "sample");
+            let found: Vec<(u64, u64)> = steps
+                .map(|step| {
+                    (step.launch.workgroups(one_row(0)), step.launch.work(one_row(0)).total_bytes().most)
+                })
+                .collect();
+            let [(many, _), (1, picked)] = found[..] else { panic!("{sampling:?}: {found:?}") };
+            assert!(many >= 64 && picked <= MOST_BYTES / 20, "{sampling:?}: {found:?}");
         }
     }
 }

@@ -25,7 +25,7 @@ fn with_experts(change: impl Fn(&mut Experts)) -> ModelConfig {
 }
 
 #[test]
-fn vocabularies_end_where_f32_counts() {
+fn vocabularies_end_where_sampling_does() {
     let with = |vocab_size| ModelConfig { vocab_size, ..config("llama") };
     with(MAX_VOCAB).validate().unwrap();
     assert_refused(&with(MAX_VOCAB + 1), "vocab_size");

@@ -30,26 +30,66 @@ fn the_largest_noisy_logit_follows_the_softmax() {
     assert_eq!(sample_softmax(&LOGITS, 1e6, 4, 0), argmax(&[0.0, 0.0, 1.0]));
 }
 
+fn tokens(logits: &[f32], temperature: f32, kept: usize, renormalize: bool, top_p: f32) -> Vec<u32> {
+    let nucleus = nucleus(logits, 1.0 / temperature, kept, renormalize, top_p);
+    nucleus.iter().map(|(token, _)| *token).collect()
+}
+
 #[test]
 fn a_nucleus_is_the_shortest_prefix() {
-    let kept = |top_k, top_p| nucleus(&LOGITS, 1.0, top_k, top_p).iter().map(|(t, _)| *t).collect::<Vec<_>>();
-    assert_eq!(kept(3, 1.0), [2, 6, 3], "ties go to the lower token");
-    assert_eq!(kept(0, 0.0), [2], "one at least");
-    assert_eq!(kept(100, 1.0).len(), LOGITS.len());
+    let whole = |kept, top_p| tokens(&LOGITS, 1.0, kept, false, top_p);
+    assert_eq!(whole(3, 1.0), [2, 6, 3], "ties go to the lower token");
+    assert_eq!(whole(0, 0.0), [2], "one at least");
+    assert_eq!(whole(100, 1.0).len(), LOGITS.len());
     // 0.265 twice, then 0.240, 0.098, 0.059.
-    assert_eq!(kept(100, 0.5), [2, 6]);
-    assert_eq!(kept(100, 0.54), [2, 6, 3]);
-    assert_eq!(kept(2, 0.9), [2, 6], "top_p is of the whole, not of the top_k");
+    assert_eq!(whole(100, 0.5), [2, 6]);
+    assert_eq!(whole(100, 0.54), [2, 6, 3]);
+    assert_eq!(whole(5, 0.9), [2, 6, 3, 7, 0]);
+    let of_kept = |kept, top_p| tokens(&LOGITS, 1.0, kept, true, top_p);
+    assert_eq!(of_kept(5, 0.9), [2, 6, 3, 7], "the five hold 0.928 of the whole");
+    assert_eq!(of_kept(2, 0.5), [2], "one holds half of the two, and no more is asked");
+    assert_eq!(of_kept(2, 0.51), [2, 6]);
+    assert_eq!(of_kept(100, 0.54), whole(100, 0.54), "all are kept");
+}
+
+/// What `TemperatureLogitsWarper`, `TopKLogitsWarper` and `TopPLogitsWarper` of Hugging Face transformers 5.23 leave,
+/// one after the other; the middle one only where there is a `top_k`. Without ties, whose order is not theirs to say.
+#[test]
+fn nuclei_are_those_of_transformers() {
+    let logits = [0.5, -1.0, 2.0, 1.9, 0.0, -3.0, 2.1, 1.0, -0.5];
+    let cases: [(f32, usize, f32, &[u32]); 14] = [
+        (1.0, 2, 0.5, &[6]),
+        (1.0, 2, 0.9, &[6, 2]),
+        (1.0, 3, 0.67, &[6, 2]),
+        (1.0, 3, 0.7, &[6, 2, 3]),
+        (1.0, 4, 0.8, &[6, 2, 3]),
+        (1.0, 5, 0.05, &[6]),
+        (0.5, 5, 0.9, &[6, 2, 3]),
+        (1.0, 5, 0.9, &[6, 2, 3, 7]),
+        (2.0, 5, 0.8, &[6, 2, 3, 7]),
+        (2.0, 5, 0.9, &[6, 2, 3, 7, 0]),
+        (1.0, 0, 0.8, &[6, 2, 3, 7]),
+        (2.0, 0, 0.8, &[6, 2, 3, 7, 0]),
+        (1.0, 0, 0.9, &[6, 2, 3, 7, 0]),
+        (2.0, 0, 0.9, &[6, 2, 3, 7, 0, 4, 8]),
+    ];
+    for (temperature, top_k, top_p, expected) in cases {
+        let kept = if top_k > 0 { top_k } else { logits.len() };
+        let found = tokens(&logits, temperature, kept, top_k > 0, top_p);
+        assert_eq!(found, expected, "temperature {temperature}, top_k {top_k}, top_p {top_p}");
+    }
 }
 
 #[test]
 fn a_nucleus_is_drawn_from_by_weight() {
-    for (seed, top_k, top_p) in [(1, 3, 1.0), (2, 9, 0.8), (3, 1, 1.0), (4, 9, 1.0)] {
-        let nucleus = nucleus(&LOGITS, 1.0, top_k, top_p);
+    let cases =
+        [(1, 3, true, 1.0), (2, 9, false, 0.8), (3, 1, true, 1.0), (4, 9, true, 1.0), (5, 5, true, 0.9)];
+    for (seed, kept, renormalize, top_p) in cases {
+        let nucleus = nucleus(&LOGITS, 1.0, kept, renormalize, top_p);
         let tokens: Vec<u32> = (0..20_000).map(|draw| sample_nucleus(&nucleus, seed, draw)).collect();
         let mut expected = vec![0.0; LOGITS.len()];
         nucleus.iter().for_each(|&(token, p)| expected[token as usize] = p);
-        assert_follows(&format!("top_k {top_k}, top_p {top_p}"), &tokens, &expected);
+        assert_follows(&format!("{kept} kept, top_p {top_p}"), &tokens, &expected);
     }
     assert_eq!(sample_nucleus(&[], 1, 1), 0);
 }

@@ -32,12 +32,20 @@ pub fn weights(format: &str) -> WeightPlan {
 
 /// A session of a model on a device, with chunks of up to 512 tokens.
 pub fn plan(config: &ModelConfig, device: &Capabilities, format: &str, context: u32) -> SessionPlan {
+    plan_sampling(config, device, format, context, Sampling::GREEDY)
+}
+
+/// The same, and how it samples.
+pub fn plan_sampling(
+    config: &ModelConfig,
+    device: &Capabilities,
+    format: &str,
+    context: u32,
+    sampling: Sampling,
+) -> SessionPlan {
     let layout = Layout::new(config, &weights(format), device).unwrap();
-    let options = SessionOptions {
-        max_chunk: 512,
-        chunk_ops: u64::MAX,
-        ..SessionOptions::new(context, Sampling::GREEDY)
-    };
+    let options =
+        SessionOptions { max_chunk: 512, chunk_ops: u64::MAX, ..SessionOptions::new(context, sampling) };
     SessionPlan::new(config, &layout, device, &options).unwrap()
 }
 

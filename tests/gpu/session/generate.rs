@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use wattle::model::forward::{LogitRows, Sampling};
 use wattle::model::session::{GenerateOptions, Generated};
 use wattle::model::{Model, Session, SessionOptions};
+use wattle::reference::sample::{argmax, nucleus, sample_nucleus};
 use wattle::{Error, Result};
 
 use super::harness::{greedy, logits, model, session, submit, tokens};
@@ -178,8 +179,27 @@ fn greedy_tokens_are_the_best_logits() {
     let mut session = session(&model, greedy(32));
     block_on(session.feed(&tokens(&model, 9))).unwrap();
     for _ in 0..10 {
-        let best = wattle::reference::sample::argmax(&logits(&session));
+        let best = argmax(&logits(&session));
         assert_eq!(block_on(session.last_sample()).unwrap(), best);
         submit(gpu(), |encoder| session.decode(encoder));
+    }
+}
+
+/// With `top_k` a nucleus is of what that keeps, without it of the whole softmax.
+#[test]
+fn drawn_tokens_are_those_of_the_reference() {
+    let model = model("gemma2");
+    let base = Sampling { temperature: 1.5, seed: 5, ..Sampling::GREEDY };
+    for (top_k, top_p) in [(0, 0.3), (20, 0.3), (20, 1.0)] {
+        let sampling = Sampling { top_k, top_p, ..base };
+        let mut session = session(&model, SessionOptions::new(32, sampling));
+        block_on(session.feed(&tokens(&model, 9))).unwrap();
+        let kept = if top_k > 0 { top_k } else { Sampling::MOST_KEPT };
+        for draw in 0..10 {
+            let nucleus = nucleus(&logits(&session), 1.0 / 1.5, kept as usize, top_k > 0, top_p);
+            let expected = sample_nucleus(&nucleus, base.seed, draw);
+            assert_eq!(block_on(session.last_sample()).unwrap(), expected, "{sampling:?}, draw {draw}");
+            submit(gpu(), |encoder| session.decode(encoder));
+        }
     }
 }

@@ -119,10 +119,10 @@ fn other_cases() -> Vec<Case> {
             launch(MoeCombine { residual: true }, combine),
             vec![("expert_rows", 3 * rows), ("weight_of_slot", slots), ("y", rows), ("residual", rows)],
         ),
-        (launch(best, BEST), vec![("logits", 4097), ("best", 2 * 5 * 4)]),
+        (launch(best, BEST), vec![("logits", 4097), ("best", 5 * 5 * 4)]),
         (
-            launch(SamplePick { kept: 5 }, PICK),
-            vec![("best", 2 * 5 * 4), ("token_ids", 1), ("samples", 11), ("next_span", 4)],
+            launch(SamplePick { kept: 5, renormalize: true }, PICK),
+            vec![("best", 5 * 5 * 4), ("token_ids", 1), ("samples", 11), ("next_span", 4)],
         ),
     ]
 }

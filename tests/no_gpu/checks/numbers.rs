@@ -19,7 +19,7 @@ use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
 use wattle::kernels::moe_scan::{MAX_EXPERTS, MoeScan, MoeScanParams};
 use wattle::kernels::norm::{Norm, NormParams};
 use wattle::kernels::rope::{Rope, RopeParams};
-use wattle::kernels::sample_best::{SampleBest, SampleBestParams};
+use wattle::kernels::sample_best::{MAX_VOCAB, SampleBest, SampleBestParams};
 use wattle::kernels::sample_pick::{SamplePick, SamplePickParams};
 
 use super::launches::{
@@ -125,13 +125,15 @@ fn the_other_kernels_refuse_numbers_that_do_not_fit() {
     assert_refused(combine, MoeCombineParams { hidden_size: 1, choices: 0 }, "choices");
 
     let best = SampleBest { kept: 5, gumbel: false, reduce: Reduce::Workgroup };
+    let pick = SamplePick { kept: 5, renormalize: true };
     for kept in [0, 129] {
         assert_refused(SampleBest { kept, ..best }, BEST, "kept");
-        assert_refused(SamplePick { kept }, PICK, "kept");
+        assert_refused(SamplePick { kept, ..pick }, PICK, "kept");
     }
-    for vocab_size in [0, (1 << 24) + 1] {
+    for vocab_size in [0, MAX_VOCAB + 1] {
         assert_refused(best, SampleBestParams { vocab_size, ..BEST }, "vocab_size");
-        assert_refused(SamplePick { kept: 5 }, SamplePickParams { vocab_size, ..PICK }, "vocab_size");
+        assert_refused(pick, SamplePickParams { vocab_size, ..PICK }, "vocab_size");
     }
-    assert_refused(SamplePick { kept: 5 }, SamplePickParams { max_samples: 0, ..PICK }, "max_samples");
+    assert_refused(pick, SamplePickParams { max_samples: 0, ..PICK }, "max_samples");
+    assert_refused(SamplePick { kept: 1, renormalize: false }, PICK, "renormalize");
 }
