@@ -97,7 +97,11 @@ async fn sample(model: &Model) -> Result<String> {
     Ok(generated
         .tokens
         .into_iter()
-        .map(|token| char::from(token as u8).to_string().replace('\n', " "))
+        .map(|token| match token as u8 {
+            b'\n' => ' ',
+            byte if byte == b' ' || byte.is_ascii_graphic() => char::from(byte),
+            _ => '·',
+        })
         .collect())
 }
 
