@@ -93,7 +93,8 @@
 //! `d` residual stream, `H` query heads, `G` key/value heads, `h` head, `f` feed-forward, `E` experts, `k` choices. Sizes
 //! are in bytes; times are a [`Duration`](std::time::Duration), or nanoseconds where a name ends in `_ns`. What fails
 //! returns an [`Error`] that names the kernel or tensor; the [`mod@reference`] alone trusts its callers. Futures need no
-//! particular executor; the `blocking` feature adds `Gpu::open_blocking`.
+//! particular executor; the `blocking` feature adds `Gpu::open_blocking` and `Gpu::block_on`, which sleeps in the driver
+//! where other executors ask again and again.
 
 pub mod energy;
 mod error;

@@ -1,15 +1,18 @@
 //! Continues a prompt: `cargo run --release --example generate -- --prompt "Once a girl named Lera"`.
 
+mod files;
 mod options;
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs;
+use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
+use files::{Draft, io_error};
 use options::{Options, Prompt};
 use wattle::energy::Level;
+use wattle::gpu::PipelineCache;
 use wattle::model::session::GenerateOptions;
 use wattle::model::{LoadOptions, Model, Session, SessionOptions, open};
 use wattle::{Error, Gpu, GpuOptions, Result};
@@ -25,8 +28,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let gpu = Gpu::open_blocking(GpuOptions { baseline: options.baseline, ..GpuOptions::default() });
-    match gpu.and_then(|gpu| gpu.block_on(run(&gpu, &options))) {
+    match start(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("generate: {error}");
@@ -35,13 +37,42 @@ fn main() -> ExitCode {
     }
 }
 
+fn start(options: &Options) -> Result<()> {
+    let pipeline_cache = options.pipeline_cache.as_deref().map(read_cache).transpose()?.flatten();
+    let gpu = Gpu::open_blocking(GpuOptions {
+        baseline: options.baseline,
+        pipeline_cache,
+        ..GpuOptions::default()
+    })?;
+    gpu.block_on(run(&gpu, options))?;
+    match (&options.pipeline_cache, gpu.pipeline_cache()) {
+        (Some(path), Some(cache)) => Draft::create(path)?.finish(|file| file.write_all(cache.bytes())),
+        _ => Ok(()),
+    }
+}
+
+/// The pipelines that an earlier run left; none where there was no earlier run.
+fn read_cache(path: &Path) -> Result<Option<PipelineCache>> {
+    match fs::read(path) {
+        // SAFETY: whoever names the file vouches for it; this program writes it whole or not at all.
+        Ok(bytes) => Ok(Some(unsafe { PipelineCache::from_bytes(bytes) })),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_error(path, error)),
+    }
+}
+
 async fn run(gpu: &Gpu, options: &Options) -> Result<()> {
     let source = open(&options.model)?;
-    let model = Model::load(gpu, &source, LoadOptions::new(options.plan)).await?;
+    let memory_ceiling = options.memory_ceiling;
+    let load = LoadOptions { memory_ceiling, ..LoadOptions::new(options.plan) };
+    let model = Model::load(gpu, &source, load).await?;
     let is_bytes = model.config().vocab_size == BYTES;
     let prompt = tokens(&options.prompt, is_bytes, &options.model.display().to_string())?;
-    let context = model.config().context_length;
+    // Caches for what is asked, not for all that the model could do.
+    let most = model.config().context_length;
+    let context = most.min((prompt.len() as u32).saturating_add(options.max_tokens)).max(1);
     let settings = SessionOptions {
+        memory_ceiling,
         ledger: if options.ledger.is_some() { Level::Window } else { Level::Counts },
         ..SessionOptions::new(context, options.sampling)
     };
@@ -49,7 +80,7 @@ async fn run(gpu: &Gpu, options: &Options) -> Result<()> {
     // The file is opened before the work, so that a path that will not do costs nothing; it gets its name when whole.
     let ledger = options.ledger.as_deref().map(Draft::create).transpose()?;
 
-    let room = (context as usize + 1).saturating_sub(prompt.len()) as u32;
+    let room = (most as usize + 1).saturating_sub(prompt.len()) as u32;
     let request =
         GenerateOptions { max_tokens: options.max_tokens.min(room), stop_ids: options.stop_ids.clone() };
     let mut out = std::io::stdout().lock();
@@ -79,6 +110,9 @@ async fn run(gpu: &Gpu, options: &Options) -> Result<()> {
         model.load_time().as_secs_f64() * 1e3,
         generated.time_to_first_token.as_secs_f64() * 1e3,
     );
+    if count as u32 == room {
+        eprintln!("the context of {most} tokens is full");
+    }
     if let Some(draft) = ledger {
         session.ledger().collect(gpu).await?;
         draft.finish(|file| session.ledger().write_jsonl(gpu, file))?;
@@ -94,39 +128,6 @@ fn tokens(prompt: &Prompt, is_bytes: bool, model: &str) -> Result<Vec<u32>> {
             Err(Error::Request(format!("'{model}' does not read bytes; give its tokens with --prompt-ids")))
         }
     }
-}
-
-/// A file that is called by its name only once it is complete, and removed otherwise.
-struct Draft<'a> {
-    path: &'a Path,
-    draft: PathBuf,
-    file: BufWriter<File>,
-}
-
-impl<'a> Draft<'a> {
-    fn create(path: &'a Path) -> Result<Self> {
-        let mut draft = path.as_os_str().to_owned();
-        draft.push(".part");
-        let draft = PathBuf::from(draft);
-        let file = File::create(&draft).map_err(|source| io_error(&draft, source))?;
-        Ok(Self { path, draft, file: BufWriter::new(file) })
-    }
-
-    fn finish(mut self, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<()> {
-        let filled = fill(&mut self.file).and_then(|()| self.file.flush());
-        filled.and_then(|()| fs::rename(&self.draft, self.path)).map_err(|source| io_error(self.path, source))
-    }
-}
-
-impl Drop for Draft<'_> {
-    fn drop(&mut self) {
-        // Gone already where the file was finished; where it cannot be removed there is nobody left to tell.
-        let _ = fs::remove_file(&self.draft);
-    }
-}
-
-fn io_error(path: &Path, source: io::Error) -> Error {
-    Error::Io { path: path.display().to_string(), source }
 }
 
 fn write(out: &mut impl Write, bytes: &[u8]) -> Result<()> {

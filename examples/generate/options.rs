@@ -15,8 +15,10 @@ generate (--prompt TEXT | --prompt-ids 1,2,3) [OPTIONS]
   --max-tokens N         tokens to generate (default 300)
   --stop-ids 1,2         tokens that end the answer
   --temperature T        0 takes the likeliest token (default)
-  --top-k K, --top-p P   which tokens take part
-  --seed S               of the noise
+  --top-k K, --top-p P   which tokens take part at a temperature above 0
+  --seed S               of the noise, at a temperature above 0
+  --memory-ceiling MIB   most mebibytes on the device, weights included
+  --pipeline-cache FILE  compiled pipelines, for the next start on the same driver
   --ledger FILE.jsonl    what every dispatch moved and computed, and how long passes took
   --baseline             no optional shader features";
 
@@ -28,6 +30,9 @@ pub struct Options {
     pub max_tokens: u32,
     pub stop_ids: Vec<u32>,
     pub sampling: Sampling,
+    /// In bytes.
+    pub memory_ceiling: Option<u64>,
+    pub pipeline_cache: Option<PathBuf>,
     pub ledger: Option<PathBuf>,
     pub baseline: bool,
 }
@@ -49,6 +54,8 @@ impl Options {
             max_tokens: 300,
             stop_ids: Vec::new(),
             sampling: Sampling::GREEDY,
+            memory_ceiling: None,
+            pipeline_cache: None,
             ledger: None,
             baseline: false,
         };
@@ -68,6 +75,10 @@ impl Options {
                 "--top-k" => options.sampling.top_k = number(&flag, &value()?)?,
                 "--top-p" => options.sampling.top_p = number(&flag, &value()?)?,
                 "--seed" => options.sampling.seed = number(&flag, &value()?)?,
+                "--memory-ceiling" => {
+                    options.memory_ceiling = Some(number::<u64>(&flag, &value()?)?.saturating_mul(1 << 20));
+                }
+                "--pipeline-cache" => options.pipeline_cache = Some(value()?.into()),
                 "--ledger" => options.ledger = Some(value()?.into()),
                 "--baseline" => options.baseline = true,
                 _ => return Err(format!("unknown option {flag}")),

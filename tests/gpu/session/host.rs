@@ -1,5 +1,9 @@
 //! Inside a host: its device, its encoder, its buffers, its error handlers.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake};
+
 use wattle::energy::{Ledger, Level};
 use wattle::fragments::{InputNorm, Reduce};
 use wattle::kernel::{Launch, Span};
@@ -12,7 +16,7 @@ use wattle::schedule::{Schedule, Site};
 use wattle::wgpu::{self, BufferUsages};
 use wattle::{Error, Gpu, Tensor};
 
-use super::harness::{F32, assert_row, feed, greedy, load, session, source, tokens, whole, words};
+use super::harness::{F32, assert_row, feed, greedy, load, session, source, submit, tokens, whole, words};
 use super::stranger::Stranger;
 use crate::harness::block_on;
 use crate::support::compare::{Tolerance, assert_close};
@@ -213,6 +217,41 @@ fn parts_that_no_kernel_can_use_are_refused() {
         assert!(error.to_string().contains("leave a tensor of 16"), "{error}");
     }
     host.assert_undisturbed();
+}
+
+/// A waker that counts.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Nobody polls the device but the future, and whenever it is not done it has asked to be polled again.
+#[test]
+fn a_read_back_completes_under_any_executor() {
+    let host = Stranger::plain();
+    let gpu = host.gpu();
+    let model = load(&gpu, "llama", &F32).unwrap();
+    let mut session = session(&model, greedy(32));
+    submit(&gpu, |encoder| {
+        session.prefill(encoder, &[1, 2, 3], true)?;
+        (0..20).try_for_each(|_| session.decode(encoder))
+    });
+    let wakes = Arc::new(Wakes::default());
+    let waker = wakes.clone().into();
+    let mut logits = std::pin::pin!(session.logits(1));
+    let mut waited = 0;
+    let found = loop {
+        match logits.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(found) => break found.unwrap(),
+            Poll::Pending => waited += 1,
+        }
+        assert_eq!(wakes.0.load(Ordering::Relaxed), waited, "it is to be asked again");
+    };
+    assert_eq!(found, block_on(session.logits(1)).unwrap());
 }
 
 #[test]
