@@ -54,7 +54,7 @@ fn pass_line(n: usize, pass: &PassRecord) -> Value {
         "dispatches": pass.schedule.steps.len(),
         "t_ns": times(Some(&pass.window)), "ts_quality": pass.window.quality.name(),
         "perturbed": !pass.dispatches.is_empty(),
-        "bytes": bytes(&work), "ops": ops(&work), "e": energy(),
+        "counts": counts(&work), "bytes": bytes(&work), "ops": ops(&work), "e": energy(),
     })
 }
 
@@ -66,7 +66,8 @@ fn dispatch_line(id: usize, n: usize, pass: &PassRecord, step: &Step, timing: Op
         "sublayer": step.site.sublayer.map(|site| site.1), "op": step.site.what, "kernel": step.launch.name(),
         "variant": step.launch.source().to_string(), "phase": phase(pass),
         "t_ns": times(timing), "ts_quality": quality, "perturbed": timing.is_some(),
-        "workgroups": step.launch.workgroups(pass.span), "bytes": bytes(&work), "ops": ops(&work), "e": energy(),
+        "workgroups": step.launch.workgroups(pass.span),
+        "counts": counts(&work), "bytes": bytes(&work), "ops": ops(&work), "e": energy(),
     })
 }
 
@@ -81,6 +82,10 @@ fn times(timing: Option<&Timing>) -> Value {
     timing
         .filter(|timing| timing.duration_ns().is_some())
         .map_or(Value::Null, |timing| json!([timing.begin_ns, timing.end_ns]))
+}
+
+fn counts(work: &Work) -> &'static str {
+    if work.is_bound { "at_most" } else { "exact" }
 }
 
 fn bytes(work: &Work) -> Value {

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use web_time::Instant;
+
 use super::{PassTimer, StampBuffer, TimestampQuality, Work};
 use crate::Result;
 use crate::gpu::{Capabilities, Gpu};
@@ -58,8 +60,9 @@ pub struct Timing {
 impl Timing {
     const ABSENT: Self = Self { begin_ns: 0, end_ns: 0, quality: TimestampQuality::Absent };
 
-    fn new(begin_ns: u64, end_ns: u64) -> Self {
-        let plausible = begin_ns != 0 && end_ns >= begin_ns;
+    /// `most_ns` is what passed on the host's clock around it.
+    fn new([begin_ns, end_ns]: [u64; 2], most_ns: u64) -> Self {
+        let plausible = begin_ns != 0 && end_ns >= begin_ns && end_ns - begin_ns <= most_ns;
         let quality = if plausible { TimestampQuality::Exact } else { TimestampQuality::Invalid };
         Self { begin_ns, end_ns, quality }
     }
@@ -81,6 +84,7 @@ pub struct PassRecord {
     pub window: Timing,
     /// Every dispatch, at [`Level::Dispatch`]; else empty.
     pub dispatches: Vec<Timing>,
+    recorded: Instant,
     pending: Option<Pending>,
 }
 
@@ -105,9 +109,10 @@ impl PassRecord {
             return;
         }
         self.pending = None;
-        let timings: Vec<_> = values.chunks_exact(2).map(|pair| Timing::new(pair[0], pair[1])).collect();
+        let most_ns = u64::try_from(self.recorded.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let timings: Vec<_> = values.as_chunks().0.iter().map(|pair| Timing::new(*pair, most_ns)).collect();
         if let [first, .., last] | [first @ last] = &timings[..] {
-            self.window = Timing::new(first.begin_ns, last.end_ns);
+            self.window = Timing::new([first.begin_ns, last.end_ns], most_ns);
         }
         if pending.per_dispatch {
             self.dispatches = timings;
@@ -172,12 +177,23 @@ impl Ledger {
         self.dropped = 0;
     }
 
+    /// Whether one more pass of so many dispatches would have its times; if not, [`Ledger::collect`] makes room. A
+    /// device has a few thousand timestamps at a time.
+    pub fn has_room(&self, dispatches: usize) -> bool {
+        self.stamps.as_ref().is_none_or(|buffer| buffer.has_room(self.pairs(dispatches)))
+    }
+
+    /// Pairs of timestamps of a pass.
+    fn pairs(&self, dispatches: usize) -> usize {
+        if self.level == Level::Dispatch { dispatches } else { 1 }
+    }
+
     pub(crate) fn begin_pass(&mut self, schedule: &Arc<Schedule>, span: Span) -> Option<PassTimer> {
         if self.level == Level::Off {
             return None;
         }
         let per_dispatch = self.level == Level::Dispatch;
-        let pairs = if per_dispatch { schedule.steps.len() } else { 1 };
+        let pairs = self.pairs(schedule.steps.len());
         let stamps = self.stamps.as_mut().and_then(|buffer| buffer.take(pairs));
         if self.passes.len() == CAPACITY {
             self.passes.pop_front();
@@ -188,6 +204,7 @@ impl Ledger {
             span,
             window: Timing::ABSENT,
             dispatches: Vec::new(),
+            recorded: Instant::now(),
             pending: stamps.as_ref().map(|s| Pending { word: (s.offset / 8) as usize, per_dispatch }),
         });
         stamps.map(

@@ -14,7 +14,7 @@ const ALIGNMENT: u64 = wgpu::QUERY_RESOLVE_BUFFER_ALIGNMENT;
 pub enum TimestampQuality {
     /// Both were written, in order.
     Exact,
-    /// One was zero, or the end came before the beginning.
+    /// One was zero, the end came before the beginning, or more lay between them than passed on the host's clock.
     Invalid,
     /// None was taken: the level asks for none, the device has none, or too many were pending.
     Absent,
@@ -102,12 +102,17 @@ impl StampBuffer {
         (self.used_queries, self.used_bytes) = (0, 0);
     }
 
+    /// Whether there are stamps for `pairs` timed passes.
+    pub(crate) fn has_room(&self, pairs: usize) -> bool {
+        self.used_queries as usize + 2 * pairs <= QUERIES as usize
+    }
+
     /// Stamps for `pairs` timed passes; `None` until the next read-back when the queries are used up.
     pub(crate) fn take(&mut self, pairs: usize) -> Option<Stamps> {
-        let count = 2 * pairs as u32;
-        if self.used_queries + count > QUERIES {
+        if !self.has_room(pairs) {
             return None;
         }
+        let count = 2 * pairs as u32;
         let stamps =
             Stamps { set: self.set.clone(), first: self.used_queries, count, offset: self.used_bytes };
         self.used_queries += count;

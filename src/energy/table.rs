@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use super::{KernelTotal, Ledger};
 
-/// What every kernel cost, as a table; `-` where a figure is not known.
+/// What every kernel cost, as a table; `-` where a figure is not known, `≤` before counts that are a bound.
 pub struct KernelTable(Vec<KernelTotal>);
 
 impl Ledger {
@@ -35,17 +35,18 @@ fn row_line(f: &mut fmt::Formatter<'_>, row: &KernelTotal, total_ns: Option<u64>
     let time = row.time_ns.map(|ns| ns as f64);
     let share = time.zip(total_ns).map(|(time, total)| 100.0 * time / total.max(1) as f64);
     write!(f, "{:<16}{:>10}", row.kernel, row.calls)?;
-    number(f, time.map(|ns| ns / 1e6), "")?;
-    number(f, Some(bytes / 1e6), "")?;
-    number(f, time.map(|ns| bytes / ns.max(1.0)), "")?;
-    number(f, Some(ops / 1e6), "")?;
-    number(f, time.map(|ns| ops / ns.max(1.0)), "")?;
-    number(f, share, "%")
+    let bound = if row.work.is_bound { "≤" } else { "" };
+    number(f, "", time.map(|ns| ns / 1e6), "")?;
+    number(f, bound, Some(bytes / 1e6), "")?;
+    number(f, bound, time.map(|ns| bytes / ns.max(1.0)), "")?;
+    number(f, bound, Some(ops / 1e6), "")?;
+    number(f, bound, time.map(|ns| ops / ns.max(1.0)), "")?;
+    number(f, "", share, "%")
 }
 
-fn number(f: &mut fmt::Formatter<'_>, value: Option<f64>, unit: &str) -> fmt::Result {
+fn number(f: &mut fmt::Formatter<'_>, before: &str, value: Option<f64>, unit: &str) -> fmt::Result {
     match value {
-        Some(value) => write!(f, "{:>10}", format!("{value:.2}{unit}")),
+        Some(value) => write!(f, "{:>10}", format!("{before}{value:.2}{unit}")),
         None => write!(f, "{:>10}", "-"),
     }
 }

@@ -93,14 +93,16 @@ pub struct Amount {
     pub most: u64,
 }
 
-/// What one dispatch moves and computes: a function of its launch and its span. Exact, except where only the device
-/// knows which experts a prompt's tokens chose: there weights and tiles are counted as if as many were hit as can be.
+/// What one dispatch moves and computes: a function of its launch and its span. Exact, unless [`Work::is_bound`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// Bytes by [`ByteClass`]; `least` is compulsory, `most` requested.
     pub bytes: [Amount; ByteClass::ALL.len()],
     /// Operations by [`OpClass`]; `least` is useful, `most` executed.
     pub ops: [Amount; OpClass::ALL.len()],
+    /// Whether the counts are the most there can be: only the device knows which experts a prompt's tokens chose, and
+    /// weights and tiles are counted as if as many were hit as can be.
+    pub is_bound: bool,
 }
 
 impl Work {
@@ -115,6 +117,13 @@ impl Work {
     #[must_use]
     pub fn with_ops(mut self, class: OpClass, useful: u64, executed: u64) -> Self {
         self.ops[class as usize] += Amount { least: useful, most: executed };
+        self
+    }
+
+    /// Marks the counts as a bound where `bound`.
+    #[must_use]
+    pub fn or_less(mut self, bound: bool) -> Self {
+        self.is_bound |= bound;
         self
     }
 
@@ -164,5 +173,6 @@ impl AddAssign for Work {
         for (a, b) in self.ops.iter_mut().zip(other.ops) {
             *a += b;
         }
+        self.is_bound |= other.is_bound;
     }
 }

@@ -147,7 +147,8 @@ impl Kernel for Matmul {
             .with_bytes(ByteClass::Weight, matrices * word_bytes, row_tiles * word_bytes)
             .with_bytes(ByteClass::ScaleZp, matrices * scale_bytes, row_tiles * scale_bytes)
             .with_bytes(ByteClass::ActIn, distinct_inputs * inputs * 4, rows * output_tiles * inputs * 4)
-            .with_ops(OpClass::F32Fma, rows * inputs * outputs, executed);
+            .with_ops(OpClass::F32Fma, rows * inputs * outputs, executed)
+            .or_less(self.rows != TileRows::Dense);
         let decoded = row_tiles * outputs * inputs;
         self.epilogue.work(params, rows, self.codec.work(matrices * outputs * inputs, decoded, work))
     }

@@ -152,15 +152,17 @@ impl Kernel for Matvec {
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
         let tiles = outputs.div_ceil(OUTPUTS);
         let (word_bytes, scale_bytes) = params.weight_bytes();
-        // A token's choices are distinct experts; several tokens may share some, and then this is too high.
-        let matrices = if self.rows == VecRows::Selected { rows } else { 1 };
+        // A token's choices are distinct experts; several tokens may share some.
+        let selected = self.rows == VecRows::Selected;
+        let matrices = if selected { rows } else { 1 };
         let distinct_inputs = rows / u64::from(params.slots_per_input);
         let (useful, executed) = (rows * inputs * outputs, rows * inputs * tiles * OUTPUTS);
         let work = Work::default()
             .with_bytes(ByteClass::Weight, matrices * word_bytes, rows * word_bytes)
             .with_bytes(ByteClass::ScaleZp, matrices * scale_bytes, rows * scale_bytes)
             .with_bytes(ByteClass::ActIn, distinct_inputs * inputs * 4, rows * tiles * inputs * 4)
-            .with_ops(OpClass::F32Fma, useful, executed);
+            .with_ops(OpClass::F32Fma, useful, executed)
+            .or_less(selected && span.rows > 1);
         let work = self.codec.work(outputs * inputs * matrices, executed, work);
         self.epilogue.work(params, rows, self.norm.work(inputs, distinct_inputs, tiles, work))
     }

@@ -6,6 +6,7 @@ mod bad_input;
 mod context;
 mod generate;
 mod host;
+mod ledger;
 mod lost;
 mod memory;
 mod recording;

@@ -68,6 +68,10 @@ impl Session {
         gpu: &Gpu,
         record: impl FnOnce(&mut Self, &mut wgpu::CommandEncoder) -> Result<()>,
     ) -> Result<()> {
+        let longest = [&self.part, &self.prefill, &self.decode].map(|pass| pass.schedule().steps.len());
+        if !longest.into_iter().all(|dispatches| self.ledger.has_room(dispatches)) {
+            self.ledger.collect(gpu).await?;
+        }
         let mark = self.mark();
         let submitted = gpu.submit("wattle", |encoder| record(self, encoder)).await;
         if submitted.is_err() {

@@ -191,3 +191,30 @@ fn passes_that_have_not_run_have_no_time() {
     gpu.queue().submit([later.finish()]);
     assert_eq!(times(&mut session), [true, true]);
 }
+
+/// Timestamps are few; a session that submits by itself collects them before they run out.
+#[test]
+fn every_pass_of_a_long_request_has_its_times() {
+    let model = model("llama");
+    let gpu = model.gpu().clone();
+    if !gpu.capabilities().timestamps {
+        return;
+    }
+    let options = SessionOptions { ledger: Level::Dispatch, ..greedy(64) };
+    let mut session = self::session(&model, options);
+    let dispatches = session.schedules()[1].steps.len();
+    // Two stamps for each dispatch, 4096 of them: twice as many passes as have room.
+    let passes = 4096 / dispatches;
+    for n in 0..passes {
+        if n % 60 == 0 {
+            session.reset();
+        }
+        feed(&mut session, &[5]);
+    }
+    block_on(session.ledger().collect(&gpu)).unwrap();
+    assert_eq!(session.ledger().passes().count(), passes);
+    for (n, pass) in session.ledger().passes().enumerate() {
+        assert_eq!(pass.dispatches.len(), pass.schedule.steps.len(), "pass {n} of {passes}");
+        assert!(pass.window.duration_ns().is_some(), "pass {n} of {passes}: {:?}", pass.window);
+    }
+}
