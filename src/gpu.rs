@@ -4,6 +4,7 @@ mod capabilities;
 mod open;
 mod pipeline;
 mod scope;
+mod wait;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,9 +14,11 @@ pub use open::GpuOptions;
 pub(crate) use pipeline::Pipeline;
 pub use pipeline::PipelineCache;
 pub(crate) use scope::{gpu_error, scoped_now};
+pub(crate) use wait::Signal;
+
+use wait::lock;
 
 use crate::shader::Source;
-use crate::wait::lock;
 use crate::{Error, Result};
 
 /// A device and its queue, shared with whoever else uses them. Cloning is cheap.

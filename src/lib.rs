@@ -112,7 +112,6 @@ pub mod shader;
 pub mod tensor;
 #[cfg(feature = "files")]
 pub mod verify;
-mod wait;
 
 pub use error::{Error, Result};
 pub use gpu::{Gpu, GpuOptions};

@@ -1,8 +1,7 @@
 //! A buffer, or a part of a host's buffer, that knows what it holds.
 
-use crate::gpu::{Gpu, gpu_error};
+use crate::gpu::{Gpu, Signal, gpu_error};
 use crate::kernel::Span;
-use crate::wait::Signal;
 use crate::{Error, Result};
 
 /// Bytes on the device. Cloning shares them.

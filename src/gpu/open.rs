@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::wait::lock;
 use super::{Failure, Gpu, PipelineCache, gpu_error};
-use crate::wait::lock;
 use crate::{Error, Result};
 
 /// How [`Gpu::open`] opens an adapter.

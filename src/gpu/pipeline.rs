@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::Gpu;
 use super::scope::scoped_now;
+use super::wait::lock;
 use crate::kernel::{AnyLaunch, Binding, BindingKind};
 use crate::shader::Source;
-use crate::wait::lock;
 use crate::{Error, Result};
 
 /// Compiled pipelines as bytes, for the next start on the same adapter and driver; others ignore them.

@@ -141,6 +141,20 @@ pub(super) fn per_word(bits: u32) -> usize {
     (32 / bits.clamp(1, 32)) as usize
 }
 
+/// Elements of `bits` bits as words: row after row, each padded with zeros to 16 bytes. `element` takes a
+/// row-major index.
+pub(super) fn pack_rows(rows: usize, cols: usize, bits: u32, element: impl Fn(usize) -> u32) -> Vec<u32> {
+    let (per_word, row_words) = (per_word(bits), row_words(bits, cols));
+    let mut words = vec![0; rows * row_words];
+    for row in 0..rows {
+        for col in 0..cols {
+            let shift = (col % per_word) as u32 * bits;
+            words[row * row_words + col / per_word] |= element(row * cols + col) << shift;
+        }
+    }
+    words
+}
+
 fn unsupported(what: impl fmt::Display, why: &str) -> Error {
     Error::Unsupported { what: what.to_string(), why: why.to_owned() }
 }

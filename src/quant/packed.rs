@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::format::{per_word, row_words};
+use super::format::{pack_rows, per_word};
 use super::parent::{check, check_len, dequantize_code};
 use super::{Parent, WeightFormat};
 use crate::{Error, Result};
@@ -78,20 +78,6 @@ impl PackedMatrix {
             }
         }
     }
-}
-
-/// Elements of `bits` bits as words: row after row, each padded with zeros to 16 bytes. `element` takes a
-/// row-major index.
-pub(super) fn pack_rows(rows: usize, cols: usize, bits: u32, element: impl Fn(usize) -> u32) -> Vec<u32> {
-    let (per_word, row_words) = (per_word(bits), row_words(bits, cols));
-    let mut words = vec![0; rows * row_words];
-    for row in 0..rows {
-        for col in 0..cols {
-            let shift = (col % per_word) as u32 * bits;
-            words[row * row_words + col / per_word] |= element(row * cols + col) << shift;
-        }
-    }
-    words
 }
 
 fn to_f16(weights: &[f32]) -> Result<Vec<f16>> {

@@ -1,7 +1,7 @@
 //! The 8-bit parent of every integer format, and slicing it.
 
 use super::QuantBlock;
-use super::packed::pack_rows;
+use super::format::pack_rows;
 use crate::{Error, Result};
 
 /// A matrix quantized to 8 bits, from which codes of fewer bits are sliced (arXiv 2502.06786, section 3).

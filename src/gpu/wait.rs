@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::gpu::Gpu;
+use super::Gpu;
 use crate::{Error, Result};
 
 /// Completes once the device has called [`Signal::set`] on a clone.
