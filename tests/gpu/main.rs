@@ -1,8 +1,9 @@
 //! Every kernel, and whole passes, on a real adapter, against the CPU reference and golden data. Software Vulkan is enough.
 //!
 //! `WATTLE_ADAPTER` chooses an adapter by a part of its name. `WATTLE_TEST_ALL=1` runs every variant of every kernel
-//! instead of a selection that covers each choice, and each pair of choices. `WATTLE_VARIANTS_DIR` names a directory
-//! that gets a list of the variants that ran.
+//! instead of a selection that covers each choice, and each pair of choices. `WATTLE_SELECTION` numbers the
+//! selection: another number, other variants. `WATTLE_VARIANTS_DIR` names a directory that gets a list of the
+//! variants that ran.
 
 #![cfg(feature = "files")]
 #![expect(

@@ -11,13 +11,23 @@ pub fn wants_everything() -> bool {
     std::env::var_os("WATTLE_TEST_ALL").is_some_and(|value| value != "0")
 }
 
+/// `WATTLE_SELECTION`: runs with other numbers take other variants where there is a choice.
+fn selection() -> usize {
+    std::env::var("WATTLE_SELECTION").ok().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
 /// The variants to run: all that the device supports when `WATTLE_TEST_ALL` is set or there are few, else enough of
 /// them that any two fragments or constants that occur together in some variant occur together in one of these.
 pub fn selected<K: Kernel>() -> Vec<K> {
     const FEW: usize = 24;
-    let all: Vec<K> = K::variants().into_iter().filter(is_supported).collect();
-    let everything = wants_everything();
-    if everything || all.len() <= FEW { all } else { cover(all) }
+    let mut all: Vec<K> = K::variants().into_iter().filter(is_supported).collect();
+    if wants_everything() || all.len() <= FEW {
+        return all;
+    }
+    // Of equals the first is taken, so another order is another selection.
+    let first = selection() * 577 % all.len();
+    all.rotate_left(first);
+    cover(all)
 }
 
 /// Takes the variant with the most new pairs until there are none.

@@ -179,6 +179,8 @@ impl Run {
         let _ = fs::remove_dir_all(&lies);
         let _ = fs::create_dir_all(&lies);
         tests.env(variants::DIR_VARIABLE, seen);
+        // Each configuration takes other variants than the ones before.
+        tests.env(variants::SELECTION_VARIABLE, self.coverage.runs().to_string());
         self.coverage.add(configuration, lies);
     }
 

@@ -12,6 +12,8 @@ use std::{
 
 /// The environment variable with the folder.
 pub const DIR_VARIABLE: &str = "WATTLE_VARIANTS_DIR";
+/// The environment variable with the number of the selection of variants.
+pub const SELECTION_VARIABLE: &str = "WATTLE_SELECTION";
 /// The file with all known variants.
 const ALL: &str = "all.txt";
 
@@ -27,6 +29,11 @@ impl Coverage {
     /// Notes a run and the folder that its tests write to.
     pub fn add(&mut self, configuration: &str, folder: PathBuf) {
         self.runs.push((configuration.into(), folder));
+    }
+
+    /// Runs noted so far.
+    pub fn runs(&self) -> usize {
+        self.runs.len()
     }
 
     /// How many variants each configuration executed, and the variants that none did.
@@ -53,7 +60,9 @@ impl Coverage {
 }
 
 fn listed(variants: &Variants) -> String {
-    variants.iter().map(|variant| format!("        {}\n", variant.replace('\t', " "))).collect()
+    // A variant's text begins with its kernel.
+    let text = |variant: &String| variant.split_once('\t').map_or(variant.clone(), |(_, text)| text.into());
+    variants.iter().map(|variant| format!("        {}\n", text(variant))).collect()
 }
 
 /// All variants that the files of a folder name.
@@ -76,9 +85,13 @@ mod tests {
         let base = std::env::temp_dir().join(format!("wattle-xtask-variants-{}", std::process::id()));
         let mut coverage = Coverage::default();
         for (run, file, text) in [
-            ("first", ALL, "matvec\tint4 workgroup\nmatvec\tint8 subgroup\nrope\thalves\n"),
-            ("first", "7.txt", "matvec\tint4 workgroup\nmatvec\tint4 workgroup\n"),
-            ("second", "8.txt", "rope\thalves\nmatvec\tnew\n"),
+            (
+                "first",
+                ALL,
+                "matvec\tmatvec int4 workgroup\nmatvec\tmatvec int8 subgroup\nrope\trope halves\n",
+            ),
+            ("first", "7.txt", "matvec\tmatvec int4 workgroup\nmatvec\tmatvec int4 workgroup\n"),
+            ("second", "8.txt", "rope\trope halves\nmatvec\tmatvec new\n"),
         ] {
             fs::create_dir_all(base.join(run)).unwrap();
             fs::write(base.join(run).join(file), text).unwrap();
