@@ -1,13 +1,13 @@
 // Second half of sampling: merges the runs' best, keeps the nucleus, draws one token, and moves the sequence on: the
 // token becomes the next call's input, and the span its row. One workgroup: it reads little more than what it keeps.
-// Needs: better and workgroup_argmax (reduce/argmax), workgroup_sum (reduce/workgroup), uniform_random (common/random).
+// Needs: better and workgroup_argmax (reduce/argmax), workgroup_sum (reduce/workgroup), uniform_random (common/random),
+// Span (common/span_struct).
 // Constants: WORKGROUP_SIZE, KEPT, RUN, MAX_RUNS, RENORMALIZE.
 struct Params {
     vocab_size: u32,
     max_samples: u32,
     top_p: f32,
 }
-struct Span { position: u32, rows: u32, step: u32, seed: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> best: array<vec4<f32>>;          // [runs, KEPT]: score, token, exp sum, 0
 @group(0) @binding(3) var<storage, read_write> token_ids: array<u32>;     // [rows]

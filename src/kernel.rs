@@ -62,8 +62,8 @@ impl Binding {
 
 /// A uniform struct of 4-byte fields, named as in WGSL.
 pub trait Params: bytemuck::Pod + Debug + PartialEq + Send + Sync {
-    /// The WGSL struct's members in order.
-    const FIELDS: &'static [&'static str];
+    /// The WGSL struct's members in order: name and type.
+    const FIELDS: &'static [(&'static str, &'static str)];
 }
 
 /// Defines a [`Params`] struct; every field is `u32` or `f32`.
@@ -74,11 +74,37 @@ macro_rules! params {
         #[repr(C)]
         pub struct $name { $($(#[$doc])* pub $field: $type,)* }
         impl $crate::kernel::Params for $name {
-            const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
+            const FIELDS: &'static [(&'static str, &'static str)] = &[$((stringify!($field), stringify!($type))),*];
         }
     };
 }
 pub(crate) use params;
+
+params! {
+    /// A [`Span`] as kernels read it, with what sampling needs: `common/span_struct.wgsl`.
+    pub struct SpanUniform {
+        /// Tokens before this call.
+        pub position: u32,
+        /// Tokens in this call.
+        pub rows: u32,
+        /// Tokens sampled so far.
+        pub step: u32,
+        /// Of the noise.
+        pub seed: u32,
+    }
+}
+
+impl From<Span> for SpanUniform {
+    /// Nothing sampled yet, and no noise.
+    fn from(Span { position, rows }: Span) -> Self {
+        Self { position, rows, step: 0, seed: 0 }
+    }
+}
+
+impl SpanUniform {
+    /// Its size.
+    pub const BYTES: u64 = size_of::<Self>() as u64;
+}
 
 /// A kernel with every choice made that is made when a pipeline is built. The value is the cache key.
 pub trait Kernel: Copy + Eq + Hash + Debug + Send + Sync + 'static {
@@ -128,7 +154,7 @@ pub trait AnyLaunch: Debug + Send + Sync {
     /// Bytes of its uniform.
     fn params(&self) -> &[u8];
     /// Names of its uniform's members.
-    fn param_fields(&self) -> &'static [&'static str];
+    fn param_fields(&self) -> &'static [(&'static str, &'static str)];
     /// Checks that the numbers fit together.
     ///
     /// # Errors
@@ -159,7 +185,7 @@ impl<K: Kernel> AnyLaunch for Launch<K> {
         bytemuck::bytes_of(&self.params)
     }
 
-    fn param_fields(&self) -> &'static [&'static str] {
+    fn param_fields(&self) -> &'static [(&'static str, &'static str)] {
         K::Params::FIELDS
     }
 

@@ -76,6 +76,12 @@ impl Source {
         self
     }
 
+    /// Adds the uniform that says which tokens a call computes.
+    #[must_use]
+    pub(crate) fn with_span(self) -> Self {
+        self.with(fragment!("common/span.wgsl")).with(fragment!("common/span_struct.wgsl"))
+    }
+
     /// Defines a `u32` constant.
     #[must_use]
     pub fn constant(mut self, name: &'static str, value: u32) -> Self {

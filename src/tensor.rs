@@ -1,7 +1,7 @@
 //! A buffer, or a part of a host's buffer, that knows what it holds.
 
 use crate::gpu::{Gpu, Signal, gpu_error};
-use crate::kernel::Span;
+use crate::kernel::SpanUniform;
 use crate::{Error, Result};
 
 /// Bytes on the device. Cloning shares them.
@@ -39,18 +39,16 @@ impl Tensor {
         Ok(tensor)
     }
 
-    /// The uniform that tells kernels which tokens a pass computes: position, rows, tokens sampled so far, and the
-    /// seed of the noise. Sampling kernels move it on.
+    /// The uniform that tells kernels which tokens a pass computes. Sampling kernels move it on.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub async fn span(gpu: &Gpu, span: Span, sampled: u32, seed: u32) -> Result<Self> {
-        let words = [span.position, span.rows, sampled, seed];
-        let buffer = gpu.buffer("span", 16, USAGE | wgpu::BufferUsages::UNIFORM).await?;
-        gpu.scoped(|_| gpu.queue().write_buffer(&buffer, 0, bytemuck::cast_slice(&words)))
+    pub async fn span(gpu: &Gpu, span: SpanUniform) -> Result<Self> {
+        let buffer = gpu.buffer("span", SpanUniform::BYTES, USAGE | wgpu::BufferUsages::UNIFORM).await?;
+        gpu.scoped(|_| gpu.queue().write_buffer(&buffer, 0, bytemuck::bytes_of(&span)))
             .await
             .map_err(|error| gpu_error("upload of 'span'", error))?;
-        Ok(Self { buffer, offset: 0, bytes: 16 })
+        Ok(Self { buffer, offset: 0, bytes: SpanUniform::BYTES })
     }
 
     /// A part of a host's buffer. It needs `STORAGE` usage.

@@ -29,7 +29,6 @@ impl Gpu {
         let limits = wgpu::Limits {
             max_storage_buffer_binding_size: most.max_storage_buffer_binding_size,
             max_buffer_size: most.max_buffer_size,
-            max_storage_buffers_per_shader_stage: most.max_storage_buffers_per_shader_stage.min(16),
             ..wgpu::Limits::default()
         };
         (adapter.features() & useful, limits)

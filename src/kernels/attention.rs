@@ -80,7 +80,7 @@ impl Kernel for Attention {
 
     fn source(self) -> Source {
         let source = Source::kernel(Self::NAME, fragment!("attention.wgsl"))
-            .with(fragment!("common/span.wgsl"))
+            .with_span()
             .with(fragment!("common/window.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
             .constant("HEAD_DIM", self.head_dim)

@@ -35,7 +35,7 @@ impl Kernel for AttentionMerge {
 
     fn source(self) -> Source {
         Source::kernel(Self::NAME, fragment!("attention_merge.wgsl"))
-            .with(fragment!("common/span.wgsl"))
+            .with_span()
             .with(fragment!("common/window.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
     }

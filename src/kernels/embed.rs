@@ -62,7 +62,7 @@ impl Kernel for Embed {
     fn source(self) -> Source {
         Source::kernel(Self::NAME, fragment!("embed.wgsl"))
             .with(self.codec.fragment())
-            .with(fragment!("common/span.wgsl"))
+            .with_span()
             .with(fragment!("entry/plain.wgsl"))
             .constant("WORKGROUP_SIZE", LANES)
     }

@@ -41,7 +41,7 @@ impl Kernel for KvWrite {
 
     fn source(self) -> Source {
         Source::kernel(Self::NAME, fragment!("kv_write.wgsl"))
-            .with(fragment!("common/span.wgsl"))
+            .with_span()
             .with(fragment!("entry/plain.wgsl"))
             .constant("WORKGROUP_SIZE", LANES)
     }

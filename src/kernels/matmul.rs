@@ -61,9 +61,7 @@ impl Kernel for Matmul {
             .constant("TILE_ROWS", TILE_ROWS)
             .constant("TILE_OUTPUTS", TILE_OUTPUTS as u32);
         let source = match self.rows {
-            TileRows::Dense => {
-                source.with(fragment!("rows/dense_tile.wgsl")).with(fragment!("common/span.wgsl"))
-            }
+            TileRows::Dense => source.with(fragment!("rows/dense_tile.wgsl")).with_span(),
             TileRows::Grouped { .. } => source.with(fragment!("rows/grouped_tile.wgsl")),
         };
         self.epilogue.add_to(source)

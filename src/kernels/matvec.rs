@@ -66,7 +66,7 @@ impl Kernel for Matvec {
             .with(self.codec.fragment())
             .with(fragment!("linear/params.wgsl"))
             .with(fragment!("linear/input.wgsl"))
-            .with(fragment!("common/span.wgsl"))
+            .with_span()
             .with(match self.rows {
                 VecRows::Dense => fragment!("rows/dense.wgsl"),
                 VecRows::Last => fragment!("rows/last.wgsl"),

@@ -36,7 +36,7 @@ impl Kernel for MoeCombine {
     fn source(self) -> Source {
         Source::kernel(Self::NAME, fragment!("moe_combine.wgsl"))
             .with(residual_fragment(self.residual))
-            .with(fragment!("common/span.wgsl"))
+            .with_span()
             .with(fragment!("entry/plain.wgsl"))
             .constant("WORKGROUP_SIZE", LANES)
     }

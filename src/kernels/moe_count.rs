@@ -17,7 +17,7 @@ impl Kernel for MoeCount {
 
     fn source(self) -> Source {
         Source::kernel(Self::NAME, fragment!("moe_count.wgsl"))
-            .with(fragment!("common/span.wgsl"))
+            .with_span()
             .with(fragment!("entry/plain.wgsl"))
             .constant("WORKGROUP_SIZE", RUN as u32)
     }

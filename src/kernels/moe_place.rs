@@ -18,7 +18,7 @@ impl Kernel for MoePlace {
 
     fn source(self) -> Source {
         Source::kernel(Self::NAME, fragment!("moe_place.wgsl"))
-            .with(fragment!("common/span.wgsl"))
+            .with_span()
             .with(fragment!("entry/plain.wgsl"))
             .constant("WORKGROUP_SIZE", RUN as u32)
     }

@@ -37,7 +37,7 @@ impl Kernel for MoeRoute {
 
     fn source(self) -> Source {
         let source = Source::kernel(Self::NAME, fragment!("moe_route.wgsl"))
-            .with(fragment!("common/span.wgsl"))
+            .with_span()
             .with(fragment!("reduce/argmax.wgsl"))
             .constant("EXPERTS", self.experts)
             .flag("RENORMALIZE", self.renormalize);

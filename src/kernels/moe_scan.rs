@@ -36,7 +36,7 @@ impl Kernel for MoeScan {
 
     fn source(self) -> Source {
         Source::kernel(Self::NAME, fragment!("moe_scan.wgsl"))
-            .with(fragment!("common/span.wgsl"))
+            .with_span()
             .with(fragment!("entry/plain.wgsl"))
             .constant("EXPERTS", self.experts)
             .constant("TILE_ROWS", TILE_ROWS)

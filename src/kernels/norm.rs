@@ -36,7 +36,7 @@ impl Kernel for Norm {
     fn source(self) -> Source {
         let source = Source::kernel(Self::NAME, fragment!("norm.wgsl"))
             .with(fragment!("linear/input.wgsl"))
-            .with(fragment!("common/span.wgsl"))
+            .with_span()
             .with(residual_fragment(self.residual));
         self.reduce.add_to(self.norm.add_to(source)).constant("WORKGROUP_SIZE", 64)
     }

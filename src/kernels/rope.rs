@@ -47,7 +47,7 @@ impl Kernel for Rope {
 
     fn source(self) -> Source {
         let source = Source::kernel(Self::NAME, fragment!("rope.wgsl"))
-            .with(fragment!("common/span.wgsl"))
+            .with_span()
             .with(if self.qk_norm { fragment!("qk_norm/rms.wgsl") } else { fragment!("qk_norm/none.wgsl") })
             .with(if self.interleaved {
                 fragment!("rotate/interleaved.wgsl")

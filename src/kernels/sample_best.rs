@@ -72,10 +72,7 @@ impl Kernel for SampleBest {
             .constant("KEPT", self.kept)
             .constant("RUN", run_len(self.kept));
         let source = if self.gumbel {
-            source
-                .with(fragment!("score/gumbel.wgsl"))
-                .with(fragment!("common/random.wgsl"))
-                .with(fragment!("common/span.wgsl"))
+            source.with(fragment!("score/gumbel.wgsl")).with(fragment!("common/random.wgsl")).with_span()
         } else {
             source.with(fragment!("score/logit.wgsl"))
         };

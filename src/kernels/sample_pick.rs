@@ -48,6 +48,7 @@ impl Kernel for SamplePick {
             .with(fragment!("reduce/argmax.wgsl"))
             .with(fragment!("reduce/workgroup.wgsl"))
             .with(fragment!("common/random.wgsl"))
+            .with(fragment!("common/span_struct.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
             .constant("WORKGROUP_SIZE", LANES)
             .constant("KEPT", self.kept)

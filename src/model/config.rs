@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct ModelConfig {
     /// A name for people: family or file.
     pub name: String,
-    /// Rows of the embedding table and of the head; at most 2^24, since sampling carries tokens as `f32`.
+    /// Rows of the embedding table and of the head; at most [`MAX_VOCAB`](crate::kernels::sample_best::MAX_VOCAB).
     pub vocab_size: u32,
     /// Width of the residual stream, `d`.
     pub hidden_size: u32,

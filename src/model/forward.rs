@@ -19,7 +19,7 @@ use crate::Result;
 use crate::energy::Phase;
 use crate::fragments::{Activate, Codec, Epilogue, Reduce};
 use crate::gpu::Capabilities;
-use crate::kernel::Launch;
+use crate::kernel::{Launch, SpanUniform};
 use crate::kernels::embed::{Embed, EmbedParams};
 use crate::kernels::sample_best::{MAX_KEPT, SampleBest, SampleBestParams, best_bytes};
 use crate::kernels::sample_pick::{SamplePick, SamplePickParams};
@@ -201,7 +201,7 @@ impl ForwardPass<'_> {
 
         let ids = self.schedule.named("token_ids", self.row_bytes(1));
         let samples = self.schedule.named("samples", u64::from(self.options.context) * 4);
-        let span = self.schedule.named("span", 16);
+        let span = self.schedule.named("span", SpanUniform::BYTES);
         let params =
             SamplePickParams { vocab_size, max_samples: self.options.context, top_p: sampling.top_p };
         let tensors = [("best", best), ("token_ids", ids), ("samples", samples), ("next_span", span)];

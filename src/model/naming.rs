@@ -21,6 +21,8 @@ pub enum Naming {
 pub struct HuggingFace {
     norms: LayerNorms,
     prefix: Prefix,
+    /// Whether the one matrix of a tied model lies under the head's name.
+    table_is_head: bool,
 }
 
 /// Where the norms of a layer stand, which decides what `post_attention_layernorm` means.
@@ -50,7 +52,7 @@ const PREFIXES: [Prefix; 4] = [
 
 impl Naming {
     pub(crate) const fn hugging_face(norms: LayerNorms) -> Self {
-        Self::HuggingFace(HuggingFace { norms, prefix: PREFIXES[0] })
+        Self::HuggingFace(HuggingFace { norms, prefix: PREFIXES[0], table_is_head: false })
     }
 
     /// The name of a slot's tensor.
@@ -65,15 +67,25 @@ impl Naming {
         }
     }
 
-    /// The same scheme with the prefix under which `has` finds an embedding; unchanged if it finds none.
+    /// The same scheme with the prefix under which `has` finds the final norm, which no model lacks; unchanged if it
+    /// finds none.
     #[must_use]
     pub fn detect_prefix(self, has: impl Fn(&str) -> bool) -> Self {
         let Self::HuggingFace(naming) = self else { return self };
         PREFIXES
             .into_iter()
             .map(|prefix| Self::HuggingFace(HuggingFace { prefix, ..naming }))
-            .find(|naming| has(&naming.tensor_name(Slot::weight(Place::Model, Role::Embedding))))
+            .find(|naming| has(&naming.tensor_name(Slot::weight(Place::Model, Role::FinalNorm))))
             .unwrap_or(self)
+    }
+
+    /// The same scheme for a model whose embedding is kept under the name of the head it is tied to.
+    #[must_use]
+    pub fn with_table_as_head(self) -> Self {
+        match self {
+            Self::HuggingFace(naming) => Self::HuggingFace(HuggingFace { table_is_head: true, ..naming }),
+            Self::Native => self,
+        }
     }
 }
 
@@ -102,7 +114,11 @@ impl HuggingFace {
     fn module(self, slot: Slot) -> String {
         let Prefix { body, head } = self.prefix;
         match slot.place {
-            Place::Model if slot.role == Role::Head => format!("{head}lm_head"),
+            Place::Model
+                if slot.role == Role::Head || (slot.role == Role::Embedding && self.table_is_head) =>
+            {
+                format!("{head}lm_head")
+            }
             Place::Model if slot.role == Role::FinalNorm => format!("{body}norm"),
             Place::Model => format!("{body}embed_tokens"),
             Place::SubLayer { block, sublayer } => {

@@ -5,6 +5,8 @@ mod plan;
 
 use std::collections::HashMap;
 
+use bytemuck::Zeroable;
+
 pub use generate::{GenerateOptions, Generated};
 pub use plan::{SessionOptions, SessionPlan};
 
@@ -13,7 +15,7 @@ use super::forward::{LogitRows, rope_tables};
 use super::loaded::Model;
 use crate::energy::Ledger;
 use crate::gpu::{Gpu, gpu_error, scoped_now};
-use crate::kernel::Span;
+use crate::kernel::{Span, SpanUniform};
 use crate::reference::rope;
 use crate::schedule::execute::Prepared;
 use crate::schedule::memory::MemoryPlan;
@@ -195,18 +197,18 @@ impl Session {
         self.gpu().check()?;
         let span = Span { position: self.position, rows: ids.len() as u32 };
         let seed = self.options.sampling.map_or(0, |sampling| sampling.seed);
-        let mut words = vec![span.position, span.rows, self.samples, seed];
-        words.extend_from_slice(ids);
-        self.send(encoder, &words)?;
+        let Span { position, rows } = span;
+        self.send(encoder, SpanUniform { position, rows, step: self.samples, seed }, ids)?;
         Ok(span)
     }
 
-    /// Copies `[span, ids]` within the encoder, so that passes recorded together each find their own.
-    fn send(&self, encoder: &mut wgpu::CommandEncoder, words: &[u32]) -> Result<()> {
-        let bytes: &[u8] = bytemuck::cast_slice(words);
+    /// Copies span and ids within the encoder, so that passes recorded together each find their own.
+    fn send(&self, encoder: &mut wgpu::CommandEncoder, span: SpanUniform, ids: &[u32]) -> Result<()> {
+        let parts: [&[u8]; 2] = [bytemuck::bytes_of(&span), bytemuck::cast_slice(ids)];
+        let [span_bytes, id_bytes] = parts.map(|part| part.len() as u64);
         let descriptor = wgpu::BufferDescriptor {
             label: Some("tokens"),
-            size: bytes.len() as u64,
+            size: span_bytes + id_bytes,
             usage: wgpu::BufferUsages::COPY_SRC,
             mapped_at_creation: true,
         };
@@ -216,11 +218,11 @@ impl Session {
             .slice(..)
             .get_mapped_range_mut()
             .map_err(|error| Error::Gpu { operation: "upload of tokens".into(), message: error.to_string() })?
-            .copy_from_slice(bytes);
+            .copy_from_slice(&parts.concat());
         staging.unmap();
         let (span, ids) = (&self.named["span"], &self.named["token_ids"]);
-        encoder.copy_buffer_to_buffer(&staging, 0, span.buffer(), span.offset(), 16);
-        encoder.copy_buffer_to_buffer(&staging, 16, ids.buffer(), ids.offset(), bytes.len() as u64 - 16);
+        encoder.copy_buffer_to_buffer(&staging, 0, span.buffer(), span.offset(), span_bytes);
+        encoder.copy_buffer_to_buffer(&staging, span_bytes, ids.buffer(), ids.offset(), id_bytes);
         Ok(())
     }
 
@@ -262,7 +264,7 @@ async fn allocate_named(model: &Model, plan: &SessionPlan) -> Result<HashMap<Str
     for (name, bytes) in plan.named_bytes() {
         let tensor = match tables.iter().find(|(table, _)| *table == name) {
             Some((_, rope)) => rope_table(gpu, &name, rope, plan.context).await?,
-            None if name == "span" => Tensor::span(gpu, Span { position: 0, rows: 1 }, 0, 0).await?,
+            None if name == "span" => Tensor::span(gpu, SpanUniform::zeroed()).await?,
             None => Tensor::zeroed(gpu, &name, bytes).await?,
         };
         named.insert(name, tensor);

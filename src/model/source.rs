@@ -7,7 +7,7 @@ use crate::model::checkpoint::{Checkpoint, FileReader, read_whole};
 use crate::model::config::ModelConfig;
 use crate::model::family;
 use crate::model::naming::Naming;
-use crate::model::slot::Slot;
+use crate::model::slot::{Place, Role, Slot};
 use crate::{Error, Result};
 
 /// A model description with the checkpoint that fills it; every tensor it needs is known to be there.
@@ -43,8 +43,30 @@ impl Source {
         let (config, naming) = family::parse(json)?;
         let checkpoint = Checkpoint::from_reader(reader)?;
         let naming = naming.detect_prefix(|name| checkpoint.contains(name));
-        checkpoint.check(&config, naming)?;
-        Ok(Self { config, naming, checkpoint })
+        let mut source = Self { config, naming, checkpoint };
+        if source.config.head.tied {
+            source.find_head()?;
+        }
+        source.checkpoint.check(&source.config, source.naming)?;
+        Ok(source)
+    }
+
+    /// What a description calls tied and the files hold twice is tied only where both are the same, and what they hold
+    /// once may lie under either name. So does Hugging Face (transformers 5.23, `tie_weights`).
+    fn find_head(&mut self) -> Result<()> {
+        let names = [Role::Embedding, Role::Head]
+            .map(|role| self.naming.tensor_name(Slot::weight(Place::Model, role)));
+        match names.each_ref().map(|name| self.checkpoint.contains(name)) {
+            [true, true] => {
+                let shape = [self.config.vocab_size, self.config.hidden_size].map(|n| n as usize);
+                let [embedding, head] = names.each_ref().map(|name| self.checkpoint.tensor(name, &shape));
+                let (embedding, head) = (embedding?, head?);
+                self.config.head.tied = embedding.dtype == head.dtype && embedding.bytes == head.bytes;
+            }
+            [false, true] => self.naming = self.naming.with_table_as_head(),
+            [_, false] => {}
+        }
+        Ok(())
     }
 
     /// Reads the tensor of a slot, row-major and widened to f32; refuses NaN and infinities.

@@ -20,7 +20,8 @@ impl Prepared {
     /// Builds what a schedule needs. `named` gives the tensor of a name, `pool` the buffers of the plan.
     ///
     /// # Errors
-    /// [`Error::Shader`]; [`Error::MissingTensor`] for a name that `named` does not know; [`Error::TensorMismatch`] for a
+    /// [`Error::Shader`]; [`Error::MissingTensor`] for a name that `named` does not know or a buffer that the pool
+    /// lacks; [`Error::TensorMismatch`] for a
     /// tensor smaller than the schedule needs; [`Error::Memory`].
     pub async fn new(
         gpu: &Gpu,
@@ -35,7 +36,9 @@ impl Prepared {
             .iter()
             .zip(&plan.buffer_of)
             .map(|(info, buffer)| match buffer {
-                Some(buffer) => Ok(pool[*buffer].clone()),
+                Some(buffer) => pool.get(*buffer).cloned().ok_or_else(|| Error::MissingTensor {
+                    name: format!("{} (activations {buffer})", info.name),
+                }),
                 None => match named(&info.name) {
                     Some(tensor) if tensor.bytes() < info.bytes => Err(Error::TensorMismatch {
                         name: info.name.clone(),

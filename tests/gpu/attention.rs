@@ -58,7 +58,7 @@ fn variant(layer: &reference::Attention, phase: Phase) -> Attention {
 }
 
 /// Heads, key/value heads, window, slots (0: all positions), position, rows.
-const PREFILLS: [(usize, usize, u32, usize, usize, usize); 10] = [
+const PREFILLS: [(usize, usize, u32, usize, usize, usize); 11] = [
     (1, 1, 0, 0, 0, 1),
     (4, 1, 0, 0, 0, 9),
     (4, 4, 1, 1, 5, 3),
@@ -69,10 +69,11 @@ const PREFILLS: [(usize, usize, u32, usize, usize, usize); 10] = [
     (8, 1, 3, 3, 100, 9),
     (2, 2, 300, 300, 31, 34),
     (5, 1, 33, 33, 64, 32),
+    (2, 1, u32::MAX, 0, 40, 9),
 ];
 
 /// Heads, key/value heads, window, slots (0: all positions), keys per part, position.
-const DECODES: [(usize, usize, u32, usize, u32, usize); 12] = [
+const DECODES: [(usize, usize, u32, usize, u32, usize); 13] = [
     (1, 1, 0, 0, 32, 0),
     (4, 1, 0, 0, 32, 31),
     (4, 2, 0, 0, 32, 32),
@@ -85,6 +86,7 @@ const DECODES: [(usize, usize, u32, usize, u32, usize); 12] = [
     (4, 4, 33, 40, 32, 95),
     (17, 1, 100, 128, 64, 140),
     (2, 2, 500, 500, 64, 130),
+    (2, 1, u32::MAX, 0, 16, 70),
 ];
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, StorageAccess, TypeInner};
-use wattle::kernel::{AnyLaunch, BindingKind};
+use wattle::kernel::{AnyLaunch, BindingKind, Params, SpanUniform};
 use wattle::kernels::all_variants;
 
 /// Collects every failure before failing, so that one run shows all of them.
@@ -104,6 +104,11 @@ fn bindings_and_params_are_those_of_the_shader() {
         if storage.count() > 8 {
             return Err("more than the 8 storage buffers that every device has".into());
         }
+        let spans: Vec<_> =
+            module.types.iter().filter(|(_, ty)| ty.name.as_deref() == Some("Span")).collect();
+        for (_, ty) in spans {
+            agree("span", &module, ty, SpanUniform::FIELDS, SpanUniform::BYTES)?;
+        }
         params_agree(launch, &module)
     });
 }
@@ -114,19 +119,34 @@ fn params_agree(launch: &dyn AnyLaunch, module: &naga::Module) -> Result<(), Str
         .iter()
         .find(|(_, variable)| variable.name.as_deref() == Some("params"))
         .ok_or("no params")?;
-    let TypeInner::Struct { members, span } = &module.types[variable.ty].inner else {
-        return Err("params is no struct".into());
+    let bytes = launch.params().len() as u64;
+    agree("params", module, &module.types[variable.ty], launch.param_fields(), bytes)
+}
+
+/// Whether a struct has the members that Rust says, of the same types and at the same places.
+fn agree(
+    what: &str,
+    module: &naga::Module,
+    ty: &naga::Type,
+    fields: &[(&str, &str)],
+    bytes: u64,
+) -> Result<(), String> {
+    let TypeInner::Struct { members, span } = &ty.inner else { return Err(format!("{what} is no struct")) };
+    let scalar = |ty: naga::Handle<naga::Type>| match module.types[ty].inner {
+        TypeInner::Scalar(naga::Scalar::U32) => "u32",
+        TypeInner::Scalar(naga::Scalar::F32) => "f32",
+        _ => "another type",
     };
-    let in_shader: Vec<_> =
-        members.iter().map(|member| (member.name.clone().unwrap_or_default(), member.offset)).collect();
-    let in_rust: Vec<_> = launch
-        .param_fields()
+    let in_shader: Vec<_> = members
         .iter()
-        .zip((0u32..).step_by(4))
-        .map(|(name, at)| ((*name).to_owned(), at))
+        .map(|member| (member.name.as_deref().unwrap_or_default(), scalar(member.ty), member.offset))
         .collect();
-    if in_shader != in_rust || *span as usize != launch.params().len() {
-        return Err(format!("params\n  in WGSL {in_shader:?}, {span} bytes\n  in Rust {in_rust:?}"));
+    let in_rust: Vec<_> =
+        fields.iter().zip((0u32..).step_by(4)).map(|((name, ty), at)| (*name, *ty, at)).collect();
+    if in_shader != in_rust || u64::from(*span) != bytes {
+        return Err(format!(
+            "{what}\n  in WGSL {in_shader:?}, {span} bytes\n  in Rust {in_rust:?}, {bytes} bytes"
+        ));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
+use serde_json::json;
 use wattle::Error;
 use wattle::model::checkpoint::{Checkpoint, FileReader, StoredType, TensorData};
 use wattle::model::naming::Naming;
@@ -294,6 +295,50 @@ fn a_whole_model_from_a_reader() {
     assert_eq!(source.fetch(slot, &[5, 2]).unwrap(), [1.0; 10]);
     let error = source.fetch(slot, &[2, 5]).unwrap_err();
     assert!(matches!(&error, Error::TensorMismatch { name, .. } if name == "head.weight"), "{error:?}");
+}
+
+/// A Gemma 2 without layers to speak of, whose description ties the head, with these tables.
+fn open_tied(tables: &[(&str, f32)]) -> Result<Source, Error> {
+    let config = json!({
+        "model_type": "gemma2", "vocab_size": 5, "hidden_size": 2, "num_hidden_layers": 1, "head_dim": 2,
+        "num_attention_heads": 1, "num_key_value_heads": 1, "intermediate_size": 1, "tie_word_embeddings": true,
+    });
+    let (parsed, naming) = family::parse(&config.to_string()).unwrap();
+    let needed: Vec<_> = slots(&parsed)
+        .filter(|(slot, _)| slot.role != Role::Embedding)
+        .map(|(slot, shape)| (naming.tensor_name(slot), shape))
+        .collect();
+    let ones = |shape: &[usize], value: f32| f32_bytes(&vec![value; shape.iter().product()]);
+    let tensors: Vec<_> = needed
+        .iter()
+        .map(|(name, shape)| (name.as_str(), "F32", shape.as_slice(), ones(shape, 1.0)))
+        .chain(tables.iter().map(|(name, value)| (*name, "F32", [5, 2].as_slice(), ones(&[5, 2], *value))))
+        .collect();
+    let files = [("config.json", config.to_string().into_bytes()), (SINGLE, safetensors(&tensors))];
+    Source::from_reader(Files(files.map(|(name, bytes)| (name.to_owned(), bytes)).to_vec()))
+}
+
+/// What is tied on paper is tied where the files do not say otherwise.
+#[test]
+fn a_tied_head_that_is_there() {
+    let (table, head) = ("model.embed_tokens.weight", "lm_head.weight");
+    for (tables, tied) in [
+        (vec![(table, 1.0)], true),
+        (vec![(table, 1.0), (head, 1.0)], true),
+        (vec![(table, 1.0), (head, 2.0)], false),
+    ] {
+        let source = open_tied(&tables).unwrap();
+        assert_eq!(source.config.head.tied, tied, "{tables:?}");
+        if !tied {
+            assert_eq!(source.fetch(Slot::weight(Place::Model, Role::Head), &[5, 2]).unwrap(), [2.0; 10]);
+        }
+        assert_eq!(source.fetch(Slot::weight(Place::Model, Role::Embedding), &[5, 2]).unwrap(), [1.0; 10]);
+    }
+    let source = open_tied(&[(head, 3.0)]).unwrap();
+    assert!(source.config.head.tied);
+    assert_eq!(source.fetch(Slot::weight(Place::Model, Role::Embedding), &[5, 2]).unwrap(), [3.0; 10]);
+    let error = open_tied(&[]).unwrap_err();
+    assert!(matches!(&error, Error::MissingTensor { name } if name == table), "{error:?}");
 }
 
 /// A reader as a host would write it.

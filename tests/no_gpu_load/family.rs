@@ -101,7 +101,14 @@ fn rope_in_every_style() {
     let llama3 = json!({"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4});
     let explicit =
         with(&llama3, json!({"original_max_position_embeddings": 2048, "partial_rotary_factor": 1.0}));
-    assert_same(&new(llama3), &new(explicit));
+    assert_same(&new(llama3.clone()), &new(explicit));
+    // A length beside the rotation goes before the one within.
+    let within = with(&llama3, json!({"original_max_position_embeddings": 64}));
+    let beside = with(&new(within), json!({"original_max_position_embeddings": 128}));
+    let only = with(&llama3, json!({"original_max_position_embeddings": 128}));
+    assert_same(&beside, &new(only));
+    // An old key that is there and says nothing does not hide the new one.
+    assert_same(&with(&linear, json!({"rope_scaling": {}})), &linear);
 }
 
 #[test]
@@ -121,6 +128,15 @@ fn gemma3_scales_global_layers_only() {
     };
     assert_eq!((rope(0).theta, rope(0).scaling), (2e4, RopeScaling::None));
     assert_eq!((rope(5).theta, rope(5).scaling), (3e6, RopeScaling::Linear { factor: 8.0 }));
+    // The old key goes over the new ones, key by key.
+    let plain = with(
+        &new,
+        json!({"rope_parameters": {
+            "full_attention": {"rope_type": "default", "rope_theta": 3e6},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 2e4},
+        }}),
+    );
+    assert_same(&with(&plain, json!({"rope_scaling": {"rope_type": "linear", "factor": 8}})), &new);
 }
 
 #[test]
@@ -207,7 +223,7 @@ fn prefixes_are_detected() {
         ("model.language_model.embed_tokens.weight", "model.language_model.norm.weight", "lm_head.weight"),
         ("embed_tokens.weight", "norm.weight", "lm_head.weight"),
     ] {
-        let naming = naming.detect_prefix(|name| name == embedding);
+        let naming = naming.detect_prefix(|name| name == norm);
         let names = [Role::Embedding, Role::FinalNorm, Role::Head]
             .map(|role| naming.tensor_name(Slot::weight(Place::Model, role)));
         assert_eq!(names, [embedding, norm, head]);

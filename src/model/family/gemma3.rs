@@ -29,7 +29,8 @@ pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
     gemma::model("gemma3_text", keys, decoder, local_and_global, period)
 }
 
-/// The rotations of local and of global layers; an old file scales the global ones only.
+/// The rotations of local and of global layers. An old file scales the global ones only, by a `rope_scaling` whose keys go
+/// over those of `full_attention` (transformers 5.23, `configuration_gemma3.py`).
 fn ropes(keys: &Keys<'_>, decoder: &Decoder) -> Result<[Rope; 2]> {
     let parameters = keys.child("rope_parameters")?;
     if let Some(parameters) = &parameters {
@@ -38,9 +39,10 @@ fn ropes(keys: &Keys<'_>, decoder: &Decoder) -> Result<[Rope; 2]> {
     }
     let of_type = |key| parameters.as_ref().map_or(Ok(None), |parameters| parameters.child(key));
     let local = of_type("sliding_attention")?;
+    let full = of_type("full_attention")?;
     let global = match keys.child("rope_scaling")? {
-        Some(scaling) => Some(scaling),
-        None => of_type("full_attention")?,
+        Some(scaling) => Some(scaling.over(full.as_ref())),
+        None => full,
     };
     Ok([
         rope::read(local.as_ref(), decoder, keys.or("rope_local_base_freq", 10_000.0)?)?,

@@ -1,5 +1,6 @@
 //! Typed access to the keys of a JSON object, with errors that name the key.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use serde_json::{Map, Value};
@@ -8,7 +9,7 @@ use crate::{Error, Result};
 
 /// A JSON object, and how messages call its keys.
 pub(super) struct Keys<'a> {
-    object: &'a Map<String, Value>,
+    object: Cow<'a, Map<String, Value>>,
     prefix: String,
 }
 
@@ -63,7 +64,7 @@ impl FromJson for Vec<String> {
 
 impl<'a> Keys<'a> {
     pub fn new(object: &'a Map<String, Value>) -> Self {
-        Self { object, prefix: String::new() }
+        Self { object: Cow::Borrowed(object), prefix: String::new() }
     }
 
     /// The value of a key that must be there.
@@ -89,12 +90,26 @@ impl<'a> Keys<'a> {
     }
 
     /// The object under a key; none if it is absent or null.
-    pub fn child(&self, key: &str) -> Result<Option<Self>> {
+    pub fn child(&self, key: &str) -> Result<Option<Keys<'_>>> {
         match self.object.get(key) {
             None | Some(Value::Null) => Ok(None),
-            Some(Value::Object(object)) => Ok(Some(Self { object, prefix: self.path(key) + "." })),
+            Some(Value::Object(object)) => {
+                Ok(Some(Keys { object: Cow::Borrowed(object), prefix: self.path(key) + "." }))
+            }
             Some(other) => Err(self.error(key, "an object", describe(other))),
         }
+    }
+
+    /// Whether there is no key at all.
+    pub fn is_empty(&self) -> bool {
+        self.object.is_empty()
+    }
+
+    /// The keys of both; where both have one, its value here.
+    pub fn over(self, below: Option<&Keys<'_>>) -> Self {
+        let mut object = below.map_or_else(Map::new, |below| below.object.clone().into_owned());
+        object.extend(self.object.into_owned());
+        Self { object: Cow::Owned(object), prefix: self.prefix }
     }
 
     /// Refuses every key but those of a list.

@@ -20,14 +20,19 @@ const KNOWN: [&str; 8] = [
 /// Why a part of a head is refused.
 pub(super) const WHOLE_HEADS: &str = "these families rotate whole heads";
 
-/// One rotation for all layers: `rope_scaling` in older files, `rope_parameters` in newer ones, and
-/// `rope_theta` beside them.
+/// One rotation for all layers: `rope_scaling` in older files, `rope_parameters` in newer ones, and `rope_theta` beside
+/// them. An empty `rope_scaling` is none, and a length beside them is that of training whatever they say (transformers
+/// 5.23, `modeling_rope_utils.py`).
 pub(super) fn uniform(keys: &Keys<'_>, decoder: &Decoder, default_theta: f64) -> Result<Rope> {
-    let parameters = match keys.child("rope_scaling")? {
+    let parameters = match keys.child("rope_scaling")?.filter(|scaling| !scaling.is_empty()) {
         Some(scaling) => Some(scaling),
         None => keys.child("rope_parameters")?,
     };
-    read(parameters.as_ref(), decoder, keys.or("rope_theta", default_theta)?)
+    let mut rope = read(parameters.as_ref(), decoder, keys.or("rope_theta", default_theta)?)?;
+    if let RopeScaling::Llama3 { original_context, .. } = &mut rope.scaling {
+        *original_context = keys.or("original_max_position_embeddings", *original_context)?;
+    }
+    Ok(rope)
 }
 
 /// The rotation that an object of parameters describes; `theta` holds where it gives none.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::named_tensors;
 use crate::energy::{Level, Phase};
 use crate::gpu::Capabilities;
-use crate::kernel::Span;
+use crate::kernel::{Span, SpanUniform};
 use crate::model::config::ModelConfig;
 use crate::model::forward::{LogitRows, PassOptions, Sampling, record};
 use crate::model::layout::Layout;
@@ -41,7 +41,7 @@ impl SessionOptions {
         Self {
             context,
             max_chunk: 256,
-            chunk_ops: 500_000_000_000,
+            chunk_ops: 100_000_000_000,
             logits: LogitRows::Last,
             trace: false,
             sampling: Some(sampling),
@@ -133,7 +133,7 @@ impl SessionPlan {
 
     /// Tensors that are bound by name and do not belong to the model, with their bytes.
     pub fn named_bytes(&self) -> BTreeMap<String, u64> {
-        let mut named = BTreeMap::from([("span".to_owned(), 16)]);
+        let mut named = BTreeMap::from([("span".to_owned(), SpanUniform::BYTES)]);
         for schedule in [&self.part.0, &self.prefill.0, &self.decode.0] {
             for (name, bytes) in named_tensors(schedule) {
                 if !self.weight_names.contains(name) {
