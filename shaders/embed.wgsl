@@ -1,6 +1,6 @@
 // Token embedding: y[r] = scale * table[token[r]]. One lane per four elements.
 // A table split over bindings runs once per shard; a shard writes only the rows of its own tokens.
-// Needs: decode4 (codec/*), span.
+// Needs: decode4 (codec/*), span. Constants: WORKGROUP_SIZE.
 struct Params {
     hidden_size: u32,
     row_words: u32,

@@ -1,6 +1,6 @@
 // Writes a chunk's keys and values into the cache once attention has read its old entries. A chunk longer than
 // a ring writes only what stays. One lane per element.
-// Needs: span.
+// Needs: span. Constants: WORKGROUP_SIZE.
 struct Params {
     kv_heads: u32,
     head_dim: u32,

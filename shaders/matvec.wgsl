@@ -1,6 +1,6 @@
 // Matrix-vector product: y[r, n] = epilogue(sum_k w[n, k] * norm(x[r, k])), for few rows r.
 // A workgroup computes 4 neighbouring outputs of one row; its lanes stride over the inputs, four at a time.
-// Needs: decode4 (codec/*), load4 (linear/input), norm_prepare, norm4 (norm/*), row_site (rows/*),
+// Needs: decode4 (codec/*), load4 (linear/input), norm_prepare, norm4 (norm/*), row_count, row_site (rows/*),
 // store4 (epilogue/*), workgroup_sum4 (reduce/*). Constants: WORKGROUP_SIZE, OUTPUTS.
 const_assert OUTPUTS == 4u;                 // the lanes of a vec4
 

@@ -1,5 +1,5 @@
 // Joins what a token's experts computed: y[t] = residual[t] + sum_j weight[t, j] * expert_rows[t, j], choices in order.
-// One lane per element. Needs: residual_at (residual/*), span.
+// One lane per element. Needs: residual_at (residual/*), span. Constants: WORKGROUP_SIZE.
 struct Params { hidden_size: u32, choices: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> expert_rows: array<f32>;         // [rows choices, hidden_size]

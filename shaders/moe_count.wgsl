@@ -1,6 +1,6 @@
 // Slots per expert in each run of 256 slots. One workgroup per run; lanes stride over the experts, each counting
 // in slot order, so that no atomic is needed.
-// Needs: span.
+// Needs: span. Constants: WORKGROUP_SIZE.
 struct Params { experts: u32, choices: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> expert_of_slot: array<u32>;      // [rows choices]

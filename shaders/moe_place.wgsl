@@ -1,5 +1,5 @@
 // Sorts slots by expert, stably: place = start of the expert's slots of this run + its rank in the run.
-// One lane per slot. Needs: span.
+// One lane per slot. Needs: span. Constants: WORKGROUP_SIZE.
 struct Params { experts: u32, choices: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> expert_of_slot: array<u32>;      // [rows choices]

@@ -1,6 +1,6 @@
 // Chooses each token's experts: the `choices` largest logits, ties to the lower index, weighted by softmax over all
 // experts (arXiv 2101.03961, 2006.16668). One workgroup per token; lanes stride over the experts.
-// Needs: workgroup_sum, workgroup_argmax (reduce/*), span. Constants: EXPERTS, RENORMALIZE.
+// Needs: workgroup_sum, better, workgroup_argmax (reduce/*), span. Constants: EXPERTS, RENORMALIZE.
 struct Params { choices: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> logits: array<f32>;              // [rows, EXPERTS]

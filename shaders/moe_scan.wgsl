@@ -1,6 +1,6 @@
 // From counts to places: where each expert's slots of each run start, and which rows each matmul tile takes.
 // One workgroup; lanes stride over the experts. Tiles beyond the last get a count of 0.
-// Needs: span. Constants: EXPERTS, TILE_ROWS.
+// Needs: span. Constants: EXPERTS, TILE_ROWS, RUN.
 struct Params { choices: u32, max_tiles: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> counts: array<u32>;              // [runs, EXPERTS]

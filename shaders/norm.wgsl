@@ -1,5 +1,6 @@
 // A norm over every row: y[r] = residual[r] + norm(x[r]). One workgroup per row.
 // Needs: load4 (linear/input), norm_prepare, norm4 (norm/*), residual_at (residual/*), span, workgroup_sum.
+// Constants: WORKGROUP_SIZE.
 struct Params {
     in_features: u32,
     eps: f32,

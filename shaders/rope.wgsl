@@ -1,6 +1,6 @@
 // Splits the fused projections into heads, norms and rotates Q and K, and puts K and V where attention reads them.
 // One workgroup per (row, head), the H query heads first, then G key heads, then G value heads.
-// Needs: head_norm (qk_norm/*), rotate (rotate/*), span. Constants: HEAD_DIM, TO_CACHE.
+// Needs: head_scale, head_weight (qk_norm/*), rotation_pair (rotate/*), span. Constants: HEAD_DIM, TO_CACHE.
 struct Params {
     heads: u32,
     kv_heads: u32,

@@ -1,6 +1,6 @@
 // First half of sampling: the `KEPT` best of every `RUN` logits, best first, ties to the lower token. One workgroup per
 // run.
-// Needs: keep (keep/*), score (score/*). Constants: KEPT, RUN.
+// Needs: keep (keep/*), score (score/*). Constants: RUN.
 struct Params {
     vocab_size: u32,
     inverse_temperature: f32,

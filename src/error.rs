@@ -58,7 +58,7 @@ pub enum Error {
         found: String,
     },
     /// A buffer could not be allocated, or would pass the ceiling that the host set.
-    #[error("{what} needs {needed_bytes} bytes, {available_bytes} are available")]
+    #[error("{what}: needs {needed_bytes} bytes, {}", available(*available_bytes))]
     Memory {
         /// What the memory was for.
         what: String,
@@ -141,6 +141,14 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+}
+
+/// What there is of the memory that was asked for.
+fn available(bytes: u64) -> String {
+    match bytes {
+        0 => "which the device does not have".into(),
+        _ => format!("{bytes} are available"),
+    }
 }
 
 impl Error {

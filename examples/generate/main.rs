@@ -84,14 +84,16 @@ async fn run(gpu: &Gpu, options: &Options) -> Result<()> {
     let request =
         GenerateOptions { max_tokens: options.max_tokens.min(room), stop_ids: options.stop_ids.clone() };
     let mut out = std::io::stdout().lock();
-    if let Prompt::Text(text) = &options.prompt {
-        write(&mut out, text.as_bytes())?;
-    }
+    // The prompt is shown once it has been read.
+    let mut shown = match &options.prompt {
+        Prompt::Text(text) => text.as_bytes(),
+        Prompt::Ids(_) => &[],
+    };
     let mut failed = None;
     let generated = session
         .generate(&prompt, &request, |token| {
             let text = if is_bytes { vec![token as u8] } else { format!("{token} ").into_bytes() };
-            match write(&mut out, &text) {
+            match write(&mut out, &[std::mem::take(&mut shown), &text].concat()) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
                     failed = Some(error);
@@ -101,7 +103,7 @@ async fn run(gpu: &Gpu, options: &Options) -> Result<()> {
         })
         .await?;
     failed.map_or(Ok(()), Err)?;
-    write(&mut out, b"\n")?;
+    write(&mut out, &[shown, b"\n"].concat())?;
 
     let count = generated.tokens.len();
     let per_second = count.saturating_sub(1) as f64 / generated.decode_time.as_secs_f64().max(1e-9);

@@ -14,9 +14,9 @@ generate (--prompt TEXT | --prompt-ids 1,2,3) [OPTIONS]
   --weights FORMAT       f32, f16, int8, int4 or int2 (default int8)
   --max-tokens N         tokens to generate (default 300)
   --stop-ids 1,2         tokens that end the answer
-  --temperature T        0 takes the likeliest token (default)
-  --top-k K, --top-p P   which tokens take part at a temperature above 0
-  --seed S               of the noise, at a temperature above 0
+  --seed S               draws tokens, each seed its own (default: takes the likeliest)
+  --temperature T        flattens or sharpens the draw (default where one draws: 1); 0 takes the likeliest
+  --top-k K, --top-p P   which tokens may be drawn
   --memory-ceiling MIB   most mebibytes on the device, weights included
   --pipeline-cache FILE  compiled pipelines, for the next start on the same driver
   --ledger FILE.jsonl    what every dispatch moved and computed, and how long passes took
@@ -46,7 +46,7 @@ pub enum Prompt {
 impl Options {
     pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let int8: WeightFormat = "int8".parse().map_err(|error: wattle::Error| error.to_string())?;
-        let mut prompt = None;
+        let (mut prompt, mut temperature, mut seed) = (None, None, None);
         let mut options = Self {
             model: concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-nested").into(),
             prompt: Prompt::Ids(Vec::new()),
@@ -63,6 +63,9 @@ impl Options {
             let mut value = || arguments.next().ok_or(format!("{flag} needs a value"));
             match flag.as_str() {
                 "--model" => options.model = value()?.into(),
+                "--prompt" | "--prompt-ids" if prompt.is_some() => {
+                    return Err(format!("{flag}: there is a prompt already"));
+                }
                 "--prompt" => prompt = Some(Prompt::Text(value()?)),
                 "--prompt-ids" => prompt = Some(Prompt::Ids(list(&flag, &value()?)?)),
                 "--weights" => {
@@ -71,10 +74,10 @@ impl Options {
                 }
                 "--max-tokens" => options.max_tokens = number(&flag, &value()?)?,
                 "--stop-ids" => options.stop_ids = list(&flag, &value()?)?,
-                "--temperature" => options.sampling.temperature = number(&flag, &value()?)?,
+                "--temperature" => temperature = Some(number(&flag, &value()?)?),
                 "--top-k" => options.sampling.top_k = number(&flag, &value()?)?,
                 "--top-p" => options.sampling.top_p = number(&flag, &value()?)?,
-                "--seed" => options.sampling.seed = number(&flag, &value()?)?,
+                "--seed" => seed = Some(number(&flag, &value()?)?),
                 "--memory-ceiling" => {
                     options.memory_ceiling = Some(number::<u64>(&flag, &value()?)?.saturating_mul(1 << 20));
                 }
@@ -85,6 +88,11 @@ impl Options {
             }
         }
         options.prompt = prompt.ok_or("no prompt given")?;
+        options.sampling.temperature = {
+            let draws = seed.is_some() || options.sampling.top_k > 0 || options.sampling.top_p < 1.0;
+            temperature.unwrap_or(if draws { 1.0 } else { 0.0 })
+        };
+        options.sampling.seed = seed.unwrap_or_default();
         Ok(options)
     }
 }

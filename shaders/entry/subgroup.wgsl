@@ -1,4 +1,5 @@
-// As entry/plain, and keeps where this lane stands among the subgroups for reduce/subgroup.
+// As entry/plain, and keeps where this lane stands among the subgroups for reduce/subgroup. Needs: run.
+// Constants: WORKGROUP_SIZE.
 var<private> subgroup_index: u32;
 var<private> subgroup_count: u32;
 var<private> subgroup_lane: u32;

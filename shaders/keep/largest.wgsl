@@ -1,5 +1,5 @@
 // Keeps the largest of a run. Nobody asks for its share of the softmax, and so its exp sum is left out.
-// Needs: candidate, better and workgroup_argmax (reduce/argmax).
+// Needs: candidate, better and workgroup_argmax (reduce/argmax). Constants: KEPT.
 const_assert KEPT == 1u;
 
 fn keep(run: u32, first: u32, end: u32, lane: u32) {

@@ -1,4 +1,5 @@
 // Keys and values from the cache alone: decode, where the new ones are written first. A ring wraps by position.
+// Constants: HEAD_DIM, QUERIES.
 fn key_base(kv_head: u32, position: u32) -> u32 {
     return (kv_head * params.slots + position % params.slots) * HEAD_DIM;
 }

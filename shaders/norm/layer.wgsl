@@ -1,5 +1,5 @@
 // LayerNorm of the input row on the way in, variance in a second pass (arXiv 1607.06450).
-// Needs: load4 (linear/input), norm_weight4 (norm/weight), workgroup_sum (reduce/*).
+// Needs: load4 (linear/input), norm_weight4 (norm/weight), workgroup_sum (reduce/*). Constants: WORKGROUP_SIZE.
 var<private> row_mean: f32;
 var<private> inverse_deviation: f32;
 

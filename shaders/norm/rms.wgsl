@@ -1,5 +1,5 @@
 // RMSNorm of the input row on the way in: x * rsqrt(mean(x^2) + eps) * scale (arXiv 1910.07467).
-// Needs: load4 (linear/input), norm_weight4 (norm/weight), workgroup_sum (reduce/*).
+// Needs: load4 (linear/input), norm_weight4 (norm/weight), workgroup_sum (reduce/*). Constants: WORKGROUP_SIZE.
 var<private> inverse_rms: f32;
 
 fn norm_prepare(row: u32, lane: u32) {

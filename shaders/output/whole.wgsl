@@ -1,4 +1,5 @@
 // All keys in one workgroup: the output is final. A query that sees no key gives 0.
+// Needs: first_visible (common/window). Constants: HEAD_DIM.
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;           // [rows, H, HEAD_DIM]
 
 fn key_range(oldest: u32, newest: u32, part: u32) -> KeyRange {

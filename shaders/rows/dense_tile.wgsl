@@ -1,4 +1,4 @@
-// Row tiles over every row of the call, in order; one weight matrix.
+// Row tiles over every row of the call, in order; one weight matrix. Constants: TILE_ROWS.
 struct TileSite { expert: u32, first: u32, count: u32 }
 
 fn tile_site(tile: u32) -> TileSite {

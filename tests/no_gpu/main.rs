@@ -20,6 +20,7 @@ mod counts;
 mod embed;
 mod forward;
 mod golden_claimed;
+mod headers;
 mod kv_cache;
 mod layout;
 mod limits;

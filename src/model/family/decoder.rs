@@ -109,7 +109,7 @@ fn attention(keys: &Keys<'_>, defaults: &Defaults, hidden_size: u32) -> Result<A
         heads,
         kv_heads,
         head_dim,
-        scale: inverse_sqrt(head_dim),
+        scale: inverse_sqrt(head_dim.into()),
         window: None,
         softcap: None,
         qk_norm: None,
@@ -120,8 +120,8 @@ fn attention(keys: &Keys<'_>, defaults: &Defaults, hidden_size: u32) -> Result<A
 }
 
 /// `n^-0.5`, rounded once.
-pub(super) fn inverse_sqrt(n: u32) -> f32 {
-    f64::from(n).sqrt().recip() as f32
+pub(super) fn inverse_sqrt(n: f64) -> f32 {
+    n.sqrt().recip() as f32
 }
 
 fn activation(keys: &Keys<'_>, (key, default): (&str, &str)) -> Result<Activation> {

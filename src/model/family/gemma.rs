@@ -30,7 +30,7 @@ pub(super) fn decoder(keys: &Keys<'_>, defaults: &Defaults) -> Result<Decoder> {
     decoder.norm.kind = NormKind::RmsUnitOffset;
     decoder.post_norm = Some(decoder.norm);
     decoder.embedding_scale = f64::from(decoder.hidden_size).sqrt() as f32;
-    decoder.attention.scale = inverse_sqrt(keys.or("query_pre_attn_scalar", 256)?);
+    decoder.attention.scale = inverse_sqrt(keys.or("query_pre_attn_scalar", 256.0)?);
     Ok(decoder)
 }
 

@@ -260,7 +260,7 @@ fn what_goes_wrong_comes_back_from_the_call() {
     let gpu = host.gpu();
     let limit = gpu.capabilities().max_tensor_bytes();
     let error = block_on(gpu.buffer("too much", limit + 1, BufferUsages::STORAGE)).unwrap_err();
-    let says = format!("too much needs {} bytes, {limit} are available", limit + 1);
+    let says = format!("too much: needs {} bytes, {limit} are available", limit + 1);
     assert_eq!(error.to_string(), says);
     let impossible = BufferUsages::MAP_READ | BufferUsages::STORAGE;
     let error = block_on(gpu.buffer("odd", 16, impossible)).unwrap_err();

@@ -103,3 +103,19 @@ fn what_is_not_known_is_null_and_says_why() {
         }
     }
 }
+
+#[test]
+fn every_field_is_documented() {
+    let manual = include_str!("../../../docs/ledger.md");
+    let lines = lines(&mut used(Level::Dispatch));
+    let mut names = std::collections::BTreeSet::new();
+    for record in lines.iter().flat_map(|line| line.as_object().unwrap()) {
+        names.insert(record.0.as_str());
+        for nested in record.1.as_object().into_iter().flatten() {
+            names.insert(nested.0);
+            names.extend(nested.1.as_object().into_iter().flatten().map(|(measure, _)| measure.as_str()));
+        }
+    }
+    let missing: Vec<_> = names.into_iter().filter(|name| !manual.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "docs/ledger.md says nothing of {missing:?}");
+}
