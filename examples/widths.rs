@@ -40,7 +40,7 @@ async fn run(gpu: &Gpu, kib: usize) -> Result<()> {
     for name in ["stories-nested", "stories"] {
         let source = open(models.join(name))?;
         println!("{name}");
-        for width in ["f32", "int8", "int4", "int2"] {
+        for width in ["f32", "int8", "int6", "int4", "int3", "int2"] {
             let plan = WeightPlan::uniform(width.parse()?);
             let model = Model::load(gpu, &source, LoadOptions::new(plan)).await?;
             let loss = loss(&model, &stories).await?;

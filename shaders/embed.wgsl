@@ -2,7 +2,7 @@
 // A table split over bindings runs once per shard; a shard writes only the rows of its own tokens.
 // Needs: decode4 (codec/*), span. Constants: WORKGROUP_SIZE.
 struct Params {
-    hidden_size: u32,
+    in_features: u32,
     row_words: u32,
     blocks: u32,
     block_shift: u32,
@@ -12,10 +12,10 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(4) var<storage, read> token_ids: array<u32>;           // [rows]
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;             // [rows, hidden_size]
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;             // [rows, in_features]
 
 fn run(workgroup: u32, lane: u32) {
-    let quads = (params.hidden_size + 3u) / 4u;
+    let quads = (params.in_features + 3u) / 4u;
     let i = workgroup * WORKGROUP_SIZE + lane;
     let row = i / quads;
     if row >= span.rows {
@@ -27,7 +27,7 @@ fn run(workgroup: u32, lane: u32) {
     }
     let quad = i % quads;
     let v = decode4(token, quad) * params.scale;
-    for (var j = 0u; j < min(4u, params.hidden_size - 4u * quad); j += 1u) {
-        y[row * params.hidden_size + 4u * quad + j] = v[j];
+    for (var j = 0u; j < min(4u, params.in_features - 4u * quad); j += 1u) {
+        y[row * params.in_features + 4u * quad + j] = v[j];
     }
 }

@@ -9,6 +9,7 @@ mod packed;
 mod parent;
 mod random;
 
+pub(crate) use format::row_words;
 pub use format::{IntFormat, QuantBlock, WeightFormat, Width};
 pub use packed::PackedMatrix;
 pub use parent::{Parent, slice_code};

@@ -11,7 +11,7 @@ pub const USAGE: &str = "\
 generate (--prompt TEXT | --prompt-ids 1,2,3) [OPTIONS]
 
   --model DIR            a checkpoint (default: the bundled stories)
-  --weights FORMAT       f32, f16, int8, int4 or int2 (default int8)
+  --weights FORMAT       f32, f16, or int8 to int1 (default int8)
   --max-tokens N         tokens to generate (default 300)
   --stop-ids 1,2         tokens that end the answer
   --seed S               draws tokens, each seed its own (default: takes the likeliest)

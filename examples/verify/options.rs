@@ -8,7 +8,7 @@ use wattle::quant::WeightFormat;
 pub const USAGE: &str = "\
 verify [OPTIONS] DIR...
 
-  --weights f32|f16|int8|int4|int2   format of projections and head (default f32)
+  --weights f32|f16|int8|..|int1     format of projections and head (default f32)
   --expert-weights FORMAT            format of experts (default: as --weights)
   --embedding-weights FORMAT         format of the embedding (default: f32 with f32 weights, else f16)
   --storage sliced                   how integer weights are stored

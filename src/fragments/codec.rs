@@ -5,8 +5,8 @@ use crate::energy::{OpClass, Work};
 use crate::gpu::Capabilities;
 use crate::kernel::Binding;
 use crate::kernel::check::{bytes, require};
-use crate::quant::{WeightFormat, Width};
-use crate::shader::{Fragment, fragment};
+use crate::quant::{WeightFormat, Width, row_words as row_words_of};
+use crate::shader::{Source, fragment};
 
 /// How a kernel decodes weight words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,15 +37,13 @@ impl Codec {
         }
     }
 
-    /// Its fragment.
-    pub fn fragment(self) -> Fragment {
+    /// Adds its fragment.
+    pub(crate) fn add_to(self, source: Source) -> Source {
         match self {
-            Self::F32 => fragment!("codec/f32.wgsl"),
-            Self::F16 => fragment!("codec/f16.wgsl"),
-            Self::F16Native => fragment!("codec/f16_native.wgsl", f16),
-            Self::Int(Width::Int8) => fragment!("codec/int8.wgsl"),
-            Self::Int(Width::Int4) => fragment!("codec/int4.wgsl"),
-            Self::Int(Width::Int2) => fragment!("codec/int2.wgsl"),
+            Self::F32 => source.with(fragment!("codec/f32.wgsl")),
+            Self::F16 => source.with(fragment!("codec/f16.wgsl")),
+            Self::F16Native => source.with(fragment!("codec/f16_native.wgsl", f16)),
+            Self::Int(width) => source.with(fragment!("codec/int.wgsl")).constant("WIDTH", width.bits()),
         }
     }
 
@@ -68,7 +66,7 @@ impl Codec {
         row_words: u32,
         (blocks, block_shift): (u32, u32),
     ) -> Result<()> {
-        let least = inputs.div_ceil(32 / self.bits());
+        let least = row_words_of(self.bits(), inputs as usize) as u32;
         let whole = row_words >= least && row_words.is_multiple_of(4);
         let expected = format_args!("a multiple of 4 from {least} on");
         require(kernel, "row_words", whole, expected, row_words)?;

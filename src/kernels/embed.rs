@@ -13,7 +13,7 @@ params! {
     /// The uniform of `embed`.
     pub struct EmbedParams {
         /// Width of a row, `d`.
-        pub hidden_size: u32,
+        pub in_features: u32,
         /// `u32` words of one table row, padding included.
         pub row_words: u32,
         /// Scale blocks of one table row.
@@ -30,12 +30,12 @@ params! {
 }
 
 impl EmbedParams {
-    /// A shard of a `[V, hidden_size]` table stored as `format`.
-    pub fn new(format: WeightFormat, hidden_size: u32, tokens: std::ops::Range<u32>, scale: f32) -> Self {
-        let (blocks, block_shift) = block_layout(format, hidden_size);
+    /// A shard of a `[V, in_features]` table stored as `format`.
+    pub fn new(format: WeightFormat, in_features: u32, tokens: std::ops::Range<u32>, scale: f32) -> Self {
+        let (blocks, block_shift) = block_layout(format, in_features);
         Self {
-            hidden_size,
-            row_words: format.row_words(hidden_size as usize) as u32,
+            in_features: in_features,
+            row_words: format.row_words(in_features as usize) as u32,
             blocks,
             block_shift,
             first_token: tokens.start,
@@ -60,8 +60,8 @@ impl Kernel for Embed {
     const NAME: &'static str = "embed";
 
     fn source(self) -> Source {
-        Source::kernel(Self::NAME, fragment!("embed.wgsl"))
-            .with(self.codec.fragment())
+        self.codec
+            .add_to(Source::kernel(Self::NAME, fragment!("embed.wgsl")))
             .with_span()
             .with(fragment!("entry/plain.wgsl"))
             .constant("WORKGROUP_SIZE", LANES)
@@ -79,27 +79,27 @@ impl Kernel for Embed {
     }
 
     fn check(self, params: &EmbedParams) -> Result<()> {
-        let EmbedParams { hidden_size, row_words, blocks, block_shift, first_token, tokens, .. } = *params;
-        positive(Self::NAME, [("hidden_size", hidden_size), ("tokens", tokens)])?;
+        let EmbedParams { in_features, row_words, blocks, block_shift, first_token, tokens, .. } = *params;
+        positive(Self::NAME, [("in_features", in_features), ("tokens", tokens)])?;
         let counted = first_token.checked_add(tokens).is_some();
         require(Self::NAME, "first_token", counted, "tokens below 2^32", first_token)?;
-        self.codec.check_row(Self::NAME, hidden_size, row_words, (blocks, block_shift))
+        self.codec.check_row(Self::NAME, in_features, row_words, (blocks, block_shift))
     }
 
     fn sizes(self, params: &EmbedParams, rows: u32) -> Vec<(&'static str, u64)> {
         let table = self.codec.sizes([1, params.tokens], params.row_words, params.blocks);
-        [("token_ids", bytes([rows])), ("y", bytes([rows, params.hidden_size]))]
+        [("token_ids", bytes([rows])), ("y", bytes([rows, params.in_features]))]
             .into_iter()
             .chain(table)
             .collect()
     }
 
     fn workgroups(self, params: &EmbedParams, span: Span) -> u64 {
-        (u64::from(span.rows) * u64::from(params.hidden_size.div_ceil(4))).div_ceil(u64::from(LANES))
+        (u64::from(span.rows) * u64::from(params.in_features.div_ceil(4))).div_ceil(u64::from(LANES))
     }
 
     fn work(self, params: &EmbedParams, span: Span) -> Work {
-        let (rows, width) = (u64::from(span.rows), u64::from(params.hidden_size));
+        let (rows, width) = (u64::from(span.rows), u64::from(params.in_features));
         let words = rows * u64::from(params.row_words) * 4;
         let scales = rows * u64::from(params.blocks) * 8;
         let work = Work::default()

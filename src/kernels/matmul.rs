@@ -53,8 +53,9 @@ impl Kernel for Matmul {
     const NAME: &'static str = "matmul";
 
     fn source(self) -> Source {
-        let source = Source::kernel(Self::NAME, fragment!("matmul.wgsl"))
-            .with(self.codec.fragment())
+        let source = self
+            .codec
+            .add_to(Source::kernel(Self::NAME, fragment!("matmul.wgsl")))
             .with(fragment!("linear/params.wgsl"))
             .with(fragment!("linear/input.wgsl"))
             .with(fragment!("entry/plain.wgsl"))

@@ -62,8 +62,9 @@ impl Kernel for Matvec {
     const NAME: &'static str = "matvec";
 
     fn source(self) -> Source {
-        let source = Source::kernel(Self::NAME, fragment!("matvec.wgsl"))
-            .with(self.codec.fragment())
+        let source = self
+            .codec
+            .add_to(Source::kernel(Self::NAME, fragment!("matvec.wgsl")))
             .with(fragment!("linear/params.wgsl"))
             .with(fragment!("linear/input.wgsl"))
             .with_span()

@@ -7,10 +7,12 @@ use crate::{Error, Result};
 
 /// How a weight matrix `[rows, cols]` is stored.
 ///
-/// A row is a whole number of 16-byte pieces. Each `u32` word holds `32 / bits` neighbouring elements: element
-/// `i` of a row is at bit `(i % p) * bits` of word `i / p`, `p = 32 / bits`. Elements past `cols` are zero.
+/// A row is one plane or several, each a whole number of 16-byte pieces. A `u32` word of a plane of `b` bits holds
+/// `p = 32 / b` neighbouring elements: element `i` of a row is at bit `(i % p) * b` of word `i / p`. Elements past `cols`
+/// are zero. Floats are one plane. Integer codes have a plane of 8, 4, 2 or 1 bits for each one in the binary number of
+/// their bits, upper bits first: 6 bits are a plane of 4 and a plane of 2.
 ///
-/// As text: `f32`, `f16`, `int8`, `int4`, `int2`. An integer format shares scales among 32 inputs unless a
+/// As text: `f32`, `f16`, `int8`, `int7` and so on to `int1`. An integer format shares scales among 32 inputs unless a
 /// suffix says otherwise: `int4:64`, `int4:128`, `int4:channel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WeightFormat {
@@ -31,20 +33,24 @@ pub struct IntFormat {
     pub block: QuantBlock,
 }
 
-/// Bits of a stored code that kernels read.
+/// Bits of a stored code that kernels read: 8, the parent's codes, or fewer, their slices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Width {
-    /// The parent's codes.
     Int8 = 8,
-    /// Their 4-bit slices.
+    Int7 = 7,
+    Int6 = 6,
+    Int5 = 5,
     Int4 = 4,
-    /// Their 2-bit slices.
+    Int3 = 3,
     Int2 = 2,
+    Int1 = 1,
 }
 
 impl Width {
     /// Every width, widest first.
-    pub const ALL: [Self; 3] = [Self::Int8, Self::Int4, Self::Int2];
+    pub const ALL: [Self; 8] =
+        [Self::Int8, Self::Int7, Self::Int6, Self::Int5, Self::Int4, Self::Int3, Self::Int2, Self::Int1];
 
     /// Bits of a code.
     pub fn bits(self) -> u32 {
@@ -74,6 +80,11 @@ impl WeightFormat {
     /// `u32` words of a row of `cols` elements, padding included.
     pub fn row_words(self, cols: usize) -> usize {
         row_words(self.bits(), cols)
+    }
+
+    /// The planes of a row of `cols` elements: bits of an element, and `u32` words.
+    pub fn planes(self, cols: usize) -> impl Iterator<Item = (u32, usize)> {
+        planes(self.bits()).map(move |bits| (bits, plane_words(bits, cols)))
     }
 
     /// Bytes of a row of `cols` elements, padding included.
@@ -131,28 +142,50 @@ impl QuantBlock {
     }
 }
 
-/// Words of a row of `cols` elements of `bits` bits each, rounded up to 16 bytes.
-pub(super) fn row_words(bits: u32, cols: usize) -> usize {
-    cols.div_ceil(per_word(bits)).next_multiple_of(4)
+/// Words of a row of `cols` elements of `bits` bits each, every plane rounded up to 16 bytes.
+pub(crate) fn row_words(bits: u32, cols: usize) -> usize {
+    planes(bits).map(|plane| plane_words(plane, cols)).sum()
 }
 
-/// Elements of `bits` bits in a word.
-pub(super) fn per_word(bits: u32) -> usize {
-    (32 / bits.clamp(1, 32)) as usize
+/// Bits of the planes that elements of `bits` bits are stored in, upper bits first.
+pub(super) fn planes(bits: u32) -> impl Iterator<Item = u32> {
+    [32, 16, 8, 4, 2, 1].into_iter().filter(move |plane| bits & plane != 0)
 }
 
-/// Elements of `bits` bits as words: row after row, each padded with zeros to 16 bytes. `element` takes a
-/// row-major index.
+fn plane_words(bits: u32, cols: usize) -> usize {
+    cols.div_ceil(32 / bits as usize).next_multiple_of(4)
+}
+
+/// Elements of `bits` bits as words: row after row, each a plane after the other, padded with zeros to 16 bytes.
+/// `element` takes a row-major index.
 pub(super) fn pack_rows(rows: usize, cols: usize, bits: u32, element: impl Fn(usize) -> u32) -> Vec<u32> {
-    let (per_word, row_words) = (per_word(bits), row_words(bits, cols));
+    let row_words = row_words(bits, cols);
     let mut words = vec![0; rows * row_words];
     for row in 0..rows {
-        for col in 0..cols {
-            let shift = (col % per_word) as u32 * bits;
-            words[row * row_words + col / per_word] |= element(row * cols + col) << shift;
+        let (mut first, mut below) = (row * row_words, bits);
+        for plane in planes(bits) {
+            below -= plane;
+            let (per_word, mask) = (32 / plane as usize, u32::MAX >> (32 - plane));
+            for col in 0..cols {
+                let part = (element(row * cols + col) >> below) & mask;
+                words[first + col / per_word] |= part << ((col % per_word) as u32 * plane);
+            }
+            first += plane_words(plane, cols);
         }
     }
     words
+}
+
+/// An element of a row that [`pack_rows`] packed.
+pub(super) fn unpack_element(row: &[u32], cols: usize, bits: u32, col: usize) -> u32 {
+    let (mut first, mut element) = (0, 0);
+    for plane in planes(bits) {
+        let (per_word, mask) = (32 / plane as usize, u32::MAX >> (32 - plane));
+        let part = (row[first + col / per_word] >> ((col % per_word) as u32 * plane)) & mask;
+        element = u32::checked_shl(element, plane).unwrap_or(0) | part;
+        first += plane_words(plane, cols);
+    }
+    element
 }
 
 fn unsupported(what: impl fmt::Display, why: &str) -> Error {
@@ -186,9 +219,8 @@ impl FromStr for WeightFormat {
 
     fn from_str(text: &str) -> Result<Self> {
         let unknown = || {
-            let widths = Width::ALL.map(|width| format!(", {width}")).concat();
-            let why = format!("formats are f32, f16{widths}, the integers also with :64, :128 or :channel");
-            unsupported(format_args!("weight format '{text}'"), &why)
+            let why = "formats are f32, f16 and int1 to int8, the integers also with :64, :128 or :channel";
+            unsupported(format_args!("weight format '{text}'"), why)
         };
         let (name, block) = match text.split_once(':') {
             None => (text, None),

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::format::{pack_rows, per_word};
+use super::format::{pack_rows, unpack_element};
 use super::parent::{check, check_len, dequantize_code};
 use super::{Parent, WeightFormat};
 use crate::{Error, Result};
@@ -66,9 +66,8 @@ impl PackedMatrix {
     }
 
     fn element(&self, row: usize, col: usize) -> f32 {
-        let (bits, per_word) = (self.format.bits(), per_word(self.format.bits()));
-        let word = self.words[row * self.format.row_words(self.cols) + col / per_word];
-        let code = (word >> ((col % per_word) as u32 * bits)) & (u32::MAX >> (32 - bits));
+        let (bits, row_words) = (self.format.bits(), self.format.row_words(self.cols));
+        let code = unpack_element(&self.words[row * row_words..][..row_words], self.cols, bits, col);
         match self.format {
             WeightFormat::F32 => f32::from_bits(code),
             WeightFormat::F16 => f16::from_bits(code as u16).to_f32(),

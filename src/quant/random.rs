@@ -12,11 +12,10 @@ impl PackedMatrix {
     pub fn random(format: WeightFormat, rows: Range<usize>, cols: usize, key: u64) -> Self {
         let row_words = format.row_words(cols);
         let [random, fixed] = word_bits(format, cols);
-        let tail = Tail::of(format, cols);
         let mut words = random_words(key, rows.start * row_words, rows.len() * row_words);
         for row in words.chunks_exact_mut(row_words.max(1)) {
             row.iter_mut().for_each(|word| *word = (*word & random) | fixed);
-            tail.clear(row);
+            clear_padding(format, cols, row);
         }
         let scales = scales(format, cols, rows.len());
         Self { format, rows: rows.len(), cols, words, scales }
@@ -59,24 +58,16 @@ fn scales(format: WeightFormat, cols: usize, rows: usize) -> Vec<[f32; 2]> {
     vec![[scale as f32, zero as f32]; rows * int.blocks(cols)]
 }
 
-/// Where in a row of words the elements end.
-struct Tail {
-    whole_words: usize,
-    /// The bits of the next word that are elements.
-    partly: u32,
-}
-
-impl Tail {
-    fn of(format: WeightFormat, cols: usize) -> Self {
-        let bits = cols * format.bits() as usize;
-        Self { whole_words: bits / 32, partly: (1 << (bits % 32)) - 1 }
-    }
-
-    fn clear(&self, row: &mut [u32]) {
-        let mut rest = row[self.whole_words..].iter_mut();
-        if let Some(word) = rest.next() {
-            *word &= self.partly;
+/// Clears what lies behind the elements of each plane of a row.
+fn clear_padding(format: WeightFormat, cols: usize, mut row: &mut [u32]) {
+    for (bits, words) in format.planes(cols) {
+        let (plane, rest) = row.split_at_mut(words);
+        let used = cols * bits as usize;
+        let mut padding = plane[used / 32..].iter_mut();
+        if let Some(word) = padding.next() {
+            *word &= (1 << (used % 32)) - 1;
         }
-        rest.for_each(|word| *word = 0);
+        padding.for_each(|word| *word = 0);
+        row = rest;
     }
 }

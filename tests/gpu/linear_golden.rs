@@ -56,7 +56,7 @@ fn quantized_products_are_golden() {
     for (file, block) in blocks {
         let golden = Golden::op(file);
         let &[outputs, inputs] = &golden.shape("w")[..] else { panic!("{file}: w is [N,K]") };
-        for width in Width::ALL {
+        for width in [Width::Int8, Width::Int6, Width::Int4, Width::Int3, Width::Int2] {
             let format = WeightFormat::Int(IntFormat { width, block });
             let matrix = PackedMatrix::pack(format, outputs, inputs, &golden.floats("w")).unwrap();
             let y = golden.floats(&format!("y.{}", width.bits()));

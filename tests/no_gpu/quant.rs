@@ -103,13 +103,18 @@ fn packing_keeps_every_element_and_pads_with_zeros() {
                 }
             };
             assert_same(&case, &packed.unpack(), &expected);
-            let per_word = (32 / format.bits()) as usize;
-            for (row, words) in packed.words.chunks(format.row_words(cols).max(1)).enumerate() {
-                let used = cols.div_ceil(per_word);
-                assert!(words[used..].iter().all(|&word| word == 0), "{case}: padding words of row {row}");
-                let spare = (used * per_word - cols) as u32 * format.bits();
-                let last = if used == 0 { 0 } else { words[used - 1] };
-                assert!(last.leading_zeros() >= spare, "{case}: padding elements of row {row}");
+            for (row, mut words) in packed.words.chunks(format.row_words(cols).max(1)).enumerate() {
+                for (bits, count) in format.planes(cols) {
+                    let (plane, rest) = words.split_at(count);
+                    let what = format!("{case}: plane of {bits} bits, row {row}");
+                    let used = (cols * bits as usize).div_ceil(32);
+                    assert!(plane[used..].iter().all(|&word| word == 0), "{what}: padding words");
+                    let spare = (used * 32 - cols * bits as usize) as u32;
+                    let last = if used == 0 { 0 } else { plane[used - 1] };
+                    assert!(last.leading_zeros() >= spare, "{what}: padding elements");
+                    words = rest;
+                }
+                assert!(words.is_empty(), "{case}: words beyond the planes");
             }
         }
     }
@@ -127,6 +132,11 @@ fn codes_lie_where_the_format_says() {
     assert_eq!(words(Width::Int8), [0x2211_00ff, 0x33, 0, 0]);
     assert_eq!(words(Width::Int4), [0x0003_210f, 0, 0, 0]);
     assert_eq!(words(Width::Int2), [0b01_01_00_00_11, 0, 0, 0]);
+    // 6 bits of 255, 0, 17, 34, 51 are 63, 0, 4, 9, 13: four bits of each, then two.
+    assert_eq!(words(Width::Int6), [0x0003_210f, 0, 0, 0, 0b01_01_00_00_11, 0, 0, 0]);
+    // 3 bits are 7, 0, 1, 1, 2: two bits of each, then one.
+    assert_eq!(words(Width::Int3), [0b01_00_00_00_11, 0, 0, 0, 0b0_1_1_0_1, 0, 0, 0]);
+    assert_eq!(words(Width::Int7).len(), 12, "planes of 4, 2 and 1 bits");
 }
 
 #[test]
@@ -152,7 +162,9 @@ fn formats_have_names() {
     }
     let int4 = WeightFormat::Int(IntFormat { width: Width::Int4, block: QuantBlock::Inputs(32) });
     assert_eq!("int4".parse::<WeightFormat>().unwrap(), int4);
-    for wrong in ["", "int3", "int", "int+4", "f32:32", "int4:", "int4:33", "int4:rows", "INT4"] {
+    for wrong in
+        ["", "int0", "int9", "int03", "int", "int+4", "f32:32", "int4:", "int4:33", "int4:rows", "INT4"]
+    {
         assert!(matches!(wrong.parse::<WeightFormat>(), Err(Error::Unsupported { .. })), "'{wrong}'");
     }
 }

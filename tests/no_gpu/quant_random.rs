@@ -2,7 +2,8 @@
 
 use wattle::quant::{PackedMatrix, WeightFormat};
 
-const FORMATS: [&str; 6] = ["f32", "f16", "int8", "int4", "int2:128", "int4:channel"];
+const FORMATS: [&str; 9] =
+    ["f32", "f16", "int8", "int7", "int6:64", "int4", "int3", "int2:128", "int4:channel"];
 
 fn random(format: &str, rows: std::ops::Range<usize>, cols: usize) -> PackedMatrix {
     PackedMatrix::random(format.parse::<WeightFormat>().unwrap(), rows, cols, 1)
@@ -38,12 +39,16 @@ fn what_is_past_a_row_is_zero() {
     for format in FORMATS {
         for cols in [1, 31, 32, 35, 63, 300] {
             let mut packed = random(format, 0..3, cols);
-            let (bits, row_words) = (packed.format.bits() as usize, packed.format.row_words(cols));
-            for (n, row) in packed.words.chunks_exact_mut(row_words).enumerate() {
-                for col in 0..cols {
-                    row[col * bits / 32] &= !((u32::MAX >> (32 - bits)) << (col * bits % 32));
+            let format = packed.format;
+            for (n, mut row) in packed.words.chunks_exact_mut(format.row_words(cols)).enumerate() {
+                for (bits, words) in format.planes(cols) {
+                    let (plane, rest) = row.split_at_mut(words);
+                    for at in (0..cols).map(|col| col * bits as usize) {
+                        plane[at / 32] &= !((u32::MAX >> (32 - bits)) << (at % 32));
+                    }
+                    assert!(plane.iter().all(|word| *word == 0), "{format}, {cols} inputs, row {n}");
+                    row = rest;
                 }
-                assert!(row.iter().all(|word| *word == 0), "{format}, {cols} inputs, row {n}");
             }
         }
     }

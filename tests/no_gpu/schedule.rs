@@ -80,7 +80,7 @@ fn a_decode_step_reads_like_the_figure() {
 fn a_line_names_the_variant() {
     let text = plan(&tiny(), &Capabilities::webgpu(), "int4", 64).decode.0.to_string();
     let qkv = text.lines().find(|line| line.contains("0.0 qkv")).unwrap();
-    for part in ["matvec", "codec/int4", "norm/rms", "reduce/workgroup", "WORKGROUP_SIZE=32"] {
+    for part in ["matvec", "codec/int", "WIDTH=4", "norm/rms", "reduce/workgroup", "WORKGROUP_SIZE=32"] {
         assert!(qkv.contains(part), "'{qkv}' does not say '{part}'");
     }
 }

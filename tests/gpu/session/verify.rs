@@ -11,11 +11,13 @@ use crate::select::wants_everything;
 use crate::support::golden::directory;
 
 /// Each format, and each way to share scales.
-const FORMATS: [&str; 10] = [
+const FORMATS: [&str; 12] = [
     "f16",
     "int8",
     "int4",
     "int2",
+    "int6",
+    "int3:64",
     "int8:64",
     "int4:64",
     "int2:128",

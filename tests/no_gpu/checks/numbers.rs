@@ -96,7 +96,7 @@ fn products_refuse_numbers_that_do_not_fit() {
     assert_refused(Matmul { rows: TileRows::Grouped { experts: 0 }, ..grouped }, params, "experts");
 
     let Launch { variant, params } = embed(9);
-    assert_refused(variant, EmbedParams { hidden_size: 0, ..params }, "hidden_size");
+    assert_refused(variant, EmbedParams { in_features: 0, ..params }, "in_features");
     assert_refused(variant, EmbedParams { tokens: 0, ..params }, "tokens");
     assert_refused(variant, EmbedParams { first_token: u32::MAX, ..params }, "first_token");
     assert_refused(variant, EmbedParams { row_words: 4, ..params }, "row_words");
