@@ -34,7 +34,7 @@ impl EmbedParams {
     pub fn new(format: WeightFormat, in_features: u32, tokens: std::ops::Range<u32>, scale: f32) -> Self {
         let (blocks, block_shift) = block_layout(format, in_features);
         Self {
-            in_features: in_features,
+            in_features,
             row_words: format.row_words(in_features as usize) as u32,
             blocks,
             block_shift,
