@@ -4,7 +4,7 @@ use super::activation::{activate, gated};
 use super::attention::{self, KeyValues, Mask, attention};
 use super::embed::embed;
 use super::matmul::matmul;
-use super::moe::{combine, plan, route};
+use super::moe::{Routes, combine, plan, route, weigh};
 use super::norm::norm;
 use super::rope::{rotate, tables};
 use super::softmax::softcap;
@@ -78,6 +78,49 @@ impl Cache {
 /// # Errors
 /// [`Error::Request`] for no ids, for one outside the vocabulary, and for more than the model's context holds.
 pub fn forward(config: &ModelConfig, weights: &Weights, cache: &mut Cache, ids: &[u32]) -> Result<Trace> {
+    pass(config, weights, cache, ids, None)
+}
+
+/// [`forward`] with experts that were chosen elsewhere: in the n-th expert sub-layer `experts[n]`, `[T, k]`, weighted
+/// by the logits computed here. The trace's routes say what would have been chosen here after those before.
+///
+/// Where a router is all but undecided, rounding decides, and everything after it differs; this is how to compare
+/// the rest.
+///
+/// # Errors
+/// Those of [`forward`], and [`Error::Request`] for experts that do not fit the model or the tokens.
+pub fn forward_with_experts(
+    config: &ModelConfig,
+    weights: &Weights,
+    cache: &mut Cache,
+    ids: &[u32],
+    experts: &[&[u32]],
+) -> Result<Trace> {
+    let layers: Vec<&Experts> = expert_layers(config).collect();
+    let fits = |(layer, experts): (&&Experts, &&[u32])| {
+        experts.len() == ids.len() * layer.top_k as usize && experts.iter().all(|&e| e < layer.count)
+    };
+    if layers.len() != experts.len() || !layers.iter().zip(experts).all(fits) {
+        return Err(unfit("a choice of experts"));
+    }
+    pass(config, weights, cache, ids, Some(experts))
+}
+
+/// The sub-layers with experts, in order.
+pub(crate) fn expert_layers(config: &ModelConfig) -> impl Iterator<Item = &Experts> {
+    config.sublayers().filter_map(|(_, _, layer)| match &layer.op {
+        Op::Experts(experts) => Some(experts),
+        Op::Attention(_) | Op::FeedForward(_) => None,
+    })
+}
+
+fn pass(
+    config: &ModelConfig,
+    weights: &Weights,
+    cache: &mut Cache,
+    ids: &[u32],
+    chosen: Option<&[&[u32]]>,
+) -> Result<Trace> {
     check(config, cache, ids)?;
     let d = config.hidden_size as usize;
     let positions: Vec<u32> = (0..ids.len() as u32).map(|t| cache.tokens + t).collect();
@@ -96,7 +139,8 @@ pub fn forward(config: &ModelConfig, weights: &Weights, cache: &mut Cache, ids: 
                 (Op::FeedForward(op), OpWeights::FeedForward(weights)) => feed_forward(op, weights, &input),
                 (Op::Experts(op), OpWeights::Experts { router, experts }) => {
                     let logits = matmul(&input, router, None, d);
-                    let (output, route) = mix(op, experts, logits, &input);
+                    let chosen = chosen.map(|chosen| chosen[trace.routes.len()]);
+                    let (output, route) = mix(op, experts, logits, chosen, &input);
                     trace.routes.push(route);
                     output
                 }
@@ -184,12 +228,25 @@ fn feed_forward(op: &FeedForward, weights: &FeedForwardWeights, x: &[f32]) -> Ve
     linear(&weights.down, &inner, op.hidden as usize)
 }
 
-/// The experts' outputs for `x`, weighted and summed as the router's `logits` say.
-fn mix(op: &Experts, experts: &[FeedForwardWeights], logits: Vec<f32>, x: &[f32]) -> (Vec<f32>, RouteTrace) {
+/// The experts' outputs for `x`, weighted and summed as the router's `logits` say; experts that are given replace
+/// the router's choice, which is recorded all the same.
+fn mix(
+    op: &Experts,
+    experts: &[FeedForwardWeights],
+    logits: Vec<f32>,
+    given: Option<&[u32]>,
+    x: &[f32],
+) -> (Vec<f32>, RouteTrace) {
     let (count, top_k) = (op.count as usize, op.top_k as usize);
     let d = x.len() / (logits.len() / count);
     let Routing::SoftmaxTopk { renormalize } = op.routing;
-    let routes = route(&logits, count, top_k, renormalize);
+    let own = route(&logits, count, top_k, renormalize);
+    let routes = match given {
+        Some(given) => {
+            Routes { experts: given.to_vec(), weights: weigh(&logits, count, given, top_k, renormalize) }
+        }
+        None => own.clone(),
+    };
     let plan = plan(&routes.experts, count, top_k);
     let mut outputs = Vec::with_capacity(plan.tokens.len() * d);
     for (weights, slots) in experts.iter().zip(plan.offsets.windows(2)) {
@@ -198,5 +255,5 @@ fn mix(op: &Experts, experts: &[FeedForwardWeights], logits: Vec<f32>, x: &[f32]
         }
     }
     let y = combine(&outputs, &plan.slots, &routes.weights, top_k, d);
-    (y, RouteTrace { logits, experts: routes.experts, weights: routes.weights, top_k: op.top_k as usize })
+    (y, RouteTrace { logits, experts: own.experts, weights: own.weights, top_k })
 }

@@ -13,27 +13,44 @@ pub struct Routes {
     pub weights: Vec<f32>,
 }
 
-/// The `top_k` likeliest experts of each row of `logits` `[n, count]`, weighted by `p = softmax(logits)` over all
-/// experts; with `renormalize`, by `p / sum of the chosen p` (GShard, arXiv 2006.16668; Switch, arXiv 2101.03961).
+/// The `top_k` likeliest experts of each row of `logits` `[n, count]` with their weights: [`choose`] and [`weigh`].
+pub fn route(logits: &[f32], count: usize, top_k: usize, renormalize: bool) -> Routes {
+    let experts = choose(logits, count, top_k);
+    let weights = weigh(logits, count, &experts, top_k, renormalize);
+    Routes { experts, weights }
+}
+
+/// The experts with the `top_k` largest of each row of `logits` `[n, count]`, best first, `[n, top_k]`.
 ///
 /// Of equal logits the lower expert comes first; NaN counts as minus infinity. The choice is made on the logits:
 /// softmax keeps their order, but rounds some that differ to the same probability.
-pub fn route(logits: &[f32], count: usize, top_k: usize, renormalize: bool) -> Routes {
-    let mut routes = Routes::default();
+pub fn choose(logits: &[f32], count: usize, top_k: usize) -> Vec<u32> {
+    let mut experts = Vec::with_capacity(logits.len() / count * top_k);
     for logits in logits.chunks_exact(count) {
-        let logits: Vec<f64> =
-            logits.iter().map(|&l| if l.is_nan() { f64::NEG_INFINITY } else { f64::from(l) }).collect();
+        let logits = without_nan(logits);
         let mut order: Vec<usize> = (0..count).collect();
         // A stable sort leaves equals, of which -0 and 0 are two, in the order of their index.
         order.sort_by(|&a, &b| logits[b].partial_cmp(&logits[a]).unwrap_or(Ordering::Equal));
-        order.truncate(top_k);
-        let p = softmax_f64(logits);
-        let sum: f64 = order.iter().map(|&e| p[e]).sum();
-        let divisor = if renormalize && sum > 0.0 { sum } else { 1.0 };
-        routes.experts.extend(order.iter().map(|&e| e as u32));
-        routes.weights.extend(order.iter().map(|&e| (p[e] / divisor) as f32));
+        experts.extend(order[..top_k].iter().map(|&e| e as u32));
     }
-    routes
+    experts
+}
+
+/// Weights of the outputs of `experts` `[n, top_k]`, whoever chose them: `p = softmax(logits)` over all experts; with
+/// `renormalize`, `p / sum of the chosen p` (GShard, arXiv 2006.16668; Switch, arXiv 2101.03961).
+pub fn weigh(logits: &[f32], count: usize, experts: &[u32], top_k: usize, renormalize: bool) -> Vec<f32> {
+    let mut weights = Vec::with_capacity(experts.len());
+    for (logits, experts) in logits.chunks_exact(count).zip(experts.chunks_exact(top_k)) {
+        let p = softmax_f64(without_nan(logits));
+        let sum: f64 = experts.iter().map(|&e| p[e as usize]).sum();
+        let divisor = if renormalize && sum > 0.0 { sum } else { 1.0 };
+        weights.extend(experts.iter().map(|&e| (p[e as usize] / divisor) as f32));
+    }
+    weights
+}
+
+fn without_nan(logits: &[f32]) -> Vec<f64> {
+    logits.iter().map(|&l| if l.is_nan() { f64::NEG_INFINITY } else { f64::from(l) }).collect()
 }
 
 /// Where the choices of all tokens go when they are sorted by expert.
