@@ -1,12 +1,13 @@
 //! A checkpoint with the outputs that were computed from it elsewhere.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use crate::model::config::Op;
+use crate::model::config::{Experts, ModelConfig};
 use crate::model::{Source, open};
-use crate::reference::forward::{RouteTrace, Trace};
+use crate::reference::forward::{RouteTrace, Trace, expert_layers};
 use crate::{Error, Result};
 
 /// A model directory with a `golden.safetensors`.
@@ -37,7 +38,8 @@ impl Case {
     /// Opens a directory laid out like the golden cases.
     ///
     /// # Errors
-    /// Those of [`open`], and the same for the golden file.
+    /// Those of [`open`]; [`Error::Io`] where there is no golden file, and [`Error::Format`] naming the tensor that it
+    /// lacks, or whose type, shape or values are not those of the model.
     pub fn open(dir: &Path) -> Result<Self> {
         let source = open(dir)?;
         let golden = Golden::open(dir)?;
@@ -65,93 +67,111 @@ impl Golden {
     }
 
     fn prompts(&self, prefix: &str, source: &Source) -> Result<Vec<Prompt>> {
-        let ids = self.integers(&format!("{prefix}input_ids"))?;
-        let batch = self.batch(&format!("{prefix}input_ids"))?;
-        let greedy_ids = self.integers(&format!("{prefix}greedy_ids"))?;
-        let greedy_logits = self.floats(&format!("{prefix}greedy_logits"))?;
-        let logits = self.floats(&format!("{prefix}logits"))?;
-        let (layers, last_block) = self.hidden(prefix, source.config.blocks.len())?;
-        let length = ids.len() / batch;
-        let prompt = |row: usize| {
-            let trace = Trace {
+        let config = &source.config;
+        let vocab = config.vocab_size as usize;
+        let [batch, length] = self.two_axes(&format!("{prefix}input_ids"))?;
+        let [_, steps] = self.two_axes(&format!("{prefix}greedy_ids"))?;
+        let ids = self.integers(&format!("{prefix}input_ids"), &[batch, length])?;
+        let greedy_ids = self.integers(&format!("{prefix}greedy_ids"), &[batch, steps])?;
+        let greedy_logits = self.floats(&format!("{prefix}greedy_logits"), &[batch, steps, vocab])?;
+        let logits = self.floats(&format!("{prefix}logits"), &[batch, length, vocab])?;
+        let shape = [batch, length, config.hidden_size as usize];
+        let (layers, last_block) = self.hidden(prefix, config.blocks.len(), &shape)?;
+        let routes = self.routes(prefix, config, batch * length)?;
+        let prompt = |row: usize| Prompt {
+            ids: part(&ids, batch, row),
+            trace: Trace {
                 hidden: layers.iter().map(|layer| part(layer, batch, row)).collect(),
                 last_block: part(&last_block, batch, row),
                 logits: part(&logits, batch, row),
-                routes: self.routes(prefix, source, row, length)?,
-            };
-            let greedy_logits = part(&greedy_logits, batch, row);
-            Ok(Prompt {
-                ids: part(&ids, batch, row),
-                trace,
-                greedy_ids: part(&greedy_ids, batch, row),
-                greedy_logits,
-            })
+                routes: routes.iter().map(|layer| part_of_routes(layer, batch, row)).collect(),
+            },
+            greedy_ids: part(&greedy_ids, batch, row),
+            greedy_logits: part(&greedy_logits, batch, row),
         };
-        (0..batch).map(prompt).collect()
+        Ok((0..batch).map(prompt).collect())
     }
 
     /// Hidden states by layer, and the last block's output; none of them where a file keeps to logits.
-    fn hidden(&self, prefix: &str, blocks: usize) -> Result<(Vec<Vec<f32>>, Vec<f32>)> {
+    fn hidden(&self, prefix: &str, blocks: usize, shape: &[usize]) -> Result<(Vec<Vec<f32>>, Vec<f32>)> {
         let name = |i: usize| format!("{prefix}hidden_states.{i}");
         let last = format!("{prefix}last_layer_output");
-        if (0..=blocks).map(name).chain([last.clone()]).all(|name| self.view(&name).is_err()) {
+        self.refuse(&name(blocks + 1), format_args!("the model has {blocks} layers"))?;
+        if !(0..=blocks).map(name).chain([last.clone()]).any(|name| self.has(&name)) {
             return Ok((Vec::new(), Vec::new()));
         }
-        let layers = (0..=blocks).map(|i| self.floats(&name(i))).collect::<Result<Vec<_>>>()?;
-        Ok((layers, self.floats(&last)?))
+        let layers = (0..=blocks).map(|i| self.floats(&name(i), shape)).collect::<Result<Vec<_>>>()?;
+        Ok((layers, self.floats(&last, shape)?))
     }
 
-    /// Tokens of batch row `row` are rows `row * length ..` of the router's records.
-    fn routes(&self, prefix: &str, source: &Source, row: usize, length: usize) -> Result<Vec<RouteTrace>> {
-        let experts = source.config.sublayers().filter_map(|(_, _, layer)| match &layer.op {
-            Op::Experts(experts) => Some(experts),
-            _ => None,
-        });
-        experts
-            .enumerate()
-            .map(|(k, experts)| {
-                let (count, choices) = (experts.count as usize, experts.top_k as usize);
-                let rows = row * length..(row + 1) * length;
-                let logits = self.floats(&format!("{prefix}router_logits.{k}"))?;
-                let weights = self.floats(&format!("{prefix}router_topk_weight.{k}"))?;
-                let chosen = self.integers(&format!("{prefix}router_topk_idx.{k}"))?;
-                Ok(RouteTrace {
-                    logits: rows_of(&logits, count, &rows),
-                    experts: rows_of(&chosen, choices, &rows),
-                    weights: rows_of(&weights, choices, &rows),
-                    top_k: choices,
-                })
+    /// The routers' records by layer, each of `tokens` rows; none of them where a file has none.
+    fn routes(&self, prefix: &str, config: &ModelConfig, tokens: usize) -> Result<Vec<RouteTrace>> {
+        let name = |part: &str, layer: usize| format!("{prefix}router_{part}.{layer}");
+        let names = |layer: usize| ["logits", "topk_idx", "topk_weight"].map(|part| name(part, layer));
+        let layers: Vec<_> = expert_layers(config).collect();
+        for name in names(layers.len()) {
+            self.refuse(&name, format_args!("the model has {} routers", layers.len()))?;
+        }
+        if !(0..layers.len()).flat_map(names).any(|name| self.has(&name)) {
+            return Ok(Vec::new());
+        }
+        let route = |(layer, experts): (usize, &&Experts)| {
+            let (count, top_k) = (experts.count as usize, experts.top_k as usize);
+            Ok(RouteTrace {
+                logits: self.floats(&name("logits", layer), &[tokens, count])?,
+                experts: self.integers(&name("topk_idx", layer), &[tokens, top_k])?,
+                weights: self.floats(&name("topk_weight", layer), &[tokens, top_k])?,
+                top_k,
             })
-            .collect()
+        };
+        layers.iter().enumerate().map(route).collect()
     }
 
-    fn floats(&self, name: &str) -> Result<Vec<f32>> {
-        self.tensor(name, Dtype::F32, |bytes: &[u8; 4]| f32::from_le_bytes(*bytes))
+    fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let data = self.tensor(name, Dtype::F32, shape)?;
+        Ok(data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
     }
 
-    fn integers(&self, name: &str) -> Result<Vec<u32>> {
-        self.tensor(name, Dtype::I64, |bytes: &[u8; 8]| i64::from_le_bytes(*bytes) as u32)
+    /// Token ids or experts.
+    fn integers(&self, name: &str, shape: &[usize]) -> Result<Vec<u32>> {
+        let data = self.tensor(name, Dtype::I64, shape)?;
+        let integer = |bytes: &[u8; 8]| {
+            let value = i64::from_le_bytes(*bytes);
+            u32::try_from(value).map_err(|_| self.wrong(name, "integers from 0 to 2^32 - 1", value))
+        };
+        data.as_chunks().0.iter().map(integer).collect()
     }
 
-    fn batch(&self, name: &str) -> Result<usize> {
-        match self.view(name)?.shape() {
-            [batch, length, ..] if *batch > 0 && *length > 0 => Ok(*batch),
-            shape => Err(Error::format(&self.path, format!("'{name}' has the shape {shape:?}"))),
+    /// The lengths of a tensor's two axes, of which the rest follows.
+    fn two_axes(&self, name: &str) -> Result<[usize; 2]> {
+        match *self.view(name)?.shape() {
+            [rows, columns] if rows > 0 && columns > 0 => Ok([rows, columns]),
+            ref shape => Err(self.wrong(name, "two axes that are not empty", format_args!("{shape:?}"))),
         }
     }
 
-    fn tensor<const N: usize, T>(
-        &self,
-        name: &str,
-        dtype: Dtype,
-        read: impl Fn(&[u8; N]) -> T,
-    ) -> Result<Vec<T>> {
+    fn tensor(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<&[u8]> {
         let view = self.view(name)?;
-        if view.dtype() != dtype {
-            let message = format!("'{name}' should hold {dtype:?}, but holds {:?}", view.dtype());
-            return Err(Error::format(&self.path, message));
+        if view.dtype() != dtype || view.shape() != shape {
+            let found = format!("{:?} {:?}", view.dtype(), view.shape());
+            return Err(self.wrong(name, &format!("{dtype:?} {shape:?}"), found));
         }
-        Ok(view.data().as_chunks().0.iter().map(read).collect())
+        Ok(view.data())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.view(name).is_ok()
+    }
+
+    fn refuse(&self, name: &str, why: impl Display) -> Result<()> {
+        match self.has(name) {
+            true => Err(Error::format(&self.path, format!("'{name}' is of no layer: {why}"))),
+            false => Ok(()),
+        }
+    }
+
+    fn wrong(&self, name: &str, expected: &str, found: impl Display) -> Error {
+        Error::format(&self.path, format!("'{name}': expected {expected}, found {found}"))
     }
 
     fn view(&self, name: &str) -> Result<TensorView<'_>> {
@@ -160,13 +180,17 @@ impl Golden {
     }
 }
 
-/// The share of batch row `row` in a tensor whose first axis is the batch.
+/// The share of batch row `row` in a tensor whose first axis is the batch, or the tokens of all its rows.
 fn part<T: Clone>(all: &[T], batch: usize, row: usize) -> Vec<T> {
     let length = all.len() / batch;
     all[row * length..(row + 1) * length].to_vec()
 }
 
-/// Some rows of `width` elements; empty where there are not so many.
-fn rows_of<T: Clone>(all: &[T], width: usize, rows: &std::ops::Range<usize>) -> Vec<T> {
-    all.get(rows.start * width..rows.end * width).unwrap_or(&[]).to_vec()
+fn part_of_routes(all: &RouteTrace, batch: usize, row: usize) -> RouteTrace {
+    RouteTrace {
+        logits: part(&all.logits, batch, row),
+        experts: part(&all.experts, batch, row),
+        weights: part(&all.weights, batch, row),
+        top_k: all.top_k,
+    }
 }
