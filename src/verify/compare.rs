@@ -3,15 +3,16 @@
 use std::fmt;
 
 use super::Report;
-use crate::reference::forward::{RouteTrace, Trace};
+use super::runner::Run;
+use crate::reference::forward::RouteTrace;
 
 /// Part of a tolerance that does not grow with the value.
 const ABSOLUTE: f64 = 5e-4;
 /// Part that does.
 const RELATIVE: f64 = 1e-4;
-/// Lead of the best logit below which a different token is a tie.
-pub(super) const TOKEN_MARGIN: f32 = 3e-3;
-/// Lead of a chosen expert's probability over the next below which a different expert is a tie.
+/// Distance of two logits below which it is a tie which token is chosen.
+const TOKEN_MARGIN: f32 = 3e-3;
+/// Distance of a router's logits, which it chooses on, below which it is a tie which expert is chosen.
 const EXPERT_MARGIN: f32 = 3e-4;
 
 /// The largest difference seen, and the largest in units of its tolerance.
@@ -37,13 +38,10 @@ impl Deviation {
         for (expected, found) in expected.iter().zip(found) {
             let (expected, found) = (f64::from(*expected), f64::from(*found));
             let difference = (expected - found).abs();
-            // A NaN compares as neither smaller nor larger; it must not pass for close.
-            let ratio = match difference.is_nan() {
-                true => f64::INFINITY,
-                false => difference / (ABSOLUTE * scale + RELATIVE * expected.abs()),
-            };
+            let ratio = difference / (ABSOLUTE * scale + RELATIVE * expected.abs());
             self.largest = self.largest.max(difference);
-            self.of_tolerance = self.of_tolerance.max(ratio);
+            // A NaN, also that of infinities, compares as neither smaller nor larger; it must not pass for close.
+            self.of_tolerance = self.of_tolerance.max(if ratio.is_nan() { f64::INFINITY } else { ratio });
         }
     }
 }
@@ -77,67 +75,129 @@ impl fmt::Display for Agreement {
     }
 }
 
-/// Hidden states of every layer, and logits.
-pub(super) fn compare_trace(report: &mut Report, expected: &Trace, found: &Trace) {
-    compare_logits(&mut report.logits, &expected.logits, &found.logits);
-    if expected.hidden.is_empty() {
+impl Agreement {
+    /// Counts a choice that is the same, or another at this distance on the reference's own scale.
+    fn add(&mut self, distance: Option<f32>, margin: f32) {
+        match distance {
+            None => self.equal += 1,
+            Some(distance) if distance < margin => self.near_ties += 1,
+            Some(_) => self.differ += 1,
+        }
+    }
+}
+
+/// Everything that is expected: logits, tokens, and where there are any, hidden states and routes.
+pub(super) fn compare(report: &mut Report, expected: &Run, found: &Run) {
+    report.logits.add(1.0, &expected.trace.logits, &found.trace.logits);
+    compare_hidden(report, expected, found);
+    if let Some(agreement) = report.routes.as_mut().filter(|_| !expected.trace.routes.is_empty()) {
+        compare_routes(agreement, &expected.trace.routes, &found.trace.routes);
+    }
+    report.tokens.differ += expected.tokens.len().abs_diff(found.tokens.len()) as u64;
+    let vocab = expected.trace.logits.len() / expected.tokens.len().max(1);
+    let chosen = expected.tokens.iter().zip(&found.tokens);
+    for ((token, chosen), logits) in chosen.zip(expected.trace.logits.chunks_exact(vocab.max(1))) {
+        let logit = |token: &u32| logits.get(*token as usize).copied().unwrap_or(f32::INFINITY);
+        let distance = (token != chosen).then(|| (logit(token) - logit(chosen)).abs());
+        report.tokens.add(distance, TOKEN_MARGIN);
+    }
+}
+
+/// Whether a run gave what was expected, choices that are near ties included.
+pub(super) fn agree(expected: &Run, found: &Run) -> bool {
+    let mut report = Report { routes: Some(Agreement::default()), ..Report::default() };
+    compare(&mut report, expected, found);
+    report.passed() && report.routes.is_some_and(|routes| routes.near_ties == 0)
+}
+
+/// The first row of logits that is too far from the expected one.
+pub(super) fn first_miss(expected: &Run, found: &Run, vocab: usize) -> Option<usize> {
+    let rows = [expected, found].map(|run| run.trace.logits.chunks_exact(vocab));
+    let [expected, mut found] = rows;
+    expected.into_iter().position(|expected| {
+        let mut deviation = Deviation::default();
+        deviation.add(1.0, expected, found.next().unwrap_or(&[]));
+        !deviation.within()
+    })
+}
+
+/// The first token for which one of the layers chose other experts.
+pub(super) fn parting(expected: &[RouteTrace], found: &[RouteTrace]) -> Option<usize> {
+    let layers = expected.iter().zip(found);
+    layers
+        .filter_map(|(expected, found)| {
+            (0..expected.tokens()).find(|&token| expected.distance(found, token).is_some())
+        })
+        .min()
+}
+
+fn compare_hidden(report: &mut Report, expected: &Run, found: &Run) {
+    if expected.trace.hidden.is_empty() {
         return;
     }
-    report.hidden.resize(report.hidden.len().max(expected.hidden.len() + 1), Deviation::default());
-    let layers = expected.hidden.iter().chain([&expected.last_block]);
+    let hidden = &mut report.hidden;
+    hidden.resize(hidden.len().max(expected.trace.hidden.len() + 1), Deviation::default());
+    let layers = expected.trace.hidden.iter().chain([&expected.trace.last_block]);
     let empty = Vec::new();
-    let mut found_layers = found.hidden.iter().chain([&found.last_block]);
-    for (deviation, expected) in report.hidden.iter_mut().zip(layers) {
+    let mut found_layers = found.trace.hidden.iter().chain([&found.trace.last_block]);
+    for (deviation, expected) in hidden.iter_mut().zip(layers) {
         let squares: f64 = expected.iter().map(|v| f64::from(*v).powi(2)).sum();
         let rms = (squares / expected.len().max(1) as f64).sqrt();
         deviation.add(rms.max(1.0), expected, found_layers.next().unwrap_or(&empty));
     }
 }
 
-pub(super) fn compare_logits(deviation: &mut Deviation, expected: &[f32], found: &[f32]) {
-    deviation.add(1.0, expected, found);
-}
-
-/// Experts as sets by token.
-pub(super) fn compare_routes(agreement: &mut Agreement, expected: &Trace, found: &Trace) {
-    agreement.differ += expected.routes.len().abs_diff(found.routes.len()) as u64;
-    for (expected, found) in expected.routes.iter().zip(&found.routes) {
+fn compare_routes(agreement: &mut Agreement, expected: &[RouteTrace], found: &[RouteTrace]) {
+    agreement.differ += expected.len().abs_diff(found.len()) as u64;
+    for (expected, found) in expected.iter().zip(found) {
         for token in 0..expected.tokens() {
-            let sorted = |route: &RouteTrace| {
-                let mut experts = route.experts_of(token).to_vec();
-                experts.sort_unstable();
-                experts
-            };
-            if sorted(expected) == sorted(found) {
-                agreement.equal += 1;
-            } else if expected.margin(token) < EXPERT_MARGIN {
-                agreement.near_ties += 1;
-            } else {
-                agreement.differ += 1;
-            }
+            agreement.add(expected.distance(found, token), EXPERT_MARGIN);
         }
     }
 }
 
 impl RouteTrace {
-    fn tokens(&self) -> usize {
+    pub(super) fn tokens(&self) -> usize {
         self.experts.len().checked_div(self.top_k).unwrap_or(0)
+    }
+
+    /// Whether another expert could as well have been chosen for a token.
+    pub(super) fn undecided(&self, token: usize) -> bool {
+        let mut logits = self.logits_of(token).to_vec();
+        logits.sort_by(|a, b| b.total_cmp(a));
+        let next = logits.get(self.top_k.saturating_sub(1)..).unwrap_or(&[]);
+        matches!(next, [last, next, ..] if last - next < EXPERT_MARGIN)
+    }
+
+    /// How far apart the logits are of the experts that only one of the two chose for a token; `None` where both chose
+    /// the same, in whatever order.
+    fn distance(&self, found: &Self, token: usize) -> Option<f32> {
+        let (ours, theirs) = (self.experts_of(token), found.experts_of(token));
+        let without = |these: &[u32], others: &[u32]| -> Vec<u32> {
+            these.iter().copied().filter(|expert| !others.contains(expert)).collect()
+        };
+        let (dropped, taken) = (without(ours, theirs), without(theirs, ours));
+        if dropped.is_empty() && taken.is_empty() && ours.len() == theirs.len() {
+            return None;
+        }
+        // An expert twice, or none at all, is no tie.
+        if dropped.len() != taken.len() {
+            return Some(f32::INFINITY);
+        }
+        let logits = self.logits_of(token);
+        let logit = |expert: &u32| logits.get(*expert as usize).copied().unwrap_or(f32::INFINITY);
+        let exchanged = dropped.iter().chain(&taken).map(logit);
+        let range = (f32::INFINITY, f32::NEG_INFINITY);
+        let (least, most) = exchanged.fold(range, |(least, most), l| (least.min(l), most.max(l)));
+        Some(most - least)
     }
 
     fn experts_of(&self, token: usize) -> &[u32] {
         self.experts.get(token * self.top_k..(token + 1) * self.top_k).unwrap_or(&[])
     }
 
-    /// Lead of the last chosen expert's probability over the best that was not chosen.
-    fn margin(&self, token: usize) -> f32 {
+    fn logits_of(&self, token: usize) -> &[f32] {
         let count = self.logits.len() / self.tokens().max(1);
-        let probabilities =
-            crate::reference::softmax::softmax(&self.logits[token * count..(token + 1) * count]);
-        let chosen = self.experts_of(token);
-        let of = |taken: bool| {
-            let probabilities = probabilities.iter().enumerate();
-            probabilities.filter(move |(e, _)| chosen.contains(&(*e as u32)) == taken).map(|(_, p)| *p)
-        };
-        of(true).fold(f32::INFINITY, f32::min) - of(false).fold(0.0, f32::max)
+        self.logits.get(token * count..(token + 1) * count).unwrap_or(&[])
     }
 }

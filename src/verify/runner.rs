@@ -1,15 +1,14 @@
 //! The same model on a GPU or on the CPU reference, driven the same way.
 
-use super::compare::TOKEN_MARGIN;
-use super::{Case, Report};
+use super::Case;
 use crate::energy::Level;
 use crate::gpu::Gpu;
 use crate::model::config::{ModelConfig, Op};
 use crate::model::forward::{LogitRows, Sampling};
 use crate::model::plan::WeightPlan;
 use crate::model::slot::Place;
-use crate::model::{LoadOptions, Model, Session, SessionOptions, Source};
-use crate::reference::forward::{Cache, RouteTrace, Trace, forward};
+use crate::model::{LoadOptions, Model, Session, SessionOptions};
+use crate::reference::forward::{Cache, RouteTrace, Trace, forward, forward_with_experts};
 use crate::reference::sample::argmax;
 use crate::reference::weights::Weights;
 use crate::{Error, Result};
@@ -20,6 +19,15 @@ pub enum Device {
     Gpu(Gpu),
     /// On the CPU reference.
     Cpu,
+}
+
+/// What a run gave, or should give: the prompt of a case, or a walk along its greedy path.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Run {
+    /// In a walk, the logits of the prompt's last token and of all that follow.
+    pub trace: Trace,
+    /// The tokens chosen from the logits; none in a prompt.
+    pub tokens: Vec<u32>,
 }
 
 /// A loaded model and one sequence of it.
@@ -41,12 +49,8 @@ pub(super) struct OnCpu<'a> {
 
 impl<'a> Runner<'a> {
     pub(super) async fn new(case: &'a Case, device: &Device, plan: &WeightPlan) -> Result<Self> {
-        let Source { config, .. } = &case.source;
         match device {
-            Device::Cpu => {
-                let weights = Weights::build(config, plan, |slot, shape| case.source.fetch(slot, shape))?;
-                Ok(Self::Cpu(Box::new(OnCpu { config, weights, cache: Cache::new(config) })))
-            }
+            Device::Cpu => Ok(Self::Cpu(Box::new(OnCpu::new(case, plan)?))),
             Device::Gpu(gpu) => {
                 let model = Model::load(gpu, &case.source, LoadOptions::new(*plan)).await?;
                 // No room to spare: the caches must hold exactly what the prompts and their continuations need.
@@ -70,66 +74,42 @@ impl<'a> Runner<'a> {
 
     /// A prompt from an empty cache, `chunk` tokens at a time. In more than one chunk, the GPU's hidden states are left
     /// where they are.
-    pub(super) async fn prompt(&mut self, ids: &[u32], chunk: usize) -> Result<Trace> {
-        let mut whole = Trace::default();
+    pub(super) async fn prompt(&mut self, ids: &[u32], chunk: usize) -> Result<Run> {
         match self {
-            Self::Cpu(cpu) => {
-                cpu.cache = Cache::new(cpu.config);
-                for ids in ids.chunks(chunk) {
-                    join(&mut whole, forward(cpu.config, &cpu.weights, &mut cpu.cache, ids)?);
-                }
-            }
-            Self::Gpu(gpu) => {
-                gpu.prompts.reset();
-                let hidden = chunk >= ids.len();
-                for ids in ids.chunks(chunk) {
-                    join(&mut whole, gpu.trace(ids, hidden).await?);
-                }
-            }
+            Self::Cpu(cpu) => cpu.prompt(ids, chunk),
+            Self::Gpu(gpu) => gpu.prompt(ids, chunk).await,
         }
-        Ok(whole)
     }
 
-    /// The greedy continuation of a prompt and the logits it was chosen from.
-    pub(super) async fn greedy_path(&mut self, prompt: &[u32], count: usize) -> Result<(Vec<u32>, Vec<f32>)> {
-        let (mut tokens, mut all) = (Vec::new(), Vec::new());
+    /// Walks along a path with a cache: at each step the logits and what would be chosen from them.
+    pub(super) async fn walk(&mut self, prompt: &[u32], path: &[u32]) -> Result<Run> {
+        let mut run = Run::default();
         let mut logits = self.start(prompt).await?;
-        while tokens.len() < count {
-            tokens.push(argmax(&logits));
-            all.append(&mut logits);
-            if tokens.len() < count {
-                logits = self.step(tokens[tokens.len() - 1], true).await?;
+        for (n, token) in path.iter().enumerate() {
+            let chosen = self.choice(&logits).await?;
+            run.trace.logits.append(&mut logits);
+            run.tokens.push(chosen);
+            if n + 1 < path.len() {
+                logits = self.step(*token, chosen == *token).await?;
             }
         }
-        Ok((tokens, all))
+        Ok(run)
     }
 
-    /// Walks a greedy path with a cache, and compares tokens and logits at each step. Where the path itself was all
-    /// but undecided, another token is a tie, and the walk stays on the path.
-    pub(super) async fn follow(
-        &mut self,
-        prompt: &[u32],
-        tokens: &[u32],
-        logits: &[f32],
-        report: &mut Report,
-    ) -> Result<()> {
-        let vocab = logits.len() / tokens.len().max(1);
-        let mut found = self.start(prompt).await?;
-        for (n, (token, expected)) in tokens.iter().zip(logits.chunks_exact(vocab.max(1))).enumerate() {
-            super::compare::compare_logits(&mut report.logits, expected, &found);
-            let chosen = self.choice(&found).await?;
-            if chosen == *token {
-                report.tokens.equal += 1;
-            } else if lead(expected) < TOKEN_MARGIN {
-                report.tokens.near_ties += 1;
-            } else {
-                report.tokens.differ += 1;
-            }
-            if n + 1 < tokens.len() {
-                found = self.step(*token, chosen == *token).await?;
-            }
+    /// The experts that [`Runner::walk`] has chosen on the same way, which it does not keep itself: its memory is that
+    /// of an ordinary session.
+    pub(super) async fn routes_of_walk(&mut self, prompt: &[u32], path: &[u32]) -> Result<Vec<RouteTrace>> {
+        let mut whole = self.prompt(prompt, prompt.len()).await?.trace;
+        for token in &path[..path.len().saturating_sub(1)] {
+            join(
+                &mut whole,
+                match self {
+                    Self::Cpu(cpu) => forward(cpu.config, &cpu.weights, &mut cpu.cache, &[*token])?,
+                    Self::Gpu(gpu) => Trace { routes: gpu.routes_of_step(*token).await?, ..Trace::default() },
+                },
+            );
         }
-        Ok(())
+        Ok(whole.routes)
     }
 
     /// Dispatches by kernel over everything that ran.
@@ -189,7 +169,44 @@ impl<'a> Runner<'a> {
     }
 }
 
-impl OnCpu<'_> {
+impl<'a> OnCpu<'a> {
+    pub(super) fn new(case: &'a Case, plan: &WeightPlan) -> Result<Self> {
+        let config = &case.source.config;
+        let weights = Weights::build(config, plan, |slot, shape| case.source.fetch(slot, shape))?;
+        Ok(Self { config, weights, cache: Cache::new(config) })
+    }
+
+    pub(super) fn prompt(&mut self, ids: &[u32], chunk: usize) -> Result<Run> {
+        self.cache = Cache::new(self.config);
+        let mut trace = Trace::default();
+        for ids in ids.chunks(chunk) {
+            join(&mut trace, forward(self.config, &self.weights, &mut self.cache, ids)?);
+        }
+        Ok(Run { trace, tokens: Vec::new() })
+    }
+
+    /// The greedy continuation of a prompt and the logits it was chosen from.
+    pub(super) fn greedy_path(&mut self, prompt: &[u32], count: usize) -> Result<Run> {
+        let mut run = Run::default();
+        self.cache = Cache::new(self.config);
+        let mut logits = self.last_logits(prompt)?;
+        while run.tokens.len() < count {
+            let token = argmax(&logits);
+            run.tokens.push(token);
+            run.trace.logits.append(&mut logits);
+            if run.tokens.len() < count {
+                logits = self.last_logits(&[token])?;
+            }
+        }
+        Ok(run)
+    }
+
+    /// What tokens give with experts that were chosen elsewhere.
+    pub(super) fn follow(&self, ids: &[u32], routes: &[RouteTrace]) -> Result<Trace> {
+        let experts: Vec<&[u32]> = routes.iter().map(|route| route.experts.as_slice()).collect();
+        forward_with_experts(self.config, &self.weights, &mut Cache::new(self.config), ids, &experts)
+    }
+
     fn last_logits(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
         let mut logits = forward(self.config, &self.weights, &mut self.cache, ids)?.logits;
         Ok(logits.split_off(logits.len() - self.config.vocab_size as usize))
@@ -197,6 +214,15 @@ impl OnCpu<'_> {
 }
 
 impl OnGpu {
+    async fn prompt(&mut self, ids: &[u32], chunk: usize) -> Result<Run> {
+        self.prompts.reset();
+        let mut trace = Trace::default();
+        for part in ids.chunks(chunk) {
+            join(&mut trace, self.trace(part, chunk >= ids.len()).await?);
+        }
+        Ok(Run { trace, tokens: Vec::new() })
+    }
+
     /// One chunk with its logits and routes, and with `hidden` everything else that it leaves behind.
     async fn trace(&mut self, ids: &[u32], hidden: bool) -> Result<Trace> {
         let model = self.prompts.model().clone();
@@ -212,18 +238,32 @@ impl OnGpu {
             trace.last_block = self.read("last_block", ids.len() * d).await?;
         }
         trace.logits = self.read("logits", ids.len() * config.vocab_size as usize).await?;
-        for (block, sublayer, layer) in config.sublayers() {
+        trace.routes = self.routes(ids.len()).await?;
+        Ok(trace)
+    }
+
+    /// The experts that one more token of the traced session chooses.
+    async fn routes_of_step(&mut self, token: u32) -> Result<Vec<RouteTrace>> {
+        let gpu = self.prompts.model().gpu().clone();
+        gpu.submit("decode", |encoder| self.prompts.decode_token(encoder, token)).await?;
+        self.routes(1).await
+    }
+
+    /// What the routers of the last pass computed.
+    async fn routes(&self, rows: usize) -> Result<Vec<RouteTrace>> {
+        let mut routes = Vec::new();
+        for (block, sublayer, layer) in self.prompts.model().config().sublayers() {
             let Op::Experts(experts) = &layer.op else { continue };
             let at = |part: &str| Place::SubLayer { block, sublayer }.name(part);
             let (count, top_k) = (experts.count as usize, experts.top_k as usize);
-            trace.routes.push(RouteTrace {
-                logits: self.read(&at("router_logits"), ids.len() * count).await?,
-                experts: self.read(&at("expert_of_slot"), ids.len() * top_k).await?,
-                weights: self.read(&at("weight_of_slot"), ids.len() * top_k).await?,
+            routes.push(RouteTrace {
+                logits: self.read(&at("router_logits"), rows * count).await?,
+                experts: self.read(&at("expert_of_slot"), rows * top_k).await?,
+                weights: self.read(&at("weight_of_slot"), rows * top_k).await?,
                 top_k,
             });
         }
-        Ok(trace)
+        Ok(routes)
     }
 
     async fn read<T: bytemuck::Pod>(&self, name: &str, count: usize) -> Result<Vec<T>> {
@@ -246,11 +286,4 @@ fn join(whole: &mut Trace, chunk: Trace) {
         route.experts.extend(more.experts);
         route.weights.extend(more.weights);
     }
-}
-
-/// Lead of the largest logit over the next.
-fn lead(logits: &[f32]) -> f32 {
-    let best = argmax(logits);
-    let others = logits.iter().enumerate().filter(|(n, _)| *n != best as usize).map(|(_, logit)| *logit);
-    logits[best as usize] - others.fold(f32::NEG_INFINITY, f32::max)
 }

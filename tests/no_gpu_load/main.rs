@@ -9,3 +9,4 @@ mod golden;
 mod published;
 mod refusal;
 mod support;
+mod verify;

@@ -10,6 +10,9 @@ use crate::harness::{block_on, gpu};
 use crate::select::wants_everything;
 use crate::support::golden::directory;
 
+#[path = "../../support/near_tie.rs"]
+mod near_tie;
+
 /// Each format, and each way to share scales.
 const FORMATS: [&str; 12] = [
     "f16",
@@ -101,6 +104,22 @@ fn other_formats_agree_with_the_reference() {
                 }
             }
         }
+    }
+    assert_none(failures);
+}
+
+/// Against outputs that took the other expert, and against the reference where rounding decides which expert it is.
+#[test]
+fn near_ties_of_experts_are_followed() {
+    let int8 = WeightPlan::uniform("int8".parse().unwrap());
+    let mut failures = Vec::new();
+    for baseline in [false, true] {
+        let device = Device::Gpu(gpu().with_baseline(baseline));
+        let other = near_tie::case(&directory(), 1e-5, false);
+        let report = block_on(check(&other, &device, &F32)).unwrap();
+        assert!(report.rerouted > 0 && report.passed(), "baseline {baseline}: {report}");
+        let rounded = near_tie::case(&directory(), 1e-7, true);
+        failures.extend([F32, int8].iter().filter_map(|plan| failure(&rounded, plan, baseline)));
     }
     assert_none(failures);
 }

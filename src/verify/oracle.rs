@@ -1,0 +1,135 @@
+//! What runs are held against: golden outputs, or the CPU reference where weights are not as in the file.
+
+use super::compare::{first_miss, parting};
+use super::runner::{OnCpu, Run};
+use super::{Case, Prompt};
+use crate::Result;
+use crate::model::plan::WeightPlan;
+use crate::quant::WeightFormat;
+use crate::reference::forward::{RouteTrace, Trace};
+use crate::reference::sample::argmax;
+
+pub(super) struct Oracle<'a> {
+    case: &'a Case,
+    plan: &'a WeightPlan,
+    /// Loaded when first needed, which with golden weights is hardly ever.
+    reference: Option<OnCpu<'a>>,
+}
+
+impl<'a> Oracle<'a> {
+    pub(super) fn new(case: &'a Case, plan: &'a WeightPlan) -> Self {
+        Self { case, plan, reference: None }
+    }
+
+    /// What a prompt should give.
+    pub(super) fn prompt(&mut self, prompt: &Prompt) -> Result<Run> {
+        match self.is_golden() {
+            true => Ok(Run { trace: prompt.trace.clone(), tokens: Vec::new() }),
+            false => self.reference()?.prompt(&prompt.ids, prompt.ids.len()),
+        }
+    }
+
+    /// The greedy continuation of a prompt and the logits it was chosen from.
+    pub(super) fn greedy_path(&mut self, prompt: &Prompt) -> Result<Run> {
+        match self.is_golden() {
+            true => Ok(Run {
+                trace: Trace { logits: prompt.greedy_logits.clone(), ..Trace::default() },
+                tokens: prompt.greedy_ids.clone(),
+            }),
+            false => self.reference()?.greedy_path(&prompt.ids, prompt.greedy_ids.len()),
+        }
+    }
+
+    /// What a run over `ids` should give that chose other experts than expected: what was expected up to the first
+    /// such token, and from there what the reference computes with the run's experts. `None` where the run did not
+    /// choose otherwise.
+    ///
+    /// `known` are the expected routes of the first tokens. A golden file has none of generated tokens: there the
+    /// reference's own stand for them, and where those are all but undecided at the first token that misses, the file
+    /// may have had others.
+    pub(super) fn rerouted(
+        &mut self,
+        ids: &[u32],
+        expected: &Run,
+        known: &[RouteTrace],
+        found: &Run,
+    ) -> Result<Option<Run>> {
+        let vocab = self.case.source.config.vocab_size as usize;
+        let reference = self.reference()?.follow(ids, &found.trace.routes)?;
+        let recorded = known.first().map_or(0, RouteTrace::tokens);
+        let known = spliced_routes(known, &reference.routes, |_| recorded);
+        let first_row = ids.len().saturating_sub(expected.trace.logits.len() / vocab);
+        let missed = first_miss(expected, found, vocab).map(|row| first_row + row);
+        let undecided = |token: &usize| reference.routes.iter().any(|route| route.undecided(*token));
+        let missed = missed.filter(|token| *token >= recorded).filter(undecided);
+        let parted = parting(&known, &found.trace.routes);
+        let Some(from) = parted.into_iter().chain(missed).min() else { return Ok(None) };
+
+        // A layer's choices change what later layers see, so the token from which they do is another in each layer.
+        let parted_before = |layer: usize| parting(&known[..layer], &found.trace.routes).unwrap_or(ids.len());
+        let routes = spliced_routes(&known, &reference.routes, parted_before);
+        let mut run = spliced_run(expected, &reference, ids.len(), first_row, from);
+        run.trace.routes = routes;
+        Ok(Some(run))
+    }
+
+    /// Whether weights are as in the file, so that its outputs are what to expect.
+    fn is_golden(&self) -> bool {
+        [self.plan.linear, self.plan.experts, self.plan.embedding].iter().all(|f| *f == WeightFormat::F32)
+    }
+
+    fn reference(&mut self) -> Result<&mut OnCpu<'a>> {
+        match &mut self.reference {
+            Some(reference) => Ok(reference),
+            empty => Ok(empty.insert(OnCpu::new(self.case, self.plan)?)),
+        }
+    }
+}
+
+/// Hidden states, logits and tokens of a run: those expected before the token `from`, then those of `after`, which has
+/// `tokens` tokens and logits for all. The run has logits from the token `first_row` on.
+fn spliced_run(expected: &Run, after: &Trace, tokens: usize, first_row: usize, from: usize) -> Run {
+    let rows = |before: &[f32], after: &[f32]| splice(before, after, tokens, from);
+    let trace = &expected.trace;
+    let vocab = after.logits.len() / tokens.max(1);
+    let (kept, of_logits) = (from.saturating_sub(first_row), &after.logits[first_row * vocab..]);
+    let logits = splice(&trace.logits, of_logits, tokens - first_row, kept);
+    let best = logits.chunks_exact(vocab).map(argmax).skip(kept);
+    let chosen = expected.tokens.iter().copied().take(kept).chain(best).take(expected.tokens.len()).collect();
+    let hidden = trace.hidden.iter().zip(&after.hidden);
+    Run {
+        trace: Trace {
+            hidden: hidden.map(|(before, after)| rows(before, after)).collect(),
+            last_block: rows(&trace.last_block, &after.last_block),
+            logits,
+            routes: Vec::new(),
+        },
+        tokens: chosen,
+    }
+}
+
+/// Each layer's routes: those of `before` for the first `from(layer)` tokens, where it has them, then those of `after`.
+fn spliced_routes(
+    before: &[RouteTrace],
+    after: &[RouteTrace],
+    from: impl Fn(usize) -> usize,
+) -> Vec<RouteTrace> {
+    let layer = |(layer, after): (usize, &RouteTrace)| {
+        let (Some(before), tokens, from) = (before.get(layer), after.tokens(), from(layer)) else {
+            return after.clone();
+        };
+        RouteTrace {
+            logits: splice(&before.logits, &after.logits, tokens, from),
+            experts: splice(&before.experts, &after.experts, tokens, from),
+            weights: splice(&before.weights, &after.weights, tokens, from),
+            top_k: after.top_k,
+        }
+    };
+    after.iter().enumerate().map(layer).collect()
+}
+
+/// The first `from` of `rows` rows of one tensor, and the others of another.
+fn splice<T: Clone>(before: &[T], after: &[T], rows: usize, from: usize) -> Vec<T> {
+    let at = after.len() / rows.max(1) * from;
+    before.iter().take(at).chain(after.iter().skip(at)).cloned().collect()
+}

@@ -1,0 +1,70 @@
+//! A model whose routers cannot decide, and what another implementation could have computed from it.
+
+use std::path::Path;
+
+use wattle::model::checkpoint::Checkpoint;
+use wattle::model::naming::Naming;
+use wattle::model::plan::WeightPlan;
+use wattle::model::slot::{Role, slots};
+use wattle::model::{Source, open};
+use wattle::quant::WeightFormat;
+use wattle::reference::forward::{Cache, forward};
+use wattle::reference::sample::argmax;
+use wattle::reference::weights::Weights;
+use wattle::verify::{Case, Prompt};
+
+const GREEDY: usize = 8;
+
+/// Golden Mixtral with two experts that the routers hold to be equally good but for a lead of `lead` of the second,
+/// which the expected outputs have and the model itself has only where `model_has_lead`.
+pub fn case(golden: &Path, lead: f32, model_has_lead: bool) -> Case {
+    let original = open(golden.join("mixtral")).unwrap();
+    let leading = with_lead(&original, lead);
+    // Prompts of one token part from what is expected while generating, the others before.
+    let long: Vec<u32> = (0..23).map(|n| 5 * n + 3).collect();
+    let prompts = (0..6).map(|n| vec![17 * n + 2]).chain([long]);
+    let prompts = prompts.map(|ids| expect(&leading, ids)).collect();
+    let source = if model_has_lead { leading } else { with_lead(&original, 0.0) };
+    Case { name: "near tie".into(), source, prompts }
+}
+
+/// The model with the second row of each router a copy of the first, times `1 + lead`.
+fn with_lead(original: &Source, lead: f32) -> Source {
+    let config = original.config.clone();
+    let d = config.hidden_size as usize;
+    let tensors: Vec<_> = slots(&config)
+        .map(|(slot, shape)| {
+            let mut values = original.fetch(slot, &shape).unwrap();
+            if slot.role == Role::Router {
+                let (first, second) = values.split_at_mut(d);
+                second.iter_mut().zip(first).for_each(|(second, first)| *second = *first * (1.0 + lead));
+            }
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (Naming::Native.tensor_name(slot), shape, bytes)
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes);
+        (name.clone(), view.unwrap())
+    });
+    let file = safetensors::serialize(views, None).unwrap();
+    let checkpoint = Checkpoint::from_bytes(vec![("model.safetensors".into(), file)]).unwrap();
+    Source { config, naming: Naming::Native, checkpoint }
+}
+
+fn expect(source: &Source, ids: Vec<u32>) -> Prompt {
+    let config = &source.config;
+    let plan = WeightPlan::uniform(WeightFormat::F32);
+    let weights = Weights::build(config, &plan, |slot, shape| source.fetch(slot, shape)).unwrap();
+    let mut cache = Cache::new(config);
+    let trace = forward(config, &weights, &mut cache, &ids).unwrap();
+    let (mut greedy_ids, mut greedy_logits) = (Vec::new(), Vec::new());
+    let mut logits = trace.logits[trace.logits.len() - config.vocab_size as usize..].to_vec();
+    for _ in 0..GREEDY {
+        let token = argmax(&logits);
+        greedy_ids.push(token);
+        greedy_logits.extend(logits);
+        logits = forward(config, &weights, &mut cache, &[token]).unwrap().logits;
+    }
+    Prompt { ids, trace, greedy_ids, greedy_logits }
+}
