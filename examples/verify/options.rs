@@ -18,57 +18,79 @@ verify [OPTIONS] DIR...
   --cpu                              the CPU reference alone";
 
 /// What is asked for.
+#[derive(Debug)]
 pub struct Options {
     pub plan: WeightPlan,
+    /// Whether the float path was asked for by name.
+    pub float_path: bool,
     pub baseline: bool,
     pub cpu: bool,
     pub directories: Vec<PathBuf>,
-    /// A value that is understood but not offered: every directory then fails with it.
+    /// The first thing asked for that is not offered: every directory then fails with it.
     pub unsupported: Option<String>,
 }
 
 impl Options {
-    pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+    /// Reads on after what is not understood, so that every directory is known.
+    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Self {
         let mut options = Self {
             plan: WeightPlan::uniform(WeightFormat::F32),
+            float_path: false,
             baseline: false,
             cpu: false,
             directories: Vec::new(),
             unsupported: None,
         };
         let (mut experts, mut embedding) = (None, None);
-        let mut arguments = arguments.peekable();
         while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
-            match argument.as_str() {
-                "--weights" => options.plan = WeightPlan::uniform(format(&value()?)?),
-                "--expert-weights" => experts = Some(format(&value()?)?),
-                "--embedding-weights" => embedding = Some(format(&value()?)?),
-                "--storage" => options.only("--storage", &value()?, &["sliced"]),
-                "--path" => options.only("--path", &value()?, &["auto", "float"]),
-                "--cache" => options.only("--cache", &value()?, &["f32"]),
-                "--baseline" => options.baseline = true,
-                "--cpu" => options.cpu = true,
-                flag if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
-                directory => options.directories.push(directory.into()),
+            let mut read = || -> Result<(), String> {
+                match argument.as_str() {
+                    "--weights" => options.plan = WeightPlan::uniform(format(&mut arguments)?),
+                    "--expert-weights" => experts = Some(format(&mut arguments)?),
+                    "--embedding-weights" => embedding = Some(format(&mut arguments)?),
+                    "--storage" => _ = only(&mut arguments, &["sliced"])?,
+                    "--path" => options.float_path = only(&mut arguments, &["auto", "float"])? == "float",
+                    "--cache" => _ = only(&mut arguments, &["f32"])?,
+                    "--baseline" => options.baseline = true,
+                    "--cpu" => options.cpu = true,
+                    flag if flag.starts_with('-') => return Err("is not an option".into()),
+                    directory => options.directories.push(directory.into()),
+                }
+                Ok(())
+            };
+            if let Err(message) = read() {
+                options.unsupported.get_or_insert(format!("{argument} {message}"));
             }
         }
         options.plan.experts = experts.unwrap_or(options.plan.experts);
         options.plan.embedding = embedding.unwrap_or(options.plan.embedding);
         if options.directories.is_empty() {
-            return Err("no directory given".into());
+            options.unsupported.get_or_insert("no directory given".into());
         }
-        Ok(options)
+        options
     }
 
-    fn only(&mut self, flag: &str, value: &str, offered: &[&str]) {
-        if !offered.contains(&value) {
-            let offered = offered.join(", ");
-            self.unsupported = Some(format!("{flag} {value} is not supported; there is {offered}"));
-        }
+    /// What is printed where nothing can be checked: a line for each directory, and the count.
+    pub fn all_failed(&self, why: &str) -> String {
+        let line = |directory: &PathBuf| format!("{}: FAILED: {why}\n", directory.display());
+        let lines: String = self.directories.iter().map(line).collect();
+        format!("{lines}0 passed, {} failed", self.directories.len())
     }
 }
 
-fn format(text: &str) -> Result<WeightFormat, String> {
-    text.parse().map_err(|error: wattle::Error| error.to_string())
+fn format(arguments: &mut impl Iterator<Item = String>) -> Result<WeightFormat, String> {
+    let text = value(arguments)?;
+    text.parse().map_err(|error: wattle::Error| format!("{text}: {error}"))
+}
+
+fn only(arguments: &mut impl Iterator<Item = String>, offered: &[&str]) -> Result<String, String> {
+    let value = value(arguments)?;
+    match offered.contains(&value.as_str()) {
+        true => Ok(value),
+        false => Err(format!("{value} is not supported; there is {}", offered.join(", "))),
+    }
+}
+
+fn value(arguments: &mut impl Iterator<Item = String>) -> Result<String, String> {
+    arguments.next().ok_or("needs a value".into())
 }

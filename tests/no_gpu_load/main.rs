@@ -10,3 +10,4 @@ mod published;
 mod refusal;
 mod support;
 mod verify;
+mod verify_options;

@@ -1,0 +1,51 @@
+//! The command line of the example `verify`: whatever is asked for, every directory has its line.
+
+#[path = "../../examples/verify/options.rs"]
+mod options;
+
+use options::{Options, USAGE};
+use wattle::quant::WeightFormat;
+
+fn parse(line: &str) -> Options {
+    Options::parse(line.split_whitespace().map(String::from))
+}
+
+#[test]
+fn options_are_understood_anywhere() {
+    let options = parse("a --weights int4 --expert-weights int2:64 b --path float --cpu --baseline");
+    assert_eq!(options.unsupported, None);
+    assert_eq!(options.plan.linear.to_string(), "int4");
+    assert_eq!(options.plan.experts.to_string(), "int2:64");
+    assert_eq!(options.plan.embedding, WeightFormat::F16);
+    assert!(options.float_path && options.cpu && options.baseline);
+    assert_eq!(options.directories.len(), 2);
+    assert!(!parse("a --path auto").float_path);
+}
+
+#[test]
+fn what_is_not_offered_fails_every_directory() {
+    for (line, reason) in [
+        ("--weights int9 a b", "--weights int9"),
+        ("a --weights bf16 b", "--weights bf16"),
+        ("a --expert-weights int8:7 b", "--expert-weights int8:7"),
+        ("a b --storage planes", "--storage planes is not supported; there is sliced"),
+        ("--path integer a b", "--path integer is not supported; there is auto, float"),
+        ("--cache int8 a b --frobnicate", "--cache int8 is not supported; there is f32"),
+        ("a --frobnicate b", "--frobnicate is not an option"),
+        ("a b --cache", "--cache needs a value"),
+    ] {
+        let options = parse(line);
+        let why = options.unsupported.clone().unwrap_or_else(|| panic!("{line} is taken"));
+        assert!(why.starts_with(reason), "{line}: {why}");
+        let printed = options.all_failed(&why);
+        assert_eq!(printed, format!("a: FAILED: {why}\nb: FAILED: {why}\n0 passed, 2 failed"));
+    }
+}
+
+#[test]
+fn no_directory_is_a_failure_too() {
+    let options = parse("--cpu");
+    assert_eq!(options.unsupported.as_deref(), Some("no directory given"));
+    assert_eq!(options.all_failed("no directory given"), "0 passed, 0 failed");
+    assert!(USAGE.contains("DIR"));
+}
