@@ -60,6 +60,8 @@ impl<'a> Runner<'a> {
                 let longest = case.prompts.iter().map(|prompt| prompt.ids.len()).max().unwrap_or(1) as u32;
                 let decode = SessionOptions {
                     max_chunk: longest,
+                    // The whole prompt is one pass, whatever it costs.
+                    chunk_ops: u64::MAX,
                     ledger: Level::Counts,
                     ..SessionOptions::new(context, Sampling::GREEDY)
                 };
