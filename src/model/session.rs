@@ -58,11 +58,27 @@ impl Session {
     /// [`Error::Memory`], before anything is allocated where a ceiling or a limit is passed; [`Error::Request`] for
     /// options out of range; [`Error::Shader`].
     pub async fn new(model: &Model, options: SessionOptions) -> Result<Self> {
+        Self::with_tensors(model, options, |_, _| None).await
+    }
+
+    /// A session that keeps some of its tensors where the host says: `host` is asked for each with its name and bytes,
+    /// and gives a [`Tensor::over`] a buffer of its own, or none. Names are those of [`SessionPlan::named_bytes`]: caches,
+    /// `logits`, `samples`, with a trace hidden states and routes. What passes read of the host (`span`, `token_ids`, tables)
+    /// stays with the session. A buffer that is to be read back needs `COPY_SRC`; its bytes count towards the ceiling.
+    ///
+    /// # Errors
+    /// As [`Session::new`]; [`Error::TensorMismatch`] for a tensor that is too small; [`Error::Shape`] where one dispatch
+    /// would read and write the same buffer.
+    pub async fn with_tensors(
+        model: &Model,
+        options: SessionOptions,
+        host: impl FnMut(&str, u64) -> Option<Tensor>,
+    ) -> Result<Self> {
         let gpu = model.gpu();
         let plan = SessionPlan::new(model.config(), model.layout(), gpu.capabilities(), &options)?;
         plan.check_limits(gpu.capabilities())?;
         plan.check_ceiling(model.layout().bytes(), options.memory_ceiling)?;
-        let named = allocate_named(model, &plan).await?;
+        let named = allocate_named(model, &plan, host).await?;
         let pool = plan.pool.allocate(gpu).await?;
         let span = named["span"].clone();
         let prepare = async |schedule: &Schedule, memory: &MemoryPlan| {
@@ -256,8 +272,12 @@ impl Session {
     }
 }
 
-/// Allocates what the schedules name and the model does not hold: caches, tables, inputs, results.
-async fn allocate_named(model: &Model, plan: &SessionPlan) -> Result<HashMap<String, Tensor>> {
+/// Allocates what the schedules name and neither the model nor the host holds: caches, tables, inputs, results.
+async fn allocate_named(
+    model: &Model,
+    plan: &SessionPlan,
+    mut host: impl FnMut(&str, u64) -> Option<Tensor>,
+) -> Result<HashMap<String, Tensor>> {
     let gpu = model.gpu();
     let tables = rope_tables(model.config());
     let mut named = HashMap::new();
@@ -265,7 +285,11 @@ async fn allocate_named(model: &Model, plan: &SessionPlan) -> Result<HashMap<Str
         let tensor = match tables.iter().find(|(table, _)| *table == name) {
             Some((_, rope)) => rope_table(gpu, &name, rope, plan.context).await?,
             None if name == "span" => Tensor::span(gpu, SpanUniform::zeroed()).await?,
-            None => Tensor::zeroed(gpu, &name, bytes).await?,
+            None if name == "token_ids" => Tensor::zeroed(gpu, &name, bytes).await?,
+            None => match host(&name, bytes) {
+                Some(tensor) => tensor,
+                None => Tensor::zeroed(gpu, &name, bytes).await?,
+            },
         };
         named.insert(name, tensor);
     }

@@ -147,6 +147,47 @@ fn hidden_states_stay_where_they_can_be_read() {
     host.assert_undisturbed();
 }
 
+/// Logits and caches in the host's own buffers, in the middle of other things.
+#[test]
+fn a_session_writes_where_the_host_says() {
+    let host = Stranger::plain();
+    let gpu = host.gpu();
+    let model = load(&gpu, "llama", &F32).unwrap();
+    let ids = tokens(&model, 9);
+    let mut plain = session(&model, greedy(16));
+    feed(&mut plain, &ids);
+    let expected = words(&gpu, plain.tensor("logits").unwrap());
+
+    let is_mine = |name: &str| name == "logits" || name.ends_with("_cache");
+    let mut buffers = Vec::new();
+    let mine = |name: &str, bytes: u64| {
+        assert!(!["span", "token_ids"].contains(&name) && !name.starts_with("rope"), "asked for '{name}'");
+        is_mine(name).then(|| {
+            let buffer = host_buffer(&host.device, 512 + bytes + 256, SHARED);
+            buffers.push((name.to_owned(), buffer.clone()));
+            Tensor::over(&gpu, &buffer, 512, bytes).unwrap()
+        })
+    };
+    let mut session = block_on(Session::with_tensors(&model, greedy(16), mine)).unwrap();
+    feed(&mut session, &ids);
+    assert_eq!(buffers.iter().filter(|(name, _)| name == "logits").count(), 1);
+    assert!(buffers.len() > 2, "caches are the host's too");
+    for (name, buffer) in &buffers {
+        let whole = words(&gpu, &Tensor::over(&gpu, buffer, 0, buffer.size()).unwrap());
+        let (inside, after) = whole[128..].split_at(whole.len() - 128 - 64);
+        assert!(whole[..128].iter().chain(after).all(|word| *word == 0), "'{name}' leaves its place");
+        assert!(inside.iter().any(|word| *word != 0), "'{name}' is not where the host said");
+        if name == "logits" {
+            assert_eq!(inside, expected);
+        }
+    }
+    let small = host_buffer(&host.device, 512, SHARED);
+    let too_small = |name: &str, _| (name == "logits").then(|| Tensor::over(&gpu, &small, 0, 16).unwrap());
+    let error = block_on(Session::with_tensors(&model, greedy(16), too_small)).err().unwrap();
+    assert!(matches!(&error, Error::TensorMismatch { name, .. } if name == "logits"), "{error}");
+    host.assert_undisturbed();
+}
+
 #[test]
 fn tensors_lie_anywhere_in_the_hosts_buffers() {
     let host = Stranger::plain();
