@@ -12,6 +12,8 @@
     reason = "a test fails by panicking, and what tests share is no library"
 )]
 
+#[path = "../support/expected.rs"]
+mod expected;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -10,11 +10,9 @@ use wattle::model::config::{
 use wattle::model::naming::Naming;
 use wattle::model::plan::WeightPlan;
 use wattle::model::slot::slots;
-use wattle::reference::forward::{Cache, forward};
-use wattle::reference::sample::argmax;
-use wattle::reference::weights::Weights;
-use wattle::verify::{Case, Device, Prompt, check};
+use wattle::verify::{Case, Device, check};
 
+use crate::expected;
 use crate::harness::{block_on, gpu};
 use crate::select::wants_everything;
 use crate::support::random::Random;
@@ -138,21 +136,10 @@ fn fill(config: ModelConfig, random: &mut Random) -> Source {
 /// What the reference computes with the weights as stored.
 fn expect(source: Source, plan: &WeightPlan, random: &mut Random) -> Case {
     let config = &source.config;
-    let weights = Weights::build(config, plan, |slot, shape| source.fetch(slot, shape)).unwrap();
+    let weights = expected::weights(&source, plan);
     let prompts = PROMPTS.map(|length| {
-        let ids: Vec<u32> = (0..length).map(|_| between(random, 0, config.vocab_size - 1)).collect();
-        let mut cache = Cache::new(config);
-        let trace = forward(config, &weights, &mut cache, &ids).unwrap();
-        let vocab = config.vocab_size as usize;
-        let (mut greedy_ids, mut greedy_logits) = (Vec::new(), Vec::new());
-        let mut logits = trace.logits[trace.logits.len() - vocab..].to_vec();
-        for _ in 0..GREEDY {
-            let token = argmax(&logits);
-            greedy_ids.push(token);
-            greedy_logits.extend(logits);
-            logits = forward(config, &weights, &mut cache, &[token]).unwrap().logits;
-        }
-        Prompt { ids, trace, greedy_ids, greedy_logits }
+        let ids = (0..length).map(|_| between(random, 0, config.vocab_size - 1)).collect();
+        expected::prompt(&source, &weights, ids, GREEDY)
     });
     Case { name: "random".into(), source, prompts: prompts.into() }
 }

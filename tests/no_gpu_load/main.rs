@@ -2,6 +2,9 @@
 #![cfg(feature = "files")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may stop the test")]
 
+#[path = "../support/expected.rs"]
+mod expected;
+
 mod checkpoint;
 mod damage;
 mod family;

@@ -8,10 +8,9 @@ use wattle::model::plan::WeightPlan;
 use wattle::model::slot::{Role, slots};
 use wattle::model::{Source, open};
 use wattle::quant::WeightFormat;
-use wattle::reference::forward::{Cache, forward};
-use wattle::reference::sample::argmax;
-use wattle::reference::weights::Weights;
-use wattle::verify::{Case, Prompt};
+use wattle::verify::Case;
+
+use crate::expected;
 
 const GREEDY: usize = 8;
 
@@ -23,7 +22,8 @@ pub fn case(golden: &Path, lead: f32, model_has_lead: bool) -> Case {
     // Prompts of one token part from what is expected while generating, the others before.
     let long: Vec<u32> = (0..23).map(|n| 5 * n + 3).collect();
     let prompts = (0..6).map(|n| vec![17 * n + 2]).chain([long]);
-    let prompts = prompts.map(|ids| expect(&leading, ids)).collect();
+    let weights = expected::weights(&leading, &WeightPlan::uniform(WeightFormat::F32));
+    let prompts = prompts.map(|ids| expected::prompt(&leading, &weights, ids, GREEDY)).collect();
     let source = if model_has_lead { leading } else { with_lead(&original, 0.0) };
     Case { name: "near tie".into(), source, prompts }
 }
@@ -50,21 +50,4 @@ fn with_lead(original: &Source, lead: f32) -> Source {
     let file = safetensors::serialize(views, None).unwrap();
     let checkpoint = Checkpoint::from_bytes(vec![("model.safetensors".into(), file)]).unwrap();
     Source { config, naming: Naming::Native, checkpoint }
-}
-
-fn expect(source: &Source, ids: Vec<u32>) -> Prompt {
-    let config = &source.config;
-    let plan = WeightPlan::uniform(WeightFormat::F32);
-    let weights = Weights::build(config, &plan, |slot, shape| source.fetch(slot, shape)).unwrap();
-    let mut cache = Cache::new(config);
-    let trace = forward(config, &weights, &mut cache, &ids).unwrap();
-    let (mut greedy_ids, mut greedy_logits) = (Vec::new(), Vec::new());
-    let mut logits = trace.logits[trace.logits.len() - config.vocab_size as usize..].to_vec();
-    for _ in 0..GREEDY {
-        let token = argmax(&logits);
-        greedy_ids.push(token);
-        greedy_logits.extend(logits);
-        logits = forward(config, &weights, &mut cache, &[token]).unwrap().logits;
-    }
-    Prompt { ids, trace, greedy_ids, greedy_logits }
 }
