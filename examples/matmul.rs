@@ -4,7 +4,7 @@ use wattle::energy::{Ledger, Level};
 use wattle::fragments::{Codec, Epilogue, InputNorm, Reduce};
 use wattle::kernel::{Launch, Span};
 use wattle::kernels::linear::LinearParams;
-use wattle::kernels::matvec::{Matvec, VecRows};
+use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
 use wattle::quant::{PackedMatrix, WeightFormat};
 use wattle::schedule::execute::Prepared;
 use wattle::schedule::memory::MemoryPool;
@@ -40,7 +40,7 @@ async fn matvec(gpu: &Gpu, w: &PackedMatrix, x: &[f32]) -> Result<Vec<f32>> {
         epilogue: Epilogue::NONE,
         rows: VecRows::Dense,
         reduce: Reduce::of(gpu.capabilities()),
-        lanes: Matvec::lanes_for(w.cols as u32),
+        tile: VecTile::shared(w.cols as u32, 1),
     };
     let params = LinearParams::dense(w.format, w.rows as u32, w.cols as u32);
     let mut schedule = Schedule::new(1);

@@ -1,6 +1,6 @@
-// Token embedding: y[r] = scale * table[token[r]]. One lane per four elements.
+// Token embedding: y[r] = scale * table[token[r]]. One lane per 16 elements.
 // A table split over bindings runs once per shard; a shard writes only the rows of its own tokens.
-// Needs: decode4 (codec/*), span. Constants: WORKGROUP_SIZE.
+// Needs: decode16 (codec/*), span. Constants: WORKGROUP_SIZE.
 struct Params {
     in_features: u32,
     row_words: u32,
@@ -15,9 +15,9 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;             // [rows, in_features]
 
 fn run(workgroup: u32, lane: u32) {
-    let quads = (params.in_features + 3u) / 4u;
+    let pieces = (params.in_features + 15u) / 16u;
     let i = workgroup * WORKGROUP_SIZE + lane;
-    let row = i / quads;
+    let row = i / pieces;
     if row >= span.rows {
         return;
     }
@@ -25,9 +25,9 @@ fn run(workgroup: u32, lane: u32) {
     if token >= params.tokens {
         return;
     }
-    let quad = i % quads;
-    let v = decode4(token, quad) * params.scale;
-    for (var j = 0u; j < min(4u, params.in_features - 4u * quad); j += 1u) {
-        y[row * params.in_features + 4u * quad + j] = v[j];
+    let first = 16u * (i % pieces);
+    let v = decode16(token, i % pieces);
+    for (var j = 0u; j < min(16u, params.in_features - first); j += 1u) {
+        y[row * params.in_features + first + j] = v[j / 4u][j % 4u] * params.scale;
     }
 }

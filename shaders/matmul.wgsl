@@ -1,11 +1,12 @@
 // Matrix product: y[r, n] = epilogue(sum_k w[n, k] * x[r, k]), for many rows r.
 // A workgroup computes a tile of 32 rows by 32 outputs, each lane 4 by 4 of it; inputs pass through
 // workgroup memory 32 at a time. Rows and weights come by tile, so that rows of one expert may be anywhere.
-// Needs: decode4 (codec/*), load4 (linear/input), tile_site, slot_at (rows/*_tile), store4 (epilogue/*).
+// Needs: decode16 (codec/*), load4 (linear/input), tile_site, slot_at (rows/*_tile), store4 (epilogue/*).
 // Constants: TILE_ROWS, TILE_OUTPUTS.
 const WORKGROUP_SIZE: u32 = 64u;
 const_assert TILE_ROWS == 32u && TILE_OUTPUTS == 32u;   // 8 by 8 lanes of 4 by 4; both tiles are filled in one loop
 const QUADS: u32 = 8u;                      // inputs per pass, in fours
+const PIECES: u32 = QUADS / 4u;             // the same in sixteens, as weights are decoded
 const STRIDE: u32 = QUADS + 1u;             // one quad of padding keeps lanes on different banks
 
 var<workgroup> x_tile: array<vec4<f32>, TILE_ROWS * STRIDE>;
@@ -28,17 +29,22 @@ fn run(workgroup: u32, lane: u32) {
         for (var i = lane; i < TILE_ROWS * QUADS; i += WORKGROUP_SIZE) {
             let r = i / QUADS;
             let quad = pass_quad + i % QUADS;
-            let n = n_first + r;
             var x4 = vec4<f32>();
-            var w4 = vec4<f32>();
             if r < tile.count && quad < quads {
                 x4 = load4(slot_at(tile.first + r) / params.slots_per_input, quad);
             }
-            if n < params.out_features && quad < quads {
-                w4 = decode4(w_first + n, quad);
-            }
             x_tile[r * STRIDE + i % QUADS] = x4;
-            w_tile[r * STRIDE + i % QUADS] = w4;
+        }
+        for (var i = lane; i < TILE_OUTPUTS * PIECES; i += WORKGROUP_SIZE) {
+            let n = n_first + i / PIECES;
+            let piece = pass_quad / 4u + i % PIECES;
+            var w16 = mat4x4<f32>();
+            if n < params.out_features && 4u * piece < quads {
+                w16 = decode16(w_first + n, piece);
+            }
+            for (var q = 0u; q < 4u; q += 1u) {
+                w_tile[(i / PIECES) * STRIDE + 4u * (i % PIECES) + q] = w16[q];
+            }
         }
         workgroupBarrier();
         // Lanes below a partial tile have nothing to add up.

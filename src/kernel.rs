@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -117,7 +118,7 @@ pub trait Kernel: Copy + Eq + Hash + Debug + Send + Sync + 'static {
     fn source(self) -> Source;
     /// Its bind group.
     fn bindings(self) -> Vec<Binding>;
-    /// Every supported combination, for the tests that need no GPU.
+    /// Variants for tests: every choice, and every combination of choices that have to do with each other.
     fn variants() -> Vec<Self>;
     /// Checks that the numbers fit together and that the variant is one the kernel can be. `workgroups` and `work` are
     /// for launches that pass.
@@ -211,6 +212,13 @@ impl<K: Kernel> Launch<K> {
     pub fn shared(self) -> Arc<dyn AnyLaunch> {
         Arc::new(self)
     }
+}
+
+/// Each of a list of variants once, in the order of their first places.
+pub(crate) fn distinct<K: Kernel>(mut variants: Vec<K>) -> Vec<K> {
+    let mut seen = HashSet::new();
+    variants.retain(|variant| seen.insert(*variant));
+    variants
 }
 
 /// Folds a count of workgroups into two dimensions of at most 65 535 each; the kernel drops the surplus.

@@ -4,14 +4,17 @@
 //! [`Parent`] holds the 8-bit codes that every integer format is sliced from; [`PackedMatrix`] is a matrix
 //! in the words a kernel reads.
 
+mod codes;
 mod format;
 mod packed;
 mod parent;
 mod random;
+mod rows;
 
-pub(crate) use format::row_words;
-pub use format::{IntFormat, QuantBlock, WeightFormat, Width};
+pub use codes::{Codes, Storage, Width, slice_code};
+pub use format::{IntFormat, QuantBlock, ScaleFormat, WeightFormat};
 pub use packed::PackedMatrix;
-pub use parent::{Parent, slice_code};
+pub use parent::{Parent, Quantizer};
 #[cfg(feature = "model")]
 pub(crate) use random::{mix, random_words};
+pub(crate) use rows::{plane_words, row_words};

@@ -1,6 +1,7 @@
 //! A product with a weight matrix: checked once against the reference, then timed on weights that no cache holds.
 
 use wattle::Gpu;
+use wattle::fragments::Codec;
 use wattle::kernel::Span;
 use wattle::kernels::linear::LinearParams;
 use wattle::quant::WeightFormat;
@@ -64,7 +65,7 @@ fn plan(
     all: bool,
 ) -> Result<u32, String> {
     let params = LinearParams::dense(format, outputs, inputs);
-    let (words, scales) = params.weight_bytes();
+    let (words, scales) = params.weight_bytes(Codec::of(format, gpu.capabilities()));
     let limit = gpu.capabilities().max_binding_bytes;
     if words > limit {
         return Err(format!("{words} bytes of weights, a binding has at most {limit}"));

@@ -7,7 +7,7 @@ use wattle::fragments::{Codec, Epilogue, InputNorm, Reduce};
 use wattle::kernel::{AnyLaunch, Launch};
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
-use wattle::kernels::matvec::{Matvec, VecRows};
+use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
 use wattle::quant::{PackedMatrix, WeightFormat};
 use wattle::reference;
 use wattle::{Gpu, Tensor};
@@ -33,7 +33,7 @@ pub fn matvec(gpu: &Gpu, format: WeightFormat, params: LinearParams) -> Arc<dyn 
         epilogue: Epilogue::NONE,
         rows: VecRows::Dense,
         reduce: Reduce::of(gpu.capabilities()),
-        lanes: Matvec::lanes_for(params.in_features),
+        tile: VecTile::shared(params.in_features, 1),
     };
     Launch { variant, params }.shared()
 }
@@ -71,7 +71,7 @@ impl Products {
             let mut ends = vec![("x", "x".into()), ("y", "y".into()), ("words", format!("words {n}"))];
             tensors.insert(format!("words {n}"), upload("words", &weights.words)?);
             if !weights.scales.is_empty() {
-                let scales = upload("scales", bytemuck::cast_slice(&weights.scales))?;
+                let scales = upload("scales", &weights.scales)?;
                 tensors.insert(format!("scales {n}"), scales);
                 ends.push(("scales", format!("scales {n}")));
             }

@@ -1,6 +1,7 @@
-// Weights as 32-bit floats. decode4(row, quad): weights 4 quad .. 4 quad + 3 of that row.
+// Weights as 32-bit floats.
 @group(0) @binding(2) var<storage, read> words: array<vec4<f32>>;   // [rows, row_words / 4]
 
-fn decode4(row: u32, quad: u32) -> vec4<f32> {
-    return words[row * (params.row_words / 4u) + quad];
+fn stored16(row: u32, piece: u32) -> mat4x4<f32> {
+    let at = row * (params.row_words / 4u) + 4u * piece;
+    return mat4x4<f32>(words[at], words[at + 1u], words[at + 2u], words[at + 3u]);
 }

@@ -4,7 +4,7 @@
 fn norm_weight4(base: u32, quad: u32) -> vec4<f32> {
     let k = 4u * quad;
     var v = vec4<f32>();
-    for (var i = 0u; i < min(4u, params.in_features - k); i += 1u) {
+    for (var i = 0u; i < min(4u, max(params.in_features, k) - k); i += 1u) {
         v[i] = norm_weight[base + k + i];
     }
     return v;

@@ -5,7 +5,7 @@ use crate::energy::{OpClass, Work};
 use crate::gpu::Capabilities;
 use crate::kernel::Binding;
 use crate::kernel::check::{bytes, require};
-use crate::quant::{WeightFormat, Width, row_words as row_words_of};
+use crate::quant::{Codes, ScaleFormat, Storage, WeightFormat, Width, plane_words, row_words};
 use crate::shader::{Source, fragment};
 
 /// How a kernel decodes weight words.
@@ -17,14 +17,21 @@ pub enum Codec {
     F16,
     /// 16-bit floats read natively.
     F16Native,
-    /// Codes of so many bits.
-    Int(Width),
+    /// Integer codes, with their scales.
+    Int(Codes, ScaleFormat),
 }
 
 impl Codec {
     /// Every codec.
     pub fn all() -> impl Iterator<Item = Self> {
-        [Self::F32, Self::F16, Self::F16Native].into_iter().chain(Width::ALL.map(Self::Int))
+        let storages = [Storage::Sliced, Storage::Parent, Storage::Planes];
+        let widths = storages.into_iter().flat_map(|storage| Width::ALL.map(|width| (storage, width)));
+        let codes = widths.flat_map(|(storage, width)| {
+            [false, true].map(|extra_precision| Codes { width, storage, extra_precision })
+        });
+        let codes = codes.filter(|codes| canonical(*codes) == *codes);
+        let ints = codes.flat_map(|codes| [ScaleFormat::F32, ScaleFormat::F16].map(|s| Self::Int(codes, s)));
+        [Self::F32, Self::F16, Self::F16Native].into_iter().chain(ints)
     }
 
     /// The codec that reads a format on a device.
@@ -33,23 +40,51 @@ impl Codec {
             WeightFormat::F32 => Self::F32,
             WeightFormat::F16 if capabilities.f16 => Self::F16Native,
             WeightFormat::F16 => Self::F16,
-            WeightFormat::Int(int) => Self::Int(int.width),
+            WeightFormat::Int(int) => Self::Int(canonical(int.codes), int.scales),
         }
     }
 
-    /// Adds its fragment.
+    /// Adds its fragments.
     pub(crate) fn add_to(self, source: Source) -> Source {
-        match self {
-            Self::F32 => source.with(fragment!("codec/f32.wgsl")),
-            Self::F16 => source.with(fragment!("codec/f16.wgsl")),
-            Self::F16Native => source.with(fragment!("codec/f16_native.wgsl", f16)),
-            Self::Int(width) => source.with(fragment!("codec/int.wgsl")).constant("WIDTH", width.bits()),
+        let (codes, scales) = match self {
+            Self::F32 => {
+                return source.with(fragment!("codec/floats.wgsl")).with(fragment!("codec/f32.wgsl"));
+            }
+            Self::F16 => {
+                return source.with(fragment!("codec/floats.wgsl")).with(fragment!("codec/f16.wgsl"));
+            }
+            Self::F16Native => {
+                let source = source.with(fragment!("codec/floats.wgsl"));
+                return source.with(fragment!("codec/f16_native.wgsl", f16));
+            }
+            Self::Int(codes, scales) => (codes, scales),
+        };
+        let source = source.with(fragment!("codec/integers.wgsl")).constant("WIDTH", codes.width.bits());
+        let source = source.with(match scales {
+            ScaleFormat::F32 => fragment!("scales/f32.wgsl"),
+            ScaleFormat::F16 => fragment!("scales/f16.wgsl"),
+        });
+        let slice =
+            |source: Source| source.with(fragment!("codec/slice.wgsl")).flag("EXTRA", codes.extra_precision);
+        match (codes.storage, codes.width) {
+            (Storage::Sliced, Width::Int8) => source.with(fragment!("codec/sliced_8.wgsl")),
+            (Storage::Sliced, Width::Int4) if !codes.extra_precision => {
+                source.with(fragment!("codec/sliced_4.wgsl"))
+            }
+            (Storage::Sliced, _) => source
+                .with(fragment!("codec/sliced.wgsl"))
+                .with(fragment!("codec/plane.wgsl"))
+                .flag("EXTRA", codes.extra_precision),
+            (Storage::Parent, _) => slice(source.with(fragment!("codec/parent.wgsl"))),
+            (Storage::Planes, _) => {
+                slice(source.with(fragment!("codec/planes.wgsl")).with(fragment!("codec/plane.wgsl")))
+            }
         }
     }
 
     /// Whether words are codes that need a scale and a zero point.
     pub fn is_int(self) -> bool {
-        matches!(self, Self::Int(_))
+        matches!(self, Self::Int(..))
     }
 
     /// The bindings of its words and scales.
@@ -63,26 +98,43 @@ impl Codec {
         self,
         kernel: &'static str,
         inputs: u32,
-        row_words: u32,
+        stored_words: u32,
         (blocks, block_shift): (u32, u32),
     ) -> Result<()> {
-        let least = row_words_of(self.bits(), inputs as usize) as u32;
-        let whole = row_words >= least && row_words.is_multiple_of(4);
+        let least = row_words(self.planes(), inputs as usize) as u32;
+        let whole = stored_words >= least && stored_words.is_multiple_of(4);
         let expected = format_args!("a multiple of 4 from {least} on");
-        require(kernel, "row_words", whole, expected, row_words)?;
+        require(kernel, "row_words", whole, expected, stored_words)?;
         if !self.is_int() {
             return Ok(());
         }
-        require(kernel, "block_shift", (2..=31).contains(&block_shift), "2 to 31", block_shift)?;
+        require(kernel, "block_shift", (4..=31).contains(&block_shift), "4 to 31", block_shift)?;
         let least = (inputs.saturating_sub(1) >> block_shift) + 1;
         require(kernel, "blocks", blocks >= least, format_args!("at least {least}"), blocks)
     }
 
-    fn bits(self) -> u32 {
+    fn planes(self) -> &'static [u32] {
         match self {
-            Self::F32 => 32,
-            Self::F16 | Self::F16Native => 16,
-            Self::Int(width) => width.bits(),
+            Self::F32 => &[32],
+            Self::F16 | Self::F16Native => &[16],
+            Self::Int(codes, _) => codes.planes(),
+        }
+    }
+
+    /// Bytes of the planes that are read of a row of so many inputs, padding included.
+    pub fn read_bytes(self, inputs: u32) -> u64 {
+        let read = match self {
+            Self::F32 | Self::F16 | Self::F16Native => self.planes(),
+            Self::Int(codes, _) => &codes.planes()[codes.read_planes()],
+        };
+        read.iter().map(|bits| 4 * plane_words(*bits, inputs as usize) as u64).sum()
+    }
+
+    /// Bytes of so many scales with their zero points.
+    pub fn scale_bytes(self, blocks: u32) -> u64 {
+        match self {
+            Self::F32 | Self::F16 | Self::F16Native => 0,
+            Self::Int(_, scales) => 4 * u64::from(blocks) * scales.words() as u64,
         }
     }
 
@@ -93,7 +145,8 @@ impl Codec {
         row_words: u32,
         blocks: u32,
     ) -> impl Iterator<Item = (&'static str, u64)> {
-        let scales = self.is_int().then_some(("scales", bytes([matrices, rows, blocks, 2])));
+        let of_scales = u64::from(matrices) * u64::from(rows) * self.scale_bytes(blocks);
+        let scales = self.is_int().then_some(("scales", of_scales));
         [("words", bytes([matrices, rows, row_words]))].into_iter().chain(scales)
     }
 
@@ -103,5 +156,16 @@ impl Codec {
             Self::F32 => work,
             _ => work.with_ops(OpClass::Unpack, useful, executed),
         }
+    }
+}
+
+/// Of codes that are stored and read alike, one: at 8 bits the slice is the parent, and nothing lies above it.
+fn canonical(codes: Codes) -> Codes {
+    match codes {
+        Codes { width: Width::Int8, storage: Storage::Planes, .. } => {
+            Codes { extra_precision: false, ..codes }
+        }
+        Codes { width: Width::Int8, .. } => Codes::sliced(Width::Int8),
+        _ => codes,
     }
 }

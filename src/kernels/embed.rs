@@ -95,15 +95,15 @@ impl Kernel for Embed {
     }
 
     fn workgroups(self, params: &EmbedParams, span: Span) -> u64 {
-        (u64::from(span.rows) * u64::from(params.in_features.div_ceil(4))).div_ceil(u64::from(LANES))
+        (u64::from(span.rows) * u64::from(params.in_features.div_ceil(16))).div_ceil(u64::from(LANES))
     }
 
     fn work(self, params: &EmbedParams, span: Span) -> Work {
         let (rows, width) = (u64::from(span.rows), u64::from(params.in_features));
-        let words = rows * u64::from(params.row_words) * 4;
-        let scales = rows * u64::from(params.blocks) * 8;
+        let words = rows * self.codec.read_bytes(params.in_features);
+        let scales = rows * self.codec.scale_bytes(params.blocks);
         let work = Work::default()
-            .with_bytes(ByteClass::Index, rows * 4, rows * width.div_ceil(4) * 4)
+            .with_bytes(ByteClass::Index, rows * 4, rows * width.div_ceil(16) * 4)
             .with_bytes(ByteClass::Weight, words, words)
             .with_bytes(ByteClass::ScaleZp, scales, scales)
             .with_bytes(ByteClass::ActOut, rows * width * 4, rows * width * 4)

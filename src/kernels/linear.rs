@@ -56,10 +56,15 @@ impl LinearParams {
         }
     }
 
-    /// Stored bytes of one matrix: codes, then scales and zero points.
-    pub fn weight_bytes(&self) -> (u64, u64) {
+    /// Bytes that are read of one matrix: codes, then scales and zero points.
+    pub fn weight_bytes(&self, codec: Codec) -> (u64, u64) {
         let rows = u64::from(self.out_features);
-        (rows * u64::from(self.row_words) * 4, rows * u64::from(self.blocks) * 8)
+        (rows * codec.read_bytes(self.in_features), rows * codec.scale_bytes(self.blocks))
+    }
+
+    /// Bytes of the scales that reading one matrix asks for: those of its block for every 16 inputs.
+    pub(crate) fn scale_requests(&self, codec: Codec) -> u64 {
+        u64::from(self.out_features) * codec.scale_bytes(self.in_features.div_ceil(16))
     }
 
     /// Checks the numbers of a product; `per_choice` tells whether it has a row for every (token, choice).

@@ -5,8 +5,10 @@ use super::linear::LinearParams;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::fragments::{Codec, Epilogue};
+use crate::gpu::Capabilities;
 use crate::kernel::check::bytes;
-use crate::kernel::{Binding, Kernel, Span};
+use crate::kernel::{Binding, Kernel, Span, distinct};
+use crate::quant::{WeightFormat, Width};
 use crate::shader::{Source, fragment};
 
 /// Outputs of a tile.
@@ -85,16 +87,20 @@ impl Kernel for Matmul {
 
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
-        for codec in Codec::all() {
+        let ways = [TileRows::Dense, TileRows::Grouped { experts: 8 }];
+        // What becomes of a sum does not hang on how weights are stored: every epilogue goes with two codecs, and every
+        // codec with both ways to find rows.
+        for codec in [Codec::F32, Codec::of(WeightFormat::int(Width::Int4), &Capabilities::webgpu())] {
             for epilogue in Epilogue::all() {
-                for rows in [TileRows::Dense, TileRows::Grouped { experts: 8 }] {
-                    if rows == TileRows::Dense || !epilogue.residual {
-                        all.push(Self { codec, epilogue, rows });
-                    }
-                }
+                // Experts' outputs are added by moe_combine.
+                let ways = ways.into_iter().filter(|rows| *rows == TileRows::Dense || !epilogue.residual);
+                all.extend(ways.map(|rows| Self { codec, epilogue, rows }));
             }
         }
-        all
+        for codec in Codec::all() {
+            all.extend(ways.map(|rows| Self { codec, epilogue: Epilogue::NONE, rows }));
+        }
+        distinct(all)
     }
 
     fn check(self, params: &LinearParams) -> Result<()> {
@@ -129,7 +135,7 @@ impl Kernel for Matmul {
         let rows = u64::from(span.rows) * u64::from(params.choices);
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
         let (row_tiles, output_tiles) = (self.row_tiles(params, span), outputs.div_ceil(TILE_OUTPUTS));
-        let (word_bytes, scale_bytes) = params.weight_bytes();
+        let (word_bytes, scale_bytes) = params.weight_bytes(self.codec);
         // Which experts are hit only the device knows; this counts as many as can be.
         let matrices = match self.rows {
             TileRows::Dense => 1,
@@ -144,7 +150,11 @@ impl Kernel for Matmul {
         let executed = executed_rows * output_tiles * TILE_OUTPUTS * inputs.next_multiple_of(32);
         let work = Work::default()
             .with_bytes(ByteClass::Weight, matrices * word_bytes, row_tiles * word_bytes)
-            .with_bytes(ByteClass::ScaleZp, matrices * scale_bytes, row_tiles * scale_bytes)
+            .with_bytes(
+                ByteClass::ScaleZp,
+                matrices * scale_bytes,
+                row_tiles * params.scale_requests(self.codec),
+            )
             .with_bytes(ByteClass::ActIn, distinct_inputs * inputs * 4, rows * output_tiles * inputs * 4)
             .with_ops(OpClass::F32Fma, rows * inputs * outputs, executed)
             .or_less(self.rows != TileRows::Dense);

@@ -4,14 +4,13 @@ use super::linear::LinearParams;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::fragments::{Codec, Epilogue, InputNorm, Reduce};
+use crate::gpu::Capabilities;
 use crate::kernel::check::{bytes, require};
-use crate::kernel::{Binding, Kernel, Span};
+use crate::kernel::{Binding, Kernel, Span, distinct};
+use crate::quant::{WeightFormat, Width};
 use crate::shader::{Source, fragment};
 
-/// Outputs that one workgroup computes.
-const OUTPUTS: u64 = 4;
-
-/// `y[r, n] = epilogue(sum_k w[n, k] norm(x[r, k]))`, one workgroup per row and four outputs.
+/// `y[r, n] = epilogue(sum_k w[n, k] norm(x[r, k]))`, a tile of rows and outputs for every team of lanes.
 ///
 /// Weights are `[N, K]`, or `[E, N, K]` where selected; `x` is `[rows, K]`. The output is `[rows, N]`, half as wide where
 /// gated; where selected it has a row for every (token, choice).
@@ -27,8 +26,21 @@ pub struct Matvec {
     pub rows: VecRows,
     /// How lanes add.
     pub reduce: Reduce,
+    /// How the work is divided.
+    pub tile: VecTile,
+}
+
+/// How a [`Matvec`] is divided among lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VecTile {
     /// Lanes of a workgroup, a power of two.
     pub lanes: u32,
+    /// Lanes that share the inputs of an output: 1, or all of the workgroup.
+    pub team: u32,
+    /// Outputs of a team, a multiple of 4.
+    pub outputs: u32,
+    /// Rows of a team: a weight is decoded once for all of them. 1 where a norm is fused or rows choose experts.
+    pub rows: u32,
 }
 
 /// Which rows a [`Matvec`] computes.
@@ -43,9 +55,11 @@ pub enum VecRows {
 }
 
 impl Matvec {
-    /// Lanes that keep most of a workgroup busy on rows of `in_features` inputs.
-    pub fn lanes_for(in_features: u32) -> u32 {
-        in_features.div_ceil(4).next_power_of_two().clamp(32, 256)
+    /// Tiles of rows, and of outputs for a workgroup.
+    fn tiles(self, params: &LinearParams, span: Span) -> [u64; 2] {
+        let outputs = self.tile.teams() * u64::from(self.tile.outputs);
+        let rows = self.row_count(params, span).div_ceil(u64::from(self.tile.rows));
+        [rows, u64::from(params.out_features).div_ceil(outputs)]
     }
 
     fn row_count(self, params: &LinearParams, span: Span) -> u64 {
@@ -73,10 +87,17 @@ impl Kernel for Matvec {
                 VecRows::Last => fragment!("rows/last.wgsl"),
                 VecRows::Selected => fragment!("rows/selected.wgsl"),
             });
+        let VecTile { lanes, team, outputs, rows } = self.tile;
+        let source = match team {
+            1 => source.with(fragment!("team/lane.wgsl")),
+            _ => source.with(fragment!("team/workgroup.wgsl")),
+        };
         self.reduce
             .add_to(self.epilogue.add_to(self.norm.add_to(source)))
-            .constant("WORKGROUP_SIZE", self.lanes)
-            .constant("OUTPUTS", OUTPUTS as u32)
+            .constant("WORKGROUP_SIZE", lanes)
+            .constant("TEAM", team)
+            .constant("OUTPUTS", outputs)
+            .constant("ROWS", rows)
     }
 
     fn bindings(self) -> Vec<Binding> {
@@ -92,7 +113,17 @@ impl Kernel for Matvec {
 
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
-        for codec in Codec::all() {
+        let tile = VecTile { lanes: 64, team: 64, outputs: 4, rows: 1 };
+        let plain = |codec| Self {
+            codec,
+            norm: InputNorm::None,
+            epilogue: Epilogue::NONE,
+            rows: VecRows::Dense,
+            reduce: Reduce::Workgroup,
+            tile,
+        };
+        // What becomes of a sum does not hang on how weights are stored: every epilogue goes with two codecs, ...
+        for codec in [Codec::F32, Codec::of(WeightFormat::int(Width::Int4), &Capabilities::webgpu())] {
             for norm in InputNorm::ALL {
                 for epilogue in Epilogue::all() {
                     for rows in [VecRows::Dense, VecRows::Last, VecRows::Selected] {
@@ -104,25 +135,31 @@ impl Kernel for Matvec {
                         if rows == VecRows::Selected && epilogue.residual {
                             continue;
                         }
-                        for reduce in Reduce::ALL {
-                            all.push(Self { codec, norm, epilogue, rows, reduce, lanes: 64 });
-                        }
+                        all.extend(Reduce::ALL.map(|reduce| Self {
+                            norm,
+                            epilogue,
+                            rows,
+                            reduce,
+                            ..plain(codec)
+                        }));
                     }
                 }
             }
         }
-        // Other lane counts change nothing but the loops over lanes, so they are listed with the plainest epilogue.
-        for variant in all.clone() {
-            if variant.epilogue == Epilogue::NONE && variant.rows == VecRows::Dense {
-                all.extend([32, 128, 256].map(|lanes| Self { lanes, ..variant }));
+        // ... and every codec with every way to find rows, to share inputs, and to divide the work.
+        for codec in Codec::all() {
+            for rows in [VecRows::Dense, VecRows::Last, VecRows::Selected] {
+                for norm in InputNorm::ALL {
+                    all.extend(Reduce::ALL.map(|reduce| Self { norm, rows, reduce, ..plain(codec) }));
+                }
             }
+            all.extend(VecTile::variants().map(|tile| Self { tile, ..plain(codec) }));
         }
-        all
+        distinct(all)
     }
 
     fn check(self, params: &LinearParams) -> Result<()> {
-        let whole = self.lanes.is_power_of_two() && self.lanes <= 256;
-        require(Self::NAME, "lanes", whole, "a power of two up to 256", self.lanes)?;
+        self.tile.check(self.norm != InputNorm::None || self.rows == VecRows::Selected)?;
         params.check(Self::NAME, self.codec, self.epilogue, self.rows == VecRows::Selected)
     }
 
@@ -145,26 +182,68 @@ impl Kernel for Matvec {
     }
 
     fn workgroups(self, params: &LinearParams, span: Span) -> u64 {
-        self.row_count(params, span) * u64::from(params.out_features).div_ceil(OUTPUTS)
+        let [row_tiles, output_tiles] = self.tiles(params, span);
+        row_tiles * output_tiles
     }
 
     fn work(self, params: &LinearParams, span: Span) -> Work {
         let rows = self.row_count(params, span);
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
-        let tiles = outputs.div_ceil(OUTPUTS);
-        let (word_bytes, scale_bytes) = params.weight_bytes();
+        let [row_tiles, output_tiles] = self.tiles(params, span);
+        // A team reads its inputs once for all its outputs.
+        let teams = output_tiles * self.tile.teams();
+        let (word_bytes, scale_bytes) = params.weight_bytes(self.codec);
         // A token's choices are distinct experts; several tokens may share some.
         let selected = self.rows == VecRows::Selected;
         let matrices = if selected { rows } else { 1 };
         let distinct_inputs = rows / u64::from(params.slots_per_input);
-        let (useful, executed) = (rows * inputs * outputs, rows * inputs * tiles * OUTPUTS);
+        let decoded = row_tiles * inputs * teams * u64::from(self.tile.outputs);
+        let (useful, executed) = (rows * inputs * outputs, decoded * u64::from(self.tile.rows));
+        let read_inputs = row_tiles * u64::from(self.tile.rows) * teams * inputs * 4;
         let work = Work::default()
-            .with_bytes(ByteClass::Weight, matrices * word_bytes, rows * word_bytes)
-            .with_bytes(ByteClass::ScaleZp, matrices * scale_bytes, rows * scale_bytes)
-            .with_bytes(ByteClass::ActIn, distinct_inputs * inputs * 4, rows * tiles * inputs * 4)
+            .with_bytes(ByteClass::Weight, matrices * word_bytes, row_tiles * word_bytes)
+            .with_bytes(
+                ByteClass::ScaleZp,
+                matrices * scale_bytes,
+                row_tiles * params.scale_requests(self.codec),
+            )
+            .with_bytes(ByteClass::ActIn, distinct_inputs * inputs * 4, read_inputs)
             .with_ops(OpClass::F32Fma, useful, executed)
             .or_less(selected && span.rows > 1);
-        let work = self.codec.work(outputs * inputs * matrices, executed, work);
-        self.epilogue.work(params, rows, self.norm.work(inputs, distinct_inputs, tiles, work))
+        let work = self.codec.work(outputs * inputs * matrices, decoded, work);
+        self.epilogue.work(params, rows, self.norm.work(inputs, distinct_inputs, output_tiles, work))
+    }
+}
+
+impl VecTile {
+    /// Few teams of many lanes: neighbouring lanes read neighbouring weights.
+    pub fn shared(in_features: u32, rows: u32) -> Self {
+        let lanes = in_features.div_ceil(16).next_power_of_two().clamp(32, 256);
+        Self { lanes, team: lanes, outputs: 4, rows }
+    }
+
+    fn teams(self) -> u64 {
+        u64::from(self.lanes / self.team)
+    }
+
+    /// Shapes that the tests know.
+    fn variants() -> impl Iterator<Item = Self> {
+        let shared = [32, 128, 256].map(|lanes| Self { lanes, team: lanes, outputs: 4, rows: 1 });
+        let rows = [2, 4, 8].map(|rows| Self { lanes: 64, team: 64, outputs: 4, rows });
+        let more = [Self { lanes: 32, team: 32, outputs: 8, rows: 1 }];
+        let alone =
+            [(4, 1), (8, 1), (4, 4)].map(|(outputs, rows)| Self { lanes: 32, team: 1, outputs, rows });
+        shared.into_iter().chain(rows).chain(more).chain(alone)
+    }
+
+    fn check(self, one_row: bool) -> Result<()> {
+        let Self { lanes, team, outputs, rows } = self;
+        let whole = lanes.is_power_of_two() && lanes <= 256;
+        require(Matvec::NAME, "lanes", whole, "a power of two up to 256", lanes)?;
+        require(Matvec::NAME, "team", team == 1 || team == lanes, format_args!("1 or {lanes}"), team)?;
+        let fours = (4..=32).contains(&outputs) && outputs.is_multiple_of(4);
+        require(Matvec::NAME, "outputs", fours, "a multiple of 4 up to 32", outputs)?;
+        let most = if one_row { 1 } else { 8 };
+        require(Matvec::NAME, "rows", (1..=most).contains(&rows), format_args!("1 to {most}"), rows)
     }
 }

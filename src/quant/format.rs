@@ -3,17 +3,22 @@
 use std::fmt;
 use std::str::FromStr;
 
+use half::f16;
+
+use super::codes::{Codes, Storage, Width};
+use super::rows::{plane_words, row_words};
 use crate::{Error, Result};
 
 /// How a weight matrix `[rows, cols]` is stored.
 ///
-/// A row is one plane or several, each a whole number of 16-byte pieces. A `u32` word of a plane of `b` bits holds
-/// `p = 32 / b` neighbouring elements: element `i` of a row is at bit `(i % p) * b` of word `i / p`. Elements past `cols`
-/// are zero. Floats are one plane. Integer codes have a plane of 8, 4, 2 or 1 bits for each one in the binary number of
-/// their bits, upper bits first: 6 bits are a plane of 4 and a plane of 2.
+/// A row is one plane or several, each padded to 16 bytes and to 16 elements. A `u32` word of a plane of `b` bits holds
+/// `p = 32 / b` neighbouring elements. Floats are one plane, element `i` at bit `(i % p) * b` of word `i / p`. Codes
+/// have the planes of their [`Storage`]; element `i` is at bit `8 * (i % 4) + b * (i % p / 4)` of word `i / p`, so that
+/// neighbours lie in neighbouring bytes. What is past `cols` is zero.
 ///
-/// As text: `f32`, `f16`, `int8`, `int7` and so on to `int1`. An integer format shares scales among 32 inputs unless a
-/// suffix says otherwise: `int4:64`, `int4:128`, `int4:channel`.
+/// As text: `f32`, `f16`, `int8` to `int1`. Suffixes say what is unusual of an integer format, in any order:
+/// `:64`, `:128`, `:channel`, how many inputs share a scale instead of 32; `:parent`, `:planes`, how codes are stored;
+/// `:ep`, extra precision; `:f16`, scales of 16 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WeightFormat {
     /// 32-bit floats, one to a word.
@@ -24,38 +29,15 @@ pub enum WeightFormat {
     Int(IntFormat),
 }
 
-/// Integer codes: the upper bits of the 8-bit parent, one scale and zero point for every block of a row.
+/// Integer codes, and one scale and zero point for every block of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IntFormat {
-    /// Served bits.
-    pub width: Width,
+    /// Their width and storage.
+    pub codes: Codes,
     /// Inputs that share a scale and a zero point.
     pub block: QuantBlock,
-}
-
-/// Bits of a stored code that kernels read: 8, the parent's codes, or fewer, their slices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Width {
-    Int8 = 8,
-    Int7 = 7,
-    Int6 = 6,
-    Int5 = 5,
-    Int4 = 4,
-    Int3 = 3,
-    Int2 = 2,
-    Int1 = 1,
-}
-
-impl Width {
-    /// Every width, widest first.
-    pub const ALL: [Self; 8] =
-        [Self::Int8, Self::Int7, Self::Int6, Self::Int5, Self::Int4, Self::Int3, Self::Int2, Self::Int1];
-
-    /// Bits of a code.
-    pub fn bits(self) -> u32 {
-        self as u32
-    }
+    /// How scales and zero points are stored.
+    pub scales: ScaleFormat,
 }
 
 /// How many neighbouring inputs of a row share a scale and a zero point; the last block may be shorter.
@@ -67,29 +49,51 @@ pub enum QuantBlock {
     Inputs(u32),
 }
 
+/// How the scale and the zero point of a block are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScaleFormat {
+    /// Two words.
+    F32,
+    /// The halves of a word, the scale below.
+    F16,
+}
+
 impl WeightFormat {
-    /// Bits of one element.
-    pub fn bits(self) -> u32 {
+    /// Slices of a width, with f32 scales for every 32 inputs.
+    pub const fn int(width: Width) -> Self {
+        Self::Int(IntFormat::new(width))
+    }
+
+    /// Bits of the planes of a row.
+    pub(super) fn plane_bits(self) -> &'static [u32] {
         match self {
-            Self::F32 => 32,
-            Self::F16 => 16,
-            Self::Int(int) => int.width.bits(),
+            Self::F32 => &[32],
+            Self::F16 => &[16],
+            Self::Int(int) => int.codes.planes(),
         }
     }
 
     /// `u32` words of a row of `cols` elements, padding included.
     pub fn row_words(self, cols: usize) -> usize {
-        row_words(self.bits(), cols)
+        row_words(self.plane_bits(), cols)
     }
 
     /// The planes of a row of `cols` elements: bits of an element, and `u32` words.
     pub fn planes(self, cols: usize) -> impl Iterator<Item = (u32, usize)> {
-        planes(self.bits()).map(move |bits| (bits, plane_words(bits, cols)))
+        self.plane_bits().iter().map(move |bits| (*bits, plane_words(*bits, cols)))
     }
 
     /// Bytes of a row of `cols` elements, padding included.
     pub fn row_bytes(self, cols: usize) -> usize {
         4 * self.row_words(cols)
+    }
+
+    /// `u32` words of scales and zero points of a row of `cols` elements.
+    pub fn scale_words(self, cols: usize) -> usize {
+        match self {
+            Self::F32 | Self::F16 => 0,
+            Self::Int(int) => int.blocks(cols) * int.scales.words(),
+        }
     }
 
     /// Checks that kernels exist for this format.
@@ -105,6 +109,11 @@ impl WeightFormat {
 }
 
 impl IntFormat {
+    /// Slices of a width, with f32 scales for every 32 inputs.
+    pub const fn new(width: Width) -> Self {
+        Self { codes: Codes::sliced(width), block: DEFAULT_BLOCK, scales: ScaleFormat::F32 }
+    }
+
     /// Inputs that share a scale in a row of `cols`.
     pub fn block_len(self, cols: usize) -> usize {
         self.block.len(cols)
@@ -142,50 +151,35 @@ impl QuantBlock {
     }
 }
 
-/// Words of a row of `cols` elements of `bits` bits each, every plane rounded up to 16 bytes.
-pub(crate) fn row_words(bits: u32, cols: usize) -> usize {
-    planes(bits).map(|plane| plane_words(plane, cols)).sum()
-}
-
-/// Bits of the planes that elements of `bits` bits are stored in, upper bits first.
-pub(super) fn planes(bits: u32) -> impl Iterator<Item = u32> {
-    [32, 16, 8, 4, 2, 1].into_iter().filter(move |plane| bits & plane != 0)
-}
-
-fn plane_words(bits: u32, cols: usize) -> usize {
-    cols.div_ceil(32 / bits as usize).next_multiple_of(4)
-}
-
-/// Elements of `bits` bits as words: row after row, each a plane after the other, padded with zeros to 16 bytes.
-/// `element` takes a row-major index.
-pub(super) fn pack_rows(rows: usize, cols: usize, bits: u32, element: impl Fn(usize) -> u32) -> Vec<u32> {
-    let row_words = row_words(bits, cols);
-    let mut words = vec![0; rows * row_words];
-    for row in 0..rows {
-        let (mut first, mut below) = (row * row_words, bits);
-        for plane in planes(bits) {
-            below -= plane;
-            let (per_word, mask) = (32 / plane as usize, u32::MAX >> (32 - plane));
-            for col in 0..cols {
-                let part = (element(row * cols + col) >> below) & mask;
-                words[first + col / per_word] |= part << ((col % per_word) as u32 * plane);
-            }
-            first += plane_words(plane, cols);
+impl ScaleFormat {
+    /// `u32` words of a scale and its zero point.
+    pub(crate) fn words(self) -> usize {
+        match self {
+            Self::F32 => 2,
+            Self::F16 => 1,
         }
     }
-    words
-}
 
-/// An element of a row that [`pack_rows`] packed.
-pub(super) fn unpack_element(row: &[u32], cols: usize, bits: u32, col: usize) -> u32 {
-    let (mut first, mut element) = (0, 0);
-    for plane in planes(bits) {
-        let (per_word, mask) = (32 / plane as usize, u32::MAX >> (32 - plane));
-        let part = (row[first + col / per_word] >> ((col % per_word) as u32 * plane)) & mask;
-        element = u32::checked_shl(element, plane).unwrap_or(0) | part;
-        first += plane_words(plane, cols);
+    /// Scale and zero point as words.
+    pub(super) fn encode(self, [scale, zero]: [f32; 2]) -> impl Iterator<Item = u32> {
+        let halves = || {
+            let [scale, zero] = [scale, zero].map(|x| u32::from(f16::from_f32(x).to_bits()));
+            scale | zero << 16
+        };
+        let words = match self {
+            Self::F32 => [scale.to_bits(), zero.to_bits()],
+            Self::F16 => [halves(), 0],
+        };
+        words.into_iter().take(self.words())
     }
-    element
+
+    /// The same back.
+    pub(super) fn decode(self, words: &[u32]) -> [f32; 2] {
+        match self {
+            Self::F32 => [words[0], words[1]].map(f32::from_bits),
+            Self::F16 => [words[0], words[0] >> 16].map(|half| f16::from_bits(half as u16).to_f32()),
+        }
+    }
 }
 
 fn unsupported(what: impl fmt::Display, why: &str) -> Error {
@@ -194,22 +188,30 @@ fn unsupported(what: impl fmt::Display, why: &str) -> Error {
 
 const DEFAULT_BLOCK: QuantBlock = QuantBlock::Inputs(32);
 
-impl fmt::Display for Width {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "int{}", self.bits())
-    }
-}
-
 impl fmt::Display for WeightFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::F32 => f.write_str("f32"),
-            Self::F16 => f.write_str("f16"),
-            Self::Int(IntFormat { width, block }) => match block {
-                &DEFAULT_BLOCK => width.fmt(f),
-                QuantBlock::Inputs(inputs) => write!(f, "{width}:{inputs}"),
-                QuantBlock::Channel => write!(f, "{width}:channel"),
-            },
+        let int = match self {
+            Self::F32 => return f.write_str("f32"),
+            Self::F16 => return f.write_str("f16"),
+            Self::Int(int) => int,
+        };
+        int.codes.width.fmt(f)?;
+        if int.codes.extra_precision {
+            f.write_str(":ep")?;
+        }
+        match int.block {
+            DEFAULT_BLOCK => {}
+            QuantBlock::Inputs(inputs) => write!(f, ":{inputs}")?,
+            QuantBlock::Channel => f.write_str(":channel")?,
+        }
+        match int.codes.storage {
+            Storage::Sliced => {}
+            Storage::Parent => f.write_str(":parent")?,
+            Storage::Planes => f.write_str(":planes")?,
+        }
+        match int.scales {
+            ScaleFormat::F32 => Ok(()),
+            ScaleFormat::F16 => f.write_str(":f16"),
         }
     }
 }
@@ -219,23 +221,30 @@ impl FromStr for WeightFormat {
 
     fn from_str(text: &str) -> Result<Self> {
         let unknown = || {
-            let why = "formats are f32, f16 and int1 to int8, the integers also with :64, :128 or :channel";
+            let why = "formats are f32, f16 and int1 to int8, the integers also with :64, :128, :channel, :parent, \
+                       :planes, :ep, :f16";
             unsupported(format_args!("weight format '{text}'"), why)
         };
-        let (name, block) = match text.split_once(':') {
-            None => (text, None),
-            Some((name, "channel")) => (name, Some(QuantBlock::Channel)),
-            Some((name, inputs)) => (name, Some(QuantBlock::Inputs(inputs.parse().map_err(|_| unknown())?))),
-        };
-        let format = match (name, block) {
-            ("f32", None) => Self::F32,
-            ("f16", None) => Self::F16,
-            _ => {
-                let width = Width::ALL.into_iter().find(|width| width.to_string() == name);
-                let width = width.ok_or_else(unknown)?;
-                Self::Int(IntFormat { width, block: block.unwrap_or(DEFAULT_BLOCK) })
+        let mut parts = text.split(':');
+        let name = parts.next().unwrap_or_default();
+        let suffixes: Vec<_> = parts.collect();
+        match (name, suffixes.is_empty()) {
+            ("f32", true) => return Ok(Self::F32),
+            ("f16", true) => return Ok(Self::F16),
+            _ => {}
+        }
+        let width = Width::ALL.into_iter().find(|width| width.to_string() == name);
+        let mut int = IntFormat::new(width.ok_or_else(unknown)?);
+        for suffix in suffixes {
+            match suffix {
+                "channel" => int.block = QuantBlock::Channel,
+                "parent" => int.codes.storage = Storage::Parent,
+                "planes" => int.codes.storage = Storage::Planes,
+                "ep" => int.codes.extra_precision = true,
+                "f16" => int.scales = ScaleFormat::F16,
+                inputs => int.block = QuantBlock::Inputs(inputs.parse().map_err(|_| unknown())?),
             }
-        };
-        format.validate().map(|()| format)
+        }
+        Self::Int(int).validate().map(|()| Self::Int(int))
     }
 }

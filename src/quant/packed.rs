@@ -2,9 +2,9 @@
 
 use half::f16;
 
-use super::format::{pack_rows, unpack_element};
 use super::parent::{check, check_len, dequantize_code};
-use super::{Parent, WeightFormat};
+use super::rows::{pack_rows, unpack_element};
+use super::{IntFormat, Parent, Quantizer, WeightFormat};
 use crate::{Error, Result};
 
 /// A weight matrix as stored.
@@ -18,8 +18,8 @@ pub struct PackedMatrix {
     pub cols: usize,
     /// Elements, `[rows, format.row_words(cols)]`; what is past `cols` is zero.
     pub words: Vec<u32>,
-    /// `(scale, zero)`, `[rows, blocks]`; empty for floats.
-    pub scales: Vec<[f32; 2]>,
+    /// Scales and zero points, `[rows, format.scale_words(cols)]`; empty for floats.
+    pub scales: Vec<u32>,
 }
 
 impl PackedMatrix {
@@ -27,7 +27,7 @@ impl PackedMatrix {
     ///
     /// # Errors
     /// [`Error::Shape`] when the length is not `rows * cols`, [`Error::NotFinite`] for a weight that is NaN or
-    /// infinite, [`Error::TensorMismatch`] for one that f16 cannot hold, [`Error::Unsupported`] for a format no
+    /// infinite, [`Error::TensorMismatch`] where f16 cannot hold a weight or a scale, [`Error::Unsupported`] for a format no
     /// kernel reads.
     pub fn pack(format: WeightFormat, rows: usize, cols: usize, weights: &[f32]) -> Result<Self> {
         format.validate()?;
@@ -36,14 +36,26 @@ impl PackedMatrix {
             WeightFormat::F32 => return Self::f32(rows, cols, weights),
             WeightFormat::F16 => {
                 let halves = to_f16(weights)?;
-                (pack_rows(rows, cols, 16, |i| u32::from(halves[i].to_bits())), vec![])
+                let half = |i: usize| u32::from(halves[i].to_bits());
+                (pack_rows(rows, cols, format.plane_bits(), half), vec![])
             }
             WeightFormat::Int(int) => {
-                let parent = Parent::quantize(weights, rows, cols, int.block)?;
-                (parent.pack(int.width.bits()), parent.scales())
+                let quantizer = Quantizer { block: int.block, scales: int.scales };
+                return Ok(Self::of_parent(&quantizer.quantize(weights, rows, cols)?, int));
             }
         };
         Ok(Self { format, rows, cols, words, scales })
+    }
+
+    /// Stores what a format keeps of quantized weights; their blocks are the parent's, whatever the format says.
+    pub fn of_parent(parent: &Parent, int: IntFormat) -> Self {
+        let int = IntFormat { block: parent.block, ..int };
+        let (rows, cols) = (parent.rows, parent.cols);
+        let code = |i: usize| int.codes.encode(parent.codes[i]);
+        let words = pack_rows(rows, cols, int.codes.planes(), code);
+        let blocks = parent.scale.iter().zip(&parent.zero);
+        let scales = blocks.flat_map(|(&scale, &zero)| int.scales.encode([scale, zero])).collect();
+        Self { format: WeightFormat::Int(int), rows, cols, words, scales }
     }
 
     /// Stores `weights`, `[rows, cols]`, as they are, NaN and infinities included.
@@ -52,7 +64,7 @@ impl PackedMatrix {
     /// [`Error::Shape`] when the length is not `rows * cols`.
     pub fn f32(rows: usize, cols: usize, weights: &[f32]) -> Result<Self> {
         check_len(weights, rows, cols)?;
-        let words = pack_rows(rows, cols, 32, |i| weights[i].to_bits());
+        let words = pack_rows(rows, cols, &[32], |i| weights[i].to_bits());
         Ok(Self { format: WeightFormat::F32, rows, cols, words, scales: vec![] })
     }
 
@@ -65,16 +77,23 @@ impl PackedMatrix {
         weights
     }
 
+    /// Scale and zero point of an element's block; `None` in a format that has none.
+    pub fn scale_zero(&self, row: usize, col: usize) -> Option<[f32; 2]> {
+        let WeightFormat::Int(int) = self.format else { return None };
+        let block = row * int.blocks(self.cols) + col / int.block_len(self.cols);
+        Some(int.scales.decode(&self.scales[block * int.scales.words()..]))
+    }
+
     fn element(&self, row: usize, col: usize) -> f32 {
-        let (bits, row_words) = (self.format.bits(), self.format.row_words(self.cols));
-        let code = unpack_element(&self.words[row * row_words..][..row_words], self.cols, bits, col);
-        match self.format {
-            WeightFormat::F32 => f32::from_bits(code),
-            WeightFormat::F16 => f16::from_bits(code as u16).to_f32(),
-            WeightFormat::Int(int) => {
-                let block = row * int.blocks(self.cols) + col / int.block_len(self.cols);
-                dequantize_code(code as u8, bits, self.scales[block])
+        let row_words = self.format.row_words(self.cols);
+        let words = &self.words[row * row_words..][..row_words];
+        let stored = unpack_element(words, self.cols, self.format.plane_bits(), col);
+        match (self.format, self.scale_zero(row, col)) {
+            (WeightFormat::Int(int), Some(scale_zero)) => {
+                dequantize_code(int.codes.decode(stored), int.codes.width.bits(), scale_zero)
             }
+            (WeightFormat::F16, _) => f16::from_bits(stored as u16).to_f32(),
+            _ => f32::from_bits(stored),
         }
     }
 }

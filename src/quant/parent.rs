@@ -1,7 +1,8 @@
 //! The 8-bit parent of every integer format, and slicing it.
 
-use super::QuantBlock;
-use super::format::pack_rows;
+use half::f16;
+
+use super::{Codes, QuantBlock, ScaleFormat};
 use crate::{Error, Result};
 
 /// A matrix quantized to 8 bits, from which codes of fewer bits are sliced (arXiv 2502.06786, section 3).
@@ -25,21 +26,37 @@ pub struct Parent {
     pub zero: Vec<f32>,
 }
 
-impl Parent {
+/// How weights become a [`Parent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quantizer {
+    /// Inputs that share a scale and a zero point.
+    pub block: QuantBlock,
+    /// What scales and zero points are rounded to before codes are chosen, so that codes fit what will be stored.
+    pub scales: ScaleFormat,
+}
+
+impl Quantizer {
     /// Quantizes `weights`, `[rows, cols]`.
     ///
     /// # Errors
     /// [`Error::Shape`] when the length is not `rows * cols`, [`Error::NotFinite`] for a weight that is NaN or
-    /// infinite, [`Error::Unsupported`] for a block no kernel reads.
-    pub fn quantize(weights: &[f32], rows: usize, cols: usize, block: QuantBlock) -> Result<Self> {
-        block.validate()?;
+    /// infinite, [`Error::TensorMismatch`] for a block whose scale f16 cannot hold, [`Error::Unsupported`] for a block
+    /// no kernel reads.
+    pub fn quantize(&self, weights: &[f32], rows: usize, cols: usize) -> Result<Parent> {
+        self.block.validate()?;
         check(weights, rows, cols)?;
-        let mut parent =
-            Self { rows, cols, block, codes: Vec::with_capacity(weights.len()), scale: vec![], zero: vec![] };
+        let mut parent = Parent {
+            rows,
+            cols,
+            block: self.block,
+            codes: Vec::with_capacity(weights.len()),
+            scale: vec![],
+            zero: vec![],
+        };
         // Chunks of nothing do not exist; a matrix without columns has no rows to visit either.
         for row in weights.chunks_exact(cols.max(1)) {
-            for weights in row.chunks(block.len(cols)) {
-                let (scale, zero) = scale_and_zero(weights);
+            for weights in row.chunks(self.block.len(cols)) {
+                let (scale, zero) = self.scale_and_zero(weights, parent.codes.len())?;
                 let code = |w: f32| f64::from(w) / f64::from(scale) + f64::from(zero) + 0.5;
                 // The cast truncates and saturates: floor and clamp in one for values from 0 up.
                 parent.codes.extend(weights.iter().map(|&w| code(w).max(0.0) as u8));
@@ -50,47 +67,74 @@ impl Parent {
         Ok(parent)
     }
 
-    /// The weights that codes of `bits` bits stand for, `[rows, cols]`: `(S - zero) * scale` in f32, where `S` is
-    /// the sliced code on the 8-bit scale. A kernel does the same arithmetic.
-    pub fn dequantize(&self, bits: u32) -> Vec<f32> {
+    /// Scale and zero point of one block, which begins at element `at`.
+    fn scale_and_zero(&self, weights: &[f32], at: usize) -> Result<(f32, f32)> {
+        let (min, max) = weights.iter().fold((f32::MAX, f32::MIN), |(lo, hi), &w| (lo.min(w), hi.max(w)));
+        // In f64: the difference of two large f32 may be infinite in f32.
+        let scale = ((f64::from(max) - f64::from(min)) / 255.0) as f32;
+        // Zero for a constant block, and for one whose spread is below the smallest f32.
+        let (scale, zero) = match scale {
+            0.0 => (1.0, -min),
+            scale => (scale, (-f64::from(min) / f64::from(scale)) as f32),
+        };
+        match self.scales {
+            ScaleFormat::F32 => Ok((scale, zero)),
+            ScaleFormat::F16 => in_f16(scale, min).ok_or_else(|| Error::TensorMismatch {
+                name: format!("weights, the block at element {at}"),
+                expected: format!("a scale of at most {}, the largest f16", f16::MAX),
+                found: scale.to_string(),
+            }),
+        }
+    }
+}
+
+/// The least f16 scale that reaches over the block and leaves a zero point that f16 holds, with that zero point.
+fn in_f16(scale: f32, min: f32) -> Option<(f32, f32)> {
+    let least = scale.max(min.abs() / f16::MAX.to_f32());
+    let nearest = f16::from_f32(least);
+    let above = if nearest.to_f32() < least { f16::from_bits(nearest.to_bits() + 1) } else { nearest };
+    let scale = above.max(f16::MIN_POSITIVE_SUBNORMAL);
+    let zero = f16::from_f64(-f64::from(min) / f64::from(scale));
+    (scale.is_finite() && zero.is_finite()).then_some((scale.to_f32(), zero.to_f32()))
+}
+
+impl Parent {
+    /// Quantizes `weights`, `[rows, cols]`, with scales in f32.
+    ///
+    /// # Errors
+    /// As [`Quantizer::quantize`].
+    pub fn quantize(weights: &[f32], rows: usize, cols: usize, block: QuantBlock) -> Result<Self> {
+        Quantizer { block, scales: ScaleFormat::F32 }.quantize(weights, rows, cols)
+    }
+
+    /// The weights that the slices of a width stand for, `[rows, cols]`: `(S - zero) * scale` in f32, where `S` is
+    /// the slice on the 8-bit scale. A kernel does the same arithmetic.
+    pub fn dequantize(&self, codes: Codes) -> Vec<f32> {
         let mut weights = Vec::with_capacity(self.codes.len());
         let blocks = self.block.count(self.cols);
         for (r, row) in self.codes.chunks_exact(self.cols.max(1)).enumerate() {
-            for (b, codes) in row.chunks(self.block.len(self.cols)).enumerate() {
+            for (b, block) in row.chunks(self.block.len(self.cols)).enumerate() {
                 let at = r * blocks + b;
                 let scale_zero = [self.scale[at], self.zero[at]];
-                weights.extend(codes.iter().map(|&q| dequantize_code(slice_code(q, bits), bits, scale_zero)));
+                let weight = |&q| dequantize_code(codes.slice(q), codes.width.bits(), scale_zero);
+                weights.extend(block.iter().map(weight));
             }
         }
         weights
     }
 
-    /// Sliced codes as words, each row padded with code 0 to 16 bytes.
-    pub fn pack(&self, bits: u32) -> Vec<u32> {
-        let bits = bits.clamp(1, 8);
-        pack_rows(self.rows, self.cols, bits, |i| u32::from(slice_code(self.codes[i], bits)))
+    /// How many codes a slice with extra precision puts above what its bits hold, as a share: the effective width is
+    /// the width and so many bits more (arXiv 2502.06786, section 4).
+    pub fn overflow(&self, width: super::Width) -> f64 {
+        let exact = Codes { extra_precision: true, ..Codes::sliced(width) };
+        let above = self.codes.iter().filter(|&&q| u32::from(exact.slice(q)) >> width.bits() > 0).count();
+        above as f64 / self.codes.len().max(1) as f64
     }
-
-    /// `(scale, zero)` of every block, `[rows, blocks]`.
-    pub fn scales(&self) -> Vec<[f32; 2]> {
-        self.scale.iter().zip(&self.zero).map(|(&scale, &zero)| [scale, zero]).collect()
-    }
-}
-
-/// The `bits`-bit slice of an 8-bit code: `clamp(floor(code / 2^(8 - bits) + 1/2), 0, 2^bits - 1)`, that is, the
-/// top bits plus the next one. `bits` is from 1 to 8; a number outside counts as the nearest inside.
-///
-/// Always slice the 8-bit parent: slicing a slice rounds twice.
-pub fn slice_code(code: u8, bits: u32) -> u8 {
-    let bits = bits.clamp(1, 8);
-    let half_step = 128 >> bits;
-    let rounded = (u16::from(code) + half_step) >> (8 - bits);
-    rounded.min(0xff >> (8 - bits)) as u8
 }
 
 /// The weight a sliced code stands for.
 pub(super) fn dequantize_code(code: u8, bits: u32, [scale, zero]: [f32; 2]) -> f32 {
-    let on_parent_scale = u32::from(code) << (8 - bits.clamp(1, 8));
+    let on_parent_scale = u32::from(code) << (8 - bits);
     (on_parent_scale as f32 - zero) * scale
 }
 
@@ -110,16 +154,4 @@ pub(super) fn check(weights: &[f32], rows: usize, cols: usize) -> Result<()> {
         Some(index) => Err(Error::NotFinite { name: "weights".into(), index, value: weights[index] }),
         None => Ok(()),
     }
-}
-
-/// Scale and zero point of one block.
-fn scale_and_zero(weights: &[f32]) -> (f32, f32) {
-    let (min, max) = weights.iter().fold((f32::MAX, f32::MIN), |(lo, hi), &w| (lo.min(w), hi.max(w)));
-    // In f64: the difference of two large f32 may be infinite in f32.
-    let scale = ((f64::from(max) - f64::from(min)) / 255.0) as f32;
-    // Zero for a constant block, and for one whose spread is below the smallest f32.
-    if scale == 0.0 {
-        return (1.0, -min);
-    }
-    (scale, (-f64::from(min) / f64::from(scale)) as f32)
 }

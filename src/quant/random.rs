@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use super::{PackedMatrix, WeightFormat};
+use super::rows::{plane_words, used_bits};
+use super::{Codes, IntFormat, PackedMatrix, Storage, WeightFormat};
 
 impl PackedMatrix {
     /// Rows `rows` of a random matrix of any height with `cols` inputs: weights of mean 0 and a variance of about
@@ -15,6 +16,10 @@ impl PackedMatrix {
         let mut words = random_words(key, rows.start * row_words, rows.len() * row_words);
         for row in words.chunks_exact_mut(row_words.max(1)) {
             row.iter_mut().for_each(|word| *word = (*word & random) | fixed);
+            if let WeightFormat::Int(IntFormat { codes: Codes { storage: Storage::Planes, .. }, .. }) = format
+            {
+                derive_first_plane(cols, row);
+            }
             clear_padding(format, cols, row);
         }
         let scales = scales(format, cols, rows.len());
@@ -48,26 +53,48 @@ fn word_bits(format: WeightFormat, cols: usize) -> [u32; 2] {
     }
 }
 
-/// The scale and zero point that give uniform codes a mean of 0 and a variance of `1 / cols`.
-fn scales(format: WeightFormat, cols: usize, rows: usize) -> Vec<[f32; 2]> {
+/// The scales and zero points that give random codes a mean of 0 and a variance of `1 / cols`.
+fn scales(format: WeightFormat, cols: usize, rows: usize) -> Vec<u32> {
     let WeightFormat::Int(int) = format else { return Vec::new() };
-    let (codes, step) = (f64::from(1 << int.width.bits()), f64::from(1 << (8 - int.width.bits())));
-    let deviation = step * ((codes * codes - 1.0) / 12.0).sqrt();
+    let (mean, deviation) = distribution(int.codes);
     let scale = 1.0 / (deviation * (cols.max(1) as f64).sqrt());
-    let zero = step * (codes - 1.0) / 2.0;
-    vec![[scale as f32, zero as f32]; rows * int.blocks(cols)]
+    let block: Vec<u32> = int.scales.encode([scale as f32, mean as f32]).collect();
+    block.repeat(rows * int.blocks(cols))
+}
+
+/// Mean and standard deviation of slices, on the scale of 8 bits, whose stored bits are random.
+fn distribution(codes: Codes) -> (f64, f64) {
+    let step = f64::from(1 << (8 - codes.width.bits()));
+    let stored = 1 << codes.stored_bits();
+    let slices = || (0..stored).map(|stored| step * f64::from(codes.decode(stored)));
+    let mean = slices().sum::<f64>() / f64::from(stored);
+    let variance = slices().map(|slice| (slice - mean).powi(2)).sum::<f64>() / f64::from(stored);
+    (mean, variance.sqrt())
+}
+
+/// Makes the first of the nested planes what the others say it is: [`Storage::Planes`].
+fn derive_first_plane(cols: usize, row: &mut [u32]) {
+    const ONES: u32 = 0x0101_0101;
+    let (of_one, of_two) = (plane_words(1, cols), plane_words(2, cols));
+    for at in 0..of_one {
+        let upper = row[of_one + at];
+        row[at] = (0..8).fold(0, |first, quad| {
+            let pairs = 2 * at + quad / 4;
+            let pair = if pairs < of_two { row[2 * of_one + pairs] >> (2 * (quad % 4)) } else { 0 };
+            let (either, both) = ((pair | pair >> 1) & ONES, pair & pair >> 1 & ONES);
+            let q7 = (upper >> quad ^ either) & ONES;
+            first | (q7 | both) << quad
+        });
+    }
 }
 
 /// Clears what lies behind the elements of each plane of a row.
 fn clear_padding(format: WeightFormat, cols: usize, mut row: &mut [u32]) {
     for (bits, words) in format.planes(cols) {
         let (plane, rest) = row.split_at_mut(words);
-        let used = cols * bits as usize;
-        let mut padding = plane[used / 32..].iter_mut();
-        if let Some(word) = padding.next() {
-            *word &= (1 << (used % 32)) - 1;
+        for (at, word) in plane.iter_mut().enumerate().skip(cols * bits as usize / 32) {
+            *word &= used_bits(bits, cols, at);
         }
-        padding.for_each(|word| *word = 0);
         row = rest;
     }
 }

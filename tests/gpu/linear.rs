@@ -14,21 +14,25 @@ use crate::harness::{Outputs, Run};
 use crate::support::compare::Tolerance;
 use crate::support::random::Random;
 
-/// Every format.
-pub fn formats() -> Vec<WeightFormat> {
-    Codec::all().filter(|codec| *codec != Codec::F16Native).flat_map(formats_of).collect()
+/// A format for every codec, the blocks by turns.
+pub fn formats(turn: usize) -> impl Iterator<Item = WeightFormat> {
+    let codecs = Codec::all().filter(|codec| *codec != Codec::F16Native);
+    codecs.enumerate().map(move |(n, codec)| {
+        let formats = formats_of(codec);
+        formats[(n + turn) % formats.len()]
+    })
 }
 
 /// The formats that a codec reads.
 pub fn formats_of(codec: Codec) -> Vec<WeightFormat> {
-    let width = match codec {
+    let (codes, scales) = match codec {
         Codec::F32 => return vec![WeightFormat::F32],
         Codec::F16 | Codec::F16Native => return vec![WeightFormat::F16],
-        Codec::Int(width) => width,
+        Codec::Int(codes, scales) => (codes, scales),
     };
     let blocks =
         [QuantBlock::Inputs(32), QuantBlock::Channel, QuantBlock::Inputs(64), QuantBlock::Inputs(128)];
-    blocks.map(|block| WeightFormat::Int(IntFormat { width, block })).to_vec()
+    blocks.map(|block| WeightFormat::Int(IntFormat { codes, block, scales })).to_vec()
 }
 
 /// Rows of work: which row of x, which expert, which row of y.
@@ -63,6 +67,8 @@ pub struct Linear {
     pub residual: Vec<f32>,
     /// Scale, then shift.
     pub norm_weight: Vec<f32>,
+    /// Whether the kernel multiplies codes, and scales the sums.
+    pub by_codes: bool,
 }
 
 impl Linear {
@@ -80,6 +86,7 @@ impl Linear {
             bias,
             residual,
             norm_weight,
+            by_codes: false,
         }
     }
 
@@ -148,7 +155,7 @@ impl Linear {
         let (inputs, outputs) = (self.matrix.cols, self.params.out_features as usize);
         let (stride, offset) = (self.params.out_stride as usize, self.params.out_offset as usize);
         let weights = self.matrix.unpack();
-        let magnitudes = abs(&weights);
+        let magnitudes = self.magnitudes(&weights);
         let mut y = vec![f32::NAN; sites.len() * stride];
         let mut tolerances = y.clone();
         for site in sites {
@@ -170,6 +177,17 @@ impl Linear {
             }
         }
         (y, tolerances)
+    }
+
+    /// What the rounding of a product with each weight is relative to: the code's part and the zero point's, where they
+    /// are multiplied apart.
+    fn magnitudes(&self, weights: &[f32]) -> Vec<f32> {
+        let cols = self.matrix.cols;
+        let zero_part = |at| match self.matrix.scale_zero(at / cols, at % cols) {
+            Some([scale, zero]) if self.by_codes => (scale * zero).abs(),
+            _ => 0.0,
+        };
+        weights.iter().enumerate().map(|(at, w)| w.abs() + 2.0 * zero_part(at)).collect()
     }
 
     /// A row as the product sees it, what its rounding is relative to, and the roundings of a sum over it.

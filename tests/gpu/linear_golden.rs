@@ -2,8 +2,8 @@
 
 use wattle::fragments::{Activate, Codec, Epilogue, Reduce};
 use wattle::kernels::matmul::{Matmul, TileRows};
-use wattle::kernels::matvec::{Matvec, VecRows};
-use wattle::quant::{IntFormat, PackedMatrix, QuantBlock, WeightFormat, Width};
+use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
+use wattle::quant::{Codes, IntFormat, PackedMatrix, QuantBlock, ScaleFormat, Storage, WeightFormat};
 
 use crate::harness::{Run, gpu, is_supported, span};
 use crate::linear::Linear;
@@ -17,7 +17,8 @@ fn check(layer: &Linear, golden: &[f32], tolerance: Tolerance, what: &str) {
     let Linear { norm, epilogue, .. } = *layer;
     let run = |run: Run| layer.bind(run).out("y", golden.len()).go().close("y", golden, tolerance);
     for reduce in Reduce::ALL {
-        let variant = Matvec { codec, norm, epilogue, rows: VecRows::Dense, reduce, lanes: 64 };
+        let variant =
+            Matvec { codec, norm, epilogue, rows: VecRows::Dense, reduce, tile: VecTile::shared(1024, 1) };
         if is_supported(&variant) {
             run(Run::new(variant, layer.params, span(0, rows), what));
         }
@@ -45,6 +46,16 @@ fn products_are_golden() {
     }
 }
 
+/// Every storage of every width there are products of, and their names.
+fn golden_codes() -> impl Iterator<Item = (Codes, String)> {
+    Codec::all().filter_map(|codec| {
+        let Codec::Int(codes, ScaleFormat::F32) = codec else { return None };
+        let prefix = if codes.extra_precision { "ep." } else { "" };
+        let is_golden = matches!(codes.width.bits(), 8 | 6 | 4 | 3 | 2);
+        is_golden.then(|| (codes, format!("{prefix}y.{}", codes.width.bits())))
+    })
+}
+
 #[test]
 fn quantized_products_are_golden() {
     let blocks = [
@@ -56,11 +67,13 @@ fn quantized_products_are_golden() {
     for (file, block) in blocks {
         let golden = Golden::op(file);
         let &[outputs, inputs] = &golden.shape("w")[..] else { panic!("{file}: w is [N,K]") };
-        for width in [Width::Int8, Width::Int6, Width::Int4, Width::Int3, Width::Int2] {
-            let format = WeightFormat::Int(IntFormat { width, block });
+        for (codes, name) in golden_codes() {
+            let format = WeightFormat::Int(IntFormat { codes, block, scales: ScaleFormat::F32 });
             let matrix = PackedMatrix::pack(format, outputs, inputs, &golden.floats("w")).unwrap();
-            let y = golden.floats(&format!("y.{}", width.bits()));
-            for rows in [1, 3, 16, 65] {
+            let y = golden.floats(&name);
+            // Storages differ in how a weight is decoded, not in which rows it meets.
+            let rows: &[usize] = if codes.storage == Storage::Sliced { &[1, 3, 16, 65] } else { &[65] };
+            for &rows in rows {
                 let x = golden.floats("x")[..rows * inputs].to_vec();
                 let layer = Linear::plain(matrix.clone(), 1, x);
                 let what = format!("{file}, {format}");

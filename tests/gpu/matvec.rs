@@ -1,6 +1,6 @@
 use wattle::fragments::{Codec, Epilogue, InputNorm, Reduce};
-use wattle::kernels::matvec::{Matvec, VecRows};
-use wattle::quant::{WeightFormat, Width};
+use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
+use wattle::quant::{PackedMatrix, WeightFormat, Width};
 
 use crate::harness::{Run, gpu, is_supported, span};
 use crate::linear::{Linear, Shape, Site, formats, formats_of};
@@ -24,7 +24,8 @@ const CHOICES: usize = 3;
 
 fn plain(codec: Codec) -> Matvec {
     let reduce = Reduce::Workgroup;
-    Matvec { codec, norm: InputNorm::None, epilogue: Epilogue::NONE, rows: VecRows::Dense, reduce, lanes: 64 }
+    let tile = VecTile { lanes: 64, team: 64, outputs: 4, rows: 1 };
+    Matvec { codec, norm: InputNorm::None, epilogue: Epilogue::NONE, rows: VecRows::Dense, reduce, tile }
 }
 
 fn check(variant: Matvec, format: WeightFormat, (rows, inputs, outputs): (usize, usize, usize), seed: u64) {
@@ -35,6 +36,7 @@ fn check(variant: Matvec, format: WeightFormat, (rows, inputs, outputs): (usize,
     let experts = if selected { EXPERTS } else { 1 };
     let shape = Shape { rows: x_rows, inputs, outputs, experts };
     let mut layer = Linear::random(format, variant.norm, variant.epilogue, shape, seed);
+    layer.by_codes = true;
     let mut random = Random::new(seed);
     let chosen: Vec<u32> = (0..rows * CHOICES).map(|_| (random.bits() % EXPERTS as u64) as u32).collect();
     let sites: Vec<Site> = match variant.rows {
@@ -69,26 +71,73 @@ fn variants_agree_with_the_reference() {
 
 #[test]
 fn every_format_takes_every_shape() {
-    for (f, format) in formats().into_iter().enumerate() {
-        for (i, shape) in SHAPES.into_iter().enumerate() {
+    for (i, shape) in SHAPES.into_iter().enumerate() {
+        for (f, format) in formats(i).enumerate() {
             let codec = Codec::of(format, gpu().with_baseline(i % 2 == 0).capabilities());
             check(plain(codec), format, shape, (f + i) as u64);
         }
     }
 }
 
+/// Planes of lower bits may hold anything: the words of a width are those its work counts.
+#[test]
+fn widths_read_only_their_planes() {
+    let (inputs, outputs) = (130, 8);
+    let mut random = Random::new(9);
+    let weights = random.gaussian(outputs * inputs);
+    for (format, read) in [
+        ("int1:planes", 1..3),
+        ("int2:planes", 0..2),
+        ("int2:ep:planes", 1..3),
+        ("int3:planes", 1..4),
+        ("int4:planes", 1..5),
+        ("int6:planes", 1..6),
+        ("int8:planes", 1..7),
+    ] {
+        let format: WeightFormat = format.parse().unwrap();
+        let mut layer = Linear::plain(
+            PackedMatrix::pack(format, outputs, inputs, &weights).unwrap(),
+            1,
+            random.gaussian(inputs),
+        );
+        let run = |layer: &Linear| {
+            let variant = plain(Codec::of(format, gpu().capabilities()));
+            layer
+                .bind(Run::new(variant, layer.params, span(0, 1), format))
+                .out("y", outputs)
+                .go()
+                .words("y")
+                .to_vec()
+        };
+        let before = run(&layer);
+        for row in layer.matrix.words.chunks_exact_mut(format.row_words(inputs)) {
+            let mut words = row;
+            for (n, (_, count)) in format.planes(inputs).enumerate() {
+                let (plane, rest) = words.split_at_mut(count);
+                if !read.contains(&n) {
+                    plane.fill(0xdead_beef);
+                }
+                words = rest;
+            }
+        }
+        assert_eq!(run(&layer), before, "{format}");
+    }
+}
+
 #[test]
 fn any_number_of_lanes_will_do() {
+    let codec = Codec::of(WeightFormat::int(Width::Int4), gpu().capabilities());
     for lanes in [1, 32, 128, 256] {
         for reduce in Reduce::ALL {
-            let variant = Matvec { lanes, reduce, norm: InputNorm::Layer, ..plain(Codec::Int(Width::Int4)) };
+            let tile = VecTile { lanes, team: lanes, outputs: 4, rows: 1 };
+            let variant = Matvec { tile, reduce, norm: InputNorm::Layer, ..plain(codec) };
             for (i, shape) in SHAPES.into_iter().enumerate().filter(|_| is_supported(&variant)) {
-                check(variant, formats_of(Codec::Int(Width::Int4))[i % 4], shape, i as u64);
+                check(variant, formats_of(codec)[i % 4], shape, i as u64);
             }
         }
     }
-    for (inputs, lanes) in [(1, 32), (128, 32), (129, 64), (1024, 256), (100_000, 256)] {
-        assert_eq!(Matvec::lanes_for(inputs), lanes, "{inputs} inputs");
+    for (inputs, lanes) in [(1, 32), (512, 32), (513, 64), (4096, 256), (100_000, 256)] {
+        assert_eq!(VecTile::shared(inputs, 1).lanes, lanes, "{inputs} inputs");
     }
 }
 

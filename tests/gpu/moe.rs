@@ -4,7 +4,7 @@ use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, Reduce};
 use wattle::kernels::expert_plan::{MoeSlotParams, RUN, TILE_ROWS, max_tiles};
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
-use wattle::kernels::matvec::{Matvec, VecRows};
+use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
 use wattle::kernels::moe_combine::{MoeCombine, MoeCombineParams};
 use wattle::kernels::moe_count::MoeCount;
 use wattle::kernels::moe_place::MoePlace;
@@ -141,7 +141,8 @@ impl Layer {
     fn selected(&self, chosen: &[u32], k: usize) -> Vec<f32> {
         self.feed_forward(k, |matrix, params, epilogue, x, words| {
             let (norm, reduce, rows) = (InputNorm::None, Reduce::Workgroup, VecRows::Selected);
-            let variant = Matvec { codec: Codec::F32, norm, epilogue, rows, reduce, lanes: 64 };
+            let variant =
+                Matvec { codec: Codec::F32, norm, epilogue, rows, reduce, tile: VecTile::shared(1024, 1) };
             let run =
                 Run::new(variant, params, span(0, self.rows()), "golden").with("expert_of_slot", chosen);
             run.with("words", &matrix.words).with("x", x).out("y", words).go().floats("y").to_vec()

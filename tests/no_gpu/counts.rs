@@ -14,7 +14,7 @@ use crate::shapes::{large, one_row, small};
 const BLOCK: usize = 32;
 
 fn int(width: Width) -> WeightFormat {
-    WeightFormat::Int(IntFormat { width, block: QuantBlock::Inputs(BLOCK as u32) })
+    WeightFormat::Int(IntFormat { block: QuantBlock::Inputs(BLOCK as u32), ..IntFormat::new(width) })
 }
 
 /// Bytes of weights, and of scales and zero points, that a decode step reads, each once.
@@ -46,11 +46,11 @@ fn expected(config: &ModelConfig, format: WeightFormat) -> [u64; 3] {
         let is_matrix = slot.part == Part::Weight && shape.len() == 2;
         match (slot.role, is_matrix) {
             _ if !used => {}
-            (Role::Embedding, _) if !config.head.tied => floats += shape[1] * 4,
-            (Role::Router, _) => floats += shape[0] * shape[1] * 4,
+            (Role::Embedding, _) if !config.head.tied => floats += WeightFormat::F32.row_bytes(shape[1]),
+            (Role::Router, _) => floats += shape[0] * WeightFormat::F32.row_bytes(shape[1]),
             (role, true) => {
                 if role == Role::Embedding {
-                    floats += shape[1] * 4;
+                    floats += WeightFormat::F32.row_bytes(shape[1]);
                 }
                 codes += shape[0] * format.row_bytes(shape[1]);
                 scales += shape[0] * shape[1].div_ceil(BLOCK) * 8;
@@ -88,14 +88,26 @@ fn a_decode_step_reads_each_row_once() {
     }
 }
 
+/// What a width reads of each storage, as eighths of the 8-bit codes: every row of these models is a multiple of 128.
 #[test]
-fn codes_of_4_and_2_bits_are_a_half_and_a_quarter() {
+fn a_decode_step_reads_the_bits_of_its_width() {
     for (name, config) in large() {
-        let code_bytes = |width| {
-            let [_, _, floats] = expected(&config, int(width));
-            counted(&config, int(width))[0] - floats
+        let code_bytes = |text: &str| {
+            let format = text.parse().unwrap();
+            let [_, _, floats] = expected(&config, format);
+            counted(&config, format)[0] - floats
         };
-        assert_eq!(code_bytes(Width::Int4) * 2, code_bytes(Width::Int8), "{name}");
-        assert_eq!(code_bytes(Width::Int2) * 4, code_bytes(Width::Int8), "{name}");
+        let int8 = code_bytes("int8");
+        for (storage, read) in
+            [("", [8, 7, 6, 5, 4, 3, 2, 1]), (":planes", [8, 8, 7, 7, 5, 4, 2, 3]), (":parent", [8; 8])]
+        {
+            for (width, read) in Width::ALL.into_iter().zip(read) {
+                assert_eq!(
+                    code_bytes(&format!("{width}{storage}")) * 8,
+                    int8 * read,
+                    "{name}, {width}{storage}"
+                );
+            }
+        }
     }
 }

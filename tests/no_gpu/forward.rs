@@ -3,7 +3,7 @@
 use wattle::model::config::ModelConfig;
 use wattle::model::plan::WeightPlan;
 use wattle::model::slot::{Part, Place, Role, Slot};
-use wattle::quant::{IntFormat, PackedMatrix, QuantBlock, WeightFormat, Width};
+use wattle::quant::{PackedMatrix, WeightFormat, Width};
 use wattle::reference::forward::{Cache, Trace, forward};
 use wattle::reference::sample::argmax;
 use wattle::reference::weights::{OpWeights, Weights};
@@ -163,7 +163,7 @@ fn a_prompt_in_pieces_is_the_same_prompt() {
 
 #[test]
 fn a_plan_changes_the_values_of_the_matrices_it_names() {
-    let int = |width| WeightFormat::Int(IntFormat { width, block: QuantBlock::Inputs(32) });
+    let int = WeightFormat::int;
     let plan =
         WeightPlan { linear: int(Width::Int8), experts: int(Width::Int4), embedding: WeightFormat::F16 };
     let stored = |format, name: &str, file: &Golden| {

@@ -32,7 +32,7 @@ fn assert_split(matrix: &Matrix, limit: u64) {
 fn large_matrices_are_split_by_rows() {
     for format in ["f32", "f16", "int8", "int4", "int2", "int2:channel"] {
         for name in ["llama", "llama_bias", "gemma2", "gemma3_text"] {
-            let limit = 1700;
+            let limit = if format.starts_with("int") { 1700 } else { 2000 };
             let layout = Layout::new(&config(name), &weights(format), &device(limit)).unwrap();
             for matrix in layout.matrices() {
                 assert_split(matrix, limit);
@@ -75,8 +75,8 @@ fn published_models_on_default_bindings() {
 fn experts_and_single_rows_are_refused() {
     let error = Layout::new(&config("mixtral"), &weights("f32"), &device(20_000)).unwrap_err();
     let Error::Memory { what, needed_bytes, available_bytes } = &error else { panic!("{error}") };
-    // Eight experts of 80 rows of 40 inputs.
-    assert_eq!((*needed_bytes, *available_bytes), (8 * 80 * 40 * 4, 20_000), "{error}");
+    // Eight experts of 80 rows of 40 inputs, padded to 48.
+    assert_eq!((*needed_bytes, *available_bytes), (8 * 80 * 48 * 4, 20_000), "{error}");
     assert!(what.contains("blocks.0.sublayers.1.experts.gate_up"), "{what}");
 
     let error = Layout::new(&config("llama"), &weights("f32"), &device(4 * 48 * 4 - 1)).unwrap_err();
@@ -88,10 +88,10 @@ fn experts_and_single_rows_are_refused() {
 /// A device may have larger bindings than buffers.
 #[test]
 fn no_shard_is_larger_than_a_buffer() {
-    let device = Capabilities { max_buffer_bytes: 1700, ..Capabilities::webgpu() };
+    let device = Capabilities { max_buffer_bytes: 2000, ..Capabilities::webgpu() };
     let layout = Layout::new(&config("llama"), &weights("f32"), &device).unwrap();
     for matrix in layout.matrices() {
-        assert_split(matrix, 1700);
+        assert_split(matrix, 2000);
     }
 }
 

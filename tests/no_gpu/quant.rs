@@ -1,5 +1,9 @@
 use wattle::Error;
-use wattle::quant::{IntFormat, PackedMatrix, Parent, QuantBlock, WeightFormat, Width, slice_code};
+use wattle::fragments::Codec;
+use wattle::quant::{
+    Codes, IntFormat, PackedMatrix, Parent, QuantBlock, Quantizer, ScaleFormat, WeightFormat, Width,
+    slice_code,
+};
 use wattle::reference::matmul::matmul;
 
 use crate::support::compare::{Tolerance, assert_close, assert_same};
@@ -11,9 +15,28 @@ pub const FILES: &[&str] = &["quant_slice_table", "quant_g32", "quant_g64", "qua
 const BLOCKS: [QuantBlock; 4] =
     [QuantBlock::Inputs(32), QuantBlock::Inputs(64), QuantBlock::Inputs(128), QuantBlock::Channel];
 
+/// Every codec's codes, by turns with every block.
 fn formats() -> Vec<WeightFormat> {
-    let int = |width| BLOCKS.map(|block| WeightFormat::Int(IntFormat { width, block }));
-    Width::ALL.into_iter().flat_map(int).chain([WeightFormat::F32, WeightFormat::F16]).collect()
+    let int = |(n, codec)| match codec {
+        Codec::Int(codes, scales) => {
+            Some(WeightFormat::Int(IntFormat { codes, block: BLOCKS[n % 4], scales }))
+        }
+        Codec::F32 | Codec::F16 | Codec::F16Native => None,
+    };
+    let ints = Codec::all().enumerate().filter_map(int);
+    let sliced = Width::ALL.into_iter().flat_map(|width| BLOCKS.map(|block| of(width, block)));
+    ints.chain(sliced).chain([WeightFormat::F32, WeightFormat::F16]).collect()
+}
+
+fn codes_of(codec: Codec) -> Option<Codes> {
+    match codec {
+        Codec::Int(codes, _) => Some(codes),
+        Codec::F32 | Codec::F16 | Codec::F16Native => None,
+    }
+}
+
+fn of(width: Width, block: QuantBlock) -> WeightFormat {
+    WeightFormat::Int(IntFormat { block, ..IntFormat::new(width) })
 }
 
 #[test]
@@ -67,18 +90,31 @@ fn parents_and_their_products_are_golden() {
         let codes: Vec<i64> = parent.codes.iter().map(|&code| code.into()).collect();
         assert_same(&format!("{file}, codes"), &codes, &golden.integers("codes"));
         let dequantized = golden.floats("w_dequant.4");
-        assert_close(file, &parent.dequantize(4), &dequantized, Tolerance::OfLargest(1e-6));
-        for bits in [8, 6, 4, 3, 2] {
-            let case = format!("{file}, {bits} bits");
-            let codes: Vec<i64> = parent.codes.iter().map(|&code| slice_code(code, bits).into()).collect();
-            assert_same(&case, &codes, &golden.integers(&format!("code.{bits}")));
-            let y = matmul(&golden.floats("x"), &parent.dequantize(bits), None, cols);
-            assert_close(&case, &y, &golden.floats(&format!("y.{bits}")), Tolerance::OfLargest(1e-6));
+        assert_close(
+            file,
+            &parent.dequantize(Codes::sliced(Width::Int4)),
+            &dequantized,
+            Tolerance::OfLargest(1e-6),
+        );
+        for (extra_precision, prefix) in [(false, ""), (true, "ep.")] {
+            for width in [Width::Int8, Width::Int6, Width::Int4, Width::Int3, Width::Int2] {
+                if extra_precision && width == Width::Int8 {
+                    continue;
+                }
+                let bits = width.bits();
+                let case = format!("{file}, {prefix}{bits} bits");
+                let sliced = Codes { extra_precision, ..Codes::sliced(width) };
+                let codes: Vec<i64> = parent.codes.iter().map(|&code| sliced.slice(code).into()).collect();
+                assert_same(&case, &codes, &golden.integers(&format!("{prefix}code.{bits}")));
+                let y = matmul(&golden.floats("x"), &parent.dequantize(sliced), None, cols);
+                let golden = golden.floats(&format!("{prefix}y.{bits}"));
+                assert_close(&case, &y, &golden, Tolerance::OfLargest(1e-6));
+            }
         }
-        for width in Width::ALL {
-            let format = WeightFormat::Int(IntFormat { width, block });
-            let unpacked = PackedMatrix::pack(format, rows, cols, &w).unwrap().unpack();
-            assert_same(&format!("{file}, {format} unpacked"), &unpacked, &parent.dequantize(width.bits()));
+        for codes in Codec::all().filter_map(codes_of) {
+            let int = IntFormat { codes, block, scales: ScaleFormat::F32 };
+            let unpacked = PackedMatrix::of_parent(&parent, int).unpack();
+            assert_same(&format!("{file}, {codes:?} unpacked"), &unpacked, &parent.dequantize(codes));
         }
     }
 }
@@ -98,44 +134,32 @@ fn packing_keeps_every_element_and_pads_with_zeros() {
                 WeightFormat::F32 => weights,
                 WeightFormat::F16 => weights.iter().map(|&w| half::f16::from_f32(w).to_f32()).collect(),
                 WeightFormat::Int(int) => {
-                    assert_eq!(packed.scales.len(), rows * int.blocks(cols), "{case}");
-                    Parent::quantize(&weights, rows, cols, int.block).unwrap().dequantize(int.width.bits())
+                    assert_eq!(packed.scales.len(), rows * format.scale_words(cols), "{case}");
+                    let quantizer = Quantizer { block: int.block, scales: int.scales };
+                    quantizer.quantize(&weights, rows, cols).unwrap().dequantize(int.codes)
                 }
             };
             assert_same(&case, &packed.unpack(), &expected);
-            for (row, mut words) in packed.words.chunks(format.row_words(cols).max(1)).enumerate() {
-                for (bits, count) in format.planes(cols) {
-                    let (plane, rest) = words.split_at(count);
-                    let what = format!("{case}: plane of {bits} bits, row {row}");
-                    let used = (cols * bits as usize).div_ceil(32);
-                    assert!(plane[used..].iter().all(|&word| word == 0), "{what}: padding words");
-                    let spare = (used * 32 - cols * bits as usize) as u32;
-                    let last = if used == 0 { 0 } else { plane[used - 1] };
-                    assert!(last.leading_zeros() >= spare, "{what}: padding elements");
-                    words = rest;
-                }
-                assert!(words.is_empty(), "{case}: words beyond the planes");
-            }
         }
     }
 }
 
-/// Element `i` at bit `(i % p) * bits` of word `i / p`.
+/// Neighbours in neighbouring bytes: element `i` at bit `8 * (i % 4) + bits * (i % p / 4)` of word `i / p`.
 #[test]
 fn codes_lie_where_the_format_says() {
     // With 0 and 255 present the scale is 1 and each weight is its own code.
     let weights: Vec<f32> = [255, 0, 17, 34, 51].map(|w| w as f32).to_vec();
     let words = |width| {
-        let format = WeightFormat::Int(IntFormat { width, block: QuantBlock::Channel });
+        let format = of(width, QuantBlock::Channel);
         PackedMatrix::pack(format, 1, 5, &weights).unwrap().words
     };
     assert_eq!(words(Width::Int8), [0x2211_00ff, 0x33, 0, 0]);
-    assert_eq!(words(Width::Int4), [0x0003_210f, 0, 0, 0]);
-    assert_eq!(words(Width::Int2), [0b01_01_00_00_11, 0, 0, 0]);
+    assert_eq!(words(Width::Int4), [0x0201_003f, 0, 0, 0]);
+    assert_eq!(words(Width::Int2), [0x0100_0007, 0, 0, 0]);
     // 6 bits of 255, 0, 17, 34, 51 are 63, 0, 4, 9, 13: four bits of each, then two.
-    assert_eq!(words(Width::Int6), [0x0003_210f, 0, 0, 0, 0b01_01_00_00_11, 0, 0, 0]);
+    assert_eq!(words(Width::Int6), [0x0201_003f, 0, 0, 0, 0x0100_0007, 0, 0, 0]);
     // 3 bits are 7, 0, 1, 1, 2: two bits of each, then one.
-    assert_eq!(words(Width::Int3), [0b01_00_00_00_11, 0, 0, 0, 0b0_1_1_0_1, 0, 0, 0]);
+    assert_eq!(words(Width::Int3), [0x0000_0007, 0, 0, 0, 0x0101_0001, 0, 0, 0]);
     assert_eq!(words(Width::Int7).len(), 12, "planes of 4, 2 and 1 bits");
 }
 
@@ -146,13 +170,21 @@ fn extreme_blocks_survive() {
     for constant in [0.0, -0.0, 3.25, -7e37, f32::MAX, 1e-45] {
         let parent = quantize(&[constant; 3]);
         assert_eq!((parent.scale[0], &parent.codes[..]), (1.0, &[0; 3][..]), "{constant}");
-        assert_eq!(parent.dequantize(2), [constant; 3], "{constant}");
+        assert_eq!(parent.dequantize(Codes::sliced(Width::Int2)), [constant; 3], "{constant}");
     }
     let wide = quantize(&[f32::MAX, 0.0, f32::MIN]);
     assert_eq!(wide.codes, [255, 128, 0]);
-    assert!(wide.dequantize(8).iter().all(|w| w.is_finite()), "{:?}", wide.dequantize(8));
+    assert!(
+        wide.dequantize(Codes::sliced(Width::Int8)).iter().all(|w| w.is_finite()),
+        "{:?}",
+        wide.dequantize(Codes::sliced(Width::Int8))
+    );
     let narrow = quantize(&[0.0, 1e-45]);
-    assert!(narrow.dequantize(8).iter().all(|w| w.abs() <= 1e-44), "{:?}", narrow.dequantize(8));
+    assert!(
+        narrow.dequantize(Codes::sliced(Width::Int8)).iter().all(|w| w.abs() <= 1e-44),
+        "{:?}",
+        narrow.dequantize(Codes::sliced(Width::Int8))
+    );
 }
 
 #[test]
@@ -160,19 +192,31 @@ fn formats_have_names() {
     for format in formats() {
         assert_eq!(format.to_string().parse::<WeightFormat>().unwrap(), format);
     }
-    let int4 = WeightFormat::Int(IntFormat { width: Width::Int4, block: QuantBlock::Inputs(32) });
+    let int4 = of(Width::Int4, QuantBlock::Inputs(32));
     assert_eq!("int4".parse::<WeightFormat>().unwrap(), int4);
-    for wrong in
-        ["", "int0", "int9", "int03", "int", "int+4", "f32:32", "int4:", "int4:33", "int4:rows", "INT4"]
-    {
+    for wrong in [
+        "",
+        "int0",
+        "int9",
+        "int03",
+        "int",
+        "int+4",
+        "f32:32",
+        "int4:",
+        "int4:33",
+        "int4:rows",
+        "int4:",
+        "int4:ep:x",
+        "f16:f16",
+        "INT4",
+    ] {
         assert!(matches!(wrong.parse::<WeightFormat>(), Err(Error::Unsupported { .. })), "'{wrong}'");
     }
 }
 
 #[test]
 fn bad_input_is_an_error() {
-    let int4 =
-        |inputs| WeightFormat::Int(IntFormat { width: Width::Int4, block: QuantBlock::Inputs(inputs) });
+    let int4 = |inputs| of(Width::Int4, QuantBlock::Inputs(inputs));
     let pack = |format, weights: &[f32]| PackedMatrix::pack(format, 1, 3, weights).unwrap_err();
     for format in [0, 31, 256].map(int4) {
         assert!(matches!(pack(format, &[1.0; 3]), Error::Unsupported { .. }), "{format:?}");
@@ -186,4 +230,57 @@ fn bad_input_is_an_error() {
     assert!(error.contains("element 2") && error.contains("70000"), "{error}");
     let huge = PackedMatrix::pack(WeightFormat::F32, usize::MAX, 2, &[]);
     assert!(matches!(huge, Err(Error::Shape { .. })), "{huge:?}");
+}
+
+#[test]
+fn widths_read_only_their_planes() {
+    let bits = |text: &str| {
+        let WeightFormat::Int(int) = text.parse().unwrap() else { panic!("{text} is an integer format") };
+        [int.codes.read_bits(), int.codes.stored_bits()]
+    };
+    for (widths, expected) in [
+        (["int8", "int8:parent"], [[8, 8], [8, 8]]),
+        (["int7:planes", "int8:planes"], [[8, 9], [8, 9]]),
+        (["int5:planes", "int6:planes"], [[7, 9], [7, 9]]),
+        (["int4", "int4:planes"], [[4, 4], [5, 9]]),
+        (["int3", "int3:planes"], [[3, 3], [4, 9]]),
+        (["int2", "int2:planes"], [[2, 2], [2, 9]]),
+        (["int2:ep", "int2:ep:planes"], [[3, 3], [3, 9]]),
+        (["int1:planes", "int1"], [[3, 9], [1, 1]]),
+        (["int2:parent", "int6:ep:parent"], [[8, 8], [8, 8]]),
+    ] {
+        assert_eq!(widths.map(bits), expected, "{widths:?}");
+    }
+}
+
+/// The scale is stored before codes are chosen: whatever it is rounded to, no code is off by more than half a step of it.
+#[test]
+fn half_scales_cost_a_wider_step_and_no_more() {
+    let quantizer = Quantizer { block: QuantBlock::Inputs(32), scales: ScaleFormat::F16 };
+    for (size, shift) in [(1.0, 0.0), (1e-4, 0.0), (1e-3, 1.0), (1e5, 0.0), (3.0, -40.0)] {
+        let weights: Vec<f32> = Random::new(3).gaussian(256).iter().map(|w| w * size + shift).collect();
+        let parent = quantizer.quantize(&weights, 1, 256).unwrap();
+        for (at, (&w, found)) in weights.iter().zip(parent.dequantize(Codes::sliced(Width::Int8))).enumerate()
+        {
+            let (scale, zero) = (parent.scale[at / 32], parent.zero[at / 32]);
+            assert_eq!([scale, zero], [scale, zero].map(|v| half::f16::from_f32(v).to_f32()));
+            // Half a step, and what rounding the zero point cuts off at the ends.
+            let allowed = scale * (0.5 + zero.abs() * f32::EPSILON * 4096.0);
+            assert!(
+                (found - w).abs() <= 1.001 * allowed,
+                "{size}, {shift}: {w} is {found}, allowed {allowed}"
+            );
+        }
+    }
+    let error = quantizer.quantize(&[-2e7, 2e7], 1, 2).unwrap_err();
+    assert!(matches!(error, Error::TensorMismatch { .. }), "{error}");
+}
+
+#[test]
+fn overflow_is_the_share_of_codes_above() {
+    // Codes 0, 224, 255 and 223: two of four round to 4 at two bits.
+    let weights = [0.0, 224.0, 255.0, 223.0];
+    let parent = Parent::quantize(&weights, 1, 4, QuantBlock::Channel).unwrap();
+    assert_eq!(parent.overflow(Width::Int2), 0.5);
+    assert_eq!(parent.overflow(Width::Int8), 0.0);
 }

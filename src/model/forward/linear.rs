@@ -7,7 +7,7 @@ use crate::fragments::{Codec, Epilogue, InputNorm, Reduce};
 use crate::kernel::Launch;
 use crate::kernels::linear::LinearParams;
 use crate::kernels::matmul::{Matmul, TileRows};
-use crate::kernels::matvec::{Matvec, VecRows};
+use crate::kernels::matvec::{Matvec, VecRows, VecTile};
 use crate::kernels::norm::{Norm, NormParams};
 use crate::model::layout::{Matrix, SubLayerLayout, Vectors};
 use crate::schedule::TensorId;
@@ -124,7 +124,7 @@ impl ForwardPass<'_> {
     ) -> Matvec {
         let reduce = Reduce::of(self.capabilities);
         let norm = norm.map_or(InputNorm::None, |norm| norm.norm.kind.into());
-        Matvec { codec, norm, epilogue, rows, reduce, lanes: Matvec::lanes_for(matrix.cols) }
+        Matvec { codec, norm, epilogue, rows, reduce, tile: VecTile::shared(matrix.cols, 1) }
     }
 
     /// Runs an input's norm as a dispatch of its own.

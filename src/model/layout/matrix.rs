@@ -69,10 +69,7 @@ impl Matrix {
     /// Bytes of one row's words and of its scales.
     pub fn row_bytes(&self) -> [u64; 2] {
         let cols = self.cols as usize;
-        let scales = match self.format {
-            WeightFormat::F32 | WeightFormat::F16 => 0,
-            WeightFormat::Int(int) => int.blocks(cols) as u64 * 8,
-        };
+        let scales = 4 * self.format.scale_words(cols) as u64;
         [self.format.row_bytes(cols) as u64, scales]
     }
 

@@ -60,7 +60,7 @@ fn attention_cases() -> Vec<Case> {
 }
 
 fn linear_cases() -> Vec<Case> {
-    let (int4, scales, f16) = (12 * 8, 12 * 2 * 2, 12 * 20);
+    let (int4, scales, f16) = (12 * 8, 12 * 2 * 2, 12 * 24);
     let (x, y, gated) = (7 * 33, 7 * 12, 7 * 3 * 6);
     let grouped = TileRows::Grouped { experts: 5 };
     let each = [("words", int4), ("scales", scales)];

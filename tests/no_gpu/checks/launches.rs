@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use wattle::energy::Phase;
 use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, Reduce};
+use wattle::gpu::Capabilities;
 use wattle::kernel::{AnyLaunch, Kernel, Launch};
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::AttentionMergeParams;
@@ -12,7 +13,7 @@ use wattle::kernels::expert_plan::MoeSlotParams;
 use wattle::kernels::kv_write::KvWriteParams;
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
-use wattle::kernels::matvec::{Matvec, VecRows};
+use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
 use wattle::kernels::rope::{Rope, RopeParams};
 use wattle::kernels::sample_best::SampleBestParams;
 use wattle::kernels::sample_pick::SamplePickParams;
@@ -46,14 +47,18 @@ pub fn rope(to_cache: bool) -> Rope {
 }
 
 pub fn matvec(rows: VecRows, norm: InputNorm, epilogue: Epilogue) -> Matvec {
-    Matvec { codec: Codec::Int(Width::Int4), norm, epilogue, rows, reduce: Reduce::Workgroup, lanes: 64 }
+    Matvec { codec: int4(), norm, epilogue, rows, reduce: Reduce::Workgroup, tile: VecTile::shared(1024, 1) }
+}
+
+fn int4() -> Codec {
+    Codec::of(WeightFormat::int(Width::Int4), &Capabilities::webgpu())
 }
 
 pub fn matmul(rows: TileRows, epilogue: Epilogue) -> Matmul {
     Matmul { codec: Codec::F16, epilogue, rows }
 }
 
-/// 12 rows of 33 inputs: 8 words of int4 in 2 blocks, 20 words of f16.
+/// 12 rows of 33 inputs: 8 words of int4 in 2 blocks, 24 words of f16.
 pub fn linear(format: &str) -> LinearParams {
     LinearParams::dense(format.parse().unwrap(), 12, 33)
 }
@@ -69,10 +74,7 @@ pub const ADDED: Epilogue =
 
 pub fn embed(tokens: u32) -> Launch<Embed> {
     let format: WeightFormat = "int4".parse().unwrap();
-    Launch {
-        variant: Embed { codec: Codec::Int(Width::Int4) },
-        params: EmbedParams::new(format, 33, 5..5 + tokens, 1.0),
-    }
+    Launch { variant: Embed { codec: int4() }, params: EmbedParams::new(format, 33, 5..5 + tokens, 1.0) }
 }
 
 pub fn launch<K: Kernel>(variant: K, params: K::Params) -> Arc<dyn AnyLaunch> {

@@ -11,7 +11,7 @@ use wattle::kernels::expert_plan::MoeSlotParams;
 use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
-use wattle::kernels::matvec::{Matvec, VecRows};
+use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
 use wattle::kernels::moe_combine::{MoeCombine, MoeCombineParams};
 use wattle::kernels::moe_count::MoeCount;
 use wattle::kernels::moe_place::MoePlace;
@@ -70,8 +70,15 @@ fn attention_refuses_numbers_that_do_not_fit() {
 fn products_refuse_numbers_that_do_not_fit() {
     let dense = matvec(VecRows::Dense, InputNorm::None, Epilogue::NONE);
     let params = linear("int4");
+    let tile = dense.tile;
     for lanes in [0, 48, 512] {
-        assert_refused(Matvec { lanes, ..dense }, params, "lanes");
+        assert_refused(Matvec { tile: VecTile { lanes, ..tile }, ..dense }, params, "lanes");
+    }
+    assert_refused(Matvec { tile: VecTile { team: 2, ..tile }, ..dense }, params, "team");
+    assert_refused(Matvec { tile: VecTile { outputs: 6, ..tile }, ..dense }, params, "outputs");
+    let of_two = VecTile { rows: 2, ..tile };
+    for one_row in [Matvec { norm: InputNorm::Rms, ..dense }, Matvec { rows: VecRows::Selected, ..dense }] {
+        assert_refused(Matvec { tile: of_two, ..one_row }, params, "rows");
     }
     assert_refused(dense, LinearParams { in_features: 0, ..params }, "in_features");
     assert_refused(dense, LinearParams { out_features: 0, ..params }, "out_features");
