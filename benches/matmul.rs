@@ -11,5 +11,5 @@ const SHAPES: [linear::Shape; 4] =
     [[64, 512, 512], [256, 1024, 1024], [256, 14_336, 4096], [256, 4096, 14_336]];
 
 fn main() -> std::process::ExitCode {
-    support::exit(linear::run("matmul", support::products::matmul, &SHAPES))
+    support::exit(linear::run("matmul", &SHAPES))
 }

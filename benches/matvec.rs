@@ -10,5 +10,5 @@ mod support;
 const SHAPES: [linear::Shape; 4] = [[1, 1024, 1024], [1, 4096, 4096], [1, 14_336, 4096], [1, 4096, 14_336]];
 
 fn main() -> std::process::ExitCode {
-    support::exit(linear::run("matvec", support::products::matvec, &SHAPES))
+    support::exit(linear::run("matvec", &SHAPES))
 }

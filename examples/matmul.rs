@@ -1,10 +1,10 @@
 //! One weight matrix, quantized once and multiplied at three widths: `cargo run --release --example matmul`.
 
 use wattle::energy::{Ledger, Level};
-use wattle::fragments::{Codec, Epilogue, InputNorm, Reduce};
+use wattle::fragments::Codec;
 use wattle::kernel::{Launch, Span};
 use wattle::kernels::linear::LinearParams;
-use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
+use wattle::kernels::matvec::Matvec;
 use wattle::quant::{PackedMatrix, WeightFormat};
 use wattle::schedule::execute::Prepared;
 use wattle::schedule::memory::MemoryPool;
@@ -34,14 +34,7 @@ async fn run(gpu: &Gpu) -> Result<()> {
 
 /// `y = w x`, as a schedule of one dispatch.
 async fn matvec(gpu: &Gpu, w: &PackedMatrix, x: &[f32]) -> Result<Vec<f32>> {
-    let variant = Matvec {
-        codec: Codec::of(w.format, gpu.capabilities()),
-        norm: InputNorm::None,
-        epilogue: Epilogue::NONE,
-        rows: VecRows::Dense,
-        reduce: Reduce::of(gpu.capabilities()),
-        tile: VecTile::shared(w.cols as u32, 1),
-    };
+    let variant = Matvec::new(Codec::of(w.format, gpu.capabilities()), w.cols as u32);
     let params = LinearParams::dense(w.format, w.rows as u32, w.cols as u32);
     let mut schedule = Schedule::new(1);
     let mut tensors = vec![

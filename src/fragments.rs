@@ -4,6 +4,7 @@ mod activate;
 mod codec;
 mod epilogue;
 mod input_norm;
+mod input_rows;
 mod reduce;
 
 pub use activate::Activate;
@@ -11,4 +12,5 @@ pub use codec::Codec;
 pub use epilogue::Epilogue;
 pub(crate) use epilogue::residual_fragment;
 pub use input_norm::InputNorm;
+pub use input_rows::InputRows;
 pub use reduce::Reduce;

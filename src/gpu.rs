@@ -56,7 +56,7 @@ impl Gpu {
         options: GpuOptions,
         failure: Arc<Mutex<Failure>>,
     ) -> Self {
-        let mut capabilities = Capabilities::of(device.features(), &device.limits());
+        let mut capabilities = Capabilities::of_device(&device);
         if options.baseline {
             capabilities = capabilities.baseline();
         }
@@ -69,8 +69,7 @@ impl Gpu {
     /// The same device with, or without, optional shader features.
     #[must_use]
     pub fn with_baseline(&self, baseline: bool) -> Self {
-        let device = self.device();
-        let all = Capabilities::of(device.features(), &device.limits());
+        let all = Capabilities::of_device(self.device());
         let capabilities = if baseline { all.baseline() } else { all };
         Self { shared: self.shared.clone(), capabilities: Arc::new(capabilities) }
     }

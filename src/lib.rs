@@ -62,6 +62,7 @@
 //!     logits: LogitRows::Last,
 //!     trace: false,
 //!     sampling: None,
+//!     tuning: None,
 //! };
 //! let step = record(&config, &layout, &device, &options)?;
 //! println!("{step}"); // a line per dispatch
@@ -85,6 +86,7 @@
 //! | [`mod@reference`] | every kernel as plain loops on the CPU: the specification |
 //! | [`energy`] | work, the ledger, its tables and records |
 //! | [`gpu`], [`tensor`] | the device and its buffers |
+//! | [`tuning`] | which kernel computes a product, as data |
 //! | [`verify`] | a model held against what another implementation computed |
 //!
 //! # Conventions
@@ -110,6 +112,8 @@ pub mod reference;
 pub mod schedule;
 pub mod shader;
 pub mod tensor;
+#[cfg(feature = "model")]
+pub mod tuning;
 #[cfg(feature = "files")]
 pub mod verify;
 

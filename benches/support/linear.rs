@@ -9,7 +9,7 @@ use wattle::wgpu::DeviceType;
 
 use super::support::arguments::Arguments;
 use super::support::chain::median_device;
-use super::support::products::{Product, Products, check};
+use super::support::products::{Products, check, product, tuned};
 use super::support::roof::Roof;
 use super::support::table::Table;
 use super::support::{Bench, LONGEST, Result, Row, SLOW_RUNS, Times, microseconds, print_skipped, repeat};
@@ -30,23 +30,29 @@ const COLUMNS: [(&str, usize); 7] = [
 ];
 
 /// Checks a product and times it in every format and shape.
-pub fn run(name: &'static str, product: Product, shapes: &[Shape]) -> Result<()> {
+pub fn run(name: &'static str, shapes: &[Shape]) -> Result<()> {
     let mut arguments = Arguments::read();
     let all = arguments.flag("--all");
     let weights = arguments.value("--weights")?.unwrap_or_else(|| "f32,f16,int8,int4,int2".into());
     arguments.finish(USAGE)?;
     let formats = weights.split(',').map(str::parse).collect::<Result<Vec<WeightFormat>, _>>()?;
     let mut bench = Bench::open(name)?;
-    for format in &formats {
-        check(&bench.gpu, product, *format)?;
+    let mut checked = Vec::new();
+    for (format, shape) in formats.iter().flat_map(|format| shapes.iter().map(move |shape| (*format, *shape)))
+    {
+        let kernel = tuned(&bench.gpu, format, shape);
+        if !checked.contains(&(kernel, format)) {
+            check(&bench.gpu, kernel, format)?;
+            checked.push((kernel, format));
+        }
     }
     let roof = Roof::measure(&bench.gpu)?;
     let table = Table::begin(&COLUMNS);
     let mut skipped = Vec::new();
     for shape in shapes {
         for format in &formats {
-            match plan(&bench.gpu, &roof, product, *format, *shape, all) {
-                Ok(copies) => row(&mut bench, &roof, &table, (product, *format, *shape, copies))?,
+            match plan(&bench.gpu, &roof, *format, *shape, all) {
+                Ok(copies) => row(&mut bench, &roof, &table, (*format, *shape, copies))?,
                 Err(reason) => skipped.push(format!("{:<23}  {format:<5}  {reason}", title(*shape))),
             }
         }
@@ -59,7 +65,6 @@ pub fn run(name: &'static str, product: Product, shapes: &[Shape]) -> Result<()>
 fn plan(
     gpu: &Gpu,
     roof: &Roof,
-    product: Product,
     format: WeightFormat,
     [rows, outputs, inputs]: Shape,
     all: bool,
@@ -73,7 +78,8 @@ fn plan(
     // More than the last cache of a GPU, or of a CPU that plays one.
     let rotated = if gpu.info().device_type == DeviceType::Cpu { 16 << 20 } else { 512 << 20 };
     let copies = u64::div_ceil(rotated, words + scales) as u32;
-    let work = product(gpu, format, params).work(Span { position: 0, rows });
+    let work = product(gpu, format, params, tuned(gpu, format, [rows, outputs, inputs]))
+        .work(Span { position: 0, rows });
     let predicted = SLOW_RUNS * copies * roof.time(&work, rows);
     match predicted > LONGEST && !all {
         true => Err(format!("predicted to take {:.0} s", predicted.as_secs_f64())),
@@ -85,9 +91,9 @@ fn row(
     bench: &mut Bench,
     roof: &Roof,
     table: &Table,
-    (product, format, shape, copies): (Product, WeightFormat, Shape, u32),
+    (format, shape, copies): (WeightFormat, Shape, u32),
 ) -> Result<()> {
-    let mut products = Products::new(&bench.gpu, product, format, shape, copies)?;
+    let mut products = Products::new(&bench.gpu, tuned(&bench.gpu, format, shape), format, shape, copies)?;
     let runs = repeat(|| products.chain.run(1))?;
     let times = Times::new(runs.iter().map(|run| run.wall / copies));
     let device = median_device(&runs).map(|device| device / copies);

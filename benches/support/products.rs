@@ -3,39 +3,43 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wattle::fragments::{Codec, Epilogue, InputNorm, Reduce};
+use wattle::fragments::{Codec, Reduce};
 use wattle::kernel::{AnyLaunch, Launch};
 use wattle::kernels::linear::LinearParams;
-use wattle::kernels::matmul::{Matmul, TileRows};
-use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
+use wattle::kernels::matmul::Matmul;
+use wattle::kernels::matvec::Matvec;
 use wattle::quant::{PackedMatrix, WeightFormat};
 use wattle::reference;
+use wattle::tuning::{ProductKernel, ProductShape, Tuning};
 use wattle::{Gpu, Tensor};
 
 use super::Result;
 use super::chain::{Chain, Link};
 
-/// The launch of a product with weights in a format.
-pub type Product = fn(&Gpu, WeightFormat, LinearParams) -> Arc<dyn AnyLaunch>;
-
-/// Many rows.
-pub fn matmul(gpu: &Gpu, format: WeightFormat, params: LinearParams) -> Arc<dyn AnyLaunch> {
+/// A product with weights in a format by some kernel.
+pub fn product(
+    gpu: &Gpu,
+    format: WeightFormat,
+    params: LinearParams,
+    kernel: ProductKernel,
+) -> Arc<dyn AnyLaunch> {
     let codec = Codec::of(format, gpu.capabilities());
-    let variant = Matmul { codec, epilogue: Epilogue::NONE, rows: TileRows::Dense };
-    Launch { variant, params }.shared()
+    match kernel {
+        ProductKernel::Matvec(tile) => {
+            let reduce = Reduce::of(gpu.capabilities());
+            let variant = Matvec { reduce, tile, ..Matvec::new(codec, params.in_features) };
+            Launch { variant, params }.shared()
+        }
+        ProductKernel::Matmul {} => {
+            Launch { variant: Matmul::new(codec, params.in_features), params }.shared()
+        }
+    }
 }
 
-/// Few rows.
-pub fn matvec(gpu: &Gpu, format: WeightFormat, params: LinearParams) -> Arc<dyn AnyLaunch> {
-    let variant = Matvec {
-        codec: Codec::of(format, gpu.capabilities()),
-        norm: InputNorm::None,
-        epilogue: Epilogue::NONE,
-        rows: VecRows::Dense,
-        reduce: Reduce::of(gpu.capabilities()),
-        tile: VecTile::shared(params.in_features, 1),
-    };
-    Launch { variant, params }.shared()
+/// The kernel that the shipped table gives a product.
+pub fn tuned(gpu: &Gpu, format: WeightFormat, [rows, _, inputs]: [u32; 3]) -> ProductKernel {
+    let bits = Codec::of(format, gpu.capabilities()).read_bits();
+    Tuning::shipped(gpu.capabilities()).kernel(ProductShape { rows, inputs, bits })
 }
 
 /// Products in a row, with what they multiply.
@@ -54,7 +58,7 @@ impl Products {
     /// other memory.
     pub fn new(
         gpu: &Gpu,
-        product: Product,
+        kernel: ProductKernel,
         format: WeightFormat,
         [rows, outputs, inputs]: [u32; 3],
         copies: u32,
@@ -65,7 +69,7 @@ impl Products {
         let y = gpu.block_on(Tensor::zeroed(gpu, "y", u64::from(rows) * u64::from(outputs) * 4))?;
         let mut tensors = HashMap::from([("y".to_owned(), y.clone())]);
         tensors.insert("x".into(), gpu.block_on(Tensor::upload(gpu, "x", &x))?);
-        let launch = product(gpu, format, LinearParams::dense(format, outputs, inputs));
+        let launch = product(gpu, format, LinearParams::dense(format, outputs, inputs), kernel);
         let mut links = Vec::<Link>::new();
         for n in 0..copies {
             let mut ends = vec![("x", "x".into()), ("y", "y".into()), ("words", format!("words {n}"))];
@@ -84,15 +88,21 @@ impl Products {
 }
 
 /// Compares a product of odd sizes with the reference: every sum within the rounding of its terms.
-pub fn check(gpu: &Gpu, product: Product, format: WeightFormat) -> Result<()> {
+pub fn check(gpu: &Gpu, kernel: ProductKernel, format: WeightFormat) -> Result<()> {
     const INPUTS: usize = 130;
-    let mut products = Products::new(gpu, product, format, [5, 67, INPUTS as u32], 1)?;
+    let mut products = Products::new(gpu, kernel, format, [5, 67, INPUTS as u32], 1)?;
     products.chain.run(1)?;
-    let (x, weights) = (&products.x, products.weights.unpack());
+    let (x, matrix) = (&products.x, &products.weights);
     let magnitudes = |values: &[f32]| values.iter().map(|value| value.abs()).collect::<Vec<_>>();
     let product = |x: &[f32], weights: &[f32]| reference::matmul::matmul(x, weights, None, INPUTS);
-    let expected = product(x, &weights);
-    let terms = product(&magnitudes(x), &magnitudes(&weights));
+    let expected = product(x, &matrix.unpack());
+    // Codes and zero points may be multiplied apart.
+    let parts = matrix.unpack().into_iter().enumerate().map(|(at, weight)| {
+        let zero =
+            matrix.scale_zero(at / INPUTS, at % INPUTS).map_or(0.0, |[scale, zero]| (scale * zero).abs());
+        weight.abs() + 2.0 * zero
+    });
+    let terms = product(&magnitudes(x), &parts.collect::<Vec<_>>());
     let found = gpu.block_on(products.y.read::<f32>(gpu, 0, expected.len()))?;
     for (at, (found, (expected, terms))) in found.iter().zip(expected.iter().zip(&terms)).enumerate() {
         let allowed = INPUTS as f32 * f32::EPSILON * terms;

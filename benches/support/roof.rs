@@ -9,7 +9,7 @@ use wattle::wgpu::BufferUsages;
 
 use super::Result;
 use super::chain::wait;
-use super::products::{Product, Products, check, matmul, matvec};
+use super::products::{Products, check, tuned};
 
 /// Bandwidth and arithmetic of an adapter.
 pub struct Roof {
@@ -29,8 +29,8 @@ impl Roof {
     pub fn measure(gpu: &Gpu) -> Result<Self> {
         let roof = Self {
             bytes_per_s: copy_rate(gpu)?,
-            matmul_ops_per_s: multiply_rate(gpu, matmul, WeightFormat::F32, [1024, 1024, 1024])?,
-            matvec_ops_per_s: multiply_rate(gpu, matvec, "int8".parse()?, [1, 8192, 8192])?,
+            matmul_ops_per_s: multiply_rate(gpu, WeightFormat::F32, [1024, 1024, 1024])?,
+            matvec_ops_per_s: multiply_rate(gpu, "int8".parse()?, [1, 8192, 8192])?,
         };
         let rates = [roof.bytes_per_s, roof.matmul_ops_per_s, roof.matvec_ops_per_s].map(|rate| rate / 1e9);
         println!(
@@ -67,9 +67,10 @@ fn copy_rate(gpu: &Gpu) -> Result<f64> {
     })
 }
 
-fn multiply_rate(gpu: &Gpu, product: Product, format: WeightFormat, shape: [u32; 3]) -> Result<f64> {
-    check(gpu, product, format)?;
-    let mut chain = Products::new(gpu, product, format, shape, 1)?.chain;
+fn multiply_rate(gpu: &Gpu, format: WeightFormat, shape: [u32; 3]) -> Result<f64> {
+    let kernel = tuned(gpu, format, shape);
+    check(gpu, kernel, format)?;
+    let mut chain = Products::new(gpu, kernel, format, shape, 1)?.chain;
     let ops = chain.work().total_ops().most as f64;
     per_second(ops, |times| Ok(chain.run(times)?.wall))
 }

@@ -10,9 +10,10 @@ fn norm_prepare(row: u32, lane: u32) {
     }
     row_mean = workgroup_sum(sum, lane) / f32(params.in_features);
     var square = 0.0;
-    for (var k = lane; k < params.in_features; k += WORKGROUP_SIZE) {
-        let d = x[row * params.in_features + k] - row_mean;
-        square += d * d;
+    for (var quad = lane; 4u * quad < params.in_features; quad += WORKGROUP_SIZE) {
+        let is_inside = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.in_features);
+        let d = select(vec4<f32>(), load4(row, quad) - row_mean, is_inside);
+        square += dot(d, d);
     }
     inverse_deviation = inverseSqrt(workgroup_sum(square, lane) / f32(params.in_features) + params.eps);
 }

@@ -130,6 +130,15 @@ impl Codec {
         read.iter().map(|bits| 4 * plane_words(*bits, inputs as usize) as u64).sum()
     }
 
+    /// Bits of a weight that are read.
+    pub fn read_bits(self) -> u32 {
+        match self {
+            Self::F32 => 32,
+            Self::F16 | Self::F16Native => 16,
+            Self::Int(codes, _) => codes.read_bits(),
+        }
+    }
+
     /// Bytes of so many scales with their zero points.
     pub fn scale_bytes(self, blocks: u32) -> u64 {
         match self {

@@ -5,6 +5,8 @@ use crate::shader::Needs;
 /// What a device can do, as far as kernels care. Plain data, so that schedules can be planned without a device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Capabilities {
+    /// Whether a CPU plays the GPU.
+    pub is_cpu: bool,
     /// 16-bit floats in shaders.
     pub f16: bool,
     /// Subgroup operations.
@@ -25,6 +27,7 @@ impl Capabilities {
     /// What features and limits allow.
     pub fn of(features: wgpu::Features, limits: &wgpu::Limits) -> Self {
         Self {
+            is_cpu: false,
             f16: features.contains(wgpu::Features::SHADER_F16),
             subgroups: features.contains(wgpu::Features::SUBGROUP),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
@@ -33,6 +36,12 @@ impl Capabilities {
             binding_alignment: u64::from(limits.min_storage_buffer_offset_alignment),
             uniform_alignment: u64::from(limits.min_uniform_buffer_offset_alignment),
         }
+    }
+
+    /// What a device can do.
+    pub(super) fn of_device(device: &wgpu::Device) -> Self {
+        let is_cpu = device.adapter_info().device_type == wgpu::DeviceType::Cpu;
+        Self { is_cpu, ..Self::of(device.features(), &device.limits()) }
     }
 
     /// The least that WebGPU promises: no optional feature, default limits.

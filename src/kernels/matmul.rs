@@ -4,7 +4,7 @@ use super::expert_plan::{TILE_ROWS, check_choices, max_tiles, tile_map_bytes};
 use super::linear::LinearParams;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::fragments::{Codec, Epilogue};
+use crate::fragments::{Codec, Epilogue, InputRows};
 use crate::gpu::Capabilities;
 use crate::kernel::check::bytes;
 use crate::kernel::{Binding, Kernel, Span, distinct};
@@ -22,6 +22,8 @@ const TILE_OUTPUTS: u64 = 32;
 pub struct Matmul {
     /// How weights are stored.
     pub codec: Codec,
+    /// How the input is read.
+    pub inputs: InputRows,
     /// What happens to the sum.
     pub epilogue: Epilogue,
     /// Which rows.
@@ -41,6 +43,12 @@ pub enum TileRows {
 }
 
 impl Matmul {
+    /// A product and nothing else, of every row; others differ from it in some field.
+    pub fn new(codec: Codec, in_features: u32) -> Self {
+        let inputs = InputRows::of(in_features);
+        Self { codec, inputs, epilogue: Epilogue::NONE, rows: TileRows::Dense }
+    }
+
     fn row_tiles(self, params: &LinearParams, span: Span) -> u64 {
         let slots = u64::from(span.rows) * u64::from(params.choices);
         match self.rows {
@@ -59,10 +67,10 @@ impl Kernel for Matmul {
             .codec
             .add_to(Source::kernel(Self::NAME, fragment!("matmul.wgsl")))
             .with(fragment!("linear/params.wgsl"))
-            .with(fragment!("linear/input.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
             .constant("TILE_ROWS", TILE_ROWS)
             .constant("TILE_OUTPUTS", TILE_OUTPUTS as u32);
+        let source = self.inputs.add_to(source);
         let source = match self.rows {
             TileRows::Dense => source.with(fragment!("rows/dense_tile.wgsl")).with_span(),
             TileRows::Grouped { .. } => source.with(fragment!("rows/grouped_tile.wgsl")),
@@ -94,16 +102,19 @@ impl Kernel for Matmul {
             for epilogue in Epilogue::all() {
                 // Experts' outputs are added by moe_combine.
                 let ways = ways.into_iter().filter(|rows| *rows == TileRows::Dense || !epilogue.residual);
-                all.extend(ways.map(|rows| Self { codec, epilogue, rows }));
+                all.extend(ways.map(|rows| Self { codec, inputs: InputRows::Any, epilogue, rows }));
             }
         }
         for codec in Codec::all() {
-            all.extend(ways.map(|rows| Self { codec, epilogue: Epilogue::NONE, rows }));
+            for inputs in InputRows::ALL {
+                all.extend(ways.map(|rows| Self { codec, inputs, epilogue: Epilogue::NONE, rows }));
+            }
         }
         distinct(all)
     }
 
     fn check(self, params: &LinearParams) -> Result<()> {
+        self.inputs.check(Self::NAME, params.in_features)?;
         if let TileRows::Grouped { experts } = self.rows {
             check_choices(Self::NAME, experts, params.choices)?;
         }

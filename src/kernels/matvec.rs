@@ -3,7 +3,7 @@
 use super::linear::LinearParams;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::fragments::{Codec, Epilogue, InputNorm, Reduce};
+use crate::fragments::{Codec, Epilogue, InputNorm, InputRows, Reduce};
 use crate::gpu::Capabilities;
 use crate::kernel::check::{bytes, require};
 use crate::kernel::{Binding, Kernel, Span, distinct};
@@ -18,6 +18,8 @@ use crate::shader::{Source, fragment};
 pub struct Matvec {
     /// How weights are stored.
     pub codec: Codec,
+    /// How the input is read.
+    pub inputs: InputRows,
     /// Norm of the input.
     pub norm: InputNorm,
     /// What happens to the sum.
@@ -32,6 +34,7 @@ pub struct Matvec {
 
 /// How a [`Matvec`] is divided among lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "model", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct VecTile {
     /// Lanes of a workgroup, a power of two.
     pub lanes: u32,
@@ -39,7 +42,7 @@ pub struct VecTile {
     pub team: u32,
     /// Outputs of a team, a multiple of 4.
     pub outputs: u32,
-    /// Rows of a team: a weight is decoded once for all of them. 1 where a norm is fused or rows choose experts.
+    /// Rows of a team, 1 or 4: a weight is decoded once for all of them. 1 where a norm is fused or rows choose experts.
     pub rows: u32,
 }
 
@@ -55,6 +58,19 @@ pub enum VecRows {
 }
 
 impl Matvec {
+    /// A product and nothing else, of every row, on any device; others differ from it in some field.
+    pub fn new(codec: Codec, in_features: u32) -> Self {
+        Self {
+            codec,
+            inputs: InputRows::of(in_features),
+            norm: InputNorm::None,
+            epilogue: Epilogue::NONE,
+            rows: VecRows::Dense,
+            reduce: Reduce::Workgroup,
+            tile: VecTile::shared(in_features, 1),
+        }
+    }
+
     /// Tiles of rows, and of outputs for a workgroup.
     fn tiles(self, params: &LinearParams, span: Span) -> [u64; 2] {
         let outputs = self.tile.teams() * u64::from(self.tile.outputs);
@@ -80,17 +96,21 @@ impl Kernel for Matvec {
             .codec
             .add_to(Source::kernel(Self::NAME, fragment!("matvec.wgsl")))
             .with(fragment!("linear/params.wgsl"))
-            .with(fragment!("linear/input.wgsl"))
             .with_span()
             .with(match self.rows {
                 VecRows::Dense => fragment!("rows/dense.wgsl"),
                 VecRows::Last => fragment!("rows/last.wgsl"),
                 VecRows::Selected => fragment!("rows/selected.wgsl"),
             });
+        let source = self.inputs.add_to(source);
         let VecTile { lanes, team, outputs, rows } = self.tile;
         let source = match team {
             1 => source.with(fragment!("team/lane.wgsl")),
             _ => source.with(fragment!("team/workgroup.wgsl")),
+        };
+        let source = match rows {
+            1 => source.with(fragment!("block/one.wgsl")),
+            _ => source.with(fragment!("block/four.wgsl")),
         };
         self.reduce
             .add_to(self.epilogue.add_to(self.norm.add_to(source)))
@@ -114,14 +134,7 @@ impl Kernel for Matvec {
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
         let tile = VecTile { lanes: 64, team: 64, outputs: 4, rows: 1 };
-        let plain = |codec| Self {
-            codec,
-            norm: InputNorm::None,
-            epilogue: Epilogue::NONE,
-            rows: VecRows::Dense,
-            reduce: Reduce::Workgroup,
-            tile,
-        };
+        let plain = |codec| Self { inputs: InputRows::Any, tile, ..Self::new(codec, 1) };
         // What becomes of a sum does not hang on how weights are stored: every epilogue goes with two codecs, ...
         for codec in [Codec::F32, Codec::of(WeightFormat::int(Width::Int4), &Capabilities::webgpu())] {
             for norm in InputNorm::ALL {
@@ -153,12 +166,16 @@ impl Kernel for Matvec {
                     all.extend(Reduce::ALL.map(|reduce| Self { norm, rows, reduce, ..plain(codec) }));
                 }
             }
+            for norm in InputNorm::ALL {
+                all.push(Self { inputs: InputRows::Quads, norm, ..plain(codec) });
+            }
             all.extend(VecTile::variants().map(|tile| Self { tile, ..plain(codec) }));
         }
         distinct(all)
     }
 
     fn check(self, params: &LinearParams) -> Result<()> {
+        self.inputs.check(Self::NAME, params.in_features)?;
         self.tile.check(self.norm != InputNorm::None || self.rows == VecRows::Selected)?;
         params.check(Self::NAME, self.codec, self.epilogue, self.rows == VecRows::Selected)
     }
@@ -229,21 +246,20 @@ impl VecTile {
     /// Shapes that the tests know.
     fn variants() -> impl Iterator<Item = Self> {
         let shared = [32, 128, 256].map(|lanes| Self { lanes, team: lanes, outputs: 4, rows: 1 });
-        let rows = [2, 4, 8].map(|rows| Self { lanes: 64, team: 64, outputs: 4, rows });
-        let more = [Self { lanes: 32, team: 32, outputs: 8, rows: 1 }];
+        let more = [(8, 1), (4, 4)].map(|(outputs, rows)| Self { lanes: 64, team: 64, outputs, rows });
         let alone =
             [(4, 1), (8, 1), (4, 4)].map(|(outputs, rows)| Self { lanes: 32, team: 1, outputs, rows });
-        shared.into_iter().chain(rows).chain(more).chain(alone)
+        shared.into_iter().chain(more).chain(alone)
     }
 
-    fn check(self, one_row: bool) -> Result<()> {
+    pub(crate) fn check(self, one_row: bool) -> Result<()> {
         let Self { lanes, team, outputs, rows } = self;
         let whole = lanes.is_power_of_two() && lanes <= 256;
         require(Matvec::NAME, "lanes", whole, "a power of two up to 256", lanes)?;
         require(Matvec::NAME, "team", team == 1 || team == lanes, format_args!("1 or {lanes}"), team)?;
         let fours = (4..=32).contains(&outputs) && outputs.is_multiple_of(4);
         require(Matvec::NAME, "outputs", fours, "a multiple of 4 up to 32", outputs)?;
-        let most = if one_row { 1 } else { 8 };
-        require(Matvec::NAME, "rows", (1..=most).contains(&rows), format_args!("1 to {most}"), rows)
+        let blocked = rows == 1 || (rows == 4 && !one_row);
+        require(Matvec::NAME, "rows", blocked, if one_row { "1" } else { "1 or 4" }, rows)
     }
 }

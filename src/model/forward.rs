@@ -12,6 +12,8 @@ mod rope_tables;
 
 pub use rope_tables::rope_tables;
 
+use std::sync::Arc;
+
 use super::config::{ModelConfig, Rope};
 use super::layout::{Layout, OpLayout};
 use super::slot::Place;
@@ -24,6 +26,7 @@ use crate::kernels::embed::{Embed, EmbedParams};
 use crate::kernels::sample_best::{MAX_KEPT, SampleBest, SampleBestParams, best_bytes};
 use crate::kernels::sample_pick::{SamplePick, SamplePickParams};
 use crate::schedule::{Schedule, Site, TensorId};
+use crate::tuning::Tuning;
 use linear::Input;
 
 /// What a pass is to do.
@@ -41,6 +44,8 @@ pub struct PassOptions {
     pub trace: bool,
     /// How the next token is drawn from the last row's logits; `None`: it is not.
     pub sampling: Option<Sampling>,
+    /// How products are computed; `None`: as [`Tuning::shipped`] says for the device.
+    pub tuning: Option<Arc<Tuning>>,
 }
 
 /// Which rows get logits.
@@ -114,6 +119,7 @@ pub fn record(
         schedule: Schedule { phase: options.phase, ..Schedule::new(rows) },
         rope_tables: rope_tables(config),
         place: Place::Model,
+        tuning: options.tuning.clone().unwrap_or_else(|| Tuning::shipped(capabilities).into()),
     };
     pass.model()?;
     Ok(pass.schedule)
@@ -128,6 +134,7 @@ struct ForwardPass<'a> {
     rope_tables: Vec<(String, Rope)>,
     /// The sub-layer at hand, or the model as a whole.
     place: Place,
+    tuning: Arc<Tuning>,
 }
 
 impl ForwardPass<'_> {

@@ -1,8 +1,8 @@
 //! `matvec` and `matmul` against golden products: floats, quantized weights, activations, the tied head.
 
 use wattle::fragments::{Activate, Codec, Epilogue, Reduce};
-use wattle::kernels::matmul::{Matmul, TileRows};
-use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
+use wattle::kernels::matmul::Matmul;
+use wattle::kernels::matvec::Matvec;
 use wattle::quant::{Codes, IntFormat, PackedMatrix, QuantBlock, ScaleFormat, Storage, WeightFormat};
 
 use crate::harness::{Run, gpu, is_supported, span};
@@ -14,16 +14,16 @@ use crate::support::golden::Golden;
 fn check(layer: &Linear, golden: &[f32], tolerance: Tolerance, what: &str) {
     let rows = layer.x.len() / layer.matrix.cols;
     let codec = Codec::of(layer.matrix.format, gpu().capabilities());
+    let inputs = layer.matrix.cols as u32;
     let Linear { norm, epilogue, .. } = *layer;
     let run = |run: Run| layer.bind(run).out("y", golden.len()).go().close("y", golden, tolerance);
     for reduce in Reduce::ALL {
-        let variant =
-            Matvec { codec, norm, epilogue, rows: VecRows::Dense, reduce, tile: VecTile::shared(1024, 1) };
+        let variant = Matvec { norm, epilogue, reduce, ..Matvec::new(codec, inputs) };
         if is_supported(&variant) {
             run(Run::new(variant, layer.params, span(0, rows), what));
         }
     }
-    run(Run::new(Matmul { codec, epilogue, rows: TileRows::Dense }, layer.params, span(0, rows), what));
+    run(Run::new(Matmul { epilogue, ..Matmul::new(codec, inputs) }, layer.params, span(0, rows), what));
 }
 
 fn floats(rows: usize, cols: usize, weights: &[f32]) -> PackedMatrix {

@@ -1,4 +1,4 @@
-use wattle::fragments::{Codec, Epilogue, InputNorm};
+use wattle::fragments::{Codec, InputNorm, InputRows};
 use wattle::kernel::Kernel;
 use wattle::kernels::expert_plan::max_tiles;
 use wattle::kernels::matmul::{Matmul, TileRows};
@@ -36,6 +36,7 @@ fn routes(rows: usize, seed: u64) -> Vec<u32> {
 
 fn check(variant: Matmul, format: WeightFormat, (rows, inputs, outputs): (usize, usize, usize), seed: u64) {
     let grouped = variant.rows != TileRows::Dense;
+    let inputs = if variant.inputs == InputRows::Quads { inputs.next_multiple_of(4) } else { inputs };
     // As in `matvec`: into the experts, out of the experts.
     let slots_per_input = if grouped && seed.is_multiple_of(2) { CHOICES } else { 1 };
     let x_rows = if grouped { rows * CHOICES / slots_per_input } else { rows };
@@ -80,7 +81,7 @@ fn every_format_takes_every_shape() {
         for (f, format) in formats(i).enumerate() {
             let codec = Codec::of(format, gpu().with_baseline(i % 2 == 0).capabilities());
             let rows = if (f + i).is_multiple_of(3) { grouped } else { TileRows::Dense };
-            check(Matmul { codec, epilogue: Epilogue::NONE, rows }, format, shape, (f + i) as u64);
+            check(Matmul { rows, ..Matmul::new(codec, shape.1 as u32) }, format, shape, (f + i) as u64);
         }
     }
 }
@@ -90,11 +91,8 @@ fn every_format_takes_every_shape() {
 #[test]
 fn workgroups_left_over_by_folding_do_nothing() {
     const ROWS: usize = 63_553;
-    let variant = Matmul {
-        codec: Codec::F32,
-        epilogue: Epilogue::NONE,
-        rows: TileRows::Grouped { experts: ROWS as u32 },
-    };
+    let rows = TileRows::Grouped { experts: ROWS as u32 };
+    let variant = Matmul { rows, ..Matmul::new(Codec::F32, 1) };
     let shape = Shape { rows: ROWS, inputs: 1, outputs: 1, experts: ROWS };
     let mut layer = Linear::random(WeightFormat::F32, InputNorm::None, variant.epilogue, shape, 0);
     let plan = plan(&[7; ROWS], ROWS, 1);

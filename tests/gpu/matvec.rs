@@ -1,4 +1,4 @@
-use wattle::fragments::{Codec, Epilogue, InputNorm, Reduce};
+use wattle::fragments::{Codec, InputNorm, InputRows, Reduce};
 use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
 use wattle::quant::{PackedMatrix, WeightFormat, Width};
 
@@ -23,13 +23,13 @@ const EXPERTS: usize = 5;
 const CHOICES: usize = 3;
 
 fn plain(codec: Codec) -> Matvec {
-    let reduce = Reduce::Workgroup;
     let tile = VecTile { lanes: 64, team: 64, outputs: 4, rows: 1 };
-    Matvec { codec, norm: InputNorm::None, epilogue: Epilogue::NONE, rows: VecRows::Dense, reduce, tile }
+    Matvec { tile, ..Matvec::new(codec, 1) }
 }
 
 fn check(variant: Matvec, format: WeightFormat, (rows, inputs, outputs): (usize, usize, usize), seed: u64) {
     let selected = variant.rows == VecRows::Selected;
+    let inputs = if variant.inputs == InputRows::Quads { inputs.next_multiple_of(4) } else { inputs };
     // Odd seeds are on the way out of the experts, where every choice has an input of its own.
     let slots_per_input = if selected && seed.is_multiple_of(2) { CHOICES } else { 1 };
     let x_rows = if selected { rows * CHOICES / slots_per_input } else { rows };

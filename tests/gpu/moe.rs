@@ -4,7 +4,7 @@ use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, Reduce};
 use wattle::kernels::expert_plan::{MoeSlotParams, RUN, TILE_ROWS, max_tiles};
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
-use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
+use wattle::kernels::matvec::{Matvec, VecRows};
 use wattle::kernels::moe_combine::{MoeCombine, MoeCombineParams};
 use wattle::kernels::moe_count::MoeCount;
 use wattle::kernels::moe_place::MoePlace;
@@ -142,7 +142,7 @@ impl Layer {
         self.feed_forward(k, |matrix, params, epilogue, x, words| {
             let (norm, reduce, rows) = (InputNorm::None, Reduce::Workgroup, VecRows::Selected);
             let variant =
-                Matvec { codec: Codec::F32, norm, epilogue, rows, reduce, tile: VecTile::shared(1024, 1) };
+                Matvec { norm, epilogue, rows, reduce, ..Matvec::new(Codec::F32, params.in_features) };
             let run =
                 Run::new(variant, params, span(0, self.rows()), "golden").with("expert_of_slot", chosen);
             run.with("words", &matrix.words).with("x", x).out("y", words).go().floats("y").to_vec()
@@ -167,9 +167,14 @@ impl Layer {
         self.feed_forward(k, |matrix, params, epilogue, x, words| {
             let rows = TileRows::Grouped { experts: self.experts as u32 };
             let params = LinearParams { max_tiles: tiles as u32, ..params };
-            let run = Run::new(Matmul { codec: Codec::F32, epilogue, rows }, params, call, "golden")
-                .with("tile_map", plan.words("tile_map"))
-                .with("slot_of_place", places.words("slot_of_place"));
+            let run = Run::new(
+                Matmul { epilogue, rows, ..Matmul::new(Codec::F32, params.in_features) },
+                params,
+                call,
+                "golden",
+            )
+            .with("tile_map", plan.words("tile_map"))
+            .with("slot_of_place", places.words("slot_of_place"));
             run.with("words", &matrix.words).with("x", x).out("y", words).go().floats("y").to_vec()
         })
     }

@@ -39,3 +39,4 @@ mod schedule;
 mod shaders;
 mod shapes;
 mod softmax;
+mod tuning;

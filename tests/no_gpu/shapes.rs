@@ -14,6 +14,7 @@ use wattle::quant::WeightFormat;
 /// The least a device has, and one with everything.
 pub fn devices() -> [Capabilities; 2] {
     let most = Capabilities {
+        is_cpu: false,
         f16: true,
         subgroups: true,
         timestamps: true,

@@ -145,7 +145,8 @@ impl ForwardPass<'_> {
                 let rows = TileRows::Grouped { experts: experts.count };
                 params.max_tiles = *max_tiles;
                 tensors.extend([("tile_map", *tile_map), ("slot_of_place", *slot_of_place)]);
-                self.dispatch(what, Launch { variant: Matmul { codec, epilogue, rows }, params }, &tensors)?;
+                let variant = Matmul { epilogue, rows, ..Matmul::new(codec, matrix.cols) };
+                self.dispatch(what, Launch { variant, params }, &tensors)?;
             }
         }
         Ok(y)

@@ -6,11 +6,12 @@ use crate::energy::Phase;
 use crate::fragments::{Codec, Epilogue, InputNorm, Reduce};
 use crate::kernel::Launch;
 use crate::kernels::linear::LinearParams;
-use crate::kernels::matmul::{Matmul, TileRows};
-use crate::kernels::matvec::{Matvec, VecRows, VecTile};
+use crate::kernels::matmul::Matmul;
+use crate::kernels::matvec::{Matvec, VecRows};
 use crate::kernels::norm::{Norm, NormParams};
 use crate::model::layout::{Matrix, SubLayerLayout, Vectors};
 use crate::schedule::TensorId;
+use crate::tuning::{ProductKernel, ProductShape};
 
 /// What goes into a product: a tensor, normed on the way in where a norm is given.
 #[derive(Clone, Copy)]
@@ -106,9 +107,17 @@ impl ForwardPass<'_> {
                 params.eps = input.norm.map_or(0.0, |norm| norm.norm.eps);
                 tensors.extend(input.norm.map(|norm| ("norm_weight", self.vectors(norm))));
                 self.dispatch(what, Launch { variant, params }, &tensors)?;
-            } else {
-                let variant = Matmul { codec, epilogue, rows: TileRows::Dense };
-                self.dispatch(what, Launch { variant, params }, &tensors)?;
+                continue;
+            }
+            match self.tuning.kernel(self.shape(matrix, codec)) {
+                ProductKernel::Matvec(tile) => {
+                    let variant = Matvec { tile, ..self.matvec(matrix, codec, epilogue, rows, None) };
+                    self.dispatch(what, Launch { variant, params }, &tensors)?;
+                }
+                ProductKernel::Matmul {} => {
+                    let variant = Matmul { epilogue, ..Matmul::new(codec, matrix.cols) };
+                    self.dispatch(what, Launch { variant, params }, &tensors)?;
+                }
             }
         }
         Ok(())
@@ -124,7 +133,12 @@ impl ForwardPass<'_> {
     ) -> Matvec {
         let reduce = Reduce::of(self.capabilities);
         let norm = norm.map_or(InputNorm::None, |norm| norm.norm.kind.into());
-        Matvec { codec, norm, epilogue, rows, reduce, tile: VecTile::shared(matrix.cols, 1) }
+        let tile = self.tuning.one_row(self.shape(matrix, codec));
+        Matvec { norm, epilogue, rows, reduce, tile, ..Matvec::new(codec, matrix.cols) }
+    }
+
+    fn shape(&self, matrix: &Matrix, codec: Codec) -> ProductShape {
+        ProductShape { rows: self.schedule.max_rows, inputs: matrix.cols, bits: codec.read_bits() }
     }
 
     /// Runs an input's norm as a dispatch of its own.

@@ -1,6 +1,7 @@
 //! What a session will need, known before anything is allocated.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use super::named_tensors;
 use crate::energy::{Level, Phase};
@@ -11,6 +12,7 @@ use crate::model::forward::{LogitRows, PassOptions, Sampling, record};
 use crate::model::layout::Layout;
 use crate::schedule::Schedule;
 use crate::schedule::memory::{MemoryPlan, MemoryPool};
+use crate::tuning::Tuning;
 use crate::{Error, Result};
 
 /// How a session is set up.
@@ -33,6 +35,8 @@ pub struct SessionOptions {
     pub memory_ceiling: Option<u64>,
     /// What the ledger records.
     pub ledger: Level,
+    /// How products are computed; `None`: as [`Tuning::shipped`] says for the device.
+    pub tuning: Option<Arc<Tuning>>,
 }
 
 impl SessionOptions {
@@ -47,6 +51,7 @@ impl SessionOptions {
             sampling: Some(sampling),
             memory_ceiling: None,
             ledger: Level::Counts,
+            tuning: None,
         }
     }
 }
@@ -93,7 +98,15 @@ impl SessionPlan {
                 config,
                 layout,
                 capabilities,
-                &PassOptions { phase, max_rows: rows, context, logits, trace, sampling },
+                &PassOptions {
+                    phase,
+                    max_rows: rows,
+                    context,
+                    logits,
+                    trace,
+                    sampling,
+                    tuning: options.tuning.clone(),
+                },
             )
         };
         let widest = options.max_chunk.min(options.context);

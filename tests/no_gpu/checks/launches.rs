@@ -13,7 +13,7 @@ use wattle::kernels::expert_plan::MoeSlotParams;
 use wattle::kernels::kv_write::KvWriteParams;
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
-use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
+use wattle::kernels::matvec::{Matvec, VecRows};
 use wattle::kernels::rope::{Rope, RopeParams};
 use wattle::kernels::sample_best::SampleBestParams;
 use wattle::kernels::sample_pick::SamplePickParams;
@@ -47,7 +47,7 @@ pub fn rope(to_cache: bool) -> Rope {
 }
 
 pub fn matvec(rows: VecRows, norm: InputNorm, epilogue: Epilogue) -> Matvec {
-    Matvec { codec: int4(), norm, epilogue, rows, reduce: Reduce::Workgroup, tile: VecTile::shared(1024, 1) }
+    Matvec { norm, epilogue, rows, ..Matvec::new(int4(), 33) }
 }
 
 fn int4() -> Codec {
@@ -55,7 +55,7 @@ fn int4() -> Codec {
 }
 
 pub fn matmul(rows: TileRows, epilogue: Epilogue) -> Matmul {
-    Matmul { codec: Codec::F16, epilogue, rows }
+    Matmul { epilogue, rows, ..Matmul::new(Codec::F16, 33) }
 }
 
 /// 12 rows of 33 inputs: 8 words of int4 in 2 blocks, 24 words of f16.

@@ -76,9 +76,10 @@ fn products_refuse_numbers_that_do_not_fit() {
     }
     assert_refused(Matvec { tile: VecTile { team: 2, ..tile }, ..dense }, params, "team");
     assert_refused(Matvec { tile: VecTile { outputs: 6, ..tile }, ..dense }, params, "outputs");
-    let of_two = VecTile { rows: 2, ..tile };
+    assert_refused(Matvec { tile: VecTile { rows: 2, ..tile }, ..dense }, params, "rows");
+    let of_four = VecTile { rows: 4, ..tile };
     for one_row in [Matvec { norm: InputNorm::Rms, ..dense }, Matvec { rows: VecRows::Selected, ..dense }] {
-        assert_refused(Matvec { tile: of_two, ..one_row }, params, "rows");
+        assert_refused(Matvec { tile: of_four, ..one_row }, params, "rows");
     }
     assert_refused(dense, LinearParams { in_features: 0, ..params }, "in_features");
     assert_refused(dense, LinearParams { out_features: 0, ..params }, "out_features");

@@ -1,0 +1,145 @@
+//! Which kernel computes a product, and how its work is divided: a table kept as data.
+//!
+//! A table belongs to a kind of adapter and is a list of rules, of which the first that fits a product decides. The
+//! crate ships one file, `src/tuning/shipped.json`; `cargo run --release --example tune` measures on the adapter at hand
+//! and writes the same format. What is chosen never changes what is computed, only how fast.
+
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+
+use crate::gpu::Capabilities;
+use crate::kernels::matvec::VecTile;
+use crate::{Error, Result};
+
+/// A file of tables.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TuningFile {
+    /// Version of the format: 1.
+    pub schema: u32,
+    /// One for each kind of adapter; the first that fits is taken.
+    pub tables: Vec<Tuning>,
+}
+
+/// The rules of one kind of adapter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tuning {
+    /// The adapters it is for.
+    pub adapter: AdapterKind,
+    /// What to do; the first that fits a product decides.
+    pub rules: Vec<Rule>,
+}
+
+/// Adapters that want to be treated alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdapterKind {
+    /// A CPU that plays a GPU: lanes are vector elements, barriers cost, and neighbours gain nothing by reading
+    /// neighbouring words.
+    Cpu,
+    /// Any other.
+    Gpu,
+}
+
+/// What to do with products that are no larger than its limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Most rows of a pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows: Option<u32>,
+    /// Most inputs of a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_inputs: Option<u32>,
+    /// Most bits of a weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bits: Option<u32>,
+    /// The kernel, with its tile.
+    #[serde(flatten)]
+    pub kernel: ProductKernel,
+}
+
+/// A kernel for products with a weight matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProductKernel {
+    /// [`crate::kernels::matvec`]: rows in blocks, weights straight from memory.
+    Matvec(VecTile),
+    /// [`crate::kernels::matmul`]: rows in tiles, weights through workgroup memory.
+    Matmul {},
+}
+
+/// What a rule is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProductShape {
+    /// Most rows of a pass.
+    pub rows: u32,
+    /// Inputs of a row.
+    pub inputs: u32,
+    /// Bits of a weight that are read.
+    pub bits: u32,
+}
+
+impl TuningFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for what is no file of tables, or has tiles that no kernel can have.
+    pub fn parse(name: &str, text: &str) -> Result<Self> {
+        let file: Self = serde_json::from_str(text).map_err(|error| Error::format(name, error))?;
+        if file.schema != 1 {
+            return Err(Error::format(name, format!("schema {} is not 1", file.schema)));
+        }
+        for rule in file.tables.iter().flat_map(|table| &table.rules) {
+            if let ProductKernel::Matvec(tile) = rule.kernel {
+                tile.check(false).map_err(|error| Error::format(name, error))?;
+            }
+        }
+        Ok(file)
+    }
+
+    /// The file that comes with the crate.
+    pub fn shipped() -> &'static Self {
+        static FILE: OnceLock<TuningFile> = OnceLock::new();
+        // A file that does not parse would leave no table, and every product to the fall-back below; a test reads it.
+        FILE.get_or_init(|| {
+            Self::parse("tuning/shipped.json", include_str!("tuning/shipped.json"))
+                .unwrap_or(Self { schema: 1, tables: Vec::new() })
+        })
+    }
+
+    /// The table for a device.
+    pub fn for_device(&self, capabilities: &Capabilities) -> Option<&Tuning> {
+        let kind = if capabilities.is_cpu { AdapterKind::Cpu } else { AdapterKind::Gpu };
+        self.tables.iter().find(|table| table.adapter == kind)
+    }
+}
+
+impl Tuning {
+    /// The table that the crate ships for a device.
+    pub fn shipped(capabilities: &Capabilities) -> Self {
+        let nothing = || Self { adapter: AdapterKind::Gpu, rules: Vec::new() };
+        TuningFile::shipped().for_device(capabilities).cloned().unwrap_or_else(nothing)
+    }
+
+    /// The kernel for a product.
+    pub fn kernel(&self, shape: ProductShape) -> ProductKernel {
+        let fits = |limit: Option<u32>, value: u32| limit.is_none_or(|limit| value <= limit);
+        let rule = self.rules.iter().find(|rule| {
+            fits(rule.max_rows, shape.rows)
+                && fits(rule.max_inputs, shape.inputs)
+                && fits(rule.max_bits, shape.bits)
+        });
+        rule.map_or(ProductKernel::Matmul {}, |rule| rule.kernel)
+    }
+
+    /// The tile of a product whose rows are not in blocks: one row, or rows that choose their experts.
+    pub fn one_row(&self, shape: ProductShape) -> VecTile {
+        match self.kernel(ProductShape { rows: 1, ..shape }) {
+            ProductKernel::Matvec(tile) => VecTile { rows: 1, ..tile },
+            ProductKernel::Matmul {} => VecTile::shared(shape.inputs, 1),
+        }
+    }
+}
