@@ -20,11 +20,12 @@ use ours::Ours;
 use peer::Peer;
 use shapes::{Shape, parse, shapes, title};
 use support::arguments::Arguments;
-use support::products::matmul;
+use support::products::{product, tuned};
 use support::roof::Roof;
 use support::{Bench, Result, Times, print_skipped};
 use table::{Comparison, Comparisons};
 use wattle::Gpu;
+use wattle::fragments::Codec;
 use wattle::kernel::Span;
 use wattle::kernels::linear::LinearParams;
 use wattle::quant::WeightFormat;
@@ -109,7 +110,7 @@ fn copies(
     all: bool,
 ) -> Result<u32, String> {
     let params = LinearParams::dense(format, outputs, inputs);
-    let (words, scales) = params.weight_bytes();
+    let (words, scales) = params.weight_bytes(Codec::of(format, gpu.capabilities()));
     if words > gpu.capabilities().max_binding_bytes {
         return Err(format!("{words} bytes of weights do not fit into a binding"));
     }
@@ -117,7 +118,8 @@ fn copies(
     // a small part of the time, and where they come from a smaller one.
     let rotated = if gpu.info().device_type == DeviceType::Cpu { 16 << 20 } else { 512 << 20 };
     let copies = u64::div_ceil(rotated, (words + scales) * u64::from(rows.div_ceil(16))) as u32;
-    let work = matmul(gpu, format, params).work(Span { position: 0, rows });
+    let kernel = tuned(gpu, format, [rows, outputs, inputs]);
+    let work = product(gpu, format, params, kernel).work(Span { position: 0, rows });
     let predicted = TURNS as u32 * copies * roof.time(&work, rows);
     match predicted > LONGEST && !all {
         true => Err(format!("predicted to take {:.0} s", predicted.as_secs_f64())),
