@@ -13,6 +13,7 @@ use files::{Draft, io_error};
 use options::{Options, Prompt};
 use wattle::energy::Level;
 use wattle::gpu::PipelineCache;
+use wattle::model::plan::WeightPlan;
 use wattle::model::session::GenerateOptions;
 use wattle::model::{LoadOptions, Model, Session, SessionOptions, open};
 use wattle::{Error, Gpu, GpuOptions, Result};
@@ -64,7 +65,10 @@ fn read_cache(path: &Path) -> Result<Option<PipelineCache>> {
 async fn run(gpu: &Gpu, options: &Options) -> Result<()> {
     let source = open(&options.model)?;
     let memory_ceiling = options.memory_ceiling;
-    let load = LoadOptions { memory_ceiling, ..LoadOptions::new(options.plan) };
+    let load = LoadOptions {
+        memory_ceiling,
+        ..LoadOptions::new(WeightPlan::choose(&options.weights, &source.config)?)
+    };
     let model = Model::load(gpu, &source, load).await?;
     let is_bytes = model.config().vocab_size == BYTES;
     let prompt = tokens(&options.prompt, is_bytes, &options.model.display().to_string())?;

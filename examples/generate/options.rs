@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use wattle::model::forward::Sampling;
-use wattle::model::plan::WeightPlan;
-use wattle::quant::WeightFormat;
 
 pub const USAGE: &str = "\
 generate (--prompt TEXT | --prompt-ids 1,2,3) [OPTIONS]
 
   --model DIR            a checkpoint (default: the bundled stories)
-  --weights FORMAT       f32, f16, or int8 to int1 (default int8)
+  --weights FORMAT       f32, f16, or int8 to int1 (default int8); pyramid; bytes that a step may read, 24MiB;
+                         or a plan, FILE.json
   --max-tokens N         tokens to generate (default 300)
   --stop-ids 1,2         tokens that end the answer
   --seed S               draws tokens, each seed its own (default: takes the likeliest)
@@ -26,7 +25,8 @@ generate (--prompt TEXT | --prompt-ids 1,2,3) [OPTIONS]
 pub struct Options {
     pub model: PathBuf,
     pub prompt: Prompt,
-    pub plan: WeightPlan,
+    /// A plan: [`wattle::model::plan::WeightPlan::choose`].
+    pub weights: String,
     pub max_tokens: u32,
     pub stop_ids: Vec<u32>,
     pub sampling: Sampling,
@@ -45,12 +45,11 @@ pub enum Prompt {
 
 impl Options {
     pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let int8: WeightFormat = "int8".parse().map_err(|error: wattle::Error| error.to_string())?;
         let (mut prompt, mut temperature, mut seed) = (None, None, None);
         let mut options = Self {
             model: concat!(env!("CARGO_MANIFEST_DIR"), "/models/stories-nested").into(),
             prompt: Prompt::Ids(Vec::new()),
-            plan: WeightPlan::uniform(int8),
+            weights: "int8".into(),
             max_tokens: 300,
             stop_ids: Vec::new(),
             sampling: Sampling::GREEDY,
@@ -68,10 +67,7 @@ impl Options {
                 }
                 "--prompt" => prompt = Some(Prompt::Text(value()?)),
                 "--prompt-ids" => prompt = Some(Prompt::Ids(list(&flag, &value()?)?)),
-                "--weights" => {
-                    let format = value()?.parse().map_err(|error: wattle::Error| error.to_string())?;
-                    options.plan = WeightPlan::uniform(format);
-                }
+                "--weights" => options.weights = value()?,
                 "--max-tokens" => options.max_tokens = number(&flag, &value()?)?,
                 "--stop-ids" => options.stop_ids = list(&flag, &value()?)?,
                 "--temperature" => temperature = Some(number(&flag, &value()?)?),

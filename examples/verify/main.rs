@@ -8,6 +8,7 @@ mod options;
 use std::process::ExitCode;
 
 use options::Options;
+use wattle::quant::WeightFormat;
 use wattle::verify::{Case, Device, Report, check};
 use wattle::{Gpu, GpuOptions, Result};
 
@@ -37,14 +38,18 @@ fn main() -> ExitCode {
 
 /// Checks every directory and returns how many failed.
 async fn run(device: &Device, options: &Options) -> usize {
-    println!("weights {}, experts {}, embedding {}", options.plan.linear, options.plan.experts, {
-        options.plan.embedding
+    let named = |format: Option<WeightFormat>| format.map_or("as said".into(), |format| format.to_string());
+    println!("weights {}, experts {}, embedding {}", options.weights, named(options.experts), {
+        named(options.embedding)
     });
-    println!("storage sliced, path float, cache f32");
+    println!("storage {:?}, path float, cache f32", options.storage);
     let mut failed = 0;
     for directory in &options.directories {
         let checked = match Case::open(directory) {
-            Ok(case) => check(&case, device, &options.plan).await,
+            Ok(case) => match options.plan(&case.source.config) {
+                Ok(plan) => check(&case, device, &plan).await,
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
         };
         let shown = directory.display();

@@ -2,16 +2,18 @@
 
 use std::path::PathBuf;
 
-use wattle::model::plan::WeightPlan;
-use wattle::quant::WeightFormat;
+use wattle::model::config::ModelConfig;
+use wattle::model::plan::{PlanName, WeightPlan};
+use wattle::quant::{Storage, WeightFormat};
 
 pub const USAGE: &str = "\
 verify [OPTIONS] DIR...
 
-  --weights f32|f16|int8|..|int1     format of projections and head (default f32)
+  --weights f32|f16|int8|..|int1     format of projections and head (default f32); or pyramid, or bytes that a
+                                     step may read, 24MiB, or a plan, FILE.json
   --expert-weights FORMAT            format of experts (default: as --weights)
   --embedding-weights FORMAT         format of the embedding (default: f32 with f32 weights, else f16)
-  --storage sliced                   how integer weights are stored
+  --storage sliced|parent|planes     how integer weights are stored
   --path auto|float                  arithmetic of products
   --cache f32                        type of the key/value cache
   --baseline                         no optional shader features
@@ -20,7 +22,10 @@ verify [OPTIONS] DIR...
 /// What is asked for.
 #[derive(Debug)]
 pub struct Options {
-    pub plan: WeightPlan,
+    pub weights: String,
+    pub experts: Option<WeightFormat>,
+    pub embedding: Option<WeightFormat>,
+    pub storage: Storage,
     /// Whether the float path was asked for by name.
     pub float_path: bool,
     pub baseline: bool,
@@ -34,21 +39,30 @@ impl Options {
     /// Reads on after what is not understood, so that every directory is known.
     pub fn parse(mut arguments: impl Iterator<Item = String>) -> Self {
         let mut options = Self {
-            plan: WeightPlan::uniform(WeightFormat::F32),
+            weights: "f32".into(),
+            experts: None,
+            embedding: None,
+            storage: Storage::Sliced,
             float_path: false,
             baseline: false,
             cpu: false,
             directories: Vec::new(),
             unsupported: None,
         };
-        let (mut experts, mut embedding) = (None, None);
         while let Some(argument) = arguments.next() {
             let mut read = || -> Result<(), String> {
                 match argument.as_str() {
-                    "--weights" => options.plan = WeightPlan::uniform(format(&mut arguments)?),
-                    "--expert-weights" => experts = Some(format(&mut arguments)?),
-                    "--embedding-weights" => embedding = Some(format(&mut arguments)?),
-                    "--storage" => _ = only(&mut arguments, &["sliced"])?,
+                    "--weights" => options.weights = weights(&mut arguments)?,
+                    "--expert-weights" => options.experts = Some(format(&mut arguments)?),
+                    "--embedding-weights" => options.embedding = Some(format(&mut arguments)?),
+                    "--storage" => {
+                        options.storage =
+                            match only(&mut arguments, &["sliced", "parent", "planes"])?.as_str() {
+                                "parent" => Storage::Parent,
+                                "planes" => Storage::Planes,
+                                _ => Storage::Sliced,
+                            };
+                    }
                     "--path" => options.float_path = only(&mut arguments, &["auto", "float"])? == "float",
                     "--cache" => _ = only(&mut arguments, &["f32"])?,
                     "--baseline" => options.baseline = true,
@@ -62,12 +76,25 @@ impl Options {
                 options.unsupported.get_or_insert(format!("{argument} {message}"));
             }
         }
-        options.plan.experts = experts.unwrap_or(options.plan.experts);
-        options.plan.embedding = embedding.unwrap_or(options.plan.embedding);
         if options.directories.is_empty() {
             options.unsupported.get_or_insert("no directory given".into());
         }
         options
+    }
+
+    /// The plan for a model.
+    pub fn plan(&self, config: &ModelConfig) -> wattle::Result<WeightPlan> {
+        let mut plan = WeightPlan::choose(&self.weights, config)?;
+        plan.experts = self.experts.unwrap_or(plan.experts);
+        plan.embedding = self.embedding.unwrap_or(plan.embedding);
+        for format in [&mut plan.linear, &mut plan.experts, &mut plan.embedding] {
+            if let WeightFormat::Int(int) = format
+                && self.storage != Storage::Sliced
+            {
+                int.codes.storage = self.storage;
+            }
+        }
+        Ok(plan)
     }
 
     /// What is printed where nothing can be checked: a line for each directory, and the count.
@@ -76,6 +103,15 @@ impl Options {
         let lines: String = self.directories.iter().map(line).collect();
         format!("{lines}0 passed, {} failed", self.directories.len())
     }
+}
+
+/// A plan by name, checked, or a file that is read with the model.
+fn weights(arguments: &mut impl Iterator<Item = String>) -> Result<String, String> {
+    let text = value(arguments)?;
+    if !text.ends_with(".json") {
+        text.parse::<PlanName>().map_err(|error| format!("{text}: {error}"))?;
+    }
+    Ok(text)
 }
 
 fn format(arguments: &mut impl Iterator<Item = String>) -> Result<WeightFormat, String> {

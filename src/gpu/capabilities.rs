@@ -49,6 +49,11 @@ impl Capabilities {
         Self::of(wgpu::Features::empty(), &wgpu::Limits::default())
     }
 
+    /// The same without limits of size, for counting.
+    pub(crate) fn unlimited() -> Self {
+        Self { max_binding_bytes: u64::MAX, max_buffer_bytes: u64::MAX, ..Self::webgpu() }
+    }
+
     /// The same device without the features that shaders may use.
     #[must_use]
     pub fn baseline(mut self) -> Self {

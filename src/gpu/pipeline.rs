@@ -59,6 +59,13 @@ impl Gpu {
         self.shared.cache.as_ref()?.get_data().map(PipelineCache)
     }
 
+    /// The kernel variants built so far, in the order of their names.
+    pub fn pipelines(&self) -> Vec<String> {
+        let mut names: Vec<_> = lock(&self.shared.pipelines).keys().map(Source::to_string).collect();
+        names.sort();
+        names
+    }
+
     /// The pipeline of a kernel variant, built at its first use.
     pub(crate) async fn pipeline(&self, launch: &dyn AnyLaunch) -> Result<Arc<Pipeline>> {
         let source = launch.source();

@@ -11,8 +11,8 @@ pub use rows::Rows;
 
 use super::config::{Attention, Experts, FeedForward, ModelConfig};
 use super::plan::WeightPlan;
-use crate::Result;
 use crate::gpu::Capabilities;
+use crate::{Error, Result};
 
 /// The weights of a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,13 +91,17 @@ impl Layout {
     ///
     /// # Errors
     /// [`Error::Memory`] for an expert tensor or a single row beyond the device's largest binding;
-    /// [`Error::Unsupported`] for a format no kernel reads.
-    ///
-    /// [`Error::Memory`]: crate::Error::Memory
-    /// [`Error::Unsupported`]: crate::Error::Unsupported
+    /// [`Error::Unsupported`] for a format no kernel reads, or a width for a block that the model does not have.
     pub fn new(config: &ModelConfig, plan: &WeightPlan, capabilities: &Capabilities) -> Result<Self> {
         for format in [plan.linear, plan.experts, plan.embedding] {
             format.validate()?;
+        }
+        if let Some((block, _)) =
+            plan.block_widths.iter().next_back().filter(|(block, _)| **block >= config.blocks.len())
+        {
+            let what = format!("a width for block {block}");
+            let why = format!("'{}' has {} blocks, counted from 0", config.name, config.blocks.len());
+            return Err(Error::Unsupported { what, why });
         }
         builder::build(config, plan, capabilities.max_tensor_bytes())
     }
@@ -123,6 +127,20 @@ impl Layout {
             [Some(&layer.norm), head_norm, layer.post_norm.as_ref()].into_iter().flatten()
         });
         inner.chain([&self.final_norm])
+    }
+
+    /// Bytes of weights and scales that a decode step reads: of each expert layer as many experts as a token chooses,
+    /// and of the embedding one row.
+    pub fn bytes_read_per_step(&self) -> u64 {
+        let of_blocks = self.blocks.iter().flatten().map(|layer| match &layer.op {
+            OpLayout::Attention(attention) => attention.qkv.bytes_read() + attention.out.bytes_read(),
+            OpLayout::FeedForward(ffn) => ffn.into.bytes_read() + ffn.down.bytes_read(),
+            OpLayout::Experts(experts) => {
+                let of_one = experts.into.bytes_read() + experts.down.bytes_read();
+                experts.router.bytes_read() + u64::from(experts.config.top_k) * of_one
+            }
+        });
+        of_blocks.sum::<u64>() + self.head.bytes_read() + self.embedding.row_bytes_read()
     }
 
     /// Bytes of all weights in device memory.

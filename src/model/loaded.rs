@@ -11,9 +11,9 @@ use super::layout::Layout;
 use super::plan::WeightPlan;
 use super::source::Source;
 use super::weights::{self, Contents, LoadOptions, RandomWeights, StoredWeights};
-use crate::Result;
 use crate::gpu::Gpu;
 use crate::tensor::Tensor;
+use crate::{Error, Result};
 
 /// A model whose weights are on a device. Cloning shares them.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ struct Shared {
     gpu: Gpu,
     config: ModelConfig,
     layout: Layout,
-    tensors: HashMap<String, Tensor>,
+    tensors: Arc<HashMap<String, Tensor>>,
     load_time: Duration,
 }
 
@@ -64,7 +64,46 @@ impl Model {
         let layout = Layout::new(config, &options.plan, gpu.capabilities())?;
         let tensors = weights::load(gpu, &config.name, &layout, contents, &mut options).await?;
         let (gpu, config, load_time) = (gpu.clone(), config.clone(), begin.elapsed());
+        let tensors = Arc::new(tensors);
         Ok(Self { shared: Arc::new(Shared { gpu, config, layout, tensors, load_time }) })
+    }
+
+    /// The same weights, read at other widths: nothing is loaded or copied. Codes stored as
+    /// [`Storage::Planes`](crate::quant::Storage::Planes) or [`Storage::Parent`](crate::quant::Storage::Parent), and
+    /// `int8`, which is the parent, can be read at any width; other formats stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::Request`] where the plan wants a matrix stored otherwise; those of [`Layout::new`].
+    pub fn served_at(&self, plan: &WeightPlan) -> Result<Self> {
+        let Shared { gpu, config, layout: stored, tensors, load_time } = self.shared.as_ref();
+        let layout = Layout::new(config, plan, gpu.capabilities())?;
+        for matrix in layout.matrices() {
+            let same = stored.matrices().find(|stored| stored.name == matrix.name);
+            let fits = same.is_some_and(|stored| {
+                stored.shards == matrix.shards && stored.format.can_serve(matrix.format)
+            });
+            if !fits {
+                let stored = same.map_or("nothing of its own".to_owned(), |stored| stored.format.to_string());
+                let (name, wanted) = (&matrix.name, matrix.format);
+                return Err(Error::Request(format!(
+                    "'{name}' is stored as {stored}, which cannot be read as {wanted}"
+                )));
+            }
+        }
+        let (gpu, config) = (gpu.clone(), config.clone());
+        let shared = Shared { gpu, config, layout, tensors: tensors.clone(), load_time: *load_time };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Whether both are one model, at the same widths.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+            || (self.shares_weights(other) && self.layout() == other.layout())
+    }
+
+    /// Whether both read the same tensors.
+    pub(super) fn shares_weights(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared.tensors, &other.shared.tensors)
     }
 
     /// The device.

@@ -1,9 +1,16 @@
-//! Which weights are stored in which format.
+//! Which weights are stored in which format, and at which width they are read.
 
-use crate::quant::WeightFormat;
+mod file;
+mod name;
 
-/// The storage format of every weight matrix of a model. Router, norms and biases are always f32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use std::collections::BTreeMap;
+
+pub use name::PlanName;
+
+use crate::quant::{IntFormat, WeightFormat, Width};
+
+/// The format of every weight matrix of a model. Router, norms and biases are always f32.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WeightPlan {
     /// Attention and dense feed-forward projections, and the head.
     pub linear: WeightFormat,
@@ -11,6 +18,8 @@ pub struct WeightPlan {
     pub experts: WeightFormat,
     /// The embedding table. A tied head shares it when `linear` is the same format.
     pub embedding: WeightFormat,
+    /// Blocks whose integer codes are read at another width (Mix'n'Match: arXiv 2502.06786, section 4).
+    pub block_widths: BTreeMap<usize, Width>,
 }
 
 impl WeightPlan {
@@ -18,6 +27,24 @@ impl WeightPlan {
     /// weights, else f16.
     pub fn uniform(format: WeightFormat) -> Self {
         let embedding = if format == WeightFormat::F32 { WeightFormat::F32 } else { WeightFormat::F16 };
-        Self { linear: format, experts: format, embedding }
+        Self { linear: format, experts: format, embedding, block_widths: BTreeMap::new() }
     }
+
+    /// Whether weights are stored as they come, in f32.
+    pub fn is_f32(&self) -> bool {
+        [self.linear, self.experts, self.embedding].iter().all(|format| *format == WeightFormat::F32)
+    }
+
+    /// What a format becomes in a block.
+    pub(crate) fn in_block(&self, format: WeightFormat, block: usize) -> WeightFormat {
+        match (format, self.block_widths.get(&block)) {
+            (WeightFormat::Int(int), Some(width)) => WeightFormat::Int(at_width(int, *width)),
+            _ => format,
+        }
+    }
+}
+
+/// The same format at another width.
+fn at_width(int: IntFormat, width: Width) -> IntFormat {
+    IntFormat { codes: crate::quant::Codes { width, ..int.codes }, ..int }
 }

@@ -1,6 +1,7 @@
 //! One sequence: its caches, its passes, its place.
 
 mod generate;
+mod passes;
 mod plan;
 
 use std::collections::HashMap;
@@ -10,6 +11,8 @@ use bytemuck::Zeroable;
 pub use generate::{GenerateOptions, Generated};
 pub use plan::{SessionOptions, SessionPlan};
 
+use passes::Passes;
+
 use super::config::Rope;
 use super::forward::{LogitRows, rope_tables};
 use super::loaded::Model;
@@ -17,8 +20,6 @@ use crate::energy::Ledger;
 use crate::gpu::{Gpu, gpu_error, scoped_now};
 use crate::kernel::{Span, SpanUniform};
 use crate::reference::rope;
-use crate::schedule::execute::Prepared;
-use crate::schedule::memory::MemoryPlan;
 use crate::schedule::{Home, Schedule};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
@@ -38,12 +39,12 @@ pub struct Mark {
 /// device, so that nothing is read back in between. A session counts what was recorded; whoever drops an encoder
 /// instead of submitting it says so with [`Session::rewind`].
 pub struct Session {
-    model: Model,
     options: SessionOptions,
     chunk_rows: u32,
-    part: Prepared,
-    prefill: Prepared,
-    decode: Prepared,
+    passes: Passes,
+    /// Those of models served before.
+    other_passes: Vec<Passes>,
+    pool: Vec<Tensor>,
     named: HashMap<String, Tensor>,
     position: u32,
     samples: u32,
@@ -80,28 +81,71 @@ impl Session {
         plan.check_ceiling(model.layout().bytes(), options.memory_ceiling)?;
         let named = allocate_named(model, &plan, host).await?;
         let pool = plan.pool.allocate(gpu).await?;
-        let span = named["span"].clone();
-        let prepare = async |schedule: &Schedule, memory: &MemoryPlan| {
-            let find = |name: &str| named.get(name).or_else(|| model.tensor(name)).cloned();
-            Prepared::new(gpu, schedule.clone(), memory, &pool, &span, find).await
-        };
-        let part = prepare(&plan.part.0, &plan.part.1).await?;
-        let prefill = prepare(&plan.prefill.0, &plan.prefill.1).await?;
-        let decode = prepare(&plan.decode.0, &plan.decode.1).await?;
+        let passes = Passes::prepare(model, &plan, &named, &pool).await?;
         let ledger = Ledger::new(gpu, options.ledger).await?;
         Ok(Self {
-            model: model.clone(),
             chunk_rows: plan.chunk_rows,
             options,
-            part,
-            prefill,
-            decode,
+            passes,
+            other_passes: Vec::new(),
+            pool,
             named,
             position: 0,
             samples: 0,
             next_on_device: false,
             ledger,
         })
+    }
+
+    /// Goes on with the same weights at other widths, [`Model::served_at`]: caches, place and samples stay as they are.
+    /// Nothing is loaded, and of pipelines only those of new widths are built; widths that were served before cost
+    /// nothing. What has been recorded before is not changed by it.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for other weights than the session's; [`Error::Memory`] beyond the session's ceiling;
+    /// [`Error::Shader`].
+    pub async fn serve(&mut self, model: &Model) -> Result<()> {
+        if self.model().is_same(model) {
+            return Ok(());
+        }
+        if !self.model().shares_weights(model) {
+            let (ours, other) = (&self.model().config().name, &model.config().name);
+            return Err(Error::Request(format!(
+                "a session of '{ours}' cannot go on with other weights, '{other}'"
+            )));
+        }
+        let passes = match self.other_passes.iter().position(|passes| passes.model.is_same(model)) {
+            Some(at) => self.other_passes.swap_remove(at),
+            None => self.prepare(model).await?,
+        };
+        self.other_passes.push(std::mem::replace(&mut self.passes, passes));
+        Ok(())
+    }
+
+    /// Passes over the session's tensors for a model it has not served yet.
+    async fn prepare(&self, model: &Model) -> Result<Passes> {
+        let gpu = model.gpu();
+        let options = SessionOptions { max_chunk: self.chunk_rows, ..self.options.clone() };
+        let mut plan = SessionPlan::new(model.config(), model.layout(), gpu.capabilities(), &options)?;
+        // Every model that was served keeps the uniforms of its passes.
+        plan.overhead_bytes *= 2 + self.other_passes.len() as u64;
+        plan.check_ceiling(model.layout().bytes(), options.memory_ceiling)?;
+        // Widths change what is read and not what is computed from it.
+        if plan.chunk_rows != self.chunk_rows || !self.holds(&plan) {
+            return Err(Error::Request("these widths need other activations than the session's".into()));
+        }
+        Passes::prepare(model, &plan, &self.named, &self.pool).await
+    }
+
+    /// Whether a plan's tensors are there.
+    fn holds(&self, plan: &SessionPlan) -> bool {
+        let large = |tensor: &Tensor, bytes: u64| tensor.bytes() >= bytes;
+        plan.pool.buffers.len() <= self.pool.len()
+            && plan.pool.buffers.iter().zip(&self.pool).all(|(bytes, tensor)| large(tensor, *bytes))
+            && plan
+                .named_bytes()
+                .iter()
+                .all(|(name, bytes)| self.named.get(name).is_some_and(|tensor| large(tensor, *bytes)))
     }
 
     /// Records tokens of a prompt, at most [`Session::chunk_rows`]. With `last`, logits follow, and a sampled token
@@ -116,7 +160,11 @@ impl Session {
             return Err(Error::Request(format!("a chunk has at most {most} tokens, found {}", ids.len())));
         }
         let span = self.begin(encoder, ids)?;
-        let pass = if last || self.options.logits == LogitRows::All { &self.prefill } else { &self.part };
+        let pass = if last || self.options.logits == LogitRows::All {
+            &self.passes.prefill
+        } else {
+            &self.passes.part
+        };
         pass.encode(encoder, span, &mut self.ledger)?;
         self.advance(span, last);
         Ok(())
@@ -133,7 +181,7 @@ impl Session {
         self.check_room(1)?;
         self.gpu().check()?;
         let span = Span { position: self.position, rows: 1 };
-        self.decode.encode(encoder, span, &mut self.ledger)?;
+        self.passes.decode.encode(encoder, span, &mut self.ledger)?;
         self.advance(span, true);
         Ok(())
     }
@@ -144,7 +192,7 @@ impl Session {
     /// [`Error::Request`] for a token outside the vocabulary, or when the context is full; [`Error::DeviceLost`].
     pub fn decode_token(&mut self, encoder: &mut wgpu::CommandEncoder, id: u32) -> Result<()> {
         let span = self.begin(encoder, &[id])?;
-        self.decode.encode(encoder, span, &mut self.ledger)?;
+        self.passes.decode.encode(encoder, span, &mut self.ledger)?;
         self.advance(span, true);
         Ok(())
     }
@@ -183,12 +231,12 @@ impl Session {
 
     /// The model.
     pub fn model(&self) -> &Model {
-        &self.model
+        &self.passes.model
     }
 
     /// The schedules of a prompt's last chunk and of a decode step.
     pub fn schedules(&self) -> [&Schedule; 2] {
-        [self.prefill.schedule(), self.decode.schedule()]
+        [self.passes.prefill.schedule(), self.passes.decode.schedule()]
     }
 
     /// What was recorded.
@@ -204,7 +252,7 @@ impl Session {
     }
 
     fn gpu(&self) -> &Gpu {
-        self.model.gpu()
+        self.model().gpu()
     }
 
     /// Checks tokens and puts them, with their place, on their way to the device.
@@ -250,7 +298,7 @@ impl Session {
 
     /// Whether tokens are there, known, and fit.
     fn check_tokens(&self, ids: &[u32]) -> Result<()> {
-        let vocab = self.model.config().vocab_size;
+        let vocab = self.model().config().vocab_size;
         if ids.is_empty() {
             return Err(Error::Request("the prompt is empty".into()));
         }

@@ -96,6 +96,22 @@ impl WeightFormat {
         }
     }
 
+    /// Whether what is stored in this format can be read as another: integer codes that hold the parent, at any width.
+    pub fn can_serve(self, other: Self) -> bool {
+        let parent = |int: IntFormat| match int.codes {
+            Codes { storage: Storage::Sliced, width: Width::Int8, .. } => Some(Storage::Parent),
+            Codes { storage: Storage::Sliced, .. } => None,
+            Codes { storage, .. } => Some(storage),
+        };
+        match (self, other) {
+            (Self::Int(stored), Self::Int(read)) if stored != read => {
+                let same = (stored.block, stored.scales) == (read.block, read.scales);
+                same && parent(stored).is_some() && parent(stored) == parent(read)
+            }
+            _ => self == other,
+        }
+    }
+
     /// Checks that kernels exist for this format.
     ///
     /// # Errors

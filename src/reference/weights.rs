@@ -136,10 +136,15 @@ impl<F: FnMut(Slot, &[usize]) -> Result<Vec<f32>>> Builder<'_, F> {
     fn sublayer(&mut self, block: usize, sublayer: usize, layer: &SubLayer) -> Result<SubLayerWeights> {
         let place = Place::SubLayer { block, sublayer };
         let op = match &layer.op {
-            Op::Attention(attention) => OpWeights::Attention(self.attention(place, attention)?),
-            Op::FeedForward(ffn) => {
-                OpWeights::FeedForward(self.feed_forward(self.plan.linear, place, ffn)?)
+            Op::Attention(attention) => {
+                let format = self.plan.in_block(self.plan.linear, block);
+                OpWeights::Attention(self.attention(format, place, attention)?)
             }
+            Op::FeedForward(ffn) => OpWeights::FeedForward(self.feed_forward(
+                self.plan.in_block(self.plan.linear, block),
+                place,
+                ffn,
+            )?),
             Op::Experts(experts) => self.experts(block, sublayer, experts)?,
         };
         let post_norm = layer.post_norm.map(|norm| self.norm(place, Role::PostNorm, norm, self.d));
@@ -150,10 +155,14 @@ impl<F: FnMut(Slot, &[usize]) -> Result<Vec<f32>>> Builder<'_, F> {
         })
     }
 
-    fn attention(&mut self, place: Place, attention: &Attention) -> Result<AttentionWeights> {
+    fn attention(
+        &mut self,
+        format: WeightFormat,
+        place: Place,
+        attention: &Attention,
+    ) -> Result<AttentionWeights> {
         let (d, h) = (self.d, attention.head_dim as usize);
         let (q, kv) = (attention.heads as usize * h, attention.kv_heads as usize * h);
-        let format = self.plan.linear;
         let mut qk_norm = |role| attention.qk_norm.map(|norm| self.norm(place, role, norm, h)).transpose();
         Ok(AttentionWeights {
             q_norm: qk_norm(Role::QNorm)?,
@@ -172,7 +181,9 @@ impl<F: FnMut(Slot, &[usize]) -> Result<Vec<f32>>> Builder<'_, F> {
             router: (self.fetch)(router, &shape)?,
             experts: (0..experts.count as usize)
                 .map(|expert| Place::Expert { block, sublayer, expert })
-                .map(|place| self.feed_forward(self.plan.experts, place, &experts.expert))
+                .map(|place| {
+                    self.feed_forward(self.plan.in_block(self.plan.experts, block), place, &experts.expert)
+                })
                 .collect::<Result<_>>()?,
         })
     }

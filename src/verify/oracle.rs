@@ -5,7 +5,6 @@ use super::runner::{OnCpu, Run};
 use super::{Case, Prompt};
 use crate::Result;
 use crate::model::plan::WeightPlan;
-use crate::quant::WeightFormat;
 use crate::reference::forward::{RouteTrace, Trace};
 use crate::reference::sample::argmax;
 
@@ -75,7 +74,7 @@ impl<'a> Oracle<'a> {
 
     /// Whether weights are as in the file, so that its outputs are what to expect.
     fn is_golden(&self) -> bool {
-        [self.plan.linear, self.plan.experts, self.plan.embedding].iter().all(|f| *f == WeightFormat::F32)
+        self.plan.is_f32()
     }
 
     fn reference(&mut self) -> Result<&mut OnCpu<'a>> {

@@ -52,7 +52,7 @@ impl<'a> Runner<'a> {
         match device {
             Device::Cpu => Ok(Self::Cpu(Box::new(OnCpu::new(case, plan)?))),
             Device::Gpu(gpu) => {
-                let model = Model::load(gpu, &case.source, LoadOptions::new(*plan)).await?;
+                let model = Model::load(gpu, &case.source, LoadOptions::new(plan.clone())).await?;
                 // No room to spare: the caches must hold exactly what the prompts and their continuations need.
                 let needed =
                     case.prompts.iter().map(|prompt| prompt.ids.len() + prompt.greedy_ids.len()).max();

@@ -13,3 +13,4 @@ mod recording;
 mod sharding;
 mod stranger;
 mod verify;
+mod widths;

@@ -19,7 +19,7 @@ fn int(width: Width) -> WeightFormat {
 
 /// Bytes of weights, and of scales and zero points, that a decode step reads, each once.
 fn counted(config: &ModelConfig, format: WeightFormat) -> [u64; 2] {
-    let plan = WeightPlan { linear: format, experts: format, embedding: WeightFormat::F32 };
+    let plan = WeightPlan { embedding: WeightFormat::F32, ..WeightPlan::uniform(format) };
     let device =
         Capabilities { max_binding_bytes: 1 << 32, max_buffer_bytes: 1 << 32, ..Capabilities::webgpu() };
     let layout = Layout::new(config, &plan, &device).unwrap();

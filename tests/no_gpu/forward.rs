@@ -1,5 +1,7 @@
 //! Whole models, with weights read under the names of their checkpoints.
 
+use std::collections::BTreeMap;
+
 use wattle::model::config::ModelConfig;
 use wattle::model::plan::WeightPlan;
 use wattle::model::slot::{Part, Place, Role, Slot};
@@ -16,8 +18,12 @@ use crate::support::golden::Golden;
 pub const MODELS: &[&str] = &["llama", "llama_bias", "gemma2", "gemma3_text", "mixtral", "mixtral_swa"];
 
 const TOLERANCE: Tolerance = Tolerance::Mixed(5e-4, 1e-4);
-const F32: WeightPlan =
-    WeightPlan { linear: WeightFormat::F32, experts: WeightFormat::F32, embedding: WeightFormat::F32 };
+const F32: WeightPlan = WeightPlan {
+    linear: WeightFormat::F32,
+    experts: WeightFormat::F32,
+    embedding: WeightFormat::F32,
+    block_widths: BTreeMap::new(),
+};
 
 /// The name of a slot in the checkpoints of these models.
 fn tensor_name(config: &ModelConfig, slot: Slot) -> String {
@@ -164,8 +170,12 @@ fn a_prompt_in_pieces_is_the_same_prompt() {
 #[test]
 fn a_plan_changes_the_values_of_the_matrices_it_names() {
     let int = WeightFormat::int;
-    let plan =
-        WeightPlan { linear: int(Width::Int8), experts: int(Width::Int4), embedding: WeightFormat::F16 };
+    let plan = WeightPlan {
+        linear: int(Width::Int8),
+        experts: int(Width::Int4),
+        embedding: WeightFormat::F16,
+        block_widths: BTreeMap::new(),
+    };
     let stored = |format, name: &str, file: &Golden| {
         let &[rows, cols] = &file.shape(name)[..] else { panic!("{name} is a matrix") };
         PackedMatrix::pack(format, rows, cols, &file.floats(name)).unwrap().unpack()

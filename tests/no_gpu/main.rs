@@ -29,6 +29,7 @@ mod memory;
 mod models;
 mod moe;
 mod norm;
+mod plan;
 mod presets;
 mod quant;
 mod quant_error;

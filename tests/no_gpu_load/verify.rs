@@ -3,6 +3,8 @@
 use std::fs;
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use std::collections::BTreeMap;
+
 use wattle::Result;
 use wattle::model::plan::WeightPlan;
 use wattle::quant::WeightFormat;
@@ -15,8 +17,12 @@ use crate::support::{TempDir, assert_says, golden_dir};
 #[path = "../support/near_tie.rs"]
 mod near_tie;
 
-const F32: WeightPlan =
-    WeightPlan { linear: WeightFormat::F32, experts: WeightFormat::F32, embedding: WeightFormat::F32 };
+const F32: WeightPlan = WeightPlan {
+    linear: WeightFormat::F32,
+    experts: WeightFormat::F32,
+    embedding: WeightFormat::F32,
+    block_widths: BTreeMap::new(),
+};
 
 struct Tensor {
     name: String,

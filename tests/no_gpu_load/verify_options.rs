@@ -4,6 +4,7 @@
 mod options;
 
 use options::{Options, USAGE};
+use wattle::model::presets;
 use wattle::quant::WeightFormat;
 
 fn parse(line: &str) -> Options {
@@ -14,12 +15,24 @@ fn parse(line: &str) -> Options {
 fn options_are_understood_anywhere() {
     let options = parse("a --weights int4 --expert-weights int2:64 b --path float --cpu --baseline");
     assert_eq!(options.unsupported, None);
-    assert_eq!(options.plan.linear.to_string(), "int4");
-    assert_eq!(options.plan.experts.to_string(), "int2:64");
-    assert_eq!(options.plan.embedding, WeightFormat::F16);
+    let plan = options.plan(&presets::tiny_moe()).unwrap();
+    assert_eq!(plan.linear.to_string(), "int4");
+    assert_eq!(plan.experts.to_string(), "int2:64");
+    assert_eq!(plan.embedding, WeightFormat::F16);
     assert!(options.float_path && options.cpu && options.baseline);
     assert_eq!(options.directories.len(), 2);
     assert!(!parse("a --path auto").float_path);
+}
+
+#[test]
+fn storages_hold_for_every_integer_format() {
+    let options = parse("a --weights pyramid --expert-weights int2 --storage planes");
+    assert_eq!(options.unsupported, None);
+    let plan = options.plan(&presets::tiny_moe()).unwrap();
+    assert_eq!([plan.linear, plan.experts].map(|f| f.to_string()), ["int8:planes", "int2:planes"]);
+    assert!(!plan.block_widths.is_empty());
+    let missing = parse("a --weights no/such/plan.json").plan(&presets::tiny_moe()).unwrap_err();
+    assert!(missing.to_string().contains("no/such/plan.json"), "{missing}");
 }
 
 #[test]
@@ -28,7 +41,7 @@ fn what_is_not_offered_fails_every_directory() {
         ("--weights int9 a b", "--weights int9"),
         ("a --weights bf16 b", "--weights bf16"),
         ("a --expert-weights int8:7 b", "--expert-weights int8:7"),
-        ("a b --storage planes", "--storage planes is not supported; there is sliced"),
+        ("a b --storage sparse", "--storage sparse is not supported; there is sliced, parent, planes"),
         ("--path integer a b", "--path integer is not supported; there is auto, float"),
         ("--cache int8 a b --frobnicate", "--cache int8 is not supported; there is f32"),
         ("a --frobnicate b", "--frobnicate is not an option"),

@@ -52,11 +52,20 @@ impl Builder<'_> {
         Ok(SubLayerLayout { norm, op, post_norm })
     }
 
+    /// What a format becomes at a place.
+    fn format(&self, place: Place, format: WeightFormat) -> WeightFormat {
+        match place {
+            Place::SubLayer { block, .. } | Place::Expert { block, .. } => self.plan.in_block(format, block),
+            Place::Model => format,
+        }
+    }
+
     fn attention(&self, place: Place, config: &Attention) -> Result<AttentionLayout> {
         let (q_rows, kv_rows) = (config.q_rows(), config.kv_rows());
         let matrix = |part, shape, bias, sources: &[_]| {
             let source = stacked(place, sources);
-            self.split(Matrix::whole(place.name(part), self.plan.linear, shape, bias, source))
+            let format = self.format(place, self.plan.linear);
+            self.split(Matrix::whole(place.name(part), format, shape, bias, source))
         };
         let qkv = [(Role::Q, q_rows), (Role::K, kv_rows), (Role::V, kv_rows)];
         Ok(AttentionLayout {
@@ -70,7 +79,8 @@ impl Builder<'_> {
     }
 
     fn feed_forward(&self, place: Place, config: FeedForward) -> Result<FeedForwardLayout> {
-        let [into, down] = self.feed_forward_matrices(place, "", config, self.plan.linear);
+        let [into, down] =
+            self.feed_forward_matrices(place, "", config, self.format(place, self.plan.linear));
         Ok(FeedForwardLayout { config, into: self.split(into)?, down: self.split(down)? })
     }
 
@@ -78,7 +88,12 @@ impl Builder<'_> {
         let source = stacked(place, &[(Role::Router, config.count)]);
         let shape = [config.count, self.d];
         let router = Matrix::whole(place.name("router"), WeightFormat::F32, shape, false, source);
-        let [into, down] = self.feed_forward_matrices(place, "experts.", config.expert, self.plan.experts);
+        let [into, down] = self.feed_forward_matrices(
+            place,
+            "experts.",
+            config.expert,
+            self.format(place, self.plan.experts),
+        );
         Ok(ExpertsLayout {
             config,
             router: self.split(router)?,

@@ -3,6 +3,8 @@
 use std::ops::Range;
 
 use super::Rows;
+use crate::fragments::Codec;
+use crate::gpu::Capabilities;
 use crate::model::config::{Norm, NormKind};
 use crate::model::slot::Slot;
 use crate::quant::WeightFormat;
@@ -71,6 +73,18 @@ impl Matrix {
         let cols = self.cols as usize;
         let scales = 4 * self.format.scale_words(cols) as u64;
         [self.format.row_bytes(cols) as u64, scales]
+    }
+
+    /// Bytes that a kernel reads of one row: the planes of its width, and the scales.
+    pub fn row_bytes_read(&self) -> u64 {
+        // What is read is the same on every device.
+        let codec = Codec::of(self.format, &Capabilities::webgpu());
+        codec.read_bytes(self.cols) + self.row_bytes()[1]
+    }
+
+    /// The same of all rows of one expert's matrix, or of the only one.
+    pub fn bytes_read(&self) -> u64 {
+        u64::from(self.rows) * self.row_bytes_read()
     }
 
     /// Names of a shard's tensors: words, scales, biases.

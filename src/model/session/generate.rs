@@ -68,7 +68,8 @@ impl Session {
         gpu: &Gpu,
         record: impl FnOnce(&mut Self, &mut wgpu::CommandEncoder) -> Result<()>,
     ) -> Result<()> {
-        let longest = [&self.part, &self.prefill, &self.decode].map(|pass| pass.schedule().steps.len());
+        let longest = [&self.passes.part, &self.passes.prefill, &self.passes.decode]
+            .map(|pass| pass.schedule().steps.len());
         if !longest.into_iter().all(|dispatches| self.ledger.has_room(dispatches)) {
             self.ledger.collect(gpu).await?;
         }

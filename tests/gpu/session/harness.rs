@@ -1,5 +1,7 @@
 //! The device of all tests, golden models on it, and what of a session can be compared.
 
+use std::collections::BTreeMap;
+
 use wattle::model::forward::{LogitRows, Sampling};
 use wattle::model::plan::WeightPlan;
 use wattle::model::{LoadOptions, Model, Session, SessionOptions, Source, open};
@@ -14,8 +16,12 @@ use crate::support::golden::directory;
 /// Sums of a few hundred products, added in another order.
 pub const CLOSE: Tolerance = Tolerance::Mixed(1e-4, 1e-4);
 /// All weights as they are.
-pub const F32: WeightPlan =
-    WeightPlan { linear: WeightFormat::F32, experts: WeightFormat::F32, embedding: WeightFormat::F32 };
+pub const F32: WeightPlan = WeightPlan {
+    linear: WeightFormat::F32,
+    experts: WeightFormat::F32,
+    embedding: WeightFormat::F32,
+    block_widths: BTreeMap::new(),
+};
 
 /// A golden checkpoint.
 pub fn source(name: &str) -> Source {
@@ -29,7 +35,7 @@ pub fn model(name: &str) -> Model {
 
 /// A golden model on any device.
 pub fn load(gpu: &Gpu, name: &str, plan: &WeightPlan) -> Result<Model> {
-    block_on(Model::load(gpu, &source(name), LoadOptions::new(*plan)))
+    block_on(Model::load(gpu, &source(name), LoadOptions::new(plan.clone())))
 }
 
 /// A session that takes the best token each time.

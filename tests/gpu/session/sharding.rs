@@ -27,7 +27,7 @@ fn run(model: &Model) -> Vec<(String, Vec<u32>)> {
 fn split_weights_give_the_same_bits() {
     let int8 = WeightPlan::uniform("int8".parse().unwrap());
     for name in ["llama", "llama_bias", "gemma2"] {
-        for (plan, limit) in [(F32, 5000), (int8, 3500)] {
+        for (plan, limit) in [(F32, 5000), (int8.clone(), 3500)] {
             for baseline in [false, true] {
                 let whole = load(&gpu().with_baseline(baseline), name, &plan).unwrap();
                 let split = load(&narrow(limit).with_baseline(baseline), name, &plan).unwrap();

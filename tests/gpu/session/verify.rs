@@ -119,7 +119,7 @@ fn near_ties_of_experts_are_followed() {
         let report = block_on(check(&other, &device, &F32)).unwrap();
         assert!(report.rerouted > 0 && report.passed(), "baseline {baseline}: {report}");
         let rounded = near_tie::case(&directory(), 1e-7, true);
-        failures.extend([F32, int8].iter().filter_map(|plan| failure(&rounded, plan, baseline)));
+        failures.extend([F32, int8.clone()].iter().filter_map(|plan| failure(&rounded, plan, baseline)));
     }
     assert_none(failures);
 }

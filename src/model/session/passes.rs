@@ -1,0 +1,43 @@
+//! The passes of a session, bound to its tensors and to a model's weights.
+
+use std::collections::HashMap;
+
+use super::SessionPlan;
+use crate::Result;
+use crate::model::loaded::Model;
+use crate::schedule::Schedule;
+use crate::schedule::execute::Prepared;
+use crate::schedule::memory::MemoryPlan;
+use crate::tensor::Tensor;
+
+/// What a session runs while it serves a model.
+pub(super) struct Passes {
+    pub(super) model: Model,
+    /// Chunk of a prompt that is not its end.
+    pub(super) part: Prepared,
+    /// Chunk that ends a prompt.
+    pub(super) prefill: Prepared,
+    /// One decode step.
+    pub(super) decode: Prepared,
+}
+
+impl Passes {
+    /// Binds a plan's passes, and builds the pipelines that there are not yet.
+    pub(super) async fn prepare(
+        model: &Model,
+        plan: &SessionPlan,
+        named: &HashMap<String, Tensor>,
+        pool: &[Tensor],
+    ) -> Result<Self> {
+        let prepare = async |(schedule, memory): &(Schedule, MemoryPlan)| {
+            let find = |name: &str| named.get(name).or_else(|| model.tensor(name)).cloned();
+            Prepared::new(model.gpu(), schedule.clone(), memory, pool, &named["span"], find).await
+        };
+        Ok(Self {
+            model: model.clone(),
+            part: prepare(&plan.part).await?,
+            prefill: prepare(&plan.prefill).await?,
+            decode: prepare(&plan.decode).await?,
+        })
+    }
+}
