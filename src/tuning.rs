@@ -135,7 +135,7 @@ impl Tuning {
         rule.map_or(ProductKernel::Matmul {}, |rule| rule.kernel)
     }
 
-    /// The tile of a product whose rows are not in blocks: one row, or rows that choose their experts.
+    /// The tile of a product whose rows are not in blocks: the last row alone, or rows that choose their experts.
     pub fn one_row(&self, shape: ProductShape) -> VecTile {
         match self.kernel(ProductShape { rows: 1, ..shape }) {
             ProductKernel::Matvec(tile) => VecTile { rows: 1, ..tile },

@@ -42,7 +42,7 @@ pub struct VecTile {
     pub team: u32,
     /// Outputs of a team, a multiple of 4.
     pub outputs: u32,
-    /// Rows of a team, 1 or 4: a weight is decoded once for all of them. 1 where a norm is fused or rows choose experts.
+    /// Rows of a team, 1, 4 or 8: a weight is decoded once for all of them. 1 but in plain products of every row.
     pub rows: u32,
 }
 
@@ -110,7 +110,8 @@ impl Kernel for Matvec {
         };
         let source = match rows {
             1 => source.with(fragment!("block/one.wgsl")),
-            _ => source.with(fragment!("block/four.wgsl")),
+            4 => source.with(fragment!("block/four.wgsl")).with(fragment!("block/rows4.wgsl")),
+            _ => source.with(fragment!("block/eight.wgsl")).with(fragment!("block/rows4.wgsl")),
         };
         self.reduce
             .add_to(self.epilogue.add_to(self.norm.add_to(source)))
@@ -176,7 +177,7 @@ impl Kernel for Matvec {
 
     fn check(self, params: &LinearParams) -> Result<()> {
         self.inputs.check(Self::NAME, params.in_features)?;
-        self.tile.check(self.norm != InputNorm::None || self.rows == VecRows::Selected)?;
+        self.tile.check(self.norm != InputNorm::None || self.rows != VecRows::Dense)?;
         params.check(Self::NAME, self.codec, self.epilogue, self.rows == VecRows::Selected)
     }
 
@@ -246,9 +247,14 @@ impl VecTile {
     /// Shapes that the tests know.
     fn variants() -> impl Iterator<Item = Self> {
         let shared = [32, 128, 256].map(|lanes| Self { lanes, team: lanes, outputs: 4, rows: 1 });
-        let more = [(8, 1), (4, 4)].map(|(outputs, rows)| Self { lanes: 64, team: 64, outputs, rows });
-        let alone =
-            [(4, 1), (8, 1), (4, 4)].map(|(outputs, rows)| Self { lanes: 32, team: 1, outputs, rows });
+        let more =
+            [(8, 1), (4, 4), (4, 8)].map(|(outputs, rows)| Self { lanes: 64, team: 64, outputs, rows });
+        let alone = [(4, 1), (8, 1), (4, 4), (4, 8)].map(|(outputs, rows)| Self {
+            lanes: 32,
+            team: 1,
+            outputs,
+            rows,
+        });
         shared.into_iter().chain(more).chain(alone)
     }
 
@@ -259,7 +265,7 @@ impl VecTile {
         require(Matvec::NAME, "team", team == 1 || team == lanes, format_args!("1 or {lanes}"), team)?;
         let fours = (4..=32).contains(&outputs) && outputs.is_multiple_of(4);
         require(Matvec::NAME, "outputs", fours, "a multiple of 4 up to 32", outputs)?;
-        let blocked = rows == 1 || (rows == 4 && !one_row);
-        require(Matvec::NAME, "rows", blocked, if one_row { "1" } else { "1 or 4" }, rows)
+        let blocked = rows == 1 || ([4, 8].contains(&rows) && !one_row);
+        require(Matvec::NAME, "rows", blocked, if one_row { "1" } else { "1, 4 or 8" }, rows)
     }
 }
