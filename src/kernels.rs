@@ -18,6 +18,7 @@ pub mod norm;
 pub mod rope;
 pub mod sample_best;
 pub mod sample_pick;
+pub mod slice;
 
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ pub fn all_variants() -> Vec<Arc<dyn AnyLaunch>> {
     add::<rope::Rope>(&mut all);
     add::<sample_best::SampleBest>(&mut all);
     add::<sample_pick::SamplePick>(&mut all);
+    add::<slice::Slice>(&mut all);
     all
 }
 

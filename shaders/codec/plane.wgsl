@@ -1,10 +1,6 @@
 // 16 neighbouring codes of one plane of a row that begins at word `at`, one in each byte.
 @group(0) @binding(2) var<storage, read> words: array<u32>;         // [rows, row_words]
 
-fn plane_words(bits: u32) -> u32 {
-    return 4u * ((params.in_features * bits + 127u) / 128u);
-}
-
 fn bits4(at: u32, piece: u32) -> vec4<u32> {
     let a = words[at + 2u * piece];
     let b = words[at + 2u * piece + 1u];

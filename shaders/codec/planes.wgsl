@@ -1,6 +1,6 @@
 // Nested planes h g q6q5 q4 q3 q2q1 q0 of the 8-bit codes; g = q7 ^ (q6 | q5), and h g is the slice of two bits in Gray
-// code. A width reads as many as hold its bits and the next one. Needs: plane_words, bits2, bits1 (codec/plane), slice16
-// (codec/slice). Constants: WIDTH, EXTRA.
+// code. A width reads as many as hold its bits and the next one. Needs: plane_words
+// (codec/plane_words), bits2, bits1 (codec/plane), slice16 (codec/slice). Constants: WIDTH, EXTRA.
 fn codes16(row: u32, piece: u32) -> vec4<u32> {
     let one = vec4<u32>(1u);
     var at = row * params.row_words;

@@ -1,5 +1,5 @@
 // Slices of a width: a plane of 4, 2 or 1 bits for each one in the binary WIDTH, upper bits first; with EXTRA one more
-// of 1 bit, which is added. Needs: plane_words, bits4, bits2, bits1 (codec/plane). Constants: WIDTH, EXTRA.
+// of 1 bit, which is added. Needs: plane_words (codec/plane_words), bits4, bits2, bits1 (codec/plane). Constants: WIDTH, EXTRA.
 fn codes16(row: u32, piece: u32) -> vec4<u32> {
     var at = row * params.row_words;
     var codes = vec4<u32>();

@@ -74,10 +74,12 @@ impl Codec {
             (Storage::Sliced, _) => source
                 .with(fragment!("codec/sliced.wgsl"))
                 .with(fragment!("codec/plane.wgsl"))
+                .with(fragment!("codec/plane_words.wgsl"))
                 .flag("EXTRA", codes.extra_precision),
             (Storage::Parent, _) => slice(source.with(fragment!("codec/parent.wgsl"))),
             (Storage::Planes, _) => {
-                slice(source.with(fragment!("codec/planes.wgsl")).with(fragment!("codec/plane.wgsl")))
+                let source = source.with(fragment!("codec/planes.wgsl")).with(fragment!("codec/plane.wgsl"));
+                slice(source.with(fragment!("codec/plane_words.wgsl")))
             }
         }
     }

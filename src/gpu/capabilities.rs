@@ -50,6 +50,7 @@ impl Capabilities {
     }
 
     /// The same without limits of size, for counting.
+    #[cfg(feature = "model")]
     pub(crate) fn unlimited() -> Self {
         Self { max_binding_bytes: u64::MAX, max_buffer_bytes: u64::MAX, ..Self::webgpu() }
     }

@@ -106,6 +106,27 @@ impl Layout {
         builder::build(config, plan, capabilities.max_tensor_bytes())
     }
 
+    /// The same weights, split over bindings as those of another layout of the model, whose rows are no shorter.
+    pub(super) fn with_shards_of(mut self, other: &Self) -> Self {
+        let shards =
+            |name: &str| other.matrices().find(|matrix| matrix.name == name).map(|m| m.shards.clone());
+        for matrix in self.matrices_mut() {
+            if let Some(shards) = shards(&matrix.name) {
+                matrix.shards = shards;
+            }
+        }
+        self
+    }
+
+    fn matrices_mut(&mut self) -> impl Iterator<Item = &mut Matrix> {
+        let inner = self.blocks.iter_mut().flatten().flat_map(|layer| match &mut layer.op {
+            OpLayout::Attention(attention) => vec![&mut attention.qkv, &mut attention.out],
+            OpLayout::FeedForward(ffn) => vec![&mut ffn.into, &mut ffn.down],
+            OpLayout::Experts(experts) => vec![&mut experts.router, &mut experts.into, &mut experts.down],
+        });
+        [&mut self.embedding, &mut self.head].into_iter().chain(inner)
+    }
+
     /// Every matrix once.
     pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
         let inner = self.blocks.iter().flatten().flat_map(|layer| match &layer.op {

@@ -7,11 +7,12 @@ use std::time::Duration;
 use web_time::Instant;
 
 use super::config::ModelConfig;
-use super::layout::Layout;
+use super::layout::{Layout, Matrix};
 use super::plan::WeightPlan;
 use super::source::Source;
-use super::weights::{self, Contents, LoadOptions, RandomWeights, StoredWeights};
+use super::weights::{self, Contents, LoadOptions, RandomWeights, StoredWeights, parent_of, slice, slice_of};
 use crate::gpu::Gpu;
+use crate::quant::WeightFormat;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
@@ -78,21 +79,46 @@ impl Model {
         let Shared { gpu, config, layout: stored, tensors, load_time } = self.shared.as_ref();
         let layout = Layout::new(config, plan, gpu.capabilities())?;
         for matrix in layout.matrices() {
-            let same = stored.matrices().find(|stored| stored.name == matrix.name);
-            let fits = same.is_some_and(|stored| {
-                stored.shards == matrix.shards && stored.format.can_serve(matrix.format)
-            });
-            if !fits {
-                let stored = same.map_or("nothing of its own".to_owned(), |stored| stored.format.to_string());
-                let (name, wanted) = (&matrix.name, matrix.format);
-                return Err(Error::Request(format!(
-                    "'{name}' is stored as {stored}, which cannot be read as {wanted}"
-                )));
-            }
+            stored_as(stored, matrix, matrix.format)?;
         }
         let (gpu, config) = (gpu.clone(), config.clone());
         let shared = Shared { gpu, config, layout, tensors: tensors.clone(), load_time: *load_time };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The same weights as slices of their widths in memory of their own, made on the device: a step reads the fewest
+    /// bytes, and this model may be dropped. Codes must be stored as `int8` or
+    /// [`Storage::Parent`](crate::quant::Storage::Parent); matrices that the plan does not slice are shared.
+    ///
+    /// # Errors
+    /// [`Error::Request`] where the plan wants a matrix that cannot be made from what is stored; [`Error::Memory`];
+    /// those of [`Layout::new`].
+    pub async fn sliced(&self, plan: &WeightPlan) -> Result<Self> {
+        let begin = Instant::now();
+        let Shared { gpu, config, layout: stored, tensors, .. } = self.shared.as_ref();
+        let layout = Layout::new(config, plan, gpu.capabilities())?.with_shards_of(stored);
+        let mut sliced = HashMap::new();
+        for matrix in layout.matrices() {
+            let parent = stored_as(stored, matrix, parent_of(matrix.format))?;
+            for (n, shard) in matrix.shards.iter().enumerate() {
+                for name in matrix.shard_names(n) {
+                    sliced.extend(tensors.get(&name).map(|tensor| (name, tensor.clone())));
+                }
+                let Some(of) = slice_of(matrix.format) else { continue };
+                let [words, ..] = parent.shard_names(n);
+                let (Some(codes), [bytes, ..]) = (tensors.get(&words), matrix.shard_bytes(shard)) else {
+                    return Err(Error::MissingTensor { name: words });
+                };
+                let rows = (shard.end - shard.start) * matrix.experts;
+                let tensor = Tensor::zeroed(gpu, &words, bytes).await?;
+                slice(gpu, (of, matrix), rows, codes, (&tensor, 0)).await?;
+                sliced.insert(words, tensor);
+            }
+        }
+        let norms = layout.norms().filter_map(|norm| tensors.get_key_value(&norm.name));
+        sliced.extend(norms.map(|(name, tensor)| (name.clone(), tensor.clone())));
+        let (gpu, config, tensors) = (gpu.clone(), config.clone(), Arc::new(sliced));
+        Ok(Self { shared: Arc::new(Shared { gpu, config, layout, tensors, load_time: begin.elapsed() }) })
     }
 
     /// Whether both are one model, at the same widths.
@@ -130,4 +156,15 @@ impl Model {
     pub fn load_time(&self) -> Duration {
         self.shared.load_time
     }
+}
+
+/// The stored matrix of that name, which must be readable as `format`.
+fn stored_as<'a>(stored: &'a Layout, matrix: &Matrix, format: WeightFormat) -> Result<&'a Matrix> {
+    let same = stored.matrices().find(|stored| stored.name == matrix.name);
+    let fitting = same.filter(|stored| stored.shards == matrix.shards && stored.format.can_serve(format));
+    fitting.ok_or_else(|| {
+        let stored = same.map_or("nothing of its own".to_owned(), |stored| stored.format.to_string());
+        let (name, wanted) = (&matrix.name, matrix.format);
+        Error::Request(format!("'{name}' is stored as {stored}, which cannot be read as {wanted}"))
+    })
 }

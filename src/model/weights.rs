@@ -1,12 +1,14 @@
 //! Weights into device memory: fused, packed and uploaded a few megabytes at a time, wherever they come from.
 
 mod random;
+mod slices;
 mod stored;
 
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 
 pub(super) use random::RandomWeights;
+pub(super) use slices::{parent_of, slice, slice_of};
 pub(super) use stored::StoredWeights;
 
 use super::layout::{Layout, Matrix, Vectors};
@@ -46,7 +48,7 @@ impl LoadOptions<'_> {
 
 /// Where the weights of a layout come from.
 pub(super) trait Contents {
-    /// Rows of a matrix, counted through all experts, as they are stored.
+    /// Rows of a matrix, counted through all experts, as they are stored, or as the parent that is sliced on the device.
     fn rows(&mut self, matrix: &Matrix, rows: Range<u32>) -> Result<PackedMatrix>;
 
     /// The biases of rows of a matrix, counted alike.
@@ -109,10 +111,18 @@ impl Loader<'_, '_> {
             let mut uploaded = 0;
             for rows in pieces(matrix, all_rows.clone()) {
                 let packed = contents.rows(matrix, rows)?;
-                self.write(&words, uploaded * word_row_bytes, bytemuck::cast_slice(&packed.words)).await?;
+                match slice_of(matrix.format).filter(|_| packed.format != matrix.format) {
+                    Some(of) => {
+                        let parent = Tensor::upload(self.gpu, "parent", &packed.words).await?;
+                        let sliced = (&words, uploaded as u32);
+                        slice(self.gpu, (of, matrix), packed.rows as u32, &parent, sliced).await?;
+                    }
+                    None => self.write(&words, uploaded * word_row_bytes, &packed.words).await?,
+                }
+                self.advance(packed.rows as u64 * word_row_bytes)?;
                 if let Some(scales) = &scales {
-                    self.write(scales, uploaded * scale_row_bytes, bytemuck::cast_slice(&packed.scales))
-                        .await?;
+                    self.write(scales, uploaded * scale_row_bytes, &packed.scales).await?;
+                    self.advance(packed.rows as u64 * scale_row_bytes)?;
                 }
                 uploaded += packed.rows as u64;
             }
@@ -129,12 +139,14 @@ impl Loader<'_, '_> {
 
     async fn upload(&mut self, name: String, data: &[f32]) -> Result<()> {
         let tensor = Tensor::zeroed(self.gpu, &name, size_of_val(data) as u64).await?;
-        self.write(&tensor, 0, bytemuck::cast_slice(data)).await?;
+        self.write(&tensor, 0, data).await?;
+        self.advance(size_of_val(data) as u64)?;
         self.tensors.insert(name, tensor);
         Ok(())
     }
 
-    async fn write(&mut self, tensor: &Tensor, offset: u64, bytes: &[u8]) -> Result<()> {
+    async fn write<T: bytemuck::NoUninit>(&self, tensor: &Tensor, offset: u64, data: &[T]) -> Result<()> {
+        let bytes = bytemuck::cast_slice(data);
         let queue = self.gpu.queue();
         // The empty submit lets the queue free its staging memory before the next piece.
         let written = self.gpu.scoped(|_| {
@@ -142,8 +154,12 @@ impl Loader<'_, '_> {
             queue.submit([]);
         });
         written.await.map_err(|error| gpu_error("upload of weights", error))?;
-        self.gpu.check()?;
-        self.done_bytes += bytes.len() as u64;
+        self.gpu.check()
+    }
+
+    /// Tells how far loading has come.
+    fn advance(&mut self, bytes: u64) -> Result<()> {
+        self.done_bytes += bytes;
         let progress = Progress { done_bytes: self.done_bytes, total_bytes: self.total_bytes };
         match self.options.progress.as_mut().map(|report| report(progress)) {
             Some(ControlFlow::Break(())) => Err(Error::Cancelled(format!("loading '{}'", self.model))),

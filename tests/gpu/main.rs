@@ -43,3 +43,4 @@ mod sample_best;
 mod sample_pick;
 mod session;
 mod shapes;
+mod slice;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::Contents;
+use super::{Contents, parent_of};
 use crate::model::checkpoint::TensorData;
 use crate::model::config::NormKind;
 use crate::model::layout::{Matrix, Vectors};
@@ -83,7 +83,7 @@ impl Contents for StoredWeights<'_> {
             let first = at as usize * cols;
             self.tensor(matrix, slot)?.read_f32(first..first + cols, out)?;
         }
-        let packed = match matrix.format {
+        let packed = match parent_of(matrix.format) {
             // What need not be finite is stored as it is.
             WeightFormat::F32 if !self.check => PackedMatrix::f32(count, cols, &data),
             format => PackedMatrix::pack(format, count, cols, &data),

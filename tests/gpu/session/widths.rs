@@ -5,7 +5,9 @@ use wattle::model::session::SessionPlan;
 use wattle::model::{Model, Session};
 use wattle::{Error, Gpu, GpuOptions};
 
-use super::harness::{assert_same_state, feed, greedy, load, session, source, state, step, submit, tokens};
+use super::harness::{
+    assert_same_state, feed, greedy, load, session, source, state, step, submit, tokens, words,
+};
 use crate::harness::{block_on, gpu};
 
 fn plan(text: &str) -> WeightPlan {
@@ -128,6 +130,30 @@ fn switching_loads_nothing_and_builds_only_products() {
         block_on(session.serve(model)).unwrap();
         assert_eq!(gpu.pipelines(), after, "a width that was served before");
     }
+}
+
+/// From one upload of 8-bit codes, in memory of their own.
+#[test]
+fn slices_made_on_the_device_are_those_that_are_loaded() {
+    for stored in ["int8", "int4:parent"] {
+        let parent = loaded(stored);
+        for text in ["int4", "int2:ep", "int3", "pyramid"] {
+            let sliced = block_on(parent.sliced(&plan(text))).unwrap();
+            let expected = loaded(text);
+            assert_eq!(sliced.layout(), expected.layout(), "{stored} to {text}");
+            for name in ["blocks.0.sublayers.0.qkv.words", "blocks.0.sublayers.0.qkv.scales", "head.words"] {
+                let [found, expected] =
+                    [&sliced, &expected].map(|model| words(gpu(), model.tensor(name).unwrap()));
+                assert_eq!(found, expected, "{stored} to {text}: {name}");
+            }
+            let [mut found, mut expected] = [&sliced, &expected].map(|model| session(model, greedy(16)));
+            run(&mut found);
+            run(&mut expected);
+            assert_same_state(&format!("{stored} to {text}"), &found, &expected);
+        }
+    }
+    let error = block_on(loaded("int8:planes").sliced(&plan("int4"))).err().unwrap();
+    assert!(error.to_string().contains("is stored as int8:planes"), "{error}");
 }
 
 #[test]

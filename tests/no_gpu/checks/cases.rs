@@ -18,6 +18,8 @@ use wattle::kernels::norm::{Norm, NormParams};
 use wattle::kernels::rope::RopeParams;
 use wattle::kernels::sample_best::SampleBest;
 use wattle::kernels::sample_pick::SamplePick;
+use wattle::kernels::slice::Slice;
+use wattle::quant::Width;
 
 use super::launches::{
     ADDED, ATTENTION, BEST, GATED, KV_WRITE, MERGE, PICK, ROPE, SLOTS, attention, embed, expert, launch,
@@ -97,6 +99,13 @@ fn other_cases() -> Vec<Case> {
     let best = SampleBest { kept: 5, gumbel: false, reduce: Reduce::Workgroup };
     let combine = MoeCombineParams { hidden_size: 33, choices: 3 };
     vec![
+        (
+            {
+                let variant = Slice { width: Width::Int3, extra_precision: true };
+                launch(variant, variant.params(33, 2))
+            },
+            vec![("words", 7 * 12), ("sliced", 9 * 12)],
+        ),
         (embed(9).shared(), vec![("token_ids", 7), ("y", rows), ("words", 9 * 8), ("scales", 9 * 2 * 2)]),
         (
             launch(norm, NormParams { in_features: 33, eps: 1e-6 }),
