@@ -5,6 +5,7 @@ mod codec;
 mod epilogue;
 mod input_norm;
 mod input_rows;
+mod matrix_size;
 mod reduce;
 
 pub use activate::Activate;
@@ -13,4 +14,5 @@ pub use epilogue::Epilogue;
 pub(crate) use epilogue::residual_fragment;
 pub use input_norm::InputNorm;
 pub use input_rows::InputRows;
+pub use matrix_size::MatrixSize;
 pub use reduce::Reduce;

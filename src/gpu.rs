@@ -32,6 +32,8 @@ struct Shared {
     device: wgpu::Device,
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
+    /// All that the device can do.
+    capabilities: Capabilities,
     cache: Option<wgpu::PipelineCache>,
     pipelines: Mutex<HashMap<Source, Arc<Pipeline>>>,
     failure: Arc<Mutex<Failure>>,
@@ -46,30 +48,31 @@ struct Failure {
 
 impl Gpu {
     /// Adopts a host's device. The host keeps it, its error handlers and its callbacks: nothing of them is touched.
+    /// Cooperative matrices, experimental in wgpu, are left alone.
     pub fn from_device(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
-        Self::new(device.clone(), queue.clone(), GpuOptions::default(), Arc::default())
+        let capabilities = Capabilities::of_device(device);
+        Self::new(device.clone(), queue.clone(), capabilities, GpuOptions::default(), Arc::default())
     }
 
     fn new(
         device: wgpu::Device,
         queue: wgpu::Queue,
+        capabilities: Capabilities,
         options: GpuOptions,
         failure: Arc<Mutex<Failure>>,
     ) -> Self {
-        let mut capabilities = Capabilities::of_device(&device);
-        if options.baseline {
-            capabilities = capabilities.baseline();
-        }
         let info = device.adapter_info();
         let cache = pipeline::driver_cache(&device, options.pipeline_cache.as_ref());
-        let shared = Shared { device, queue, info, cache, pipelines: Mutex::default(), failure };
-        Self { shared: Arc::new(shared), capabilities: Arc::new(capabilities) }
+        let pipelines = Mutex::default();
+        let shared = Arc::new(Shared { device, queue, info, capabilities, cache, pipelines, failure });
+        let all = Self { capabilities: Arc::new(shared.capabilities.clone()), shared };
+        all.with_baseline(options.baseline)
     }
 
     /// The same device with, or without, optional shader features.
     #[must_use]
     pub fn with_baseline(&self, baseline: bool) -> Self {
-        let all = Capabilities::of_device(self.device());
+        let all = self.shared.capabilities.clone();
         let capabilities = if baseline { all.baseline() } else { all };
         Self { shared: self.shared.clone(), capabilities: Arc::new(capabilities) }
     }

@@ -8,6 +8,7 @@ pub mod expert_plan;
 pub mod kv_write;
 pub mod linear;
 pub mod matmul;
+pub mod matmul_coop;
 pub mod matvec;
 pub mod moe_combine;
 pub mod moe_count;
@@ -33,6 +34,7 @@ pub fn all_variants() -> Vec<Arc<dyn AnyLaunch>> {
     add::<embed::Embed>(&mut all);
     add::<kv_write::KvWrite>(&mut all);
     add::<matmul::Matmul>(&mut all);
+    add::<matmul_coop::MatmulCoop>(&mut all);
     add::<matvec::Matvec>(&mut all);
     add::<moe_combine::MoeCombine>(&mut all);
     add::<moe_count::MoeCount>(&mut all);

@@ -23,14 +23,23 @@ pub struct Needs {
     pub f16: bool,
     /// `SUBGROUP`.
     pub subgroups: bool,
+    /// Cooperative matrices of 8 by 8.
+    pub matrices_8: bool,
+    /// Cooperative matrices of 16 by 16.
+    pub matrices_16: bool,
 }
 
 impl Needs {
     /// What every device has.
-    pub const NONE: Self = Self { f16: false, subgroups: false };
+    pub const NONE: Self = Self { f16: false, subgroups: false, matrices_8: false, matrices_16: false };
 
     fn and(self, other: Self) -> Self {
-        Self { f16: self.f16 || other.f16, subgroups: self.subgroups || other.subgroups }
+        Self {
+            f16: self.f16 || other.f16,
+            subgroups: self.subgroups || other.subgroups,
+            matrices_8: self.matrices_8 || other.matrices_8,
+            matrices_16: self.matrices_16 || other.matrices_16,
+        }
     }
 }
 
@@ -138,6 +147,9 @@ impl Source {
         // naga takes subgroup functions without it and rejects the directive; browsers demand it.
         if needs.subgroups && cfg!(target_arch = "wasm32") {
             header.push_str("enable subgroups;\n");
+        }
+        if needs.matrices_8 || needs.matrices_16 {
+            header.push_str("enable wgpu_cooperative_matrix;\n");
         }
         for (name, value) in &self.constants {
             // Writing to a String cannot fail.

@@ -2,7 +2,7 @@
 //!
 //! A table belongs to a kind of adapter and is a list of rules, of which the first that fits a product decides. The
 //! crate ships one file, `src/tuning/shipped.json`; `cargo run --release --example tune` measures on the adapter at hand
-//! and writes the same format. What is chosen never changes what is computed, only how fast.
+//! and writes the same format. What is chosen changes how fast a product is computed, and how it is rounded.
 
 use std::sync::OnceLock;
 
@@ -69,6 +69,9 @@ pub enum ProductKernel {
     Matvec(VecTile),
     /// [`crate::kernels::matmul`]: rows in tiles, weights through workgroup memory.
     Matmul {},
+    /// [`crate::kernels::matmul_coop`]: the same on cooperative matrices, where the device has them and a weight has 16
+    /// bits at most; a rule for it fits nothing else.
+    MatmulCoop {},
 }
 
 /// What a rule is asked about.
@@ -80,6 +83,15 @@ pub struct ProductShape {
     pub inputs: u32,
     /// Bits of a weight that are read.
     pub bits: u32,
+    /// Whether the device has cooperative matrices.
+    pub matrices: bool,
+}
+
+impl ProductKernel {
+    /// Whether it computes such a product.
+    fn takes(self, shape: ProductShape) -> bool {
+        self != Self::MatmulCoop {} || (shape.matrices && shape.bits <= 16)
+    }
 }
 
 impl TuningFile {
@@ -124,11 +136,19 @@ impl Tuning {
         TuningFile::shipped().for_device(capabilities).cloned().unwrap_or_else(nothing)
     }
 
+    /// The same table without kernels that round what they multiply to f16.
+    #[must_use]
+    pub fn in_f32(mut self) -> Self {
+        self.rules.retain(|rule| rule.kernel != ProductKernel::MatmulCoop {});
+        self
+    }
+
     /// The kernel for a product.
     pub fn kernel(&self, shape: ProductShape) -> ProductKernel {
         let fits = |limit: Option<u32>, value: u32| limit.is_none_or(|limit| value <= limit);
         let rule = self.rules.iter().find(|rule| {
-            fits(rule.max_rows, shape.rows)
+            rule.kernel.takes(shape)
+                && fits(rule.max_rows, shape.rows)
                 && fits(rule.max_inputs, shape.inputs)
                 && fits(rule.max_bits, shape.bits)
         });
@@ -139,7 +159,7 @@ impl Tuning {
     pub fn one_row(&self, shape: ProductShape) -> VecTile {
         match self.kernel(ProductShape { rows: 1, ..shape }) {
             ProductKernel::Matvec(tile) => VecTile { rows: 1, ..tile },
-            ProductKernel::Matmul {} => VecTile::shared(shape.inputs, 1),
+            ProductKernel::Matmul {} | ProductKernel::MatmulCoop {} => VecTile::shared(shape.inputs, 1),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! A model on a device against an implementation that nobody here wrote: golden outputs kept beside a checkpoint,
-//! or, for weights in another format, the CPU reference on the same values.
+//! or, for weights in another format, the CPU reference on the same values. Products are those in f32.
 
 mod case;
 mod compare;

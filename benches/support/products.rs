@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wattle::fragments::{Codec, Reduce};
+use wattle::fragments::{Codec, MatrixSize, Reduce};
 use wattle::kernel::{AnyLaunch, Launch};
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::Matmul;
+use wattle::kernels::matmul_coop::MatmulCoop;
 use wattle::kernels::matvec::Matvec;
 use wattle::quant::{PackedMatrix, WeightFormat};
 use wattle::reference;
@@ -24,22 +25,26 @@ pub fn product(
     kernel: ProductKernel,
 ) -> Arc<dyn AnyLaunch> {
     let codec = Codec::of(format, gpu.capabilities());
+    let plain = Matmul::new(codec, params.in_features);
     match kernel {
         ProductKernel::Matvec(tile) => {
             let reduce = Reduce::of(gpu.capabilities());
             let variant = Matvec { reduce, tile, ..Matvec::new(codec, params.in_features) };
             Launch { variant, params }.shared()
         }
-        ProductKernel::Matmul {} => {
-            Launch { variant: Matmul::new(codec, params.in_features), params }.shared()
-        }
+        ProductKernel::Matmul {} => Launch { variant: plain, params }.shared(),
+        ProductKernel::MatmulCoop {} => match MatrixSize::of(gpu.capabilities()) {
+            Some(size) => Launch { variant: MatmulCoop { product: plain, size }, params }.shared(),
+            None => Launch { variant: plain, params }.shared(),
+        },
     }
 }
 
 /// The kernel that the shipped table gives a product.
 pub fn tuned(gpu: &Gpu, format: WeightFormat, [rows, _, inputs]: [u32; 3]) -> ProductKernel {
     let bits = Codec::of(format, gpu.capabilities()).read_bits();
-    Tuning::shipped(gpu.capabilities()).kernel(ProductShape { rows, inputs, bits })
+    let matrices = gpu.capabilities().has_matrices();
+    Tuning::shipped(gpu.capabilities()).kernel(ProductShape { rows, inputs, bits, matrices })
 }
 
 /// Products in a row, with what they multiply.
@@ -87,7 +92,8 @@ impl Products {
     }
 }
 
-/// Compares a product of odd sizes with the reference: every sum within the rounding of its terms.
+/// Compares a product of odd sizes with the reference: every sum within the rounding of its terms, and of both factors
+/// where they are rounded to f16.
 pub fn check(gpu: &Gpu, kernel: ProductKernel, format: WeightFormat) -> Result<()> {
     const INPUTS: usize = 130;
     let mut products = Products::new(gpu, kernel, format, [5, 67, INPUTS as u32], 1)?;
@@ -103,9 +109,10 @@ pub fn check(gpu: &Gpu, kernel: ProductKernel, format: WeightFormat) -> Result<(
         weight.abs() + 2.0 * zero
     });
     let terms = product(&magnitudes(x), &parts.collect::<Vec<_>>());
+    let factors = if kernel == (ProductKernel::MatmulCoop {}) { 2f32.powi(-9) + 2f32.powi(-20) } else { 0.0 };
     let found = gpu.block_on(products.y.read::<f32>(gpu, 0, expected.len()))?;
     for (at, (found, (expected, terms))) in found.iter().zip(expected.iter().zip(&terms)).enumerate() {
-        let allowed = INPUTS as f32 * f32::EPSILON * terms;
+        let allowed = (INPUTS as f32 * f32::EPSILON + factors) * terms;
         let close = (found - expected).abs() <= allowed;
         if !close {
             let expected = format!("expected {expected} ±{allowed}, found {found}");

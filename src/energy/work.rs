@@ -30,6 +30,8 @@ pub enum ByteClass {
 pub enum OpClass {
     /// 32-bit multiply-adds.
     F32Fma,
+    /// Multiply-adds of cooperative matrices: operands in f16, sums in f32.
+    CoopFma,
     /// Other 32-bit float operations.
     F32Other,
     /// Codes unpacked to numbers.
@@ -70,12 +72,14 @@ impl ByteClass {
 
 impl OpClass {
     /// Every class, in the order of [`Work::ops`].
-    pub const ALL: [Self; 5] = [Self::F32Fma, Self::F32Other, Self::Unpack, Self::Sfu, Self::I32Alu];
+    pub const ALL: [Self; 6] =
+        [Self::F32Fma, Self::CoopFma, Self::F32Other, Self::Unpack, Self::Sfu, Self::I32Alu];
 
     /// Name in records.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32Fma => "f32_fma",
+            Self::CoopFma => "coop_fma",
             Self::F32Other => "f32_other",
             Self::Unpack => "unpack",
             Self::Sfu => "sfu",
@@ -146,6 +150,7 @@ impl Work {
     pub fn total_ops(&self) -> Amount {
         let mut sum = total(&self.ops);
         sum += self.ops_of(OpClass::F32Fma);
+        sum += self.ops_of(OpClass::CoopFma);
         sum
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::wait::lock;
-use super::{Failure, Gpu, PipelineCache, gpu_error};
+use super::{Capabilities, Failure, Gpu, PipelineCache, gpu_error};
 use crate::{Error, Result};
 
 /// How [`Gpu::open`] opens an adapter.
@@ -40,11 +40,20 @@ impl Gpu {
     /// [`Error::NoAdapter`], with what to install; [`Error::NoDevice`].
     pub async fn open(options: GpuOptions) -> Result<Self> {
         let adapter = find_adapter(&options.adapter).await?;
-        let (required_features, required_limits) = Self::wanted(&adapter);
+        let (mut required_features, required_limits) = Self::wanted(&adapter);
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        let has_matrices = !options.baseline && Capabilities::of_adapter(&adapter).has_matrices();
+        if has_matrices {
+            required_features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            // SAFETY: this only acknowledges that wgpu's cooperative matrices may have bugs. What could hit one is
+            // matmul_coop alone, which tests hold to the reference and to the bounds of its buffers.
+            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wattle"),
             required_features,
             required_limits,
+            experimental_features,
             ..Default::default()
         };
         let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| Error::NoDevice {
@@ -53,7 +62,11 @@ impl Gpu {
         })?;
         let failure = Arc::default();
         report_failures(&device, &failure);
-        Ok(Self::new(device, queue, options, failure))
+        let mut capabilities = Capabilities::of_device(&device);
+        if has_matrices {
+            capabilities = capabilities.with_matrices_of(&adapter);
+        }
+        Ok(Self::new(device, queue, capabilities, options, failure))
     }
 }
 

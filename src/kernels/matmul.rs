@@ -49,12 +49,82 @@ impl Matmul {
         Self { codec, inputs, epilogue: Epilogue::NONE, rows: TileRows::Dense }
     }
 
-    fn row_tiles(self, params: &LinearParams, span: Span) -> u64 {
-        let slots = u64::from(span.rows) * u64::from(params.choices);
-        match self.rows {
-            TileRows::Dense => slots.div_ceil(u64::from(TILE_ROWS)),
-            TileRows::Grouped { experts } => max_tiles(slots, experts),
+    /// Checks the numbers for a kernel that computes this product.
+    pub(super) fn check_for(self, kernel: &'static str, params: &LinearParams) -> Result<()> {
+        self.inputs.check(kernel, params.in_features)?;
+        if let TileRows::Grouped { experts } = self.rows {
+            check_choices(kernel, experts, params.choices)?;
         }
+        params.check(kernel, self.codec, self.epilogue, self.rows != TileRows::Dense)
+    }
+
+    /// The tiles of a call.
+    pub(super) fn tiles(self, params: &LinearParams, span: Span, tile_outputs: u64) -> Tiles {
+        let rows = u64::from(span.rows) * u64::from(params.choices);
+        let row_tiles = match self.rows {
+            TileRows::Dense => rows.div_ceil(u64::from(TILE_ROWS)),
+            TileRows::Grouped { experts } => max_tiles(rows, experts),
+        };
+        let output_tiles = u64::from(params.out_features).div_ceil(tile_outputs);
+        Tiles { rows, row_tiles, output_tiles }
+    }
+
+    /// What a call moves for weights and inputs, the latter so many times, and what decoding computes.
+    pub(super) fn operand_work(self, params: &LinearParams, tiles: Tiles, passes: u64) -> Work {
+        let Tiles { rows, row_tiles, output_tiles } = tiles;
+        let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
+        let (word_bytes, scale_bytes) = params.weight_bytes(self.codec);
+        // Which experts are hit only the device knows; this counts as many as can be.
+        let matrices = match self.rows {
+            TileRows::Dense => 1,
+            TileRows::Grouped { experts } => u64::from(experts).min(rows),
+        };
+        let distinct_inputs = rows / u64::from(params.slots_per_input);
+        let requested = passes * rows * output_tiles * inputs * 4;
+        let scale_requests = row_tiles * params.scale_requests(self.codec);
+        let work = Work::default()
+            .with_bytes(ByteClass::Weight, matrices * word_bytes, row_tiles * word_bytes)
+            .with_bytes(ByteClass::ScaleZp, matrices * scale_bytes, scale_requests)
+            .with_bytes(ByteClass::ActIn, distinct_inputs * inputs * 4, requested)
+            .or_less(self.rows != TileRows::Dense);
+        self.codec.work(matrices * outputs * inputs, row_tiles * outputs * inputs, work)
+    }
+
+    /// Rows that are multiplied where each tile rounds its rows up to a multiple of `step`.
+    pub(super) fn executed_rows(self, tiles: Tiles, step: u64) -> u64 {
+        let Tiles { rows, row_tiles, .. } = tiles;
+        match self.rows {
+            TileRows::Dense => rows.next_multiple_of(step),
+            TileRows::Grouped { .. } => (rows + (step - 1) * row_tiles).min(row_tiles * u64::from(TILE_ROWS)),
+        }
+    }
+}
+
+impl TileRows {
+    /// Adds its fragments.
+    pub(super) fn add_to(self, source: Source) -> Source {
+        match self {
+            Self::Dense => source.with(fragment!("rows/dense_tile.wgsl")).with_span(),
+            Self::Grouped { .. } => source.with(fragment!("rows/grouped_tile.wgsl")),
+        }
+    }
+}
+
+/// How a call is cut up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tiles {
+    /// Rows of work: of the call, or its (token, choice)s.
+    pub(super) rows: u64,
+    /// Tiles that they fill, or may fill.
+    pub(super) row_tiles: u64,
+    /// Tiles across the outputs.
+    pub(super) output_tiles: u64,
+}
+
+impl Tiles {
+    /// Workgroups: one for each tile.
+    pub(super) fn count(self) -> u64 {
+        self.row_tiles * self.output_tiles
     }
 }
 
@@ -70,12 +140,7 @@ impl Kernel for Matmul {
             .with(fragment!("entry/plain.wgsl"))
             .constant("TILE_ROWS", TILE_ROWS)
             .constant("TILE_OUTPUTS", TILE_OUTPUTS as u32);
-        let source = self.inputs.add_to(source);
-        let source = match self.rows {
-            TileRows::Dense => source.with(fragment!("rows/dense_tile.wgsl")).with_span(),
-            TileRows::Grouped { .. } => source.with(fragment!("rows/grouped_tile.wgsl")),
-        };
-        self.epilogue.add_to(source)
+        self.epilogue.add_to(self.rows.add_to(self.inputs.add_to(source)))
     }
 
     fn bindings(self) -> Vec<Binding> {
@@ -114,11 +179,7 @@ impl Kernel for Matmul {
     }
 
     fn check(self, params: &LinearParams) -> Result<()> {
-        self.inputs.check(Self::NAME, params.in_features)?;
-        if let TileRows::Grouped { experts } = self.rows {
-            check_choices(Self::NAME, experts, params.choices)?;
-        }
-        params.check(Self::NAME, self.codec, self.epilogue, self.rows != TileRows::Dense)
+        self.check_for(Self::NAME, params)
     }
 
     fn sizes(self, params: &LinearParams, rows: u32) -> Vec<(&'static str, u64)> {
@@ -139,37 +200,20 @@ impl Kernel for Matmul {
     }
 
     fn workgroups(self, params: &LinearParams, span: Span) -> u64 {
-        self.row_tiles(params, span) * u64::from(params.out_features).div_ceil(TILE_OUTPUTS)
+        self.tiles(params, span, TILE_OUTPUTS).count()
     }
 
     fn work(self, params: &LinearParams, span: Span) -> Work {
-        let rows = u64::from(span.rows) * u64::from(params.choices);
+        let tiles = self.tiles(params, span, TILE_OUTPUTS);
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
-        let (row_tiles, output_tiles) = (self.row_tiles(params, span), outputs.div_ceil(TILE_OUTPUTS));
-        let (word_bytes, scale_bytes) = params.weight_bytes(self.codec);
-        // Which experts are hit only the device knows; this counts as many as can be.
-        let matrices = match self.rows {
-            TileRows::Dense => 1,
-            TileRows::Grouped { experts } => u64::from(experts).min(rows),
-        };
-        let distinct_inputs = rows / u64::from(params.slots_per_input);
         // A lane adds up for four rows, and lanes without a row for none.
-        let executed_rows = match self.rows {
-            TileRows::Dense => rows.next_multiple_of(4),
-            TileRows::Grouped { .. } => (rows + 3 * row_tiles).min(row_tiles * u64::from(TILE_ROWS)),
-        };
-        let executed = executed_rows * output_tiles * TILE_OUTPUTS * inputs.next_multiple_of(32);
-        let work = Work::default()
-            .with_bytes(ByteClass::Weight, matrices * word_bytes, row_tiles * word_bytes)
-            .with_bytes(
-                ByteClass::ScaleZp,
-                matrices * scale_bytes,
-                row_tiles * params.scale_requests(self.codec),
-            )
-            .with_bytes(ByteClass::ActIn, distinct_inputs * inputs * 4, rows * output_tiles * inputs * 4)
-            .with_ops(OpClass::F32Fma, rows * inputs * outputs, executed)
-            .or_less(self.rows != TileRows::Dense);
-        let decoded = row_tiles * outputs * inputs;
-        self.epilogue.work(params, rows, self.codec.work(matrices * outputs * inputs, decoded, work))
+        let executed_rows = self.executed_rows(tiles, 4);
+        let executed = executed_rows * tiles.output_tiles * TILE_OUTPUTS * inputs.next_multiple_of(32);
+        let work = self.operand_work(params, tiles, 1).with_ops(
+            OpClass::F32Fma,
+            tiles.rows * inputs * outputs,
+            executed,
+        );
+        self.epilogue.work(params, tiles.rows, work)
     }
 }

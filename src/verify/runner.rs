@@ -11,6 +11,7 @@ use crate::model::{LoadOptions, Model, Session, SessionOptions};
 use crate::reference::forward::{Cache, RouteTrace, Trace, forward, forward_with_experts};
 use crate::reference::sample::argmax;
 use crate::reference::weights::Weights;
+use crate::tuning::Tuning;
 use crate::{Error, Result};
 
 /// Where a case runs.
@@ -63,6 +64,8 @@ impl<'a> Runner<'a> {
                     // The whole prompt is one pass, whatever it costs.
                     chunk_ops: u64::MAX,
                     ledger: Level::Counts,
+                    // What is expected was computed in f32. The kernels that round to f16 have bounds of their own.
+                    tuning: Some(Tuning::shipped(gpu.capabilities()).in_f32().into()),
                     ..SessionOptions::new(context, Sampling::GREEDY)
                 };
                 let prompts =

@@ -69,6 +69,8 @@ pub struct Linear {
     pub norm_weight: Vec<f32>,
     /// Whether the kernel multiplies codes, and scales the sums.
     pub by_codes: bool,
+    /// Whether the kernel rounds what it multiplies to f16.
+    pub in_f16: bool,
 }
 
 impl Linear {
@@ -87,6 +89,7 @@ impl Linear {
             residual,
             norm_weight,
             by_codes: false,
+            in_f16: false,
         }
     }
 
@@ -164,8 +167,12 @@ impl Linear {
             let of_expert = expert.start * inputs..expert.end * inputs;
             let bias = self.epilogue.bias.then(|| &self.bias[expert]);
             let sums = matmul(&x, &weights[of_expert.clone()], bias, inputs);
-            let sizes = matmul(&size, &magnitudes[of_expert], bias.map(abs).as_deref(), inputs);
-            let errors = scaled(c, &sizes);
+            let sizes = matmul(&size, &magnitudes[of_expert.clone()], bias.map(abs).as_deref(), inputs);
+            let mut errors = scaled(c, &sizes);
+            if self.in_f16 {
+                let more = rounded_to_f16(&x, &weights[of_expert]);
+                errors.iter_mut().zip(more).for_each(|(error, more)| *error += more);
+            }
             let at = site.output * stride + offset;
             let stored: Vec<(f32, f32)> = if self.epilogue.gated {
                 (0..outputs / 2).map(|j| self.gated(&sums[2 * j..][..2], &errors[2 * j..][..2])).collect()
@@ -234,6 +241,30 @@ impl Linear {
         };
         (y, slope * error + own)
     }
+}
+
+/// What rounding to f16 adds to the error of the sums of a row: `sum |x w|` of the roundings, plus what a unit that cuts
+/// off each sum instead of rounding it loses.
+fn rounded_to_f16(x: &[f32], weights: &[f32]) -> Vec<f32> {
+    let inputs = x.len();
+    let most = x.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+    // Rows are scaled so that the largest is above 2^14; what is then below 2^-14 may be flushed to zero.
+    let x_errors: Vec<f32> = x.iter().map(|x| f16_error(x.abs(), most * 2f32.powi(-28))).collect();
+    let w_errors: Vec<f32> = weights.iter().map(|w| f16_error(w.abs(), 2f32.powi(-14))).collect();
+    let larger = |values: &[f32], errors: &[f32]| -> Vec<f32> {
+        values.iter().zip(errors).map(|(value, error)| value.abs() + error).collect()
+    };
+    let x_found = larger(x, &x_errors);
+    let of_x = matmul(&x_errors, &larger(weights, &w_errors), None, inputs);
+    let of_w = matmul(&abs(x), &w_errors, None, inputs);
+    let terms = matmul(&x_found, &larger(weights, &w_errors), None, inputs);
+    let cut = 2.0 * EPS * inputs as f32;
+    of_x.iter().zip(&of_w).zip(&terms).map(|((x, w), terms)| x + w + cut * terms).collect()
+}
+
+/// How far a magnitude may move: WGSL lets a conversion go to either neighbour, and subnormals to zero.
+fn f16_error(magnitude: f32, least_normal: f32) -> f32 {
+    if magnitude < least_normal { magnitude } else { magnitude * 2f32.powi(-10) }
 }
 
 /// Rows of ordinary, small, zero, large and shifted numbers, by turns.

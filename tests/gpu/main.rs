@@ -29,6 +29,7 @@ mod attention_merge;
 mod embed;
 mod kv_write;
 mod matmul;
+mod matmul_coop;
 mod matvec;
 mod moe;
 mod moe_combine;

@@ -1,6 +1,7 @@
 use wattle::fragments::{Codec, InputNorm, InputRows};
 use wattle::kernel::Kernel;
 use wattle::kernels::expert_plan::max_tiles;
+use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
 use wattle::quant::WeightFormat;
 use wattle::reference::moe::plan;
@@ -12,7 +13,7 @@ use crate::select::selected;
 use crate::support::random::Random;
 
 /// Rows, inputs, outputs; a tile is 32 rows by 32 outputs by 32 inputs.
-const SHAPES: [(usize, usize, usize); 9] = [
+pub const SHAPES: [(usize, usize, usize); 9] = [
     (1, 1, 1),
     (3, 3, 2),
     (31, 63, 33),
@@ -24,7 +25,7 @@ const SHAPES: [(usize, usize, usize); 9] = [
     (2, 130, 3),
 ];
 /// As in `Matmul::variants`.
-const EXPERTS: usize = 8;
+pub const EXPERTS: usize = 8;
 const CHOICES: usize = 3;
 
 /// Choices of experts: at random, all of them the same, and with experts that nobody chooses.
@@ -34,7 +35,19 @@ fn routes(rows: usize, seed: u64) -> Vec<u32> {
     (0..rows * CHOICES).map(|_| any()).map(|e| [e, 5, e & 0b101][seed as usize % 3]).collect()
 }
 
-fn check(variant: Matmul, format: WeightFormat, (rows, inputs, outputs): (usize, usize, usize), seed: u64) {
+fn check(variant: Matmul, format: WeightFormat, shape: (usize, usize, usize), seed: u64) {
+    check_with(variant, variant, format, shape, seed, |_| ());
+}
+
+/// Checks a product as a kernel computes it, of a random layer that `change` has changed.
+pub fn check_with<K: Kernel<Params = LinearParams>>(
+    kernel: K,
+    variant: Matmul,
+    format: WeightFormat,
+    (rows, inputs, outputs): (usize, usize, usize),
+    seed: u64,
+    change: impl FnOnce(&mut Linear),
+) {
     let grouped = variant.rows != TileRows::Dense;
     let inputs = if variant.inputs == InputRows::Quads { inputs.next_multiple_of(4) } else { inputs };
     // As in `matvec`: into the experts, out of the experts.
@@ -42,11 +55,12 @@ fn check(variant: Matmul, format: WeightFormat, (rows, inputs, outputs): (usize,
     let x_rows = if grouped { rows * CHOICES / slots_per_input } else { rows };
     let shape = Shape { rows: x_rows, inputs, outputs, experts: if grouped { EXPERTS } else { 1 } };
     let mut layer = Linear::random(format, InputNorm::None, variant.epilogue, shape, seed);
+    change(&mut layer);
     let routes = routes(rows, seed);
     let what = format_args!("{format}, {shape:?}, seed {seed}").to_string();
     if !grouped {
         let sites: Vec<_> = (0..rows).map(|row| Site { input: row, output: row, expert: 0 }).collect();
-        layer.check(&sites, |params| Run::new(variant, params, span(7, rows), &what));
+        layer.check(&sites, |params| Run::new(kernel, params, span(7, rows), &what));
         return;
     }
     layer.params.choices = CHOICES as u32;
@@ -57,7 +71,7 @@ fn check(variant: Matmul, format: WeightFormat, (rows, inputs, outputs): (usize,
     let tiles = max_tiles(routes.len() as u64, EXPERTS as u32) as usize;
     layer.params.max_tiles = tiles as u32;
     layer.check(&sites, |params| {
-        Run::new(variant, params, span(7, rows), &what)
+        Run::new(kernel, params, span(7, rows), &what)
             .with("tile_map", &tile_map(&plan, tiles))
             .with("slot_of_place", &slot_of_place(&plan))
     });

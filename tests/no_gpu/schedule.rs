@@ -76,6 +76,21 @@ fn a_decode_step_reads_like_the_figure() {
     assert_eq!(found, DECODE, "found:\n{found}");
 }
 
+/// Prompts alone, dense products and experts' alike, and no weights in f32: the router's are.
+#[test]
+fn prompts_use_cooperative_matrices_where_there_are_any() {
+    let [without, with] = devices();
+    let products = |device, format, kernel: &str| {
+        let plan = plan(&tiny(), device, format, 64);
+        let count = |text: String| text.lines().filter(|line| line.contains(kernel)).count();
+        [count(plan.prefill.0.to_string()), count(plan.decode.0.to_string())]
+    };
+    assert_eq!(products(&with, "int4", " matmul_coop "), [4, 0]);
+    assert_eq!(products(&with, "int4", " matmul "), [1, 0]);
+    assert_eq!(products(&with, "f32", " matmul_coop "), [0, 0]);
+    assert_eq!(products(&without, "int4", " matmul_coop "), [0, 0]);
+}
+
 #[test]
 fn a_line_names_the_variant() {
     let text = plan(&tiny(), &Capabilities::webgpu(), "int4", 64).decode.0.to_string();

@@ -60,7 +60,10 @@ fn every_variant_validates() {
         let source = launch.source();
         Validator::new(
             ValidationFlags::all(),
-            Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_FLOAT16_IN_FLOAT32 | Capabilities::SUBGROUP,
+            Capabilities::SHADER_FLOAT16
+                | Capabilities::SHADER_FLOAT16_IN_FLOAT32
+                | Capabilities::SUBGROUP
+                | Capabilities::COOPERATIVE_MATRIX,
         )
         .validate(&module)
         .map(|_| ())
@@ -177,7 +180,11 @@ fn workgroups_fit_every_device() {
 #[test]
 fn every_variant_builds_on_a_device_that_does_nothing() {
     let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor {
-        required_features: wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP,
+        required_features: wgpu::Features::SHADER_F16
+            | wgpu::Features::SUBGROUP
+            | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX,
+        // SAFETY: the device does nothing.
+        experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
         ..Default::default()
     });
     let gpu = wattle::Gpu::from_device(&device, &queue);

@@ -17,6 +17,8 @@ pub fn devices() -> [Capabilities; 2] {
         is_cpu: false,
         f16: true,
         subgroups: true,
+        matrices_8: false,
+        matrices_16: true,
         timestamps: true,
         max_binding_bytes: 1 << 32,
         max_buffer_bytes: 1 << 34,

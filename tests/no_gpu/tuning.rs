@@ -8,7 +8,7 @@ use wattle::tuning::{ProductKernel, ProductShape, Rule, Tuning, TuningFile};
 const SHIPPED: &str = include_str!("../../src/tuning/shipped.json");
 
 fn shape(rows: u32, inputs: u32) -> ProductShape {
-    ProductShape { rows, inputs, bits: 4 }
+    ProductShape { rows, inputs, bits: 4, matrices: false }
 }
 
 #[test]
@@ -46,6 +46,19 @@ fn the_first_rule_that_fits_decides() {
     assert_eq!(table.kernel(shape(1, 65)), ProductKernel::Matvec(tile(64)));
     assert_eq!(table.kernel(shape(4, 1)), ProductKernel::Matvec(tile(64)));
     assert_eq!(table.kernel(shape(5, 1)), ProductKernel::Matmul {}, "what no rule fits");
+}
+
+#[test]
+fn cooperative_matrices_are_for_devices_that_have_them_and_weights_that_fit() {
+    let gpu = Tuning::shipped(&Capabilities::webgpu());
+    let prompt = ProductShape { rows: 256, inputs: 4096, bits: 16, matrices: true };
+    assert_eq!(gpu.kernel(prompt), ProductKernel::MatmulCoop {});
+    assert_eq!(gpu.kernel(ProductShape { bits: 32, ..prompt }), ProductKernel::Matmul {});
+    assert_eq!(gpu.kernel(ProductShape { matrices: false, ..prompt }), ProductKernel::Matmul {});
+    assert_eq!(gpu.in_f32().kernel(prompt), ProductKernel::Matmul {});
+    // Software gains nothing by them: on Mesa 26.1 `matmul` is four times as fast.
+    let cpu = Tuning::shipped(&Capabilities { is_cpu: true, ..Capabilities::webgpu() });
+    assert_ne!(cpu.kernel(prompt), ProductKernel::MatmulCoop {});
 }
 
 #[test]

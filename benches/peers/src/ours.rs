@@ -31,6 +31,7 @@ impl Ours {
         let kernel = match kernel {
             ProductKernel::Matvec(_) => "matvec",
             ProductKernel::Matmul {} => "matmul",
+            ProductKernel::MatmulCoop {} => "matmul_coop",
         };
         match error <= OUR_ERROR {
             true => Ok(Self { products, kernel, weights }),

@@ -145,8 +145,9 @@ impl ForwardPass<'_> {
                 let rows = TileRows::Grouped { experts: experts.count };
                 params.max_tiles = *max_tiles;
                 tensors.extend([("tile_map", *tile_map), ("slot_of_place", *slot_of_place)]);
-                let variant = Matmul { epilogue, rows, ..Matmul::new(codec, matrix.cols) };
-                self.dispatch(what, Launch { variant, params }, &tensors)?;
+                let kernel = self.tuning.kernel(self.shape(matrix, codec));
+                let product = Matmul { epilogue, rows, ..Matmul::new(codec, matrix.cols) };
+                self.in_tiles(what, kernel, product, params, &tensors)?;
             }
         }
         Ok(y)

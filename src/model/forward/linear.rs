@@ -3,10 +3,11 @@
 use super::ForwardPass;
 use crate::Result;
 use crate::energy::Phase;
-use crate::fragments::{Codec, Epilogue, InputNorm, Reduce};
+use crate::fragments::{Codec, Epilogue, InputNorm, MatrixSize, Reduce};
 use crate::kernel::Launch;
 use crate::kernels::linear::LinearParams;
 use crate::kernels::matmul::Matmul;
+use crate::kernels::matmul_coop::MatmulCoop;
 use crate::kernels::matvec::{Matvec, VecRows};
 use crate::kernels::norm::{Norm, NormParams};
 use crate::model::layout::{Matrix, SubLayerLayout, Vectors};
@@ -114,13 +115,31 @@ impl ForwardPass<'_> {
                     let variant = Matvec { tile, ..self.matvec(matrix, codec, epilogue, rows, None) };
                     self.dispatch(what, Launch { variant, params }, &tensors)?;
                 }
-                ProductKernel::Matmul {} => {
-                    let variant = Matmul { epilogue, ..Matmul::new(codec, matrix.cols) };
-                    self.dispatch(what, Launch { variant, params }, &tensors)?;
+                kernel => {
+                    let product = Matmul { epilogue, ..Matmul::new(codec, matrix.cols) };
+                    self.in_tiles(what, kernel, product, params, &tensors)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// A product with rows in tiles, on cooperative matrices where `kernel` says so.
+    pub(super) fn in_tiles(
+        &mut self,
+        what: &'static str,
+        kernel: ProductKernel,
+        product: Matmul,
+        params: LinearParams,
+        tensors: &[(&'static str, TensorId)],
+    ) -> Result<()> {
+        let size = MatrixSize::of(self.capabilities).filter(|_| kernel == ProductKernel::MatmulCoop {});
+        match size {
+            Some(size) => {
+                self.dispatch(what, Launch { variant: MatmulCoop { product, size }, params }, tensors)
+            }
+            None => self.dispatch(what, Launch { variant: product, params }, tensors),
+        }
     }
 
     pub(super) fn matvec(
@@ -137,8 +156,9 @@ impl ForwardPass<'_> {
         Matvec { norm, epilogue, rows, reduce, tile, ..Matvec::new(codec, matrix.cols) }
     }
 
-    fn shape(&self, matrix: &Matrix, codec: Codec) -> ProductShape {
-        ProductShape { rows: self.schedule.max_rows, inputs: matrix.cols, bits: codec.read_bits() }
+    pub(super) fn shape(&self, matrix: &Matrix, codec: Codec) -> ProductShape {
+        let matrices = self.capabilities.has_matrices();
+        ProductShape { rows: self.schedule.max_rows, inputs: matrix.cols, bits: codec.read_bits(), matrices }
     }
 
     /// Runs an input's norm as a dispatch of its own.

@@ -23,8 +23,9 @@ fn adapter() -> wgpu::Adapter {
 }
 
 impl Stranger {
-    /// A device with these features and limits.
-    pub fn open(required_features: Features, required_limits: Limits) -> Self {
+    /// A device with these features, but for experimental ones, and limits.
+    pub fn open(features: Features, required_limits: Limits) -> Self {
+        let required_features = features - Features::all_experimental_mask();
         let descriptor = wgpu::DeviceDescriptor { required_features, required_limits, ..Default::default() };
         let (device, queue) = block_on(adapter().request_device(&descriptor)).unwrap();
         let uncaptured = Arc::new(Mutex::new(Vec::new()));

@@ -23,7 +23,7 @@ use wattle::quant::Width;
 
 use super::launches::{
     ADDED, ATTENTION, BEST, GATED, KV_WRITE, MERGE, PICK, ROPE, SLOTS, attention, embed, expert, launch,
-    linear, matmul, matvec, rope,
+    linear, matmul, matvec, on_matrices, rope,
 };
 
 /// A launch, and the words that each of its tensors needs for [`super::ROWS`] rows.
@@ -84,6 +84,7 @@ fn linear_cases() -> Vec<Case> {
             vec![("words", f16), ("x", x), ("bias", 12), ("residual", y), ("y", y)],
         ),
         (launch(matmul(grouped, GATED), expert("f16", 3)), into(&of_five)),
+        (launch(on_matrices(matmul(grouped, GATED)), expert("f16", 3)), into(&of_five)),
         (
             launch(matmul(grouped, GATED), expert("f16", 1)),
             [&[("x", 3 * x), ("y", gated)], &of_five[..]].concat(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wattle::energy::Phase;
-use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, Reduce};
+use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, MatrixSize, Reduce};
 use wattle::gpu::Capabilities;
 use wattle::kernel::{AnyLaunch, Kernel, Launch};
 use wattle::kernels::attention::{Attention, AttentionParams};
@@ -13,6 +13,7 @@ use wattle::kernels::expert_plan::MoeSlotParams;
 use wattle::kernels::kv_write::KvWriteParams;
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
+use wattle::kernels::matmul_coop::MatmulCoop;
 use wattle::kernels::matvec::{Matvec, VecRows};
 use wattle::kernels::rope::{Rope, RopeParams};
 use wattle::kernels::sample_best::SampleBestParams;
@@ -56,6 +57,10 @@ fn int4() -> Codec {
 
 pub fn matmul(rows: TileRows, epilogue: Epilogue) -> Matmul {
     Matmul { epilogue, rows, ..Matmul::new(Codec::F16, 33) }
+}
+
+pub fn on_matrices(product: Matmul) -> MatmulCoop {
+    MatmulCoop { product, size: MatrixSize::Sixteen }
 }
 
 /// 12 rows of 33 inputs: 8 words of int4 in 2 blocks, 24 words of f16.

@@ -2,7 +2,7 @@
 
 use wattle::Error;
 use wattle::energy::Phase;
-use wattle::fragments::{Activate, Epilogue, InputNorm, Reduce};
+use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, Reduce};
 use wattle::kernel::{Kernel, Launch};
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
@@ -24,7 +24,7 @@ use wattle::kernels::sample_pick::{SamplePick, SamplePickParams};
 
 use super::launches::{
     ATTENTION, BEST, GATED, KV_WRITE, MERGE, PICK, ROPE, attention, embed, expert, launch, linear, matmul,
-    matvec, rope,
+    matvec, on_matrices, rope,
 };
 use super::{ROWS, record};
 
@@ -102,6 +102,8 @@ fn products_refuse_numbers_that_do_not_fit() {
     assert_refused(grouped, LinearParams { choices: 6, ..params }, "choices");
     assert_refused(grouped, LinearParams { choices: 0, ..params }, "choices");
     assert_refused(Matmul { rows: TileRows::Grouped { experts: 0 }, ..grouped }, params, "experts");
+    assert_refused(on_matrices(grouped), LinearParams { choices: 6, ..params }, "choices");
+    assert_refused(on_matrices(Matmul { codec: Codec::F32, ..grouped }), params, "codec");
 
     let Launch { variant, params } = embed(9);
     assert_refused(variant, EmbedParams { in_features: 0, ..params }, "in_features");
