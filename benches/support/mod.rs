@@ -55,7 +55,7 @@ pub struct Row<'a> {
 impl Bench {
     /// Opens the adapter, says what is measured on what, and opens the file that `WATTLE_BENCH_JSON` names.
     pub fn open(name: &'static str) -> Result<Self> {
-        let gpu = Gpu::open_blocking(GpuOptions::default())?;
+        let gpu = Gpu::open_blocking(GpuOptions { cooperative_matrices: true, ..GpuOptions::default() })?;
         let date = date::utc(SystemTime::now());
         let info = gpu.info();
         println!("{name} on {}, {} {}, {}, {date}", info.name, info.driver, info.driver_info, info.backend);

@@ -13,6 +13,9 @@ pub struct GpuOptions {
     pub adapter: String,
     /// Use no optional shader feature even where the device has it.
     pub baseline: bool,
+    /// Use cooperative matrices where the adapter has them. They are experimental in wgpu 30, round what is multiplied to
+    /// f16, and have not yet run on a GPU: off unless asked for.
+    pub cooperative_matrices: bool,
     /// Compiled pipelines of an earlier start.
     pub pipeline_cache: Option<PipelineCache>,
 }
@@ -42,7 +45,8 @@ impl Gpu {
         let adapter = find_adapter(&options.adapter).await?;
         let (mut required_features, required_limits) = Self::wanted(&adapter);
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
-        let has_matrices = !options.baseline && Capabilities::of_adapter(&adapter).has_matrices();
+        let wants_matrices = options.cooperative_matrices && !options.baseline;
+        let has_matrices = wants_matrices && Capabilities::of_adapter(&adapter).has_matrices();
         if has_matrices {
             required_features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
             // SAFETY: this only acknowledges that wgpu's cooperative matrices may have bugs. What could hit one is

@@ -36,7 +36,7 @@ pub fn gpu() -> &'static Gpu {
 /// A device of one test's own.
 pub fn own_gpu() -> Gpu {
     let adapter = std::env::var("WATTLE_ADAPTER").unwrap_or_default();
-    let options = GpuOptions { adapter, ..GpuOptions::default() };
+    let options = GpuOptions { adapter, cooperative_matrices: true, ..GpuOptions::default() };
     Gpu::open_blocking(options).unwrap_or_else(|error| panic!("these tests run on a GPU: {error}"))
 }
 
