@@ -62,7 +62,7 @@ pub struct Rule {
 }
 
 /// A kernel for products with a weight matrix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProductKernel {
     /// [`crate::kernels::matvec`]: rows in blocks, weights straight from memory.

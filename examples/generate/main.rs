@@ -8,6 +8,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use files::{Draft, io_error};
 use options::{Options, Prompt};
@@ -16,6 +17,7 @@ use wattle::gpu::PipelineCache;
 use wattle::model::plan::WeightPlan;
 use wattle::model::session::GenerateOptions;
 use wattle::model::{LoadOptions, Model, Session, SessionOptions, open};
+use wattle::tuning::{Tuning, TuningFile};
 use wattle::{Error, Gpu, GpuOptions, Result};
 
 /// Tokens of a model that reads and writes bytes.
@@ -62,6 +64,15 @@ fn read_cache(path: &Path) -> Result<Option<PipelineCache>> {
     }
 }
 
+/// The table of a file for this adapter.
+fn read_tuning(gpu: &Gpu, path: &Path) -> Result<Arc<Tuning>> {
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| io_error(path, error))?;
+    let file = TuningFile::parse(&name, &text)?;
+    let table = file.for_device(gpu.capabilities()).cloned();
+    table.map(Arc::new).ok_or_else(|| Error::Request(format!("{name} has no table for {}", gpu.info().name)))
+}
+
 async fn run(gpu: &Gpu, options: &Options) -> Result<()> {
     let source = open(&options.model)?;
     let memory_ceiling = options.memory_ceiling;
@@ -76,6 +87,7 @@ async fn run(gpu: &Gpu, options: &Options) -> Result<()> {
     let most = model.config().context_length;
     let context = most.min((prompt.len() as u32).saturating_add(options.max_tokens)).max(1);
     let settings = SessionOptions {
+        tuning: options.tuning.as_deref().map(|path| read_tuning(gpu, path)).transpose()?,
         memory_ceiling,
         ledger: if options.ledger.is_some() { Level::Window } else { Level::Counts },
         ..SessionOptions::new(context, options.sampling)

@@ -17,6 +17,7 @@ generate (--prompt TEXT | --prompt-ids 1,2,3) [OPTIONS]
   --temperature T        flattens or sharpens the draw (default where one draws: 1); 0 takes the likeliest
   --top-k K, --top-p P   which tokens may be drawn
   --memory-ceiling MIB   most mebibytes on the device, weights included
+  --tuning FILE          which kernels compute products: a table that the example tune has written
   --pipeline-cache FILE  compiled pipelines, for the next start on the same driver
   --ledger FILE.jsonl    what every dispatch moved and computed, and how long passes took
   --baseline             no optional shader features";
@@ -32,6 +33,7 @@ pub struct Options {
     pub sampling: Sampling,
     /// In bytes.
     pub memory_ceiling: Option<u64>,
+    pub tuning: Option<PathBuf>,
     pub pipeline_cache: Option<PathBuf>,
     pub ledger: Option<PathBuf>,
     pub baseline: bool,
@@ -54,6 +56,7 @@ impl Options {
             stop_ids: Vec::new(),
             sampling: Sampling::GREEDY,
             memory_ceiling: None,
+            tuning: None,
             pipeline_cache: None,
             ledger: None,
             baseline: false,
@@ -77,6 +80,7 @@ impl Options {
                 "--memory-ceiling" => {
                     options.memory_ceiling = Some(number::<u64>(&flag, &value()?)?.saturating_mul(1 << 20));
                 }
+                "--tuning" => options.tuning = Some(value()?.into()),
                 "--pipeline-cache" => options.pipeline_cache = Some(value()?.into()),
                 "--ledger" => options.ledger = Some(value()?.into()),
                 "--baseline" => options.baseline = true,

@@ -1,0 +1,149 @@
+//! Measures every kernel that may compute a product on the adapter at hand, writes the table of the fastest, and says how
+//! far the table that the crate ships is from them.
+//!
+//! `cargo run --release --example tune -- --out FILE`. A session takes the file as `SessionOptions::tuning`.
+
+mod candidates;
+#[expect(dead_code, reason = "benches use the rest")]
+#[path = "../../benches/support/mod.rs"]
+mod support;
+
+use std::collections::HashSet;
+use std::fs;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use candidates::{FORMATS, ROWS, Shape, matrices};
+use support::arguments::Arguments;
+use support::products::{Products, check, tuned};
+use support::{Bench, Result, Times, repeat};
+use wattle::Gpu;
+use wattle::quant::WeightFormat;
+use wattle::tuning::{AdapterKind, ProductKernel, Rule, Tuning, TuningFile};
+
+/// A kernel that takes so many times as long as the best so far is timed once.
+const FAR_BEHIND: f64 = 1.5;
+
+/// Seconds that each kernel took for each product of a rule.
+struct Measured {
+    kernels: Vec<ProductKernel>,
+    /// By product, then by kernel.
+    seconds: Vec<Vec<f64>>,
+    /// By product: the kernel of the shipped table.
+    shipped: Vec<usize>,
+}
+
+/// How near kernels are to the best, 1 for the best itself: the mean over products, and the least.
+struct Nearness {
+    all: Vec<f64>,
+}
+
+fn main() -> ExitCode {
+    support::exit(run())
+}
+
+fn run() -> Result<()> {
+    let mut arguments = Arguments::read();
+    let out = arguments.value("--out")?;
+    arguments.finish("--out FILE")?;
+    let out = out.ok_or("usage: tune --out FILE")?;
+    let bench = Bench::open("tune")?;
+    let gpu = &bench.gpu;
+    let (mut shipped, mut written) = (Nearness { all: Vec::new() }, Nearness { all: Vec::new() });
+    let mut rules = Vec::new();
+    for rows in ROWS {
+        for (format, max_bits) in FORMATS {
+            let measured = measure(gpu, rows, format.parse()?)?;
+            let best = measured.best_of_all();
+            println!("{rows:>4} rows, {format:<4}  {}", name(measured.kernels[best]));
+            shipped.add(&measured, |product| measured.shipped[product]);
+            written.add(&measured, |_| best);
+            let (most_rows, most_bits) = (ROWS[ROWS.len() - 1], FORMATS[FORMATS.len() - 1].1);
+            rules.push(Rule {
+                max_rows: (rows < most_rows).then_some(rows),
+                max_inputs: None,
+                max_bits: (max_bits < most_bits).then_some(max_bits),
+                kernel: measured.kernels[best],
+            });
+        }
+    }
+    let adapter = if gpu.capabilities().is_cpu { AdapterKind::Cpu } else { AdapterKind::Gpu };
+    let file = TuningFile { schema: 1, tables: vec![Tuning { adapter, rules }] };
+    fs::write(&out, serde_json::to_string_pretty(&file)? + "\n")?;
+    println!("\nspeed as a share of the fastest kernel's, over {} products", shipped.all.len());
+    println!("shipped table: mean {:.0}%, worst {:.0}%", shipped.mean(), shipped.worst());
+    println!("{out}: mean {:.0}%, worst {:.0}%", written.mean(), written.worst());
+    Ok(())
+}
+
+fn measure(gpu: &Gpu, rows: u32, format: WeightFormat) -> Result<Measured> {
+    let shapes: Vec<Shape> = matrices(gpu).map(|[outputs, inputs]| [rows, outputs, inputs]).to_vec();
+    let tuned: Vec<_> = shapes.iter().map(|shape| tuned(gpu, format, *shape)).collect();
+    // The shipped ones first: what is far behind them is soon done with.
+    let mut kernels = tuned.clone();
+    kernels.extend(candidates::kernels(gpu, rows, format));
+    let mut seen = HashSet::new();
+    kernels.retain(|kernel| seen.insert(*kernel));
+    for kernel in &kernels {
+        check(gpu, *kernel, format)?;
+    }
+    let mut seconds = Vec::new();
+    for shape in shapes {
+        let mut best = f64::INFINITY;
+        let mut times = Vec::new();
+        for kernel in &kernels {
+            let mut products = Products::new(gpu, *kernel, format, shape, 1)?;
+            let mut run = || -> Result<Duration> { Ok(products.chain.run(1)?.wall) };
+            run()?;
+            let once = run()?.as_secs_f64();
+            // What is far behind is not worth a median.
+            let time = match once > FAR_BEHIND * best {
+                true => once,
+                false => Times::new(repeat(&mut run)?).median().as_secs_f64(),
+            };
+            best = best.min(time);
+            times.push(time);
+        }
+        seconds.push(times);
+    }
+    let shipped =
+        tuned.iter().map(|kernel| kernels.iter().position(|other| other == kernel).unwrap_or(0)).collect();
+    Ok(Measured { kernels, seconds, shipped })
+}
+
+impl Measured {
+    /// The kernel that is nearest to the fastest of every product, in the geometric mean.
+    fn best_of_all(&self) -> usize {
+        let slowness = |kernel: &usize| -> f64 { self.seconds.iter().map(|times| times[*kernel].ln()).sum() };
+        let all = 0..self.kernels.len();
+        all.min_by(|a, b| slowness(a).total_cmp(&slowness(b))).unwrap_or(0)
+    }
+}
+
+impl Nearness {
+    fn add(&mut self, measured: &Measured, kernel: impl Fn(usize) -> usize) {
+        for (product, times) in measured.seconds.iter().enumerate() {
+            let best = times.iter().copied().fold(f64::INFINITY, f64::min);
+            self.all.push(best / times[kernel(product)]);
+        }
+    }
+
+    fn mean(&self) -> f64 {
+        100.0 * self.all.iter().sum::<f64>() / self.all.len() as f64
+    }
+
+    fn worst(&self) -> f64 {
+        100.0 * self.all.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+}
+
+fn name(kernel: ProductKernel) -> String {
+    match kernel {
+        ProductKernel::Matvec(tile) => format!(
+            "matvec: {} lanes, teams of {}, {} outputs, {} rows",
+            tile.lanes, tile.team, tile.outputs, tile.rows
+        ),
+        ProductKernel::Matmul {} => "matmul".into(),
+        ProductKernel::MatmulCoop {} => "matmul_coop".into(),
+    }
+}
