@@ -1,15 +1,14 @@
 //! A product with a weight matrix: checked once against the reference, then timed on weights that no cache holds.
 
-use wattle::Gpu;
-use wattle::fragments::Codec;
-use wattle::kernel::Span;
-use wattle::kernels::linear::LinearParams;
+#[path = "copies.rs"]
+mod copies;
+
+use copies::copies;
 use wattle::quant::WeightFormat;
-use wattle::wgpu::DeviceType;
 
 use super::support::arguments::Arguments;
 use super::support::chain::median_device;
-use super::support::products::{Products, check, product, tuned};
+use super::support::products::{Products, check, tuned};
 use super::support::roof::Roof;
 use super::support::table::Table;
 use super::support::{Bench, LONGEST, Result, Row, SLOW_RUNS, Times, microseconds, print_skipped, repeat};
@@ -49,9 +48,10 @@ pub fn run(name: &'static str, shapes: &[Shape]) -> Result<()> {
     let roof = Roof::measure(&bench.gpu)?;
     let table = Table::begin(&COLUMNS);
     let mut skipped = Vec::new();
+    let longest = (!all).then_some(LONGEST);
     for shape in shapes {
         for format in &formats {
-            match plan(&bench.gpu, &roof, *format, *shape, all) {
+            match copies(&bench.gpu, &roof, *format, *shape, (SLOW_RUNS, 1, longest)) {
                 Ok(copies) => row(&mut bench, &roof, &table, (*format, *shape, copies))?,
                 Err(reason) => skipped.push(format!("{:<23}  {format:<5}  {reason}", title(*shape))),
             }
@@ -59,32 +59,6 @@ pub fn run(name: &'static str, shapes: &[Shape]) -> Result<()> {
     }
     print_skipped(&skipped);
     Ok(())
-}
-
-/// How many copies of the weights to go through, or a reason not to.
-fn plan(
-    gpu: &Gpu,
-    roof: &Roof,
-    format: WeightFormat,
-    [rows, outputs, inputs]: Shape,
-    all: bool,
-) -> Result<u32, String> {
-    let params = LinearParams::dense(format, outputs, inputs);
-    let (words, scales) = params.weight_bytes(Codec::of(format, gpu.capabilities()));
-    let limit = gpu.capabilities().max_binding_bytes;
-    if words > limit {
-        return Err(format!("{words} bytes of weights, a binding has at most {limit}"));
-    }
-    // More than the last cache of a GPU, or of a CPU that plays one.
-    let rotated = if gpu.info().device_type == DeviceType::Cpu { 16 << 20 } else { 512 << 20 };
-    let copies = u64::div_ceil(rotated, words + scales) as u32;
-    let work = product(gpu, format, params, tuned(gpu, format, [rows, outputs, inputs]))
-        .work(Span { position: 0, rows });
-    let predicted = SLOW_RUNS * copies * roof.time(&work, rows);
-    match predicted > LONGEST && !all {
-        true => Err(format!("predicted to take {:.0} s", predicted.as_secs_f64())),
-        false => Ok(copies),
-    }
 }
 
 fn row(

@@ -1,6 +1,8 @@
 //! The same products by Wattle, burn and llama.cpp: on one adapter, in one run, taking turns.
 
 mod check;
+#[path = "../../support/copies.rs"]
+mod copies;
 mod ours;
 mod peer;
 mod shapes;
@@ -16,20 +18,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use check::{Computed, PEER_ERROR, allowed_rounding, rounding, worst_error};
+use copies::copies;
 use ours::Ours;
 use peer::Peer;
 use shapes::{Shape, parse, shapes, title};
 use support::arguments::Arguments;
-use support::products::{product, tuned};
 use support::roof::Roof;
 use support::{Bench, Result, Times, print_skipped};
 use table::{Comparison, Comparisons};
 use wattle::Gpu;
-use wattle::fragments::Codec;
-use wattle::kernel::Span;
-use wattle::kernels::linear::LinearParams;
 use wattle::quant::WeightFormat;
-use wattle::wgpu::{DeviceType, Features};
+use wattle::wgpu::Features;
 
 const USAGE: &str = "[--models] [--shapes 16x1024x1024,4x512x256] [--weights f32,int8] [--peers burn-wgsl,burn-spirv,llama] [--all]";
 
@@ -64,7 +63,10 @@ fn run() -> Result<()> {
     let mut skipped = Vec::new();
     for shape in given.unwrap_or_else(|| shapes(models)) {
         for format in &formats {
-            match copies(gpu, &roof, *format, shape, all) {
+            // Where there are many rows, reading the weights is a small part of the time, and where they come from a
+            // smaller one.
+            let runs = (TURNS as u32, shape[0].div_ceil(16), (!all).then_some(LONGEST));
+            match copies(gpu, &roof, *format, shape, runs) {
                 Ok(copies) => row(gpu, &mut peers, *format, shape, copies, &mut comparisons, &mut skipped)?,
                 Err(reason) => skipped.push(skip(shape, *format, &reason)),
             }
@@ -98,32 +100,6 @@ fn fair(gpu: &Gpu, llama: Peer) -> Result<Peer> {
     match missing.iter().find(|(ours, off)| *ours && llama.capabilities.contains(off)) {
         Some((_, off)) => Err(format!("it says '{off}', which Wattle has here").into()),
         None => Ok(llama),
-    }
-}
-
-/// How many copies of the weights to go through, or a reason not to.
-fn copies(
-    gpu: &Gpu,
-    roof: &Roof,
-    format: WeightFormat,
-    [rows, outputs, inputs]: Shape,
-    all: bool,
-) -> Result<u32, String> {
-    let params = LinearParams::dense(format, outputs, inputs);
-    let (words, scales) = params.weight_bytes(Codec::of(format, gpu.capabilities()));
-    if words > gpu.capabilities().max_binding_bytes {
-        return Err(format!("{words} bytes of weights do not fit into a binding"));
-    }
-    // More than the last cache of a GPU, or of a CPU that plays one. Where there are many rows, reading the weights is
-    // a small part of the time, and where they come from a smaller one.
-    let rotated = if gpu.info().device_type == DeviceType::Cpu { 16 << 20 } else { 512 << 20 };
-    let copies = u64::div_ceil(rotated, (words + scales) * u64::from(rows.div_ceil(16))) as u32;
-    let kernel = tuned(gpu, format, [rows, outputs, inputs]);
-    let work = product(gpu, format, params, kernel).work(Span { position: 0, rows });
-    let predicted = TURNS as u32 * copies * roof.time(&work, rows);
-    match predicted > LONGEST && !all {
-        true => Err(format!("predicted to take {:.0} s", predicted.as_secs_f64())),
-        false => Ok(copies),
     }
 }
 
