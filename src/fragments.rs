@@ -13,6 +13,7 @@ pub use codec::Codec;
 pub use epilogue::Epilogue;
 pub(crate) use epilogue::residual_fragment;
 pub use input_norm::InputNorm;
+pub(crate) use input_rows::INPUT_BLOCK;
 pub use input_rows::InputRows;
 pub use matrix_size::MatrixSize;
 pub use reduce::Reduce;

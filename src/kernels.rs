@@ -16,6 +16,7 @@ pub mod moe_place;
 pub mod moe_route;
 pub mod moe_scan;
 pub mod norm;
+pub mod quantize;
 pub mod rope;
 pub mod sample_best;
 pub mod sample_pick;
@@ -42,6 +43,7 @@ pub fn all_variants() -> Vec<Arc<dyn AnyLaunch>> {
     add::<moe_route::MoeRoute>(&mut all);
     add::<moe_scan::MoeScan>(&mut all);
     add::<norm::Norm>(&mut all);
+    add::<quantize::Quantize>(&mut all);
     add::<rope::Rope>(&mut all);
     add::<sample_best::SampleBest>(&mut all);
     add::<sample_pick::SamplePick>(&mut all);

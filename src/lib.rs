@@ -63,6 +63,7 @@
 //!     trace: false,
 //!     sampling: None,
 //!     tuning: None,
+//!     path: wattle::tuning::ProductPath::Float,
 //! };
 //! let step = record(&config, &layout, &device, &options)?;
 //! println!("{step}"); // a line per dispatch

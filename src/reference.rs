@@ -12,6 +12,7 @@ pub mod forward;
 pub mod matmul;
 pub mod moe;
 pub mod norm;
+pub mod quantize;
 pub mod rope;
 pub mod sample;
 pub mod softmax;

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fragments::InputRows;
 use crate::gpu::Capabilities;
 use crate::kernels::matvec::VecTile;
 use crate::{Error, Result};
@@ -72,6 +73,23 @@ pub enum ProductKernel {
     /// [`crate::kernels::matmul_coop`]: the same on cooperative matrices, where the device has them and a weight has 16
     /// bits at most; a rule for it fits nothing else.
     MatmulCoop {},
+    /// [`crate::kernels::matvec`] with inputs that are codes, on [`ProductPath::Integer`] alone.
+    MatvecI8(VecTile),
+    /// [`crate::kernels::matmul`] with inputs that are codes, on [`ProductPath::Integer`] alone.
+    MatmulI8 {},
+}
+
+/// What products may round what they multiply to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ProductPath {
+    /// Nothing: inputs in f32, weights as they are stored.
+    Float,
+    /// f16, on cooperative matrices, where the device was opened with them; else as [`ProductPath::Float`].
+    #[default]
+    Matrix,
+    /// Inputs to 8-bit codes in blocks of 32 ([`crate::kernels::quantize`]), where weights are codes too; else as
+    /// [`ProductPath::Float`].
+    Integer,
 }
 
 /// What a rule is asked about.
@@ -85,12 +103,26 @@ pub struct ProductShape {
     pub bits: u32,
     /// Whether the device has cooperative matrices.
     pub matrices: bool,
+    /// What it may round to.
+    pub path: ProductPath,
 }
 
 impl ProductKernel {
+    /// How it reads inputs of a width.
+    pub fn inputs(self, in_features: u32) -> InputRows {
+        match self {
+            Self::Matvec(_) | Self::Matmul {} | Self::MatmulCoop {} => InputRows::of(in_features),
+            Self::MatvecI8(_) | Self::MatmulI8 {} => InputRows::I8,
+        }
+    }
+
     /// Whether it computes such a product.
     fn takes(self, shape: ProductShape) -> bool {
-        self != Self::MatmulCoop {} || (shape.matrices && shape.bits <= 16)
+        match self {
+            Self::Matvec(_) | Self::Matmul {} => true,
+            Self::MatmulCoop {} => shape.path == ProductPath::Matrix && shape.matrices && shape.bits <= 16,
+            Self::MatvecI8(_) | Self::MatmulI8 {} => shape.path == ProductPath::Integer && shape.bits <= 8,
+        }
     }
 }
 
@@ -105,7 +137,7 @@ impl TuningFile {
             return Err(Error::format(name, format!("schema {} is not 1", file.schema)));
         }
         for rule in file.tables.iter().flat_map(|table| &table.rules) {
-            if let ProductKernel::Matvec(tile) = rule.kernel {
+            if let ProductKernel::Matvec(tile) | ProductKernel::MatvecI8(tile) = rule.kernel {
                 tile.check(false).map_err(|error| Error::format(name, error))?;
             }
         }
@@ -136,13 +168,6 @@ impl Tuning {
         TuningFile::shipped().for_device(capabilities).cloned().unwrap_or_else(nothing)
     }
 
-    /// The same table without kernels that round what they multiply to f16.
-    #[must_use]
-    pub fn in_f32(mut self) -> Self {
-        self.rules.retain(|rule| rule.kernel != ProductKernel::MatmulCoop {});
-        self
-    }
-
     /// The kernel for a product.
     pub fn kernel(&self, shape: ProductShape) -> ProductKernel {
         let fits = |limit: Option<u32>, value: u32| limit.is_none_or(|limit| value <= limit);
@@ -155,11 +180,16 @@ impl Tuning {
         rule.map_or(ProductKernel::Matmul {}, |rule| rule.kernel)
     }
 
-    /// The tile of a product whose rows are not in blocks: the last row alone, or rows that choose their experts.
-    pub fn one_row(&self, shape: ProductShape) -> VecTile {
-        match self.kernel(ProductShape { rows: 1, ..shape }) {
-            ProductKernel::Matvec(tile) => VecTile { rows: 1, ..tile },
-            ProductKernel::Matmul {} | ProductKernel::MatmulCoop {} => VecTile::shared(shape.inputs, 1),
-        }
+    /// The tile of a matvec whose rows are not in blocks, and how it reads inputs: the last row alone, or rows that choose
+    /// their experts.
+    pub fn one_row(&self, shape: ProductShape) -> (VecTile, InputRows) {
+        let kernel = self.kernel(ProductShape { rows: 1, ..shape });
+        let tile = match kernel {
+            ProductKernel::Matvec(tile) | ProductKernel::MatvecI8(tile) => VecTile { rows: 1, ..tile },
+            ProductKernel::Matmul {} | ProductKernel::MatmulCoop {} | ProductKernel::MatmulI8 {} => {
+                VecTile::shared(shape.inputs, 1)
+            }
+        };
+        (tile, kernel.inputs(shape.inputs))
     }
 }

@@ -13,8 +13,12 @@ pub use compare::{Agreement, Deviation};
 pub use runner::Device;
 
 use crate::Result;
+use crate::model::config::ModelConfig;
 use crate::model::plan::WeightPlan;
+use crate::quant::WeightFormat;
 use crate::reference::forward::{RouteTrace, expert_layers};
+use crate::tuning::ProductPath;
+
 use compare::{agree, compare};
 use oracle::Oracle;
 use runner::{Run, Runner};
@@ -40,6 +44,8 @@ pub struct Report {
     pub relative_rms: f64,
     /// Dispatches by kernel; empty on the CPU.
     pub dispatches: Vec<(&'static str, u64)>,
+    /// Relative root mean square that the path's rounding may bring to logits and hidden states; 0 where it is f32.
+    pub rounding: f64,
     /// What is wrong although everything agrees.
     pub failure: Option<String>,
 }
@@ -86,6 +92,11 @@ impl fmt::Display for Report {
                 self.rerouted
             )?;
         }
+        if self.rounding > 0.0 {
+            let most = self.hidden.iter().map(Deviation::rms).fold(0.0, f64::max);
+            write!(f, " | rms of the reference: logits {:.1e}, hidden {most:.1e}", self.logits.rms())?;
+            write!(f, ", bound {:.1e}", self.rounding)?;
+        }
         write!(f, " | tokens {} | rms {:.1e} of golden", self.tokens, self.relative_rms)?;
         match &self.failure {
             Some(failure) => write!(f, " | FAILED: {failure}"),
@@ -98,11 +109,12 @@ impl fmt::Display for Report {
 ///
 /// # Errors
 /// Those of loading and running.
-pub async fn check(case: &Case, device: &Device, plan: &WeightPlan) -> Result<Report> {
-    let mut runner = Runner::new(case, device, plan).await?;
-    let mut oracle = Oracle::new(case, plan);
+pub async fn check(case: &Case, device: &Device, plan: &WeightPlan, path: ProductPath) -> Result<Report> {
+    let mut runner = Runner::new(case, device, plan, path).await?;
+    let mut oracle = Oracle::new(case, plan, path);
     let has_experts = expert_layers(&case.source.config).next().is_some();
-    let mut report = Report { routes: has_experts.then(Agreement::default), ..Report::default() };
+    let rounding = rounding(&case.source.config, plan, path);
+    let mut report = Report { routes: has_experts.then(Agreement::default), rounding, ..Report::default() };
     let mut rms = (0.0, 0.0);
     for prompt in &case.prompts {
         let mut expected = oracle.prompt(prompt)?;
@@ -115,13 +127,13 @@ pub async fn check(case: &Case, device: &Device, plan: &WeightPlan) -> Result<Re
             let chunked = runner.prompt(&prompt.ids, chunk).await?;
             hold(&mut report, &mut oracle, &prompt.ids, &expected, &expected.trace.routes, &chunked)?;
         }
-        let path = oracle.greedy_path(prompt)?;
-        let mut walk = runner.walk(&prompt.ids, &path.tokens).await?;
-        if has_experts && !agree(&path, &walk) {
-            walk.trace.routes = runner.routes_of_walk(&prompt.ids, &path.tokens).await?;
+        let greedy = oracle.greedy_path(prompt)?;
+        let mut walk = runner.walk(&prompt.ids, &greedy.tokens).await?;
+        if has_experts && !agree(&greedy, &walk, rounding) {
+            walk.trace.routes = runner.routes_of_walk(&prompt.ids, &greedy.tokens).await?;
         }
-        let walked = [&prompt.ids, &path.tokens[..path.tokens.len().saturating_sub(1)]].concat();
-        hold(&mut report, &mut oracle, &walked, &path, &expected.trace.routes, &walk)?;
+        let walked = [&prompt.ids, &greedy.tokens[..greedy.tokens.len().saturating_sub(1)]].concat();
+        hold(&mut report, &mut oracle, &walked, &greedy, &expected.trace.routes, &walk)?;
     }
     report.relative_rms = (rms.0 / f64::max(rms.1, f64::MIN_POSITIVE)).sqrt();
     report.dispatches = runner.dispatches();
@@ -138,13 +150,32 @@ fn hold(
     known: &[RouteTrace],
     found: &Run,
 ) -> Result<()> {
-    let rerouted = match found.trace.routes.is_empty() || agree(expected, found) {
+    let rerouted = match found.trace.routes.is_empty() || agree(expected, found, report.rounding) {
         true => None,
-        false => oracle.rerouted(ids, expected, known, found)?,
+        false => oracle.rerouted(ids, expected, known, found, report.rounding)?,
     };
     report.rerouted += u64::from(rerouted.is_some());
     compare(report, rerouted.as_ref().unwrap_or(expected), found);
     Ok(())
+}
+
+/// Relative root mean square by which two computations of a model may differ that both round on a path.
+///
+/// A product's inputs, and on matrices its weights, are off by a relative `e`, and so is its result; errors of products
+/// one after the other are independent and add up as squares. The integer path rounds to steps of `most / 127`, where
+/// the largest of 32 inputs is about 3.5 times their root mean square: `e = 3.5 / 127 / sqrt(12)`. The reference rounds
+/// alike, but from inputs that differ in their last bits, so that after a few products it is another draw of the same
+/// error. f16 has `e = 2^-11` of each operand, and the reference does not round to it.
+fn rounding(config: &ModelConfig, plan: &WeightPlan, path: ProductPath) -> f64 {
+    let coded = [plan.linear, plan.experts].iter().any(|format| matches!(format, WeightFormat::Int(_)));
+    let each = match path {
+        ProductPath::Integer if coded => 3.5 / 127.0 / 12f64.sqrt(),
+        ProductPath::Matrix => 2f64.powi(-11),
+        ProductPath::Float | ProductPath::Integer => return 0.0,
+    };
+    // Into a sub-layer and out of it, and the head.
+    let products = 2 * config.sublayers().count() + 1;
+    each * 2f64.sqrt() * (products as f64).sqrt()
 }
 
 fn accumulate_rms(sums: &mut (f64, f64), golden: &[f32], found: &[f32]) {

@@ -9,11 +9,18 @@ use std::process::ExitCode;
 
 use options::Options;
 use wattle::quant::WeightFormat;
+use wattle::tuning::ProductPath;
 use wattle::verify::{Case, Device, Report, check};
 use wattle::{Gpu, GpuOptions, Result};
 
-/// The kernels that multiply with weights as floats, which is what the float path is.
-const FLOAT_PRODUCTS: [&str; 2] = ["matmul", "matvec"];
+/// The path by name, and the kernels of which one must run where it was asked for.
+fn named(path: ProductPath) -> (&'static str, &'static [&'static str]) {
+    match path {
+        ProductPath::Float => ("float", &["matmul", "matvec"]),
+        ProductPath::Integer => ("integer", &["quantize"]),
+        ProductPath::Matrix => ("matrix", &["matmul_coop"]),
+    }
+}
 
 fn main() -> ExitCode {
     let options = Options::parse(std::env::args().skip(1));
@@ -38,16 +45,17 @@ fn main() -> ExitCode {
 
 /// Checks every directory and returns how many failed.
 async fn run(device: &Device, options: &Options) -> usize {
-    let named = |format: Option<WeightFormat>| format.map_or("as said".into(), |format| format.to_string());
-    println!("weights {}, experts {}, embedding {}", options.weights, named(options.experts), {
-        named(options.embedding)
+    let format = |format: Option<WeightFormat>| format.map_or("as said".into(), |format| format.to_string());
+    println!("weights {}, experts {}, embedding {}", options.weights, format(options.experts), {
+        format(options.embedding)
     });
-    println!("storage {:?}, path float, cache f32", options.storage);
+    let path = options.path.unwrap_or(ProductPath::Float);
+    println!("storage {:?}, path {}, cache f32", options.storage, named(path).0);
     let mut failed = 0;
     for directory in &options.directories {
         let checked = match Case::open(directory) {
             Ok(case) => match options.plan(&case.source.config) {
-                Ok(plan) => check(&case, device, &plan).await,
+                Ok(plan) => check(&case, device, &plan, path).await,
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),
@@ -55,8 +63,9 @@ async fn run(device: &Device, options: &Options) -> usize {
         let shown = directory.display();
         match checked {
             Ok(mut report) => {
-                if options.float_path && !options.cpu {
-                    report.require_path("float", &FLOAT_PRODUCTS);
+                if let Some(path) = options.path.filter(|_| !options.cpu) {
+                    let (name, kernels) = named(path);
+                    report.require_path(name, kernels);
                 }
                 failed += usize::from(!report.passed());
                 print_dispatches(&report);
@@ -80,7 +89,11 @@ fn open(options: &Options) -> Result<Device> {
         println!("  and step by step, and 'rms of golden' says how far the format takes it");
         return Ok(Device::Cpu);
     }
-    let gpu = Gpu::open_blocking(GpuOptions { baseline: options.baseline, ..GpuOptions::default() })?;
+    let gpu = Gpu::open_blocking(GpuOptions {
+        baseline: options.baseline,
+        cooperative_matrices: options.path == Some(ProductPath::Matrix),
+        ..GpuOptions::default()
+    })?;
     let (info, can) = (gpu.info(), gpu.capabilities());
     println!("adapter: {} ({}, {} {})", info.name, info.backend, info.driver, info.driver_info);
     println!(

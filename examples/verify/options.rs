@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use wattle::model::config::ModelConfig;
 use wattle::model::plan::{PlanName, WeightPlan};
 use wattle::quant::{Storage, WeightFormat};
+use wattle::tuning::ProductPath;
 
 pub const USAGE: &str = "\
 verify [OPTIONS] DIR...
@@ -14,7 +15,8 @@ verify [OPTIONS] DIR...
   --expert-weights FORMAT            format of experts (default: as --weights)
   --embedding-weights FORMAT         format of the embedding (default: f32 with f32 weights, else f16)
   --storage sliced|parent|planes     how integer weights are stored
-  --path auto|float                  arithmetic of products
+  --path auto|float|integer|matrix   arithmetic of products (auto: float): f32, inputs as 8-bit codes, or f16 on
+                                     cooperative matrices
   --cache f32                        type of the key/value cache
   --baseline                         no optional shader features
   --cpu                              the CPU reference alone";
@@ -26,8 +28,8 @@ pub struct Options {
     pub experts: Option<WeightFormat>,
     pub embedding: Option<WeightFormat>,
     pub storage: Storage,
-    /// Whether the float path was asked for by name.
-    pub float_path: bool,
+    /// The path that was asked for.
+    pub path: Option<ProductPath>,
     pub baseline: bool,
     pub cpu: bool,
     pub directories: Vec<PathBuf>,
@@ -43,7 +45,7 @@ impl Options {
             experts: None,
             embedding: None,
             storage: Storage::Sliced,
-            float_path: false,
+            path: None,
             baseline: false,
             cpu: false,
             directories: Vec::new(),
@@ -63,7 +65,15 @@ impl Options {
                                 _ => Storage::Sliced,
                             };
                     }
-                    "--path" => options.float_path = only(&mut arguments, &["auto", "float"])? == "float",
+                    "--path" => {
+                        let paths = ["auto", "float", "integer", "matrix"];
+                        options.path = match only(&mut arguments, &paths)?.as_str() {
+                            "float" => Some(ProductPath::Float),
+                            "integer" => Some(ProductPath::Integer),
+                            "matrix" => Some(ProductPath::Matrix),
+                            _ => None,
+                        };
+                    }
                     "--cache" => _ = only(&mut arguments, &["f32"])?,
                     "--baseline" => options.baseline = true,
                     "--cpu" => options.cpu = true,

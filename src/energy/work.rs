@@ -32,6 +32,8 @@ pub enum OpClass {
     F32Fma,
     /// Multiply-adds of cooperative matrices: operands in f16, sums in f32.
     CoopFma,
+    /// Dot products of four signed 8-bit integers with four others, added to a 32-bit one.
+    I8Dot4,
     /// Other 32-bit float operations.
     F32Other,
     /// Codes unpacked to numbers.
@@ -72,14 +74,15 @@ impl ByteClass {
 
 impl OpClass {
     /// Every class, in the order of [`Work::ops`].
-    pub const ALL: [Self; 6] =
-        [Self::F32Fma, Self::CoopFma, Self::F32Other, Self::Unpack, Self::Sfu, Self::I32Alu];
+    pub const ALL: [Self; 7] =
+        [Self::F32Fma, Self::CoopFma, Self::I8Dot4, Self::F32Other, Self::Unpack, Self::Sfu, Self::I32Alu];
 
     /// Name in records.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32Fma => "f32_fma",
             Self::CoopFma => "coop_fma",
+            Self::I8Dot4 => "i8_dot4",
             Self::F32Other => "f32_other",
             Self::Unpack => "unpack",
             Self::Sfu => "sfu",
@@ -146,11 +149,13 @@ impl Work {
         total(&self.bytes)
     }
 
-    /// Arithmetic of all classes as the field counts it: a multiply-add is two operations.
+    /// Arithmetic of all classes as the field counts it: a multiply-add is two operations, and a dot of four has four.
     pub fn total_ops(&self) -> Amount {
         let mut sum = total(&self.ops);
         sum += self.ops_of(OpClass::F32Fma);
         sum += self.ops_of(OpClass::CoopFma);
+        let dots = self.ops_of(OpClass::I8Dot4);
+        sum += Amount { least: 7 * dots.least, most: 7 * dots.most };
         sum
     }
 }

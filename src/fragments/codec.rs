@@ -1,5 +1,6 @@
 //! `shaders/codec`: how stored words become numbers.
 
+use super::InputRows;
 use crate::Result;
 use crate::energy::{OpClass, Work};
 use crate::gpu::Capabilities;
@@ -87,6 +88,26 @@ impl Codec {
     /// Whether words are codes that need a scale and a zero point.
     pub fn is_int(self) -> bool {
         matches!(self, Self::Int(..))
+    }
+
+    /// Adds what its codes need to meet inputs that are codes, where they do.
+    pub(crate) fn add_signed_to(self, source: Source, inputs: InputRows) -> Source {
+        if inputs != InputRows::I8 {
+            return source;
+        }
+        // What is taken from codes so that they fit a signed byte.
+        let centre = match self {
+            Self::Int(Codes { width: Width::Int8, .. }, _)
+            | Self::Int(Codes { width: Width::Int7, extra_precision: true, .. }, _) => 128,
+            _ => 0,
+        };
+        source.with(fragment!("codec/signed.wgsl")).constant("CENTRE", centre)
+    }
+
+    /// Checks that weights are codes where inputs are.
+    pub(crate) fn check_inputs(self, kernel: &'static str, inputs: InputRows) -> Result<()> {
+        let coded = inputs != InputRows::I8 || self.is_int();
+        require(kernel, "codec", coded, "integers", format_args!("{self:?}"))
     }
 
     /// The bindings of its words and scales.

@@ -3,7 +3,7 @@
 use super::expert_plan::{TILE_ROWS, check_choices, max_tiles, tile_map_bytes};
 use super::linear::LinearParams;
 use crate::Result;
-use crate::energy::{ByteClass, OpClass, Work};
+use crate::energy::{ByteClass, Work};
 use crate::fragments::{Codec, Epilogue, InputRows};
 use crate::gpu::Capabilities;
 use crate::kernel::check::bytes;
@@ -52,6 +52,7 @@ impl Matmul {
     /// Checks the numbers for a kernel that computes this product.
     pub(super) fn check_for(self, kernel: &'static str, params: &LinearParams) -> Result<()> {
         self.inputs.check(kernel, params.in_features)?;
+        self.codec.check_inputs(kernel, self.inputs)?;
         if let TileRows::Grouped { experts } = self.rows {
             check_choices(kernel, experts, params.choices)?;
         }
@@ -80,12 +81,13 @@ impl Matmul {
             TileRows::Grouped { experts } => u64::from(experts).min(rows),
         };
         let distinct_inputs = rows / u64::from(params.slots_per_input);
-        let requested = passes * rows * output_tiles * inputs * 4;
+        let input_bytes = self.inputs.row_bytes(params.in_features);
+        let requested = passes * rows * output_tiles * input_bytes;
         let scale_requests = row_tiles * params.scale_requests(self.codec);
         let work = Work::default()
             .with_bytes(ByteClass::Weight, matrices * word_bytes, row_tiles * word_bytes)
             .with_bytes(ByteClass::ScaleZp, matrices * scale_bytes, scale_requests)
-            .with_bytes(ByteClass::ActIn, distinct_inputs * inputs * 4, requested)
+            .with_bytes(ByteClass::ActIn, distinct_inputs * input_bytes, requested)
             .or_less(self.rows != TileRows::Dense);
         self.codec.work(matrices * outputs * inputs, row_tiles * outputs * inputs, work)
     }
@@ -140,7 +142,12 @@ impl Kernel for Matmul {
             .with(fragment!("entry/plain.wgsl"))
             .constant("TILE_ROWS", TILE_ROWS)
             .constant("TILE_OUTPUTS", TILE_OUTPUTS as u32);
-        self.epilogue.add_to(self.rows.add_to(self.inputs.add_to(source)))
+        let source = source.with(match self.inputs {
+            InputRows::Any | InputRows::Quads => fragment!("tile/floats.wgsl"),
+            InputRows::I8 => fragment!("tile/i8.wgsl"),
+        });
+        self.epilogue
+            .add_to(self.rows.add_to(self.codec.add_signed_to(self.inputs.add_to(source), self.inputs)))
     }
 
     fn bindings(self) -> Vec<Binding> {
@@ -171,7 +178,8 @@ impl Kernel for Matmul {
             }
         }
         for codec in Codec::all() {
-            for inputs in InputRows::ALL {
+            let floats = InputRows::FLOATS.into_iter();
+            for inputs in floats.chain(codec.is_int().then_some(InputRows::I8)) {
                 all.extend(ways.map(|rows| Self { codec, inputs, epilogue: Epilogue::NONE, rows }));
             }
         }
@@ -191,7 +199,7 @@ impl Kernel for Matmul {
                 (experts, vec![("tile_map", map), ("slot_of_place", bytes(slots))])
             }
         };
-        [("x", bytes([rows, params.inputs_per_token(), params.in_features]))]
+        [("x", self.inputs.tensor_bytes([rows, params.inputs_per_token()], params.in_features))]
             .into_iter()
             .chain(self.codec.sizes([matrices, params.out_features], params.row_words, params.blocks))
             .chain(self.epilogue.sizes(params, matrices, slots))
@@ -208,12 +216,10 @@ impl Kernel for Matmul {
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
         // A lane adds up for four rows, and lanes without a row for none.
         let executed_rows = self.executed_rows(tiles, 4);
-        let executed = executed_rows * tiles.output_tiles * TILE_OUTPUTS * inputs.next_multiple_of(32);
-        let work = self.operand_work(params, tiles, 1).with_ops(
-            OpClass::F32Fma,
-            tiles.rows * inputs * outputs,
-            executed,
-        );
+        let depth = if self.inputs == InputRows::I8 { 64 } else { 32 };
+        let executed = executed_rows * tiles.output_tiles * TILE_OUTPUTS * inputs.next_multiple_of(depth);
+        let work = self.operand_work(params, tiles, 1);
+        let work = self.inputs.work(tiles.rows * inputs * outputs, executed, work);
         self.epilogue.work(params, tiles.rows, work)
     }
 }

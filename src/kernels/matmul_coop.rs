@@ -75,7 +75,7 @@ impl Kernel for MatmulCoop {
                     Epilogue::all().into_iter().filter(|e| rows == TileRows::Dense || !e.residual);
                 let plain = Matmul { rows, inputs: InputRows::Any, ..Matmul::new(codec, 1) };
                 all.extend(epilogues.map(|epilogue| Matmul { epilogue, ..plain }));
-                all.extend(InputRows::ALL.map(|inputs| Matmul { inputs, ..plain }));
+                all.extend(InputRows::FLOATS.map(|inputs| Matmul { inputs, ..plain }));
             }
         }
         all.extend(Codec::all().filter(|codec| Self::takes(*codec)).map(|codec| Matmul::new(codec, 1)));
@@ -86,6 +86,7 @@ impl Kernel for MatmulCoop {
     fn check(self, params: &LinearParams) -> Result<()> {
         let codec = self.product.codec;
         require(Self::NAME, "codec", Self::takes(codec), "f16 or integers", format_args!("{codec:?}"))?;
+        self.product.inputs.check_floats(Self::NAME)?;
         self.product.check_for(Self::NAME, params)
     }
 

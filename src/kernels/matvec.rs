@@ -2,7 +2,7 @@
 
 use super::linear::LinearParams;
 use crate::Result;
-use crate::energy::{ByteClass, OpClass, Work};
+use crate::energy::{ByteClass, Work};
 use crate::fragments::{Codec, Epilogue, InputNorm, InputRows, Reduce};
 use crate::gpu::Capabilities;
 use crate::kernel::check::{bytes, require};
@@ -102,17 +102,13 @@ impl Kernel for Matvec {
                 VecRows::Last => fragment!("rows/last.wgsl"),
                 VecRows::Selected => fragment!("rows/selected.wgsl"),
             });
-        let source = self.inputs.add_to(source);
+        let source = self.codec.add_signed_to(self.inputs.add_to(source), self.inputs);
         let VecTile { lanes, team, outputs, rows } = self.tile;
         let source = match team {
             1 => source.with(fragment!("team/lane.wgsl")),
             _ => source.with(fragment!("team/workgroup.wgsl")),
         };
-        let source = match rows {
-            1 => source.with(fragment!("block/one.wgsl")),
-            4 => source.with(fragment!("block/four.wgsl")).with(fragment!("block/rows4.wgsl")),
-            _ => source.with(fragment!("block/eight.wgsl")).with(fragment!("block/rows4.wgsl")),
-        };
+        let source = add_block(source, rows, self.inputs == InputRows::I8);
         self.reduce
             .add_to(self.epilogue.add_to(self.norm.add_to(source)))
             .constant("WORKGROUP_SIZE", lanes)
@@ -162,6 +158,11 @@ impl Kernel for Matvec {
         }
         // ... and every codec with every way to find rows, to share inputs, and to divide the work.
         for codec in Codec::all() {
+            if codec.is_int() {
+                let i8 = |rows, tile| Self { inputs: InputRows::I8, rows, tile, ..plain(codec) };
+                all.extend([VecRows::Dense, VecRows::Last, VecRows::Selected].map(|rows| i8(rows, tile)));
+                all.extend(VecTile::variants().map(|tile| i8(VecRows::Dense, tile)));
+            }
             for rows in [VecRows::Dense, VecRows::Last, VecRows::Selected] {
                 for norm in InputNorm::ALL {
                     all.extend(Reduce::ALL.map(|reduce| Self { norm, rows, reduce, ..plain(codec) }));
@@ -177,6 +178,15 @@ impl Kernel for Matvec {
 
     fn check(self, params: &LinearParams) -> Result<()> {
         self.inputs.check(Self::NAME, params.in_features)?;
+        self.codec.check_inputs(Self::NAME, self.inputs)?;
+        let normed = self.inputs == InputRows::I8 && self.norm != InputNorm::None;
+        require(
+            Self::NAME,
+            "norm",
+            !normed,
+            "none of inputs that are codes",
+            format_args!("{:?}", self.norm),
+        )?;
         self.tile.check(self.norm != InputNorm::None || self.rows != VecRows::Dense)?;
         params.check(Self::NAME, self.codec, self.epilogue, self.rows == VecRows::Selected)
     }
@@ -190,7 +200,7 @@ impl Kernel for Matvec {
         };
         let slots =
             (self.rows == VecRows::Selected).then_some(("expert_of_slot", bytes([rows, params.choices])));
-        [("x", bytes([rows, params.inputs_per_token(), params.in_features]))]
+        [("x", self.inputs.tensor_bytes([rows, params.inputs_per_token()], params.in_features))]
             .into_iter()
             .chain(self.codec.sizes([matrices, params.out_features], params.row_words, params.blocks))
             .chain(self.epilogue.sizes(params, matrices, outputs))
@@ -217,7 +227,8 @@ impl Kernel for Matvec {
         let distinct_inputs = rows / u64::from(params.slots_per_input);
         let decoded = row_tiles * inputs * teams * u64::from(self.tile.outputs);
         let (useful, executed) = (rows * inputs * outputs, decoded * u64::from(self.tile.rows));
-        let read_inputs = row_tiles * u64::from(self.tile.rows) * teams * inputs * 4;
+        let input_bytes = self.inputs.row_bytes(params.in_features);
+        let read_inputs = row_tiles * u64::from(self.tile.rows) * teams * input_bytes;
         let work = Work::default()
             .with_bytes(ByteClass::Weight, matrices * word_bytes, row_tiles * word_bytes)
             .with_bytes(
@@ -225,11 +236,36 @@ impl Kernel for Matvec {
                 matrices * scale_bytes,
                 row_tiles * params.scale_requests(self.codec),
             )
-            .with_bytes(ByteClass::ActIn, distinct_inputs * inputs * 4, read_inputs)
-            .with_ops(OpClass::F32Fma, useful, executed)
+            .with_bytes(ByteClass::ActIn, distinct_inputs * input_bytes, read_inputs)
             .or_less(selected && span.rows > 1);
+        let work = self.inputs.work(useful, executed, work);
         let work = self.codec.work(outputs * inputs * matrices, decoded, work);
         self.epilogue.work(params, rows, self.norm.work(inputs, distinct_inputs, output_tiles, work))
+    }
+}
+
+/// Adds the fragments of a block of rows, and of how it meets weights.
+fn add_block(source: Source, rows: u32, in_i8: bool) -> Source {
+    let source = match (rows, in_i8) {
+        (1, _) => source.with(fragment!("block/one.wgsl")),
+        (4, _) => source.with(fragment!("block/four.wgsl")).with(fragment!("block/rows4.wgsl")),
+        _ => source.with(fragment!("block/eight.wgsl")).with(fragment!("block/rows4.wgsl")),
+    };
+    let source = match in_i8 {
+        true => source.with(fragment!("step/i8.wgsl")),
+        false => source.with(fragment!("step/floats.wgsl")),
+    };
+    match (rows, in_i8) {
+        (1, true) => source.with(fragment!("block/one_i8.wgsl")),
+        (4, true) => source.with(fragment!("block/four_i8.wgsl")).with(fragment!("block/rows4_i8.wgsl")),
+        (_, true) => source.with(fragment!("block/eight_i8.wgsl")).with(fragment!("block/rows4_i8.wgsl")),
+        (1, false) => source.with(fragment!("block/one_floats.wgsl")),
+        (4, false) => {
+            source.with(fragment!("block/four_floats.wgsl")).with(fragment!("block/rows4_floats.wgsl"))
+        }
+        (_, false) => {
+            source.with(fragment!("block/eight_floats.wgsl")).with(fragment!("block/rows4_floats.wgsl"))
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use crate::kernels::embed::{Embed, EmbedParams};
 use crate::kernels::sample_best::{MAX_KEPT, SampleBest, SampleBestParams, best_bytes};
 use crate::kernels::sample_pick::{SamplePick, SamplePickParams};
 use crate::schedule::{Schedule, Site, TensorId};
-use crate::tuning::Tuning;
+use crate::tuning::{ProductPath, Tuning};
 use linear::Input;
 
 /// What a pass is to do.
@@ -46,6 +46,8 @@ pub struct PassOptions {
     pub sampling: Option<Sampling>,
     /// How products are computed; `None`: as [`Tuning::shipped`] says for the device.
     pub tuning: Option<Arc<Tuning>>,
+    /// What products may round what they multiply to.
+    pub path: ProductPath,
 }
 
 /// Which rows get logits.

@@ -6,6 +6,7 @@ use super::embed::embed;
 use super::matmul::matmul;
 use super::moe::{Routes, combine, plan, route, weigh};
 use super::norm::norm;
+use super::quantize::quantize;
 use super::rope::{rotate, tables};
 use super::softmax::softcap;
 use super::weights::{AttentionWeights, FeedForwardWeights, Linear, NormWeights, OpWeights, Weights};
@@ -154,7 +155,7 @@ fn pass(
         }
     }
     let last = normed(config.final_norm, &weights.final_norm, &x);
-    trace.logits = matmul(&last, &weights.head, None, d);
+    trace.logits = linear(&weights.head, &last, d);
     trace.logits.iter_mut().for_each(|logit| *logit = softcap(config.head.softcap, *logit));
     trace.hidden.push(last);
     trace.last_block = x;
@@ -182,6 +183,15 @@ fn normed(config: Norm, weights: &NormWeights, x: &[f32]) -> Vec<f32> {
 }
 
 fn linear(weights: &Linear, x: &[f32], in_features: usize) -> Vec<f32> {
+    let rounded: Vec<f32>;
+    let x = match weights.in_i8 {
+        true => {
+            let blocks = x.chunks(in_features).flat_map(quantize);
+            rounded = blocks.flat_map(|block| block.values().collect::<Vec<_>>()).collect();
+            &rounded
+        }
+        false => x,
+    };
     matmul(x, &weights.weight, weights.bias.as_deref(), in_features)
 }
 

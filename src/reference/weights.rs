@@ -5,6 +5,7 @@ use crate::model::config::{Attention, Experts, FeedForward, ModelConfig, Norm, N
 use crate::model::plan::WeightPlan;
 use crate::model::slot::{Place, Role, Slot};
 use crate::quant::{PackedMatrix, WeightFormat};
+use crate::tuning::ProductPath;
 
 /// A model's weights, in the shape of its [`ModelConfig`].
 #[derive(Clone, Debug, PartialEq)]
@@ -12,7 +13,7 @@ pub struct Weights {
     /// `[V, d]`.
     pub embedding: Vec<f32>,
     /// `[V, d]`.
-    pub head: Vec<f32>,
+    pub head: Linear,
     /// The norm before the head.
     pub final_norm: NormWeights,
     /// Sub-layers by block.
@@ -26,6 +27,8 @@ pub struct Linear {
     pub weight: Vec<f32>,
     /// `[out]`.
     pub bias: Option<Vec<f32>>,
+    /// Whether its inputs become codes first.
+    pub in_i8: bool,
 }
 
 /// A norm.
@@ -97,17 +100,19 @@ impl Weights {
     ///
     /// Projections, experts, embedding and head are packed in the plan's formats and unpacked again, so that they
     /// are what a kernel reads; router, norms and biases stay as they are. A tied head is the table as fetched,
-    /// packed in the plan's `linear` format.
+    /// packed in the plan's `linear` format. Of the paths, the integer one rounds the inputs of codes to codes; the others
+    /// are f32 here.
     ///
     /// # Errors
     /// Whatever `fetch` returns, and those of [`PackedMatrix::pack`].
     pub fn build(
         config: &ModelConfig,
         plan: &WeightPlan,
+        path: ProductPath,
         fetch: impl FnMut(Slot, &[usize]) -> Result<Vec<f32>>,
     ) -> Result<Self> {
         let (vocab, d) = (config.vocab_size as usize, config.hidden_size as usize);
-        let mut builder = Builder { d, plan, fetch };
+        let mut builder = Builder { d, plan, path, fetch };
         let table = (builder.fetch)(Slot::weight(Place::Model, Role::Embedding), &[vocab, d])?;
         let head = match config.head.tied {
             true => as_stored(plan.linear, [vocab, d], &table)?,
@@ -119,7 +124,7 @@ impl Weights {
         }
         Ok(Self {
             embedding: as_stored(plan.embedding, [vocab, d], &table)?,
-            head,
+            head: Linear { weight: head, bias: None, in_i8: builder.in_i8(plan.linear) },
             final_norm: builder.norm(Place::Model, Role::FinalNorm, config.final_norm, d)?,
             blocks,
         })
@@ -129,6 +134,7 @@ impl Weights {
 struct Builder<'a, F> {
     d: usize,
     plan: &'a WeightPlan,
+    path: ProductPath,
     fetch: F,
 }
 
@@ -213,7 +219,12 @@ impl<F: FnMut(Slot, &[usize]) -> Result<Vec<f32>>> Builder<'_, F> {
     ) -> Result<Linear> {
         let weight = self.matrix(format, place, role, shape)?;
         let bias = bias.then(|| (self.fetch)(Slot::bias(place, role), &shape[..1])).transpose()?;
-        Ok(Linear { weight, bias })
+        Ok(Linear { weight, bias, in_i8: self.in_i8(format) })
+    }
+
+    /// Whether the inputs of a matrix become codes: on the integer path those of codes do.
+    fn in_i8(&self, format: WeightFormat) -> bool {
+        self.path == ProductPath::Integer && matches!(format, WeightFormat::Int(_))
     }
 
     fn matrix(

@@ -20,9 +20,12 @@ const EXPERT_MARGIN: f32 = 3e-4;
 pub struct Deviation {
     /// Largest absolute difference.
     pub largest: f64,
-    /// Largest ratio of a difference to `5e-4 s + 1e-4 |expected|`; `s` is 1 for logits, and for hidden states the
-    /// tensor's root mean square where that is above 1.
+    /// Where nothing is rounded, largest ratio of a difference to `5e-4 s + 1e-4 |expected|`; `s` is 1 for logits, and
+    /// for hidden states the tensor's root mean square where that is above 1. Else the ratio of [`Deviation::rms`] to
+    /// what rounding may bring.
     pub of_tolerance: f64,
+    /// Sums of the squares of differences, and of what was expected.
+    squares: (f64, f64),
 }
 
 impl Deviation {
@@ -31,18 +34,32 @@ impl Deviation {
         self.of_tolerance <= 1.0
     }
 
-    fn add(&mut self, scale: f64, expected: &[f32], found: &[f32]) {
-        if expected.len() != found.len() {
-            self.of_tolerance = f64::INFINITY;
-        }
+    /// Root mean square of the differences over that of what was expected.
+    pub fn rms(&self) -> f64 {
+        (self.squares.0 / self.squares.1.max(f64::MIN_POSITIVE)).sqrt()
+    }
+
+    fn add(&mut self, scale: f64, expected: &[f32], found: &[f32], rounding: f64) {
         for (expected, found) in expected.iter().zip(found) {
             let (expected, found) = (f64::from(*expected), f64::from(*found));
             let difference = (expected - found).abs();
-            let ratio = difference / (ABSOLUTE * scale + RELATIVE * expected.abs());
             self.largest = self.largest.max(difference);
-            // A NaN, also that of infinities, compares as neither smaller nor larger; it must not pass for close.
-            self.of_tolerance = self.of_tolerance.max(if ratio.is_nan() { f64::INFINITY } else { ratio });
+            self.squares = (self.squares.0 + difference * difference, self.squares.1 + expected * expected);
+            if rounding == 0.0 {
+                self.hold(difference / (ABSOLUTE * scale + RELATIVE * expected.abs()));
+            }
         }
+        if rounding > 0.0 {
+            self.hold(self.rms() / rounding);
+        }
+        if expected.len() != found.len() {
+            self.of_tolerance = f64::INFINITY;
+        }
+    }
+
+    fn hold(&mut self, ratio: f64) {
+        // A NaN, also that of infinities, compares as neither smaller nor larger; it must not pass for close.
+        self.of_tolerance = self.of_tolerance.max(if ratio.is_nan() { f64::INFINITY } else { ratio });
     }
 }
 
@@ -86,12 +103,21 @@ impl Agreement {
     }
 }
 
+/// Distance of two logits below which it is a tie which of them is larger: `exact`, or where rounding moves logits by
+/// more, four times as much as it does, each of them.
+fn margin(exact: f32, logits: &[f32], rounding: f64) -> f32 {
+    let squares: f64 = logits.iter().map(|logit| f64::from(*logit).powi(2)).sum();
+    let rms = (squares / logits.len().max(1) as f64).sqrt();
+    exact.max((4.0 * 2f64.sqrt() * rounding * rms) as f32)
+}
+
 /// Everything that is expected: logits, tokens, and where there are any, hidden states and routes.
 pub(super) fn compare(report: &mut Report, expected: &Run, found: &Run) {
-    report.logits.add(1.0, &expected.trace.logits, &found.trace.logits);
+    let rounding = report.rounding;
+    report.logits.add(1.0, &expected.trace.logits, &found.trace.logits, rounding);
     compare_hidden(report, expected, found);
     if let Some(agreement) = report.routes.as_mut().filter(|_| !expected.trace.routes.is_empty()) {
-        compare_routes(agreement, &expected.trace.routes, &found.trace.routes);
+        compare_routes(agreement, &expected.trace.routes, &found.trace.routes, rounding);
     }
     report.tokens.differ += expected.tokens.len().abs_diff(found.tokens.len()) as u64;
     let vocab = expected.trace.logits.len() / expected.tokens.len().max(1);
@@ -99,24 +125,24 @@ pub(super) fn compare(report: &mut Report, expected: &Run, found: &Run) {
     for ((token, chosen), logits) in chosen.zip(expected.trace.logits.chunks_exact(vocab.max(1))) {
         let logit = |token: &u32| logits.get(*token as usize).copied().unwrap_or(f32::INFINITY);
         let distance = (token != chosen).then(|| (logit(token) - logit(chosen)).abs());
-        report.tokens.add(distance, TOKEN_MARGIN);
+        report.tokens.add(distance, margin(TOKEN_MARGIN, logits, rounding));
     }
 }
 
 /// Whether a run gave what was expected, choices that are near ties included.
-pub(super) fn agree(expected: &Run, found: &Run) -> bool {
-    let mut report = Report { routes: Some(Agreement::default()), ..Report::default() };
+pub(super) fn agree(expected: &Run, found: &Run, rounding: f64) -> bool {
+    let mut report = Report { routes: Some(Agreement::default()), rounding, ..Report::default() };
     compare(&mut report, expected, found);
     report.passed() && report.routes.is_some_and(|routes| routes.near_ties == 0)
 }
 
 /// The first row of logits that is too far from the expected one.
-pub(super) fn first_miss(expected: &Run, found: &Run, vocab: usize) -> Option<usize> {
+pub(super) fn first_miss(expected: &Run, found: &Run, vocab: usize, rounding: f64) -> Option<usize> {
     let rows = [expected, found].map(|run| run.trace.logits.chunks_exact(vocab));
     let [expected, mut found] = rows;
     expected.into_iter().position(|expected| {
         let mut deviation = Deviation::default();
-        deviation.add(1.0, expected, found.next().unwrap_or(&[]));
+        deviation.add(1.0, expected, found.next().unwrap_or(&[]), rounding);
         !deviation.within()
     })
 }
@@ -143,15 +169,16 @@ fn compare_hidden(report: &mut Report, expected: &Run, found: &Run) {
     for (deviation, expected) in hidden.iter_mut().zip(layers) {
         let squares: f64 = expected.iter().map(|v| f64::from(*v).powi(2)).sum();
         let rms = (squares / expected.len().max(1) as f64).sqrt();
-        deviation.add(rms.max(1.0), expected, found_layers.next().unwrap_or(&empty));
+        deviation.add(rms.max(1.0), expected, found_layers.next().unwrap_or(&empty), report.rounding);
     }
 }
 
-fn compare_routes(agreement: &mut Agreement, expected: &[RouteTrace], found: &[RouteTrace]) {
+fn compare_routes(agreement: &mut Agreement, expected: &[RouteTrace], found: &[RouteTrace], rounding: f64) {
     agreement.differ += expected.len().abs_diff(found.len()) as u64;
     for (expected, found) in expected.iter().zip(found) {
         for token in 0..expected.tokens() {
-            agreement.add(expected.distance(found, token), EXPERT_MARGIN);
+            let margin = margin(EXPERT_MARGIN, expected.logits_of(token), rounding);
+            agreement.add(expected.distance(found, token), margin);
         }
     }
 }
@@ -162,11 +189,12 @@ impl RouteTrace {
     }
 
     /// Whether another expert could as well have been chosen for a token.
-    pub(super) fn undecided(&self, token: usize) -> bool {
+    pub(super) fn undecided(&self, token: usize, rounding: f64) -> bool {
         let mut logits = self.logits_of(token).to_vec();
+        let margin = margin(EXPERT_MARGIN, &logits, rounding);
         logits.sort_by(|a, b| b.total_cmp(a));
         let next = logits.get(self.top_k.saturating_sub(1)..).unwrap_or(&[]);
-        matches!(next, [last, next, ..] if last - next < EXPERT_MARGIN)
+        matches!(next, [last, next, ..] if last - next < margin)
     }
 
     /// How far apart the logits are of the experts that only one of the two chose for a token; `None` where both chose

@@ -7,17 +7,19 @@ use crate::Result;
 use crate::model::plan::WeightPlan;
 use crate::reference::forward::{RouteTrace, Trace};
 use crate::reference::sample::argmax;
+use crate::tuning::ProductPath;
 
 pub(super) struct Oracle<'a> {
     case: &'a Case,
     plan: &'a WeightPlan,
+    path: ProductPath,
     /// Loaded when first needed, which with golden weights is hardly ever.
     reference: Option<OnCpu<'a>>,
 }
 
 impl<'a> Oracle<'a> {
-    pub(super) fn new(case: &'a Case, plan: &'a WeightPlan) -> Self {
-        Self { case, plan, reference: None }
+    pub(super) fn new(case: &'a Case, plan: &'a WeightPlan, path: ProductPath) -> Self {
+        Self { case, plan, path, reference: None }
     }
 
     /// What a prompt should give.
@@ -52,14 +54,16 @@ impl<'a> Oracle<'a> {
         expected: &Run,
         known: &[RouteTrace],
         found: &Run,
+        rounding: f64,
     ) -> Result<Option<Run>> {
         let vocab = self.case.source.config.vocab_size as usize;
         let reference = self.reference()?.follow(ids, &found.trace.routes)?;
         let recorded = known.first().map_or(0, RouteTrace::tokens);
         let known = spliced_routes(known, &reference.routes, |_| recorded);
         let first_row = ids.len().saturating_sub(expected.trace.logits.len() / vocab);
-        let missed = first_miss(expected, found, vocab).map(|row| first_row + row);
-        let undecided = |token: &usize| reference.routes.iter().any(|route| route.undecided(*token));
+        let missed = first_miss(expected, found, vocab, rounding).map(|row| first_row + row);
+        let undecided =
+            |token: &usize| reference.routes.iter().any(|route| route.undecided(*token, rounding));
         let missed = missed.filter(|token| *token >= recorded).filter(undecided);
         let parted = parting(&known, &found.trace.routes);
         let Some(from) = parted.into_iter().chain(missed).min() else { return Ok(None) };
@@ -80,7 +84,7 @@ impl<'a> Oracle<'a> {
     fn reference(&mut self) -> Result<&mut OnCpu<'a>> {
         match &mut self.reference {
             Some(reference) => Ok(reference),
-            empty => Ok(empty.insert(OnCpu::new(self.case, self.plan)?)),
+            empty => Ok(empty.insert(OnCpu::new(self.case, self.plan, self.path)?)),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::model::{LoadOptions, Model, Session, SessionOptions};
 use crate::reference::forward::{Cache, RouteTrace, Trace, forward, forward_with_experts};
 use crate::reference::sample::argmax;
 use crate::reference::weights::Weights;
-use crate::tuning::Tuning;
+use crate::tuning::ProductPath;
 use crate::{Error, Result};
 
 /// Where a case runs.
@@ -49,9 +49,14 @@ pub(super) struct OnCpu<'a> {
 }
 
 impl<'a> Runner<'a> {
-    pub(super) async fn new(case: &'a Case, device: &Device, plan: &WeightPlan) -> Result<Self> {
+    pub(super) async fn new(
+        case: &'a Case,
+        device: &Device,
+        plan: &WeightPlan,
+        path: ProductPath,
+    ) -> Result<Self> {
         match device {
-            Device::Cpu => Ok(Self::Cpu(Box::new(OnCpu::new(case, plan)?))),
+            Device::Cpu => Ok(Self::Cpu(Box::new(OnCpu::new(case, plan, path)?))),
             Device::Gpu(gpu) => {
                 let model = Model::load(gpu, &case.source, LoadOptions::new(plan.clone())).await?;
                 // No room to spare: the caches must hold exactly what the prompts and their continuations need.
@@ -64,8 +69,7 @@ impl<'a> Runner<'a> {
                     // The whole prompt is one pass, whatever it costs.
                     chunk_ops: u64::MAX,
                     ledger: Level::Counts,
-                    // What is expected was computed in f32. The kernels that round to f16 have bounds of their own.
-                    tuning: Some(Tuning::shipped(gpu.capabilities()).in_f32().into()),
+                    path,
                     ..SessionOptions::new(context, Sampling::GREEDY)
                 };
                 let prompts =
@@ -175,9 +179,9 @@ impl<'a> Runner<'a> {
 }
 
 impl<'a> OnCpu<'a> {
-    pub(super) fn new(case: &'a Case, plan: &WeightPlan) -> Result<Self> {
+    pub(super) fn new(case: &'a Case, plan: &WeightPlan, path: ProductPath) -> Result<Self> {
         let config = &case.source.config;
-        let weights = Weights::build(config, plan, |slot, shape| case.source.fetch(slot, shape))?;
+        let weights = Weights::build(config, plan, path, |slot, shape| case.source.fetch(slot, shape))?;
         Ok(Self { config, weights, cache: Cache::new(config) })
     }
 

@@ -19,7 +19,7 @@ use wattle::{Error, Gpu, GpuOptions, Result, Tensor};
 use crate::support::compare::{Tolerance, assert_close, assert_same};
 
 /// What an output holds before a kernel writes it, and what stands behind every tensor: a NaN, and no useful index.
-const POISON: u32 = 0x7fc0_dead;
+pub const POISON: u32 = 0x7fc0_dead;
 /// Poisoned words behind every tensor: a kernel that reads on gets NaN, one that writes on is found out.
 const GUARD: usize = 64;
 

@@ -7,10 +7,11 @@ use wattle::quant::{IntFormat, PackedMatrix, QuantBlock, WeightFormat};
 use wattle::reference::activation::activate;
 use wattle::reference::matmul::matmul;
 use wattle::reference::norm::norm;
+use wattle::reference::quantize::{InputBlock, quantize};
 use wattle::reference::softmax::softcap;
 
 use crate::bound::{EPS, abs, roundings, scaled};
-use crate::harness::{Outputs, Run};
+use crate::harness::{Outputs, POISON, Run};
 use crate::support::compare::Tolerance;
 use crate::support::random::Random;
 
@@ -71,6 +72,8 @@ pub struct Linear {
     pub by_codes: bool,
     /// Whether the kernel rounds what it multiplies to f16.
     pub in_f16: bool,
+    /// Whether inputs are codes, and are multiplied with codes.
+    pub in_i8: bool,
 }
 
 impl Linear {
@@ -90,6 +93,7 @@ impl Linear {
             norm_weight,
             by_codes: false,
             in_f16: false,
+            in_i8: false,
         }
     }
 
@@ -141,7 +145,11 @@ impl Linear {
 
     /// Binds what the layer has, all but the output.
     pub fn bind(&self, run: Run) -> Run {
-        let run = run.with("words", &self.matrix.words).with("x", &self.x);
+        let run = run.with("words", &self.matrix.words);
+        let run = match self.in_i8 {
+            true => run.with("x", &input_blocks(&self.x, self.matrix.cols)),
+            false => run.with("x", &self.x),
+        };
         let is_int = matches!(self.matrix.format, WeightFormat::Int(_));
         let run = if is_int { run.with("scales", &self.matrix.scales) } else { run };
         let run = if self.epilogue.bias { run.with("bias", &self.bias) } else { run };
@@ -191,6 +199,8 @@ impl Linear {
     fn magnitudes(&self, weights: &[f32]) -> Vec<f32> {
         let cols = self.matrix.cols;
         let zero_part = |at| match self.matrix.scale_zero(at / cols, at % cols) {
+            // Codes of 8 bits are multiplied with 128 taken from them.
+            Some([scale, zero]) if self.in_i8 => scale * (zero.abs() + 128.0),
             Some([scale, zero]) if self.by_codes => (scale * zero).abs(),
             _ => 0.0,
         };
@@ -202,6 +212,12 @@ impl Linear {
         let (scale, shift) = self.norm_weight.split_at(self.norm_weight.len() / 2);
         let sum = roundings(x.len());
         match self.norm {
+            InputNorm::None if self.in_i8 => {
+                let stood_for: Vec<f32> = quantize(x).iter().flat_map(InputBlock::values).collect();
+                let size = abs(&stood_for);
+                // A block is exact but for its scales.
+                (stood_for, size, 4.0 + roundings(x.len().div_ceil(32)))
+            }
             InputNorm::None => (x.to_vec(), abs(x), sum),
             kind => {
                 let (y, size) = normed(kind, self.params.eps, x, scale, shift);
@@ -265,6 +281,21 @@ fn rounded_to_f16(x: &[f32], weights: &[f32]) -> Vec<f32> {
 /// How far a magnitude may move: WGSL lets a conversion go to either neighbour, and subnormals to zero.
 fn f16_error(magnitude: f32, least_normal: f32) -> f32 {
     if magnitude < least_normal { magnitude } else { magnitude * 2f32.powi(-10) }
+}
+
+/// Rows as the kernel `quantize` writes them.
+pub fn input_blocks(x: &[f32], width: usize) -> Vec<u32> {
+    let words = |block: InputBlock| {
+        let mut codes = block.codes;
+        let sum: f32 = codes.iter().map(|code| f32::from(*code)).sum();
+        codes.resize(32, 0);
+        let four = |codes: &[i8]| codes.iter().rev().fold(0, |word, code| word << 8 | u32::from(*code as u8));
+        let mut words: Vec<u32> = codes.chunks(4).map(four).collect();
+        // Nothing may come of what only aligns the next block.
+        words.extend([block.scale.to_bits(), sum.to_bits(), POISON, POISON]);
+        words
+    };
+    x.chunks(width).flat_map(quantize).flat_map(words).collect()
 }
 
 /// Rows of ordinary, small, zero, large and shifted numbers, by turns.

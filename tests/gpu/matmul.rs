@@ -55,6 +55,7 @@ pub fn check_with<K: Kernel<Params = LinearParams>>(
     let x_rows = if grouped { rows * CHOICES / slots_per_input } else { rows };
     let shape = Shape { rows: x_rows, inputs, outputs, experts: if grouped { EXPERTS } else { 1 } };
     let mut layer = Linear::random(format, InputNorm::None, variant.epilogue, shape, seed);
+    layer.in_i8 = variant.inputs == InputRows::I8;
     change(&mut layer);
     let routes = routes(rows, seed);
     let what = format_args!("{format}, {shape:?}, seed {seed}").to_string();

@@ -37,6 +37,7 @@ fn check(variant: Matvec, format: WeightFormat, (rows, inputs, outputs): (usize,
     let shape = Shape { rows: x_rows, inputs, outputs, experts };
     let mut layer = Linear::random(format, variant.norm, variant.epilogue, shape, seed);
     layer.by_codes = true;
+    layer.in_i8 = variant.inputs == InputRows::I8;
     let mut random = Random::new(seed);
     let chosen: Vec<u32> = (0..rows * CHOICES).map(|_| (random.bits() % EXPERTS as u64) as u32).collect();
     let sites: Vec<Site> = match variant.rows {

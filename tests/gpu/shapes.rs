@@ -10,6 +10,7 @@ use wattle::model::config::{
 use wattle::model::naming::Naming;
 use wattle::model::plan::WeightPlan;
 use wattle::model::slot::slots;
+use wattle::tuning::ProductPath;
 use wattle::verify::{Case, Device, check};
 
 use crate::expected;
@@ -33,8 +34,8 @@ fn random_models_are_those_of_the_reference() {
         let plan = WeightPlan::uniform(formats[seed as usize % formats.len()].parse().unwrap());
         let case = expect(source, &plan, &mut random);
         let device = Device::Gpu(gpu().with_baseline(seed % 2 == 0));
-        let report =
-            block_on(check(&case, &device, &plan)).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let report = block_on(check(&case, &device, &plan, ProductPath::Float))
+            .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         assert!(report.passed(), "seed {seed}, {}: {report}\n{:#?}", plan.linear, case.source.config);
     }
 }

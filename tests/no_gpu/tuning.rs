@@ -1,14 +1,15 @@
 //! The table of kernels for products: the shipped file reads, covers every product, and bad ones are refused.
 
 use wattle::Error;
+use wattle::fragments::InputRows;
 use wattle::gpu::Capabilities;
 use wattle::kernels::matvec::VecTile;
-use wattle::tuning::{ProductKernel, ProductShape, Rule, Tuning, TuningFile};
+use wattle::tuning::{ProductKernel, ProductPath, ProductShape, Rule, Tuning, TuningFile};
 
 const SHIPPED: &str = include_str!("../../src/tuning/shipped.json");
 
 fn shape(rows: u32, inputs: u32) -> ProductShape {
-    ProductShape { rows, inputs, bits: 4, matrices: false }
+    ProductShape { rows, inputs, bits: 4, matrices: false, path: ProductPath::Matrix }
 }
 
 #[test]
@@ -51,14 +52,36 @@ fn the_first_rule_that_fits_decides() {
 #[test]
 fn cooperative_matrices_are_for_devices_that_have_them_and_weights_that_fit() {
     let gpu = Tuning::shipped(&Capabilities::webgpu());
-    let prompt = ProductShape { rows: 256, inputs: 4096, bits: 16, matrices: true };
+    let prompt =
+        ProductShape { rows: 256, inputs: 4096, bits: 16, matrices: true, path: ProductPath::Matrix };
     assert_eq!(gpu.kernel(prompt), ProductKernel::MatmulCoop {});
     assert_eq!(gpu.kernel(ProductShape { bits: 32, ..prompt }), ProductKernel::Matmul {});
     assert_eq!(gpu.kernel(ProductShape { matrices: false, ..prompt }), ProductKernel::Matmul {});
-    assert_eq!(gpu.in_f32().kernel(prompt), ProductKernel::Matmul {});
+    assert_eq!(gpu.kernel(ProductShape { path: ProductPath::Float, ..prompt }), ProductKernel::Matmul {});
     // Software gains nothing by them: on Mesa 26.1 `matmul` is four times as fast.
     let cpu = Tuning::shipped(&Capabilities { is_cpu: true, ..Capabilities::webgpu() });
     assert_ne!(cpu.kernel(prompt), ProductKernel::MatmulCoop {});
+}
+
+/// Nobody gets rounded inputs unasked, and floats never become codes.
+#[test]
+fn the_integer_path_is_for_weights_that_are_codes() {
+    for is_cpu in [false, true] {
+        let table = Tuning::shipped(&Capabilities { is_cpu, ..Capabilities::webgpu() });
+        for rows in [1, 8, 256] {
+            let asked = ProductShape { path: ProductPath::Integer, ..shape(rows, 4096) };
+            assert_eq!(table.kernel(asked).inputs(4096), InputRows::I8, "{rows} rows, is_cpu {is_cpu}");
+            assert_eq!(table.one_row(asked).1, InputRows::I8);
+            for other in [
+                ProductShape { bits: 16, ..asked },
+                ProductShape { path: ProductPath::Float, ..asked },
+                ProductShape { path: ProductPath::Matrix, matrices: true, ..asked },
+            ] {
+                assert_eq!(table.kernel(other).inputs(4096), InputRows::Quads, "{other:?}");
+                assert_eq!(table.one_row(other).1, InputRows::Quads, "{other:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use wattle::model::plan::WeightPlan;
 use wattle::quant::WeightFormat;
 use wattle::reference::forward::{Cache, forward, forward_with_experts};
 use wattle::reference::weights::Weights;
+use wattle::tuning::ProductPath;
 use wattle::verify::{Case, Device, Report, check};
 
 use crate::support::{TempDir, assert_says, golden_dir};
@@ -62,7 +63,7 @@ fn find<'a>(golden: &'a mut [Tensor], name: &str) -> &'a mut Tensor {
 }
 
 fn on_cpu(case: &Case, plan: &WeightPlan) -> Report {
-    pollster::block_on(check(case, &Device::Cpu, plan)).unwrap()
+    pollster::block_on(check(case, &Device::Cpu, plan, ProductPath::Float)).unwrap()
 }
 
 /// The report on a model after a change to one golden tensor.
@@ -179,7 +180,9 @@ fn a_clear_lead_is_no_near_tie() {
 fn given_experts_replace_the_choice() {
     let case = Case::open(&golden_dir().join("mixtral_swa")).unwrap();
     let (config, ids) = (&case.source.config, &case.prompts[0].ids);
-    let weights = Weights::build(config, &F32, |slot, shape| case.source.fetch(slot, shape)).unwrap();
+    let weights =
+        Weights::build(config, &F32, ProductPath::Float, |slot, shape| case.source.fetch(slot, shape))
+            .unwrap();
     let follow = |experts: &[Vec<u32>]| {
         let experts: Vec<&[u32]> = experts.iter().map(Vec::as_slice).collect();
         forward_with_experts(config, &weights, &mut Cache::new(config), ids, &experts)

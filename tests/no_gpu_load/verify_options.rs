@@ -6,6 +6,7 @@ mod options;
 use options::{Options, USAGE};
 use wattle::model::presets;
 use wattle::quant::WeightFormat;
+use wattle::tuning::ProductPath;
 
 fn parse(line: &str) -> Options {
     Options::parse(line.split_whitespace().map(String::from))
@@ -19,9 +20,13 @@ fn options_are_understood_anywhere() {
     assert_eq!(plan.linear.to_string(), "int4");
     assert_eq!(plan.experts.to_string(), "int2:64");
     assert_eq!(plan.embedding, WeightFormat::F16);
-    assert!(options.float_path && options.cpu && options.baseline);
+    assert!(options.path == Some(ProductPath::Float) && options.cpu && options.baseline);
     assert_eq!(options.directories.len(), 2);
-    assert!(!parse("a --path auto").float_path);
+    for (name, path) in
+        [("auto", None), ("integer", Some(ProductPath::Integer)), ("matrix", Some(ProductPath::Matrix))]
+    {
+        assert_eq!(parse(&format!("a --path {name}")).path, path);
+    }
 }
 
 #[test]
@@ -42,7 +47,7 @@ fn what_is_not_offered_fails_every_directory() {
         ("a --weights bf16 b", "--weights bf16"),
         ("a --expert-weights int8:7 b", "--expert-weights int8:7"),
         ("a b --storage sparse", "--storage sparse is not supported; there is sliced, parent, planes"),
-        ("--path integer a b", "--path integer is not supported; there is auto, float"),
+        ("--path vector a b", "--path vector is not supported; there is auto, float, integer, matrix"),
         ("--cache int8 a b --frobnicate", "--cache int8 is not supported; there is f32"),
         ("a --frobnicate b", "--frobnicate is not an option"),
         ("a b --cache", "--cache needs a value"),

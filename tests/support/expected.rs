@@ -5,6 +5,7 @@ use wattle::model::plan::WeightPlan;
 use wattle::reference::forward::{Cache, forward};
 use wattle::reference::sample::argmax;
 use wattle::reference::weights::Weights;
+use wattle::tuning::ProductPath;
 use wattle::verify::Prompt;
 
 /// A prompt with its outputs, and so many greedy tokens after it.
@@ -25,5 +26,5 @@ pub fn prompt(source: &Source, weights: &Weights, ids: Vec<u32>, greedy: usize) 
 
 /// The reference's weights in a plan's formats.
 pub fn weights(source: &Source, plan: &WeightPlan) -> Weights {
-    Weights::build(&source.config, plan, |slot, shape| source.fetch(slot, shape)).unwrap()
+    Weights::build(&source.config, plan, ProductPath::Float, |slot, shape| source.fetch(slot, shape)).unwrap()
 }

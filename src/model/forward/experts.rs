@@ -5,11 +5,11 @@ use super::feed_forward::activated;
 use super::linear::{Input, outputs};
 use crate::Result;
 use crate::energy::Phase;
-use crate::fragments::{Codec, Epilogue, Reduce};
+use crate::fragments::{Epilogue, InputRows, Reduce};
 use crate::kernel::Launch;
 use crate::kernels::expert_plan::{MoeSlotParams, RUN, max_tiles};
 use crate::kernels::linear::LinearParams;
-use crate::kernels::matmul::{Matmul, TileRows};
+use crate::kernels::matmul::TileRows;
 use crate::kernels::matvec::VecRows;
 use crate::kernels::moe_combine::{MoeCombine, MoeCombineParams};
 use crate::kernels::moe_count::MoeCount;
@@ -130,27 +130,45 @@ impl ForwardPass<'_> {
         params.out_stride = width;
         params.choices = experts.top_k;
         params.slots_per_input = slots_per_input;
-        params.eps = input.norm.map_or(0.0, |norm| norm.norm.eps);
-        let codec = Codec::of(matrix.format, self.capabilities);
-        let mut tensors = vec![("x", input.tensor), ("y", y)];
+        let mut tensors = vec![("y", y)];
         tensors.extend(self.weight_tensors(matrix, 0));
+        let rows_per_token = experts.top_k / slots_per_input;
         match assignment {
             Assignment::Selected { expert_of_slot } => {
-                let variant = self.matvec(matrix, codec, epilogue, VecRows::Selected, input.norm);
-                tensors.push(("expert_of_slot", *expert_of_slot));
-                tensors.extend(input.norm.map(|norm| ("norm_weight", self.vectors(norm))));
-                self.dispatch(what, Launch { variant, params }, &tensors)?;
+                let way = self.tuning.one_row(self.shape(matrix));
+                let input = self.as_read(way.1, input, matrix, rows_per_token)?;
+                tensors.extend([("x", input.tensor), ("expert_of_slot", *expert_of_slot)]);
+                let work = (epilogue, VecRows::Selected);
+                self.in_rows(what, (matrix, way), work, params, input, &tensors)?;
             }
             Assignment::Grouped { tile_map, max_tiles, slot_of_place } => {
+                let kernel = self.tuning.kernel(self.shape(matrix));
+                let input = self.as_read(kernel.inputs(matrix.cols), input, matrix, rows_per_token)?;
                 let rows = TileRows::Grouped { experts: experts.count };
                 params.max_tiles = *max_tiles;
-                tensors.extend([("tile_map", *tile_map), ("slot_of_place", *slot_of_place)]);
-                let kernel = self.tuning.kernel(self.shape(matrix, codec));
-                let product = Matmul { epilogue, rows, ..Matmul::new(codec, matrix.cols) };
-                self.in_tiles(what, kernel, product, params, &tensors)?;
+                tensors.extend([
+                    ("x", input.tensor),
+                    ("tile_map", *tile_map),
+                    ("slot_of_place", *slot_of_place),
+                ]);
+                self.in_tiles(what, (matrix, kernel), (epilogue, rows), params, &tensors)?;
             }
         }
         Ok(y)
+    }
+
+    /// The input as a product reads it.
+    fn as_read<'a>(
+        &mut self,
+        inputs: InputRows,
+        input: Input<'a>,
+        matrix: &Matrix,
+        rows_per_token: u32,
+    ) -> Result<Input<'a>> {
+        match inputs {
+            InputRows::I8 => self.quantize(input, matrix, false, rows_per_token),
+            InputRows::Any | InputRows::Quads => Ok(input),
+        }
     }
 
     fn combine(

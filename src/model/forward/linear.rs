@@ -3,13 +3,14 @@
 use super::ForwardPass;
 use crate::Result;
 use crate::energy::Phase;
-use crate::fragments::{Codec, Epilogue, InputNorm, MatrixSize, Reduce};
+use crate::fragments::{Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reduce};
 use crate::kernel::Launch;
 use crate::kernels::linear::LinearParams;
-use crate::kernels::matmul::Matmul;
+use crate::kernels::matmul::{Matmul, TileRows};
 use crate::kernels::matmul_coop::MatmulCoop;
-use crate::kernels::matvec::{Matvec, VecRows};
+use crate::kernels::matvec::{Matvec, VecRows, VecTile};
 use crate::kernels::norm::{Norm, NormParams};
+use crate::kernels::quantize::{Quantize, QuantizeParams};
 use crate::model::layout::{Matrix, SubLayerLayout, Vectors};
 use crate::schedule::TensorId;
 use crate::tuning::{ProductKernel, ProductShape};
@@ -90,11 +91,20 @@ impl ForwardPass<'_> {
         rows: VecRows,
         ends: &[(&'static str, TensorId)],
     ) -> Result<()> {
-        // One row at a time reads every weight once; it can afford to norm its input again in each workgroup.
         let one_row = self.options.phase == Phase::Decode || rows == VecRows::Last;
-        let input = if one_row { input } else { self.norm_first(input)? };
+        let shape = self.shape(matrix);
+        let kernel = match (one_row, self.tuning.one_row(shape)) {
+            (true, (tile, InputRows::I8)) => ProductKernel::MatvecI8(tile),
+            (true, (tile, InputRows::Any | InputRows::Quads)) => ProductKernel::Matvec(tile),
+            (false, _) => self.tuning.kernel(shape),
+        };
+        let input = match kernel.inputs(matrix.cols) {
+            InputRows::I8 => self.quantize(input, matrix, rows == VecRows::Last, 1)?,
+            // One row at a time reads every weight once; it can afford to norm its input again in each workgroup.
+            InputRows::Any | InputRows::Quads if one_row => input,
+            InputRows::Any | InputRows::Quads => self.norm_first(input)?,
+        };
         let epilogue = Epilogue { bias: matrix.bias, ..epilogue };
-        let codec = Codec::of(matrix.format, self.capabilities);
         for (n, shard) in matrix.shards.iter().enumerate() {
             let mut params = LinearParams::dense(matrix.format, shard.end - shard.start, matrix.cols);
             params.out_stride = outputs(matrix.rows, epilogue);
@@ -103,36 +113,50 @@ impl ForwardPass<'_> {
             let mut tensors = vec![("x", input.tensor)];
             tensors.extend_from_slice(ends);
             tensors.extend(self.weight_tensors(matrix, n));
-            if one_row {
-                let variant = self.matvec(matrix, codec, epilogue, rows, input.norm);
-                params.eps = input.norm.map_or(0.0, |norm| norm.norm.eps);
-                tensors.extend(input.norm.map(|norm| ("norm_weight", self.vectors(norm))));
-                self.dispatch(what, Launch { variant, params }, &tensors)?;
-                continue;
-            }
-            match self.tuning.kernel(self.shape(matrix, codec)) {
-                ProductKernel::Matvec(tile) => {
-                    let variant = Matvec { tile, ..self.matvec(matrix, codec, epilogue, rows, None) };
-                    self.dispatch(what, Launch { variant, params }, &tensors)?;
+            match kernel {
+                ProductKernel::Matvec(tile) | ProductKernel::MatvecI8(tile) => {
+                    let way = (tile, kernel.inputs(matrix.cols));
+                    self.in_rows(what, (matrix, way), (epilogue, rows), params, input, &tensors)?;
                 }
-                kernel => {
-                    let product = Matmul { epilogue, ..Matmul::new(codec, matrix.cols) };
-                    self.in_tiles(what, kernel, product, params, &tensors)?;
+                ProductKernel::Matmul {} | ProductKernel::MatmulI8 {} | ProductKernel::MatmulCoop {} => {
+                    self.in_tiles(what, (matrix, kernel), (epilogue, TileRows::Dense), params, &tensors)?;
                 }
             }
         }
         Ok(())
     }
 
+    /// A product with rows one by one or in blocks, normed on the way in where the input asks for it.
+    pub(super) fn in_rows(
+        &mut self,
+        what: &'static str,
+        (matrix, (tile, inputs)): (&Matrix, (VecTile, InputRows)),
+        (epilogue, rows): (Epilogue, VecRows),
+        mut params: LinearParams,
+        input: Input<'_>,
+        tensors: &[(&'static str, TensorId)],
+    ) -> Result<()> {
+        let codec = Codec::of(matrix.format, self.capabilities);
+        let norm = input.norm.map_or(InputNorm::None, |norm| norm.norm.kind.into());
+        let reduce = Reduce::of(self.capabilities);
+        let variant = Matvec { codec, inputs, norm, epilogue, rows, reduce, tile };
+        params.eps = input.norm.map_or(0.0, |norm| norm.norm.eps);
+        let norm_weight = input.norm.map(|norm| ("norm_weight", self.vectors(norm)));
+        let tensors: Vec<_> = tensors.iter().copied().chain(norm_weight).collect();
+        self.dispatch(what, Launch { variant, params }, &tensors)
+    }
+
     /// A product with rows in tiles, on cooperative matrices where `kernel` says so.
     pub(super) fn in_tiles(
         &mut self,
         what: &'static str,
-        kernel: ProductKernel,
-        product: Matmul,
+        (matrix, kernel): (&Matrix, ProductKernel),
+        (epilogue, rows): (Epilogue, TileRows),
         params: LinearParams,
         tensors: &[(&'static str, TensorId)],
     ) -> Result<()> {
+        let codec = Codec::of(matrix.format, self.capabilities);
+        let product = Matmul { codec, inputs: kernel.inputs(matrix.cols), epilogue, rows };
         let size = MatrixSize::of(self.capabilities).filter(|_| kernel == ProductKernel::MatmulCoop {});
         match size {
             Some(size) => {
@@ -142,23 +166,39 @@ impl ForwardPass<'_> {
         }
     }
 
-    pub(super) fn matvec(
-        &self,
-        matrix: &Matrix,
-        codec: Codec,
-        epilogue: Epilogue,
-        rows: VecRows,
-        norm: Option<&Vectors>,
-    ) -> Matvec {
-        let reduce = Reduce::of(self.capabilities);
-        let norm = norm.map_or(InputNorm::None, |norm| norm.norm.kind.into());
-        let tile = self.tuning.one_row(self.shape(matrix, codec));
-        Matvec { norm, epilogue, rows, reduce, tile, ..Matvec::new(codec, matrix.cols) }
+    /// What the table of kernels is asked about a matrix.
+    pub(super) fn shape(&self, matrix: &Matrix) -> ProductShape {
+        ProductShape {
+            rows: self.schedule.max_rows,
+            inputs: matrix.cols,
+            bits: Codec::of(matrix.format, self.capabilities).read_bits(),
+            matrices: self.capabilities.has_matrices(),
+            path: self.options.path,
+        }
     }
 
-    pub(super) fn shape(&self, matrix: &Matrix, codec: Codec) -> ProductShape {
-        let matrices = self.capabilities.has_matrices();
-        ProductShape { rows: self.schedule.max_rows, inputs: matrix.cols, bits: codec.read_bits(), matrices }
+    /// The input of a matrix as codes, normed on the way; `rows_per_token` rows for each token, or the last row alone.
+    pub(super) fn quantize<'a>(
+        &mut self,
+        input: Input<'_>,
+        matrix: &Matrix,
+        last: bool,
+        rows_per_token: u32,
+    ) -> Result<Input<'a>> {
+        let variant = Quantize {
+            inputs: InputRows::of(matrix.cols),
+            norm: input.norm.map_or(InputNorm::None, |norm| norm.norm.kind.into()),
+            last,
+            reduce: Reduce::of(self.capabilities),
+        };
+        let eps = input.norm.map_or(0.0, |norm| norm.norm.eps);
+        let params = QuantizeParams { in_features: matrix.cols, rows_per_token, eps };
+        let bytes = InputRows::I8.tensor_bytes([self.schedule.max_rows, rows_per_token], matrix.cols);
+        let codes = self.schedule.activation("codes", bytes);
+        let mut tensors = vec![("x", input.tensor), ("y", codes)];
+        tensors.extend(input.norm.map(|norm| ("norm_weight", self.vectors(norm))));
+        self.dispatch("quantize", Launch { variant, params }, &tensors)?;
+        Ok(Input::plain(codes))
     }
 
     /// Runs an input's norm as a dispatch of its own.

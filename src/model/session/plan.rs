@@ -12,7 +12,7 @@ use crate::model::forward::{LogitRows, PassOptions, Sampling, record};
 use crate::model::layout::Layout;
 use crate::schedule::Schedule;
 use crate::schedule::memory::{MemoryPlan, MemoryPool};
-use crate::tuning::Tuning;
+use crate::tuning::{ProductPath, Tuning};
 use crate::{Error, Result};
 
 /// How a session is set up.
@@ -37,6 +37,8 @@ pub struct SessionOptions {
     pub ledger: Level,
     /// How products are computed; `None`: as [`Tuning::shipped`] says for the device.
     pub tuning: Option<Arc<Tuning>>,
+    /// What products may round what they multiply to.
+    pub path: ProductPath,
 }
 
 impl SessionOptions {
@@ -52,6 +54,7 @@ impl SessionOptions {
             memory_ceiling: None,
             ledger: Level::Counts,
             tuning: None,
+            path: ProductPath::default(),
         }
     }
 }
@@ -106,6 +109,7 @@ impl SessionPlan {
                     trace,
                     sampling,
                     tuning: options.tuning.clone(),
+                    path: options.path,
                 },
             )
         };

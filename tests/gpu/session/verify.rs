@@ -3,6 +3,7 @@
 use wattle::Error;
 use wattle::model::plan::WeightPlan;
 use wattle::quant::WeightFormat;
+use wattle::tuning::ProductPath;
 use wattle::verify::{Case, Device, check};
 
 use super::harness::F32;
@@ -67,7 +68,7 @@ fn cases() -> Vec<Case> {
 fn failure(case: &Case, plan: &WeightPlan, baseline: bool) -> Option<String> {
     let device = Device::Gpu(gpu().with_baseline(baseline));
     let at = format!("{} in {}, experts {}, baseline {baseline}", case.name, plan.linear, plan.experts);
-    match block_on(check(case, &device, plan)) {
+    match block_on(check(case, &device, plan, ProductPath::Float)) {
         Ok(report) if report.passed() && !report.dispatches.is_empty() => None,
         Ok(report) => Some(format!("{at}: {report}")),
         Err(error) => Some(format!("{at}: {error}")),
@@ -116,7 +117,7 @@ fn near_ties_of_experts_are_followed() {
     for baseline in [false, true] {
         let device = Device::Gpu(gpu().with_baseline(baseline));
         let other = near_tie::case(&directory(), 1e-5, false);
-        let report = block_on(check(&other, &device, &F32)).unwrap();
+        let report = block_on(check(&other, &device, &F32, ProductPath::Float)).unwrap();
         assert!(report.rerouted > 0 && report.passed(), "baseline {baseline}: {report}");
         let rounded = near_tie::case(&directory(), 1e-7, true);
         failures.extend([F32, int8.clone()].iter().filter_map(|plan| failure(&rounded, plan, baseline)));

@@ -15,6 +15,7 @@ use wattle::kernels::moe_place::MoePlace;
 use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
 use wattle::kernels::moe_scan::{MoeScan, MoeScanParams};
 use wattle::kernels::norm::{Norm, NormParams};
+use wattle::kernels::quantize::QuantizeParams;
 use wattle::kernels::rope::RopeParams;
 use wattle::kernels::sample_best::SampleBest;
 use wattle::kernels::sample_pick::SamplePick;
@@ -22,8 +23,8 @@ use wattle::kernels::slice::Slice;
 use wattle::quant::Width;
 
 use super::launches::{
-    ADDED, ATTENTION, BEST, GATED, KV_WRITE, MERGE, PICK, ROPE, SLOTS, attention, embed, expert, launch,
-    linear, matmul, matvec, on_matrices, rope,
+    ADDED, ATTENTION, BEST, GATED, KV_WRITE, MERGE, PICK, ROPE, SLOTS, attention, embed, expert, grouped_i8,
+    in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
 };
 
 /// A launch, and the words that each of its tensors needs for [`super::ROWS`] rows.
@@ -86,6 +87,18 @@ fn linear_cases() -> Vec<Case> {
         (launch(matmul(grouped, GATED), expert("f16", 3)), into(&of_five)),
         (launch(on_matrices(matmul(grouped, GATED)), expert("f16", 3)), into(&of_five)),
         (
+            launch(in_i8(matvec(VecRows::Dense, InputNorm::None, Epilogue::NONE)), linear("int4")),
+            [&each[..], &[("x", 7 * 2 * 12), ("y", y)]].concat(),
+        ),
+        (
+            launch(grouped_i8(grouped), expert("int4", 1)),
+            [
+                &[("x", 3 * 7 * 2 * 12), ("y", gated), ("words", 5 * int4), ("scales", 5 * scales)],
+                &of_five[1..],
+            ]
+            .concat(),
+        ),
+        (
             launch(matmul(grouped, GATED), expert("f16", 1)),
             [&[("x", 3 * x), ("y", gated)], &of_five[..]].concat(),
         ),
@@ -111,6 +124,13 @@ fn other_cases() -> Vec<Case> {
         (
             launch(norm, NormParams { in_features: 33, eps: 1e-6 }),
             vec![("x", rows), ("y", rows), ("residual", rows), ("norm_weight", 66)],
+        ),
+        (
+            launch(
+                quantize(InputNorm::Layer),
+                QuantizeParams { in_features: 33, rows_per_token: 3, eps: 0.0 },
+            ),
+            vec![("x", 3 * rows), ("y", 7 * 3 * 2 * 12), ("norm_weight", 66)],
         ),
         (
             launch(route, MoeRouteParams { choices: 3 }),

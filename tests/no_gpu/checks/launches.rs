@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wattle::energy::Phase;
-use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, MatrixSize, Reduce};
+use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reduce};
 use wattle::gpu::Capabilities;
 use wattle::kernel::{AnyLaunch, Kernel, Launch};
 use wattle::kernels::attention::{Attention, AttentionParams};
@@ -15,6 +15,7 @@ use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
 use wattle::kernels::matmul_coop::MatmulCoop;
 use wattle::kernels::matvec::{Matvec, VecRows};
+use wattle::kernels::quantize::Quantize;
 use wattle::kernels::rope::{Rope, RopeParams};
 use wattle::kernels::sample_best::SampleBestParams;
 use wattle::kernels::sample_pick::SamplePickParams;
@@ -57,6 +58,20 @@ fn int4() -> Codec {
 
 pub fn matmul(rows: TileRows, epilogue: Epilogue) -> Matmul {
     Matmul { epilogue, rows, ..Matmul::new(Codec::F16, 33) }
+}
+
+/// The same product with inputs that are codes.
+pub fn in_i8(product: Matvec) -> Matvec {
+    Matvec { inputs: InputRows::I8, ..product }
+}
+
+/// Products of codes with codes.
+pub fn grouped_i8(rows: TileRows) -> Matmul {
+    Matmul { codec: int4(), inputs: InputRows::I8, ..matmul(rows, GATED) }
+}
+
+pub fn quantize(norm: InputNorm) -> Quantize {
+    Quantize { inputs: InputRows::Any, norm, last: false, reduce: Reduce::Workgroup }
 }
 
 pub fn on_matrices(product: Matmul) -> MatmulCoop {

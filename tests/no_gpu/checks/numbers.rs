@@ -2,7 +2,7 @@
 
 use wattle::Error;
 use wattle::energy::Phase;
-use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, Reduce};
+use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, InputRows, Reduce};
 use wattle::kernel::{Kernel, Launch};
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
@@ -18,13 +18,14 @@ use wattle::kernels::moe_place::MoePlace;
 use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
 use wattle::kernels::moe_scan::{MAX_EXPERTS, MoeScan, MoeScanParams};
 use wattle::kernels::norm::{Norm, NormParams};
+use wattle::kernels::quantize::{Quantize, QuantizeParams};
 use wattle::kernels::rope::{Rope, RopeParams};
 use wattle::kernels::sample_best::{MAX_VOCAB, SampleBest, SampleBestParams};
 use wattle::kernels::sample_pick::{SamplePick, SamplePickParams};
 
 use super::launches::{
-    ATTENTION, BEST, GATED, KV_WRITE, MERGE, PICK, ROPE, attention, embed, expert, launch, linear, matmul,
-    matvec, on_matrices, rope,
+    ATTENTION, BEST, GATED, KV_WRITE, MERGE, PICK, ROPE, attention, embed, expert, grouped_i8, in_i8, launch,
+    linear, matmul, matvec, on_matrices, quantize, rope,
 };
 use super::{ROWS, record};
 
@@ -105,6 +106,13 @@ fn products_refuse_numbers_that_do_not_fit() {
     assert_refused(on_matrices(grouped), LinearParams { choices: 6, ..params }, "choices");
     assert_refused(on_matrices(Matmul { codec: Codec::F32, ..grouped }), params, "codec");
 
+    let normed = in_i8(matvec(VecRows::Dense, InputNorm::Rms, Epilogue::NONE));
+    assert_refused(normed, linear("int4"), "norm");
+    assert_refused(Matvec { codec: Codec::F16, ..in_i8(dense) }, linear("f16"), "codec");
+    assert_refused(Matmul { inputs: InputRows::I8, ..grouped }, params, "codec");
+    let codes = grouped_i8(TileRows::Grouped { experts: 5 });
+    assert_refused(on_matrices(codes), expert("int4", 3), "inputs");
+
     let Launch { variant, params } = embed(9);
     assert_refused(variant, EmbedParams { in_features: 0, ..params }, "in_features");
     assert_refused(variant, EmbedParams { tokens: 0, ..params }, "tokens");
@@ -118,6 +126,13 @@ fn the_other_kernels_refuse_numbers_that_do_not_fit() {
     let params = NormParams { in_features: 4, eps: 1e-6 };
     assert_refused(norm, NormParams { in_features: 0, ..params }, "in_features");
     assert_refused(Norm { norm: InputNorm::None, ..norm }, params, "norm");
+
+    let params = QuantizeParams { in_features: 33, rows_per_token: 1, eps: 0.0 };
+    let variant = quantize(InputNorm::None);
+    assert_refused(variant, QuantizeParams { in_features: 0, ..params }, "in_features");
+    assert_refused(variant, QuantizeParams { rows_per_token: 0, ..params }, "rows_per_token");
+    assert_refused(Quantize { inputs: InputRows::Quads, ..variant }, params, "in_features");
+    assert_refused(Quantize { inputs: InputRows::I8, ..variant }, params, "inputs");
 
     for (experts, choices, option) in
         [(0, 1, "experts"), (4, 0, "choices"), (4, 5, "choices"), (MAX_EXPERTS + 1, 1, "experts")]
