@@ -25,8 +25,17 @@ const GREEDY: usize = 5;
 #[test]
 fn random_models_are_those_of_the_reference() {
     let count = if wants_everything() { 60 } else { 6 };
-    let formats = ["f32", "int4", "f16", "int2", "f32", "int8"];
-    for seed in 0..count {
+    check_models(0..count, &["f32", "int4", "f16", "int2", "f32", "int8"], ProductPath::Float);
+}
+
+#[test]
+fn random_models_round_their_inputs_as_the_reference_does() {
+    let count = if wants_everything() { 30 } else { 3 };
+    check_models(100..100 + count, &["int4:64", "int8", "int2:planes"], ProductPath::Integer);
+}
+
+fn check_models(seeds: std::ops::Range<u64>, formats: &[&str], path: ProductPath) {
+    for seed in seeds {
         let mut random = Random::new(seed);
         let config = describe(&mut random);
         config.validate().unwrap_or_else(|error| panic!("seed {seed}: {error}\n{config:#?}"));
@@ -34,7 +43,7 @@ fn random_models_are_those_of_the_reference() {
         let plan = WeightPlan::uniform(formats[seed as usize % formats.len()].parse().unwrap());
         let case = expect(source, &plan, &mut random);
         let device = Device::Gpu(gpu().with_baseline(seed % 2 == 0));
-        let report = block_on(check(&case, &device, &plan, ProductPath::Float))
+        let report = block_on(check(&case, &device, &plan, path))
             .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         assert!(report.passed(), "seed {seed}, {}: {report}\n{:#?}", plan.linear, case.source.config);
     }

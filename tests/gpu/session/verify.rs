@@ -66,10 +66,25 @@ fn cases() -> Vec<Case> {
 
 /// What failed, in one line each.
 fn failure(case: &Case, plan: &WeightPlan, baseline: bool) -> Option<String> {
+    failure_on(case, plan, ProductPath::Float, "mat", baseline)
+}
+
+/// The same on a path, of which a kernel that begins with `kernel` must have run.
+fn failure_on(
+    case: &Case,
+    plan: &WeightPlan,
+    path: ProductPath,
+    kernel: &str,
+    baseline: bool,
+) -> Option<String> {
     let device = Device::Gpu(gpu().with_baseline(baseline));
-    let at = format!("{} in {}, experts {}, baseline {baseline}", case.name, plan.linear, plan.experts);
-    match block_on(check(case, &device, plan, ProductPath::Float)) {
-        Ok(report) if report.passed() && !report.dispatches.is_empty() => None,
+    let (name, linear, experts) = (&case.name, plan.linear, plan.experts);
+    let at = format!("{name} in {linear}, experts {experts}, {path:?}, baseline {baseline}");
+    match block_on(check(case, &device, plan, path)) {
+        Ok(report) if !report.dispatches.iter().any(|(name, _)| name.starts_with(kernel)) => {
+            Some(format!("{at}: no {kernel} in {:?}", report.dispatches))
+        }
+        Ok(report) if report.passed() => None,
         Ok(report) => Some(format!("{at}: {report}")),
         Err(error) => Some(format!("{at}: {error}")),
     }
@@ -105,6 +120,33 @@ fn other_formats_agree_with_the_reference() {
                 }
             }
         }
+    }
+    assert_none(failures);
+}
+
+/// Inputs rounded to codes, on the device and by the reference.
+#[test]
+fn the_integer_path_rounds_as_the_reference_does() {
+    let formats = ["int8", "int4:planes", "int2:64", "int6:channel", "int3:parent", "int4:f16"];
+    let mut failures = Vec::new();
+    for (c, case) in cases().iter().enumerate() {
+        let format = |n: usize| formats[n % formats.len()].parse::<WeightFormat>().unwrap();
+        let plan = WeightPlan { experts: format(c + 2), ..WeightPlan::uniform(format(c)) };
+        failures.extend(failure_on(case, &plan, ProductPath::Integer, "quantize", c % 2 == 0));
+    }
+    assert_none(failures);
+}
+
+/// Operands rounded to f16, where the device has cooperative matrices.
+#[test]
+fn the_matrix_path_stays_within_its_rounding() {
+    if !gpu().capabilities().has_matrices() {
+        return;
+    }
+    let mut failures = Vec::new();
+    for (c, case) in cases().iter().enumerate() {
+        let plan = WeightPlan::uniform(["f16", "int4", "int8"][c % 3].parse().unwrap());
+        failures.extend(failure_on(case, &plan, ProductPath::Matrix, "matmul_coop", false));
     }
     assert_none(failures);
 }
