@@ -1,14 +1,14 @@
-//! One row times a weight matrix: what decoding is made of.
+//! A row or a few times a weight matrix: what decoding is made of.
 //!
-//! `cargo bench --bench matvec -- [--all] [--weights f32,int4]`
+//! `cargo bench --bench matvec -- [--all] [--weights f32,int4] [--paths float,integer] [--shapes 1x4096x4096]`
 
 #[path = "support/linear.rs"]
 mod linear;
 mod support;
 
-/// Squares, then the feed-forward networks of a model with a width of 4096.
-const SHAPES: [linear::Shape; 4] = [[1, 1024, 1024], [1, 4096, 4096], [1, 14_336, 4096], [1, 4096, 14_336]];
+/// Products of a run: as many as a pass of a model has, each independent of the others.
+const SUSTAINED: u32 = 64;
 
 fn main() -> std::process::ExitCode {
-    support::exit(linear::run("matvec", &SHAPES))
+    support::exit(linear::run("matvec", 1..=8, SUSTAINED))
 }

@@ -7,6 +7,7 @@ use wattle::fragments::Codec;
 use wattle::kernel::Span;
 use wattle::kernels::linear::LinearParams;
 use wattle::quant::WeightFormat;
+use wattle::tuning::ProductPath;
 
 use crate::support::products::{product, tuned};
 use crate::support::roof::Roof;
@@ -18,6 +19,7 @@ pub fn copies(
     roof: &Roof,
     format: WeightFormat,
     [rows, outputs, inputs]: [u32; 3],
+    path: ProductPath,
     (runs, share, longest): (u32, u32, Option<Duration>),
 ) -> Result<u32, String> {
     let params = LinearParams::dense(format, outputs, inputs);
@@ -29,7 +31,7 @@ pub fn copies(
     // More than the last cache of a GPU, or of a CPU that plays one.
     let rotated = if gpu.capabilities().is_cpu { 16 << 20 } else { 512 << 20 };
     let copies = u64::div_ceil(rotated, (words + scales) * u64::from(share)) as u32;
-    let kernel = tuned(gpu, format, [rows, outputs, inputs]);
+    let kernel = tuned(gpu, format, [rows, outputs, inputs], path);
     let work = product(gpu, format, params, kernel).work(Span { position: 0, rows });
     let predicted = runs * copies * roof.time(&work, rows);
     match longest.is_some_and(|longest| predicted > longest) {

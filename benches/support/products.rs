@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wattle::fragments::{Codec, MatrixSize, Reduce};
+use wattle::fragments::{Codec, InputNorm, InputRows, MatrixSize, Reduce};
 use wattle::kernel::{AnyLaunch, Launch};
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::Matmul;
 use wattle::kernels::matmul_coop::MatmulCoop;
 use wattle::kernels::matvec::Matvec;
+use wattle::kernels::quantize::{Quantize, QuantizeParams};
 use wattle::quant::{PackedMatrix, WeightFormat};
 use wattle::reference;
-use wattle::tuning::{ProductKernel, ProductShape, Tuning};
+use wattle::tuning::{ProductKernel, ProductPath, ProductShape, Tuning};
 use wattle::{Gpu, Tensor};
 
 use super::Result;
@@ -25,14 +26,15 @@ pub fn product(
     kernel: ProductKernel,
 ) -> Arc<dyn AnyLaunch> {
     let codec = Codec::of(format, gpu.capabilities());
-    let plain = Matmul::new(codec, params.in_features);
+    let inputs = kernel.inputs(params.in_features);
+    let plain = Matmul { inputs, ..Matmul::new(codec, params.in_features) };
     match kernel {
-        ProductKernel::Matvec(tile) => {
+        ProductKernel::Matvec(tile) | ProductKernel::MatvecI8(tile) => {
             let reduce = Reduce::of(gpu.capabilities());
-            let variant = Matvec { reduce, tile, ..Matvec::new(codec, params.in_features) };
+            let variant = Matvec { inputs, reduce, tile, ..Matvec::new(codec, params.in_features) };
             Launch { variant, params }.shared()
         }
-        ProductKernel::Matmul {} => Launch { variant: plain, params }.shared(),
+        ProductKernel::Matmul {} | ProductKernel::MatmulI8 {} => Launch { variant: plain, params }.shared(),
         ProductKernel::MatmulCoop {} => match MatrixSize::of(gpu.capabilities()) {
             Some(size) => Launch { variant: MatmulCoop { product: plain, size }, params }.shared(),
             None => Launch { variant: plain, params }.shared(),
@@ -40,11 +42,25 @@ pub fn product(
     }
 }
 
-/// The kernel that the shipped table gives a product.
-pub fn tuned(gpu: &Gpu, format: WeightFormat, [rows, _, inputs]: [u32; 3]) -> ProductKernel {
+/// What turns inputs into codes.
+fn quantize(gpu: &Gpu, in_features: u32) -> Arc<dyn AnyLaunch> {
+    let reduce = Reduce::of(gpu.capabilities());
+    let inputs = InputRows::of(in_features);
+    let variant = Quantize { inputs, norm: InputNorm::None, last: false, reduce };
+    let params = QuantizeParams { in_features, rows_per_token: 1, eps: 0.0 };
+    Launch { variant, params }.shared()
+}
+
+/// The kernel that the shipped table gives a product on a path.
+pub fn tuned(
+    gpu: &Gpu,
+    format: WeightFormat,
+    [rows, _, inputs]: [u32; 3],
+    path: ProductPath,
+) -> ProductKernel {
     let bits = Codec::of(format, gpu.capabilities()).read_bits();
     let matrices = gpu.capabilities().has_matrices();
-    Tuning::shipped(gpu.capabilities()).kernel(ProductShape { rows, inputs, bits, matrices })
+    Tuning::shipped(gpu.capabilities()).kernel(ProductShape { rows, inputs, bits, matrices, path })
 }
 
 /// Products in a row, with what they multiply.
@@ -59,46 +75,72 @@ pub struct Products {
 }
 
 impl Products {
-    /// `copies` times the product of `[rows, inputs]` with `[outputs, inputs]`, every time with the same weights in
-    /// other memory.
+    /// `times` times the product of `[rows, inputs]` with `[outputs, inputs]`, each with outputs of its own, so that none
+    /// waits for another, and going round `copies` of the same weights in other memory. On the integer path every one has
+    /// its inputs turned into codes.
     pub fn new(
         gpu: &Gpu,
         kernel: ProductKernel,
         format: WeightFormat,
         [rows, outputs, inputs]: [u32; 3],
-        copies: u32,
+        (times, copies): (u32, u32),
     ) -> Result<Self> {
         let upload = |name: &str, words: &[u32]| gpu.block_on(Tensor::upload(gpu, name, words));
         let weights = PackedMatrix::random(format, 0..outputs as usize, inputs as usize, 1);
         let x = PackedMatrix::random(WeightFormat::F32, 0..rows as usize, inputs as usize, 2).unpack();
-        let y = gpu.block_on(Tensor::zeroed(gpu, "y", u64::from(rows) * u64::from(outputs) * 4))?;
-        let mut tensors = HashMap::from([("y".to_owned(), y.clone())]);
-        tensors.insert("x".into(), gpu.block_on(Tensor::upload(gpu, "x", &x))?);
-        let launch = product(gpu, format, LinearParams::dense(format, outputs, inputs), kernel);
-        let mut links = Vec::<Link>::new();
+        let zeroed = |name: &str, bytes: u64| gpu.block_on(Tensor::zeroed(gpu, name, bytes));
+        let mut tensors = HashMap::from([("x".to_owned(), gpu.block_on(Tensor::upload(gpu, "x", &x))?)]);
         for n in 0..copies {
-            let mut ends = vec![("x", "x".into()), ("y", "y".into()), ("words", format!("words {n}"))];
             tensors.insert(format!("words {n}"), upload("words", &weights.words)?);
             if !weights.scales.is_empty() {
-                let scales = upload("scales", &weights.scales)?;
-                tensors.insert(format!("scales {n}"), scales);
-                ends.push(("scales", format!("scales {n}")));
+                tensors.insert(format!("scales {n}"), upload("scales", &weights.scales)?);
             }
-            links.push((launch.clone(), ends));
             // Lets the queue free its staging memory before the next copy.
             gpu.queue().submit([]);
         }
+        let launch = product(gpu, format, LinearParams::dense(format, outputs, inputs), kernel);
+        let in_i8 = kernel.inputs(inputs) == InputRows::I8;
+        let mut links = Vec::<Link>::new();
+        for n in 0..times {
+            tensors.insert(format!("y {n}"), zeroed("y", u64::from(rows) * u64::from(outputs) * 4)?);
+            let mut x = "x".to_owned();
+            if in_i8 {
+                let codes = quantize(gpu, inputs);
+                x = format!("codes {n}");
+                let bytes = codes.sizes(rows).into_iter().find(|(name, _)| *name == "y");
+                tensors.insert(x.clone(), zeroed("codes", bytes.map_or(0, |(_, bytes)| bytes))?);
+                links.push((codes, vec![("x", "x".into()), ("y", x.clone())]));
+            }
+            let copy = n % copies;
+            let mut ends = vec![("x", x), ("y", format!("y {n}")), ("words", format!("words {copy}"))];
+            if !weights.scales.is_empty() {
+                ends.push(("scales", format!("scales {copy}")));
+            }
+            links.push((launch.clone(), ends));
+        }
+        let y = tensors.get("y 0").cloned().ok_or("no product")?;
         Ok(Self { chain: Chain::new(gpu, &links, &tensors, rows, rows)?, x, weights, y })
     }
+}
+
+/// A row as its codes stand for it.
+fn quantized(row: &[f32]) -> Vec<f32> {
+    reference::quantize::quantize(row).iter().flat_map(|block| block.values().collect::<Vec<_>>()).collect()
 }
 
 /// Compares a product of odd sizes with the reference: every sum within the rounding of its terms, and of both factors
 /// where they are rounded to f16.
 pub fn check(gpu: &Gpu, kernel: ProductKernel, format: WeightFormat) -> Result<()> {
     const INPUTS: usize = 130;
-    let mut products = Products::new(gpu, kernel, format, [5, 67, INPUTS as u32], 1)?;
+    let mut products = Products::new(gpu, kernel, format, [5, 67, INPUTS as u32], (1, 1))?;
     products.chain.run(1)?;
-    let (x, matrix) = (&products.x, &products.weights);
+    let matrix = &products.weights;
+    let in_i8 = kernel.inputs(INPUTS as u32) == InputRows::I8;
+    let rounded: Vec<f32> = match in_i8 {
+        true => products.x.chunks(INPUTS).flat_map(quantized).collect(),
+        false => products.x.clone(),
+    };
+    let x = &rounded;
     let magnitudes = |values: &[f32]| values.iter().map(|value| value.abs()).collect::<Vec<_>>();
     let product = |x: &[f32], weights: &[f32]| reference::matmul::matmul(x, weights, None, INPUTS);
     let expected = product(x, &matrix.unpack());
@@ -109,7 +151,12 @@ pub fn check(gpu: &Gpu, kernel: ProductKernel, format: WeightFormat) -> Result<(
         weight.abs() + 2.0 * zero
     });
     let terms = product(&magnitudes(x), &parts.collect::<Vec<_>>());
-    let factors = if kernel == (ProductKernel::MatmulCoop {}) { 2f32.powi(-9) + 2f32.powi(-20) } else { 0.0 };
+    let factors = match kernel {
+        ProductKernel::MatmulCoop {} => 2f32.powi(-9) + 2f32.powi(-20),
+        // A quotient may lie so near the middle between two codes that the device takes the other one.
+        _ if in_i8 => 1.0 / 127.0 / INPUTS as f32,
+        _ => 0.0,
+    };
     let found = gpu.block_on(products.y.read::<f32>(gpu, 0, expected.len()))?;
     for (at, (found, (expected, terms))) in found.iter().zip(expected.iter().zip(&terms)).enumerate() {
         let allowed = (INPUTS as f32 * f32::EPSILON + factors) * terms;

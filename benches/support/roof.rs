@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use wattle::Gpu;
 use wattle::energy::Work;
 use wattle::quant::WeightFormat;
+use wattle::tuning::ProductPath;
 use wattle::wgpu::BufferUsages;
 
 use super::Result;
@@ -68,15 +69,15 @@ fn copy_rate(gpu: &Gpu) -> Result<f64> {
 }
 
 fn multiply_rate(gpu: &Gpu, format: WeightFormat, shape: [u32; 3]) -> Result<f64> {
-    let kernel = tuned(gpu, format, shape);
+    let kernel = tuned(gpu, format, shape, ProductPath::Float);
     check(gpu, kernel, format)?;
-    let mut chain = Products::new(gpu, kernel, format, shape, 1)?.chain;
+    let mut chain = Products::new(gpu, kernel, format, shape, (1, 1))?.chain;
     let ops = chain.work().total_ops().most as f64;
     per_second(ops, |times| Ok(chain.run(times)?.wall))
 }
 
 /// What is done per second when one time does `amount`: more times in one submit until it takes long enough.
-fn per_second(amount: f64, mut run: impl FnMut(u64) -> Result<Duration>) -> Result<f64> {
+pub fn per_second(amount: f64, mut run: impl FnMut(u64) -> Result<Duration>) -> Result<f64> {
     run(1)?;
     let mut times = 1;
     loop {

@@ -3,7 +3,7 @@
 use wattle::Gpu;
 use wattle::kernels::matvec::VecTile;
 use wattle::quant::WeightFormat;
-use wattle::tuning::ProductKernel;
+use wattle::tuning::{ProductKernel, ProductPath};
 use wattle::wgpu::DeviceType;
 
 /// Rows of the input, outputs, inputs.
@@ -23,8 +23,9 @@ pub fn matrices(gpu: &Gpu) -> [[u32; 2]; 3] {
     }
 }
 
-/// Every kernel with every tile that a product of so many rows may have.
-pub fn kernels(gpu: &Gpu, rows: u32, format: WeightFormat) -> Vec<ProductKernel> {
+/// Every kernel with every tile that a product of so many rows may have on a path.
+pub fn kernels(gpu: &Gpu, rows: u32, format: WeightFormat, path: ProductPath) -> Vec<ProductKernel> {
+    let in_i8 = path == ProductPath::Integer;
     let mut kernels = Vec::new();
     let block_rows: &[u32] = match rows {
         1 => &[1],
@@ -35,12 +36,18 @@ pub fn kernels(gpu: &Gpu, rows: u32, format: WeightFormat) -> Vec<ProductKernel>
         for outputs in [4, 8] {
             for lanes in [32, 64, 128, 256] {
                 for team in [1, lanes] {
-                    kernels.push(ProductKernel::Matvec(VecTile { lanes, team, outputs, rows }));
+                    let tile = VecTile { lanes, team, outputs, rows };
+                    kernels.push(match in_i8 {
+                        true => ProductKernel::MatvecI8(tile),
+                        false => ProductKernel::Matvec(tile),
+                    });
                 }
             }
         }
     }
-    if rows > 1 {
+    if rows > 1 && in_i8 {
+        kernels.push(ProductKernel::MatmulI8 {});
+    } else if rows > 1 {
         kernels.push(ProductKernel::Matmul {});
         if gpu.capabilities().has_matrices() && format != WeightFormat::F32 {
             kernels.push(ProductKernel::MatmulCoop {});

@@ -18,8 +18,9 @@ use support::arguments::Arguments;
 use support::products::{Products, check, tuned};
 use support::{Bench, Result, Times, repeat};
 use wattle::Gpu;
+use wattle::kernels::matvec::VecTile;
 use wattle::quant::WeightFormat;
-use wattle::tuning::{AdapterKind, ProductKernel, Rule, Tuning, TuningFile};
+use wattle::tuning::{AdapterKind, ProductKernel, ProductPath, Rule, Tuning, TuningFile};
 
 /// A kernel that takes so many times as long as the best so far is timed once.
 const FAR_BEHIND: f64 = 1.5;
@@ -51,14 +52,16 @@ fn run() -> Result<()> {
     let gpu = &bench.gpu;
     let (mut shipped, mut written) = (Nearness { all: Vec::new() }, Nearness { all: Vec::new() });
     let mut rules = Vec::new();
-    for rows in ROWS {
-        for (format, max_bits) in FORMATS {
-            let measured = measure(gpu, rows, format.parse()?)?;
+    // Rules for inputs that are codes fit only those who ask for them, and so come before the others.
+    let paths = [(ProductPath::Integer, &FORMATS[..3]), (ProductPath::Matrix, &FORMATS[..])];
+    for ((path, formats), rows) in paths.into_iter().flat_map(|path| ROWS.map(|rows| (path, rows))) {
+        for (format, max_bits) in formats.iter().copied() {
+            let measured = measure(gpu, rows, format.parse()?, path)?;
             let best = measured.best_of_all();
             println!("{rows:>4} rows, {format:<4}  {}", name(measured.kernels[best]));
             shipped.add(&measured, |product| measured.shipped[product]);
             written.add(&measured, |_| best);
-            let (most_rows, most_bits) = (ROWS[ROWS.len() - 1], FORMATS[FORMATS.len() - 1].1);
+            let (most_rows, most_bits) = (ROWS[ROWS.len() - 1], formats[formats.len() - 1].1);
             rules.push(Rule {
                 max_rows: (rows < most_rows).then_some(rows),
                 max_inputs: None,
@@ -76,12 +79,12 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-fn measure(gpu: &Gpu, rows: u32, format: WeightFormat) -> Result<Measured> {
+fn measure(gpu: &Gpu, rows: u32, format: WeightFormat, path: ProductPath) -> Result<Measured> {
     let shapes: Vec<Shape> = matrices(gpu).map(|[outputs, inputs]| [rows, outputs, inputs]).to_vec();
-    let tuned: Vec<_> = shapes.iter().map(|shape| tuned(gpu, format, *shape)).collect();
+    let tuned: Vec<_> = shapes.iter().map(|shape| tuned(gpu, format, *shape, path)).collect();
     // The shipped ones first: what is far behind them is soon done with.
     let mut kernels = tuned.clone();
-    kernels.extend(candidates::kernels(gpu, rows, format));
+    kernels.extend(candidates::kernels(gpu, rows, format, path));
     let mut seen = HashSet::new();
     kernels.retain(|kernel| seen.insert(*kernel));
     for kernel in &kernels {
@@ -92,7 +95,7 @@ fn measure(gpu: &Gpu, rows: u32, format: WeightFormat) -> Result<Measured> {
         let mut best = f64::INFINITY;
         let mut times = Vec::new();
         for kernel in &kernels {
-            let mut products = Products::new(gpu, *kernel, format, shape, 1)?;
+            let mut products = Products::new(gpu, *kernel, format, shape, (1, 1))?;
             let mut run = || -> Result<Duration> { Ok(products.chain.run(1)?.wall) };
             run()?;
             let once = run()?.as_secs_f64();
@@ -138,12 +141,15 @@ impl Nearness {
 }
 
 fn name(kernel: ProductKernel) -> String {
+    let tiled = |name: &str, tile: VecTile| {
+        let VecTile { lanes, team, outputs, rows } = tile;
+        format!("{name}: {lanes} lanes, teams of {team}, {outputs} outputs, {rows} rows")
+    };
     match kernel {
-        ProductKernel::Matvec(tile) => format!(
-            "matvec: {} lanes, teams of {}, {} outputs, {} rows",
-            tile.lanes, tile.team, tile.outputs, tile.rows
-        ),
+        ProductKernel::Matvec(tile) => tiled("matvec", tile),
+        ProductKernel::MatvecI8(tile) => tiled("matvec of codes", tile),
         ProductKernel::Matmul {} => "matmul".into(),
+        ProductKernel::MatmulI8 {} => "matmul of codes".into(),
         ProductKernel::MatmulCoop {} => "matmul_coop".into(),
     }
 }

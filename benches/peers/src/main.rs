@@ -5,6 +5,7 @@ mod check;
 mod copies;
 mod ours;
 mod peer;
+#[path = "../../support/shapes.rs"]
 mod shapes;
 mod start;
 #[expect(dead_code, reason = "other benches use the rest")]
@@ -21,13 +22,14 @@ use check::{Computed, PEER_ERROR, allowed_rounding, rounding, worst_error};
 use copies::copies;
 use ours::Ours;
 use peer::Peer;
-use shapes::{Shape, parse, shapes, title};
+use shapes::{MODELS, ROWS, SMALL, Shape, parse, shapes, title};
 use support::arguments::Arguments;
 use support::roof::Roof;
 use support::{Bench, Result, Times, print_skipped};
 use table::{Comparison, Comparisons};
 use wattle::Gpu;
 use wattle::quant::WeightFormat;
+use wattle::tuning::ProductPath;
 use wattle::wgpu::Features;
 
 const USAGE: &str = "[--models] [--shapes 16x1024x1024,4x512x256] [--weights f32,int8] [--peers burn-wgsl,burn-spirv,llama] [--all]";
@@ -61,12 +63,12 @@ fn run() -> Result<()> {
     let roof = Roof::measure(gpu)?;
     let mut comparisons = Comparisons::begin();
     let mut skipped = Vec::new();
-    for shape in given.unwrap_or_else(|| shapes(models)) {
+    for shape in given.unwrap_or_else(|| shapes(if models { &MODELS } else { &SMALL }, &ROWS)) {
         for format in &formats {
             // Where there are many rows, reading the weights is a small part of the time, and where they come from a
             // smaller one.
             let runs = (TURNS as u32, shape[0].div_ceil(16), (!all).then_some(LONGEST));
-            match copies(gpu, &roof, *format, shape, runs) {
+            match copies(gpu, &roof, *format, shape, ProductPath::Matrix, runs) {
                 Ok(copies) => row(gpu, &mut peers, *format, shape, copies, &mut comparisons, &mut skipped)?,
                 Err(reason) => skipped.push(skip(shape, *format, &reason)),
             }

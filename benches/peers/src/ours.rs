@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wattle::Gpu;
 use wattle::quant::WeightFormat;
-use wattle::tuning::ProductKernel;
+use wattle::tuning::{ProductKernel, ProductPath};
 
 use crate::check::{Computed, OUR_ERROR, worst_error};
 use crate::shapes::Shape;
@@ -22,15 +22,15 @@ pub struct Ours {
 impl Ours {
     /// Uploads, and checks the result.
     pub fn prepare(gpu: &Gpu, format: WeightFormat, shape: Shape, copies: u32) -> Result<Self> {
-        let kernel = tuned(gpu, format, shape);
-        let mut products = Products::new(gpu, kernel, format, shape, copies)?;
+        let kernel = tuned(gpu, format, shape, ProductPath::Matrix);
+        let mut products = Products::new(gpu, kernel, format, shape, (copies, copies))?;
         let weights = products.weights.unpack();
         products.chain.run(1)?;
         let y = gpu.block_on(products.y.read::<f32>(gpu, 0, shape[0] as usize * shape[1] as usize))?;
         let error = worst_error(shape, &Computed { x: &products.x, weights: &weights, y: &y })?;
         let kernel = match kernel {
-            ProductKernel::Matvec(_) => "matvec",
-            ProductKernel::Matmul {} => "matmul",
+            ProductKernel::Matvec(_) | ProductKernel::MatvecI8(_) => "matvec",
+            ProductKernel::Matmul {} | ProductKernel::MatmulI8 {} => "matmul",
             ProductKernel::MatmulCoop {} => "matmul_coop",
         };
         match error <= OUR_ERROR {

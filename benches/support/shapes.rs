@@ -1,15 +1,16 @@
 //! What is multiplied: rows of the input x outputs x inputs.
 
+/// Rows of the input, outputs, inputs.
 pub type Shape = [u32; 3];
 
-/// As many rows as decoding one sequence, a few, some, and parts of a prompt have.
-const ROWS: [u32; 5] = [1, 4, 16, 128, 512];
+/// Rows of the input: of one sequence that is decoded, of a few, and of many or a prompt.
+pub const ROWS: [u32; 5] = [1, 4, 16, 128, 512];
 
 /// Outputs x inputs small enough for a software driver.
-const SMALL: [[u32; 2]; 2] = [[1024, 1024], [2048, 2048]];
+pub const SMALL: [[u32; 2]; 2] = [[1024, 1024], [2048, 2048]];
 
 /// Outputs x inputs of projections of models.
-const MODELS: [[u32; 2]; 12] = [
+pub const MODELS: [[u32; 2]; 12] = [
     // Gemma 3 1B: feed-forward network.
     [6912, 1152],
     [1152, 6912],
@@ -29,10 +30,9 @@ const MODELS: [[u32; 2]; 12] = [
     [2048, 768],
 ];
 
-/// The small shapes, or those of models.
-pub fn shapes(models: bool) -> Vec<Shape> {
-    let matrices: &[[u32; 2]] = if models { &MODELS } else { &SMALL };
-    let with_rows = |[outputs, inputs]: [u32; 2]| ROWS.map(|rows| [rows, outputs, inputs]);
+/// Every matrix with every number of rows.
+pub fn shapes(matrices: &[[u32; 2]], rows: &[u32]) -> Vec<Shape> {
+    let with_rows = |[outputs, inputs]: [u32; 2]| rows.iter().map(move |rows| [*rows, outputs, inputs]);
     matrices.iter().copied().flat_map(with_rows).collect()
 }
 
@@ -43,7 +43,7 @@ pub fn parse(text: &str) -> Result<Shape, String> {
     shape.ok_or_else(|| format!("'{text}' is no shape; one is 16x1024x1024: rows, outputs, inputs"))
 }
 
-/// As in the benches.
+/// For people.
 pub fn title([rows, outputs, inputs]: Shape) -> String {
     format!("{rows} x {outputs} x {inputs}")
 }
