@@ -2,7 +2,7 @@
 // A team of lanes, one lane or the workgroup, computes OUTPUTS neighbouring outputs of a block of rows. Its lanes stride
 // over the inputs, so many at a time that a weight is decoded once for all rows of the block.
 // Needs: Block, Sites, block_sites, block_prepare, block_add, block_store (block/*), STEP_INPUTS, step_product (step/*),
-// row_count (rows/*), team_sum (team/*).
+// row_count (rows/*), team_lane, team_sum (team/*).
 // Constants: WORKGROUP_SIZE, TEAM, OUTPUTS, ROWS.
 const TEAMS: u32 = WORKGROUP_SIZE / TEAM;
 const FOURS: u32 = OUTPUTS / 4u;
@@ -22,7 +22,7 @@ fn run(workgroup: u32, lane: u32) {
 
     block_prepare(sites, lane);
     var acc: array<Block, FOURS>;
-    for (var step = lane % TEAM; STEP_INPUTS * step < params.in_features; step += TEAM) {
+    for (var step = team_lane(lane); STEP_INPUTS * step < params.in_features; step += TEAM) {
         for (var four = 0u; four < FOURS; four += 1u) {
             let first = n + 4u * four;
             let outputs = w + min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(last));
@@ -31,7 +31,7 @@ fn run(workgroup: u32, lane: u32) {
     }
     for (var four = 0u; four < FOURS; four += 1u) {
         let sum = team_sum(acc[four], lane);
-        if lane % TEAM == 0u && n + 4u * four <= last {
+        if team_lane(lane) == 0u && n + 4u * four <= last {
             block_store(sites, n + 4u * four, sum);
         }
     }

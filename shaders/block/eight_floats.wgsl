@@ -1,4 +1,5 @@
-// Inputs of eight rows: the first four, the other four. Needs: rows4_load, rows4_sum, rows4_scale (block/rows4_floats).
+// Inputs of eight rows: the first four, the other four. Needs: rows4_load (share/*_floats), rows4_sum, rows4_scale
+// (block/rows4_floats).
 struct BlockRows { first: mat4x4<f32>, other: mat4x4<f32> }     // four neighbouring inputs: a column for each row
 struct BlockSum { first: vec4<f32>, other: vec4<f32> }          // a sum of inputs for each row
 

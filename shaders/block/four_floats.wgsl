@@ -1,4 +1,4 @@
-// Inputs of four rows. Needs: rows4_load, rows4_sum, rows4_scale (block/rows4_floats).
+// Inputs of four rows. Needs: rows4_load (share/*_floats), rows4_sum, rows4_scale (block/rows4_floats).
 alias BlockRows = mat4x4<f32>;              // four neighbouring inputs: a column for each row
 alias BlockSum = vec4<f32>;                 // a sum of inputs for each row
 

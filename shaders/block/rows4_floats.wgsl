@@ -1,9 +1,4 @@
-// Inputs of four neighbouring rows, a column for each. Needs: rows4 (block/rows4), load4 (linear/input*).
-fn rows4_load(row: u32, quad: u32) -> mat4x4<f32> {
-    let rows = rows4(row);
-    return mat4x4<f32>(load4(rows.x, quad), load4(rows.y, quad), load4(rows.z, quad), load4(rows.w, quad));
-}
-
+// Inputs of four neighbouring rows, a column for each.
 fn rows4_sum(a: mat4x4<f32>, b: mat4x4<f32>, c: mat4x4<f32>, d: mat4x4<f32>) -> vec4<f32> {
     return vec4<f32>(1.0) * (a + b + c + d);
 }

@@ -1,10 +1,5 @@
-// Codes of four neighbouring rows' inputs. Needs: rows4 (block/rows4), input_block (linear/input_blocks), row_dot (step/i8).
+// Codes of four neighbouring rows' inputs. Needs: rows4_blocks (share/*_i8), row_dot (step/i8).
 fn rows4_dot(row: u32, step: u32, w: Codes) -> mat4x4<f32> {
-    let rows = rows4(row);
-    return transpose(mat4x4<f32>(
-        row_dot(input_block(rows.x, step), w),
-        row_dot(input_block(rows.y, step), w),
-        row_dot(input_block(rows.z, step), w),
-        row_dot(input_block(rows.w, step), w),
-    ));
+    let x = rows4_blocks(row, step);
+    return transpose(mat4x4<f32>(row_dot(x.a, w), row_dot(x.b, w), row_dot(x.c, w), row_dot(x.d, w)));
 }

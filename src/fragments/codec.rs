@@ -90,11 +90,8 @@ impl Codec {
         matches!(self, Self::Int(..))
     }
 
-    /// Adds what its codes need to meet inputs that are codes, where they do.
-    pub(crate) fn add_signed_to(self, source: Source, inputs: InputRows) -> Source {
-        if inputs != InputRows::I8 {
-            return source;
-        }
+    /// Adds what its codes need to meet inputs that are codes.
+    pub(crate) fn add_signed_to(self, source: Source) -> Source {
         // What is taken from codes so that they fit a signed byte.
         let centre = match self {
             Self::Int(Codes { width: Width::Int8, .. }, _)

@@ -142,12 +142,11 @@ impl Kernel for Matmul {
             .with(fragment!("entry/plain.wgsl"))
             .constant("TILE_ROWS", TILE_ROWS)
             .constant("TILE_OUTPUTS", TILE_OUTPUTS as u32);
-        let source = source.with(match self.inputs {
-            InputRows::Any | InputRows::Quads => fragment!("tile/floats.wgsl"),
-            InputRows::I8 => fragment!("tile/i8.wgsl"),
-        });
-        self.epilogue
-            .add_to(self.rows.add_to(self.codec.add_signed_to(self.inputs.add_to(source), self.inputs)))
+        let source = match self.inputs {
+            InputRows::Any | InputRows::Quads => source.with(fragment!("tile/floats.wgsl")),
+            InputRows::I8 => self.codec.add_signed_to(source.with(fragment!("tile/i8.wgsl"))),
+        };
+        self.epilogue.add_to(self.rows.add_to(self.inputs.add_to(source)))
     }
 
     fn bindings(self) -> Vec<Binding> {

@@ -102,13 +102,16 @@ impl Kernel for Matvec {
                 VecRows::Last => fragment!("rows/last.wgsl"),
                 VecRows::Selected => fragment!("rows/selected.wgsl"),
             });
-        let source = self.codec.add_signed_to(self.inputs.add_to(source), self.inputs);
+        let source = self.add_block(self.inputs.add_to(source));
+        let source = match self.inputs {
+            InputRows::Any | InputRows::Quads => self.add_floats(source),
+            InputRows::I8 => self.add_i8(source),
+        };
         let VecTile { lanes, team, outputs, rows } = self.tile;
         let source = match team {
             1 => source.with(fragment!("team/lane.wgsl")),
             _ => source.with(fragment!("team/workgroup.wgsl")),
         };
-        let source = add_block(source, rows, self.inputs == InputRows::I8);
         self.reduce
             .add_to(self.epilogue.add_to(self.norm.add_to(source)))
             .constant("WORKGROUP_SIZE", lanes)
@@ -159,9 +162,13 @@ impl Kernel for Matvec {
         // ... and every codec with every way to find rows, to share inputs, and to divide the work.
         for codec in Codec::all() {
             if codec.is_int() {
-                let i8 = |rows, tile| Self { inputs: InputRows::I8, rows, tile, ..plain(codec) };
-                all.extend([VecRows::Dense, VecRows::Last, VecRows::Selected].map(|rows| i8(rows, tile)));
-                all.extend(VecTile::variants().map(|tile| i8(VecRows::Dense, tile)));
+                let i8 = Self { inputs: InputRows::I8, ..plain(codec) };
+                all.extend(
+                    [VecRows::Dense, VecRows::Last, VecRows::Selected].map(|rows| Self { rows, ..i8 }),
+                );
+                for reduce in Reduce::ALL {
+                    all.extend(VecTile::variants().map(|tile| Self { tile, reduce, ..i8 }));
+                }
             }
             for rows in [VecRows::Dense, VecRows::Last, VecRows::Selected] {
                 for norm in InputNorm::ALL {
@@ -171,7 +178,9 @@ impl Kernel for Matvec {
             for norm in InputNorm::ALL {
                 all.push(Self { inputs: InputRows::Quads, norm, ..plain(codec) });
             }
-            all.extend(VecTile::variants().map(|tile| Self { tile, ..plain(codec) }));
+            for reduce in Reduce::ALL {
+                all.extend(VecTile::variants().map(|tile| Self { tile, reduce, ..plain(codec) }));
+            }
         }
         distinct(all)
     }
@@ -244,28 +253,58 @@ impl Kernel for Matvec {
     }
 }
 
-/// Adds the fragments of a block of rows, and of how it meets weights.
-fn add_block(source: Source, rows: u32, in_i8: bool) -> Source {
-    let source = match (rows, in_i8) {
-        (1, _) => source.with(fragment!("block/one.wgsl")),
-        (4, _) => source.with(fragment!("block/four.wgsl")).with(fragment!("block/rows4.wgsl")),
-        _ => source.with(fragment!("block/eight.wgsl")).with(fragment!("block/rows4.wgsl")),
-    };
-    let source = match in_i8 {
-        true => source.with(fragment!("step/i8.wgsl")),
-        false => source.with(fragment!("step/floats.wgsl")),
-    };
-    match (rows, in_i8) {
-        (1, true) => source.with(fragment!("block/one_i8.wgsl")),
-        (4, true) => source.with(fragment!("block/four_i8.wgsl")).with(fragment!("block/rows4_i8.wgsl")),
-        (_, true) => source.with(fragment!("block/eight_i8.wgsl")).with(fragment!("block/rows4_i8.wgsl")),
-        (1, false) => source.with(fragment!("block/one_floats.wgsl")),
-        (4, false) => {
-            source.with(fragment!("block/four_floats.wgsl")).with(fragment!("block/rows4_floats.wgsl"))
+/// How lanes get at the inputs of a block of rows.
+#[derive(Clone, Copy)]
+enum Share {
+    /// Each reads all of them.
+    None,
+    /// Each reads some, and subgroups hand them round: where all lanes of a subgroup want the same.
+    Subgroup,
+}
+
+impl Matvec {
+    fn share(self) -> Share {
+        match (self.reduce, self.tile.team) {
+            (Reduce::Subgroup, 1) => Share::Subgroup,
+            (Reduce::Subgroup | Reduce::Workgroup, _) => Share::None,
         }
-        (_, false) => {
-            source.with(fragment!("block/eight_floats.wgsl")).with(fragment!("block/rows4_floats.wgsl"))
+    }
+
+    /// Adds the fragments of a block of rows.
+    fn add_block(self, source: Source) -> Source {
+        match self.tile.rows {
+            1 => source.with(fragment!("block/one.wgsl")),
+            4 => source.with(fragment!("block/four.wgsl")).with(fragment!("block/rows4.wgsl")),
+            _ => source.with(fragment!("block/eight.wgsl")).with(fragment!("block/rows4.wgsl")),
         }
+    }
+
+    /// Adds the fragments with which a block of rows meets weights as floats.
+    fn add_floats(self, source: Source) -> Source {
+        let source = source.with(fragment!("step/floats.wgsl"));
+        let source = match self.tile.rows {
+            1 => return source.with(fragment!("block/one_floats.wgsl")),
+            4 => source.with(fragment!("block/four_floats.wgsl")),
+            _ => source.with(fragment!("block/eight_floats.wgsl")),
+        };
+        source.with(fragment!("block/rows4_floats.wgsl")).with(match self.share() {
+            Share::None => fragment!("share/none_floats.wgsl"),
+            Share::Subgroup => fragment!("share/subgroup_floats.wgsl", subgroups),
+        })
+    }
+
+    /// The same as codes.
+    fn add_i8(self, source: Source) -> Source {
+        let source = self.codec.add_signed_to(source.with(fragment!("step/i8.wgsl")));
+        let source = match self.tile.rows {
+            1 => return source.with(fragment!("block/one_i8.wgsl")),
+            4 => source.with(fragment!("block/four_i8.wgsl")),
+            _ => source.with(fragment!("block/eight_i8.wgsl")),
+        };
+        source.with(fragment!("block/rows4_i8.wgsl")).with(match self.share() {
+            Share::None => fragment!("share/none_i8.wgsl"),
+            Share::Subgroup => fragment!("share/subgroup_i8.wgsl", subgroups),
+        })
     }
 }
 
