@@ -15,4 +15,5 @@ pub mod norm;
 pub mod rope;
 pub mod sample;
 pub mod softmax;
+pub mod transform;
 pub mod weights;

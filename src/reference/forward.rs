@@ -8,6 +8,7 @@ use super::moe::{Routes, combine, plan, route, weigh};
 use super::norm::norm;
 use super::rope::{rotate, tables};
 use super::softmax::softcap;
+use super::transform::transform;
 use super::weights::{AttentionWeights, FeedForwardWeights, Linear, NormWeights, OpWeights, Weights};
 use crate::model::config::{Attention, Experts, FeedForward, ModelConfig, Norm, Op, Routing};
 use crate::{Error, Result};
@@ -154,7 +155,7 @@ fn pass(
         }
     }
     let last = normed(config.final_norm, &weights.final_norm, &x);
-    trace.logits = matmul(&last, &weights.head, None, d);
+    trace.logits = linear(&weights.head, &last, d);
     trace.logits.iter_mut().for_each(|logit| *logit = softcap(config.head.softcap, *logit));
     trace.hidden.push(last);
     trace.last_block = x;
@@ -182,7 +183,8 @@ fn normed(config: Norm, weights: &NormWeights, x: &[f32]) -> Vec<f32> {
 }
 
 fn linear(weights: &Linear, x: &[f32], in_features: usize) -> Vec<f32> {
-    matmul(x, &weights.weight, weights.bias.as_deref(), in_features)
+    let transformed = weights.transform.as_ref().map(|by| transform(x, &by.delta, &by.s));
+    matmul(transformed.as_deref().unwrap_or(x), &weights.weight, weights.bias.as_deref(), in_features)
 }
 
 fn attend(

@@ -195,13 +195,13 @@ fn a_plan_changes_the_values_of_the_matrices_it_names() {
     assert_eq!(experts[3].down.weight, stored(int(Width::Int4), &w2, &file));
     assert_eq!(router, &file.floats(&format!("{layer}.block_sparse_moe.gate.weight")));
     assert_eq!(moe.norm.weight, file.floats(&format!("{layer}.post_attention_layernorm.weight")));
-    assert_eq!(packed.head, stored(int(Width::Int8), "lm_head.weight", &file));
+    assert_eq!(packed.head.weight, stored(int(Width::Int8), "lm_head.weight", &file));
 
     let file = Golden::open("llama_bias/model");
     let (_, packed) = weights("llama_bias", &plan);
     let table = "model.embed_tokens.weight";
     assert_eq!(packed.embedding, stored(WeightFormat::F16, table, &file));
-    assert_eq!(packed.head, stored(int(Width::Int8), table, &file), "a tied head is not packed twice");
+    assert_eq!(packed.head.weight, stored(int(Width::Int8), table, &file), "a tied head is not packed twice");
     let OpWeights::FeedForward(ffn) = &packed.blocks[0][1].op else { panic!("feed-forward second") };
     assert_eq!(ffn.down.bias.as_deref(), Some(&file.floats("model.layers.0.mlp.down_proj.bias")[..]));
 }

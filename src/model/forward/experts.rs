@@ -17,7 +17,7 @@ use crate::kernels::moe_place::MoePlace;
 use crate::kernels::moe_route::{MoeRoute, MoeRouteParams};
 use crate::kernels::moe_scan::{MoeScan, MoeScanParams};
 use crate::model::config::{Experts, Routing};
-use crate::model::layout::{ExpertsLayout, Matrix, SubLayerLayout};
+use crate::model::layout::{ExpertsLayout, Matrix, SubLayerLayout, Vectors};
 use crate::schedule::TensorId;
 
 /// Which expert every (token, choice) goes to, and with which weight.
@@ -59,7 +59,8 @@ impl ForwardPass<'_> {
         let up = ("expert_up", experts.top_k);
         let epilogue = activated(experts.expert);
         let hidden = self.expert_product(up, input, &weights.into, epilogue, experts, &assignment)?;
-        let (down, hidden) = (("expert_down", 1), Input::plain(hidden));
+        let hidden = Input { rows_per_token: experts.top_k, ..Input::plain(hidden) };
+        let down = ("expert_down", 1);
         let rows = self.expert_product(down, hidden, &weights.down, Epilogue::NONE, experts, &assignment)?;
         let Some(norm) = &layer.post_norm else {
             let out = self.residual_stream();
@@ -69,7 +70,7 @@ impl ForwardPass<'_> {
         let joined = self.schedule.activation("joined", self.row_bytes(self.config.hidden_size));
         self.combine(experts, rows, routes.weight_of_slot, None, joined)?;
         let out = self.residual_stream();
-        self.norm("post_norm", joined, norm, Some(x), out)?;
+        self.norm("post_norm", Input::plain(joined), norm, Some(x), out)?;
         Ok(out)
     }
 
@@ -123,14 +124,16 @@ impl ForwardPass<'_> {
         experts: &Experts,
         assignment: &Assignment,
     ) -> Result<TensorId> {
-        let epilogue = Epilogue { bias: matrix.bias, ..epilogue };
+        let one_row = matches!(assignment, Assignment::Selected { .. });
+        let input = self.transformed(input, matrix, one_row)?;
+        let epilogue = Epilogue { bias: matrix.has_bias(), ..epilogue };
         let width = outputs(matrix.rows, epilogue);
         let y = self.schedule.activation(what, self.row_bytes(width * experts.top_k));
         let mut params = LinearParams::dense(matrix.format, matrix.rows, matrix.cols);
         params.out_stride = width;
         params.choices = experts.top_k;
         params.slots_per_input = slots_per_input;
-        params.eps = input.norm.map_or(0.0, |norm| norm.norm.eps);
+        params.eps = input.norm.map_or(0.0, Vectors::eps);
         let codec = Codec::of(matrix.format, self.capabilities);
         let mut tensors = vec![("x", input.tensor), ("y", y)];
         tensors.extend(self.weight_tensors(matrix, 0));

@@ -10,24 +10,25 @@ use crate::kernels::matmul::Matmul;
 use crate::kernels::matmul_coop::MatmulCoop;
 use crate::kernels::matvec::{Matvec, VecRows};
 use crate::kernels::norm::{Norm, NormParams};
-use crate::model::layout::{Matrix, SubLayerLayout, Vectors};
+use crate::model::layout::{Matrix, SubLayerLayout, Vectors, VectorsKind};
 use crate::schedule::TensorId;
 use crate::tuning::{ProductKernel, ProductShape};
 
-/// What goes into a product: a tensor, normed on the way in where a norm is given.
+/// What goes into a product: a tensor, normed or transformed on the way in where vectors are given.
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
     pub(super) tensor: TensorId,
     pub(super) norm: Option<&'a Vectors>,
+    pub(super) rows_per_token: u32,
 }
 
 impl<'a> Input<'a> {
     pub(super) fn plain(tensor: TensorId) -> Self {
-        Self { tensor, norm: None }
+        Self { tensor, norm: None, rows_per_token: 1 }
     }
 
     pub(super) fn normed(tensor: TensorId, norm: &'a Vectors) -> Self {
-        Self { tensor, norm: Some(norm) }
+        Self { tensor, norm: Some(norm), rows_per_token: 1 }
     }
 }
 
@@ -77,7 +78,7 @@ impl ForwardPass<'_> {
         };
         let product = self.project(what, input, matrix, Epilogue::NONE)?;
         let out = self.residual_stream();
-        self.norm("post_norm", product, norm, Some(x), out)?;
+        self.norm("post_norm", Input::plain(product), norm, Some(x), out)?;
         Ok(out)
     }
 
@@ -92,8 +93,8 @@ impl ForwardPass<'_> {
     ) -> Result<()> {
         // One row at a time reads every weight once; it can afford to norm its input again in each workgroup.
         let one_row = self.options.phase == Phase::Decode || rows == VecRows::Last;
-        let input = if one_row { input } else { self.norm_first(input)? };
-        let epilogue = Epilogue { bias: matrix.bias, ..epilogue };
+        let input = self.transformed(input, matrix, one_row)?;
+        let epilogue = Epilogue { bias: matrix.has_bias(), ..epilogue };
         let codec = Codec::of(matrix.format, self.capabilities);
         for (n, shard) in matrix.shards.iter().enumerate() {
             let mut params = LinearParams::dense(matrix.format, shard.end - shard.start, matrix.cols);
@@ -105,7 +106,7 @@ impl ForwardPass<'_> {
             tensors.extend(self.weight_tensors(matrix, n));
             if one_row {
                 let variant = self.matvec(matrix, codec, epilogue, rows, input.norm);
-                params.eps = input.norm.map_or(0.0, |norm| norm.norm.eps);
+                params.eps = input.norm.map_or(0.0, Vectors::eps);
                 tensors.extend(input.norm.map(|norm| ("norm_weight", self.vectors(norm))));
                 self.dispatch(what, Launch { variant, params }, &tensors)?;
                 continue;
@@ -151,7 +152,7 @@ impl ForwardPass<'_> {
         norm: Option<&Vectors>,
     ) -> Matvec {
         let reduce = Reduce::of(self.capabilities);
-        let norm = norm.map_or(InputNorm::None, |norm| norm.norm.kind.into());
+        let norm = norm.map_or(InputNorm::None, Vectors::applied);
         let tile = self.tuning.one_row(self.shape(matrix, codec));
         Matvec { norm, epilogue, rows, reduce, tile, ..Matvec::new(codec, matrix.cols) }
     }
@@ -161,27 +162,48 @@ impl ForwardPass<'_> {
         ProductShape { rows: self.schedule.max_rows, inputs: matrix.cols, bits: codec.read_bits(), matrices }
     }
 
-    /// Runs an input's norm as a dispatch of its own.
-    pub(super) fn norm_first<'a>(&mut self, input: Input<'_>) -> Result<Input<'a>> {
-        let Some(norm) = input.norm else { return Ok(Input::plain(input.tensor)) };
-        let normed = self.schedule.activation("normed", self.row_bytes(norm.width));
-        self.norm("norm", input.tensor, norm, None, normed)?;
-        Ok(Input::plain(normed))
+    /// The input as a matrix wants it. A product that can norm on the way in does the last of what is to be done; all
+    /// that comes before is a dispatch of its own.
+    pub(super) fn transformed<'a>(
+        &mut self,
+        input: Input<'a>,
+        matrix: &'a Matrix,
+        on_the_way_in: bool,
+    ) -> Result<Input<'a>> {
+        let input = match &matrix.transform {
+            Some(transform) => Input { norm: Some(transform), ..self.norm_first(input)? },
+            None => input,
+        };
+        if on_the_way_in { Ok(input) } else { self.norm_first(input) }
     }
 
-    /// `y = residual + norm(x)`.
+    /// Runs an input's norm as a dispatch of its own.
+    pub(super) fn norm_first<'a>(&mut self, input: Input<'_>) -> Result<Input<'a>> {
+        let Input { tensor, norm, rows_per_token } = input;
+        let Some(norm) = norm else { return Ok(Input { tensor, norm: None, rows_per_token }) };
+        let (what, name) = match norm.kind {
+            VectorsKind::Norm(_) => ("norm", "normed"),
+            VectorsKind::Transform => ("transform", "transformed"),
+        };
+        let normed = self.schedule.activation(name, self.row_bytes(rows_per_token * norm.width));
+        self.norm(what, input, norm, None, normed)?;
+        Ok(Input { tensor: normed, norm: None, rows_per_token })
+    }
+
+    /// `y = residual + norm(x)`, whatever norm `x` itself would still want.
     pub(super) fn norm(
         &mut self,
         what: &'static str,
-        x: TensorId,
+        x: Input<'_>,
         norm: &Vectors,
         residual: Option<TensorId>,
         y: TensorId,
     ) -> Result<()> {
         let reduce = Reduce::of(self.capabilities);
-        let variant = Norm { norm: norm.norm.kind.into(), residual: residual.is_some(), reduce };
-        let params = NormParams { in_features: norm.width, eps: norm.norm.eps };
-        let mut tensors = vec![("x", x), ("norm_weight", self.vectors(norm)), ("y", y)];
+        let variant = Norm { norm: norm.applied(), residual: residual.is_some(), reduce };
+        let params =
+            NormParams { in_features: norm.width, eps: norm.eps(), rows_per_token: x.rows_per_token };
+        let mut tensors = vec![("x", x.tensor), ("norm_weight", self.vectors(norm)), ("y", y)];
         tensors.extend(residual.map(|residual| ("residual", residual)));
         self.dispatch(what, Launch { variant, params }, &tensors)
     }
