@@ -1,15 +1,16 @@
-// A norm over every row: y[r] = residual[r] + norm(x[r]). One workgroup per row.
+// A norm, or a scale and a shift, over every row: y[r] = residual[r] + norm(x[r]). One workgroup per row.
 // Needs: load4 (linear/input), norm_prepare, norm4 (norm/*), residual_at (residual/*), span, workgroup_sum.
 // Constants: WORKGROUP_SIZE.
 struct Params {
     in_features: u32,
     eps: f32,
+    rows_per_token: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;             // [rows, in_features]
 
 fn run(row: u32, lane: u32) {
-    if row >= span.rows {
+    if row >= span.rows * params.rows_per_token {
         return;
     }
     norm_prepare(row, lane);

@@ -4,6 +4,7 @@
 //! [`Parent`] holds the 8-bit codes that every integer format is sliced from; [`PackedMatrix`] is a matrix
 //! in the words a kernel reads.
 
+mod clip;
 mod codes;
 mod format;
 mod packed;
@@ -11,6 +12,7 @@ mod parent;
 mod random;
 mod rows;
 
+pub use clip::Clip;
 pub use codes::{Codes, Storage, Width, slice_code};
 pub use format::{IntFormat, QuantBlock, ScaleFormat, WeightFormat};
 pub use packed::PackedMatrix;

@@ -16,4 +16,5 @@ pub mod quantize;
 pub mod rope;
 pub mod sample;
 pub mod softmax;
+pub mod transform;
 pub mod weights;

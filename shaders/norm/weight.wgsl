@@ -1,4 +1,4 @@
-// The norm's scale, then its shift where it has one; zero beyond the row's end.
+// The scale, then the shift where there is one; zero beyond the row's end.
 @group(0) @binding(8) var<storage, read> norm_weight: array<f32>;   // [1 or 2, in_features]
 
 fn norm_weight4(base: u32, quad: u32) -> vec4<f32> {

@@ -1,11 +1,11 @@
-//! `shaders/norm`: a norm applied to the input on the way in.
+//! `shaders/norm`: a norm, or a scale and a shift, applied to the input on the way in.
 
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::kernel::Binding;
 use crate::kernel::check::bytes;
 use crate::shader::{Source, fragment};
 
-/// A norm applied to the input on the way in.
+/// What is applied to the input on the way in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InputNorm {
     /// None.
@@ -14,11 +14,13 @@ pub enum InputNorm {
     Rms,
     /// LayerNorm; without a stored shift the shift is zero.
     Layer,
+    /// A scale and a shift for each input, whatever the others are: OmniQuant's transformation (arXiv 2308.13137).
+    Affine,
 }
 
 impl InputNorm {
-    /// Every norm.
-    pub const ALL: [Self; 3] = [Self::None, Self::Rms, Self::Layer];
+    /// All.
+    pub const ALL: [Self; 4] = [Self::None, Self::Rms, Self::Layer, Self::Affine];
 
     /// Adds its fragments.
     pub(crate) fn add_to(self, source: Source) -> Source {
@@ -26,6 +28,7 @@ impl InputNorm {
             Self::None => source.with(fragment!("norm/none.wgsl")),
             Self::Rms => source.with(fragment!("norm/rms.wgsl")).with(fragment!("norm/weight.wgsl")),
             Self::Layer => source.with(fragment!("norm/layer.wgsl")).with(fragment!("norm/weight.wgsl")),
+            Self::Affine => source.with(fragment!("norm/affine.wgsl")).with(fragment!("norm/weight.wgsl")),
         }
     }
 
@@ -34,17 +37,24 @@ impl InputNorm {
         (self != Self::None).then_some(Binding::read(8, "norm_weight"))
     }
 
-    /// What normalising `rows` rows of `width` inputs moves and computes, `passes` times over.
+    /// What applying it to `rows` rows of `width` inputs moves and computes, `passes` times over.
     pub(crate) fn work(self, width: u64, rows: u64, passes: u64, work: Work) -> Work {
         let (reads, vectors) = match self {
             Self::None => return work,
             Self::Rms => (1, 1),
             Self::Layer => (2, 2),
+            Self::Affine => (0, 2),
         };
         let inputs = rows * width;
-        work.with_bytes(ByteClass::ActIn, 0, passes * reads * inputs * 4)
-            .with_bytes(ByteClass::Weight, vectors * width * 4, passes * vectors * inputs * 4)
-            .with_ops(OpClass::F32Fma, reads * inputs, passes * reads * inputs)
+        let work = work.with_bytes(ByteClass::ActIn, 0, passes * reads * inputs * 4).with_bytes(
+            ByteClass::Weight,
+            vectors * width * 4,
+            passes * vectors * inputs * 4,
+        );
+        if self == Self::Affine {
+            return work.with_ops(OpClass::F32Fma, inputs, passes * inputs);
+        }
+        work.with_ops(OpClass::F32Fma, reads * inputs, passes * reads * inputs)
             .with_ops(OpClass::F32Other, 2 * inputs, passes * 2 * inputs)
             .with_ops(OpClass::Sfu, rows, passes * rows)
     }
@@ -54,7 +64,7 @@ impl InputNorm {
         let vectors = match self {
             Self::None => return None,
             Self::Rms => 1,
-            Self::Layer => 2,
+            Self::Layer | Self::Affine => 2,
         };
         Some(("norm_weight", bytes([vectors, width])))
     }

@@ -1,4 +1,4 @@
-//! RMSNorm and LayerNorm over rows, alone or with the residual that follows.
+//! RMSNorm and LayerNorm over rows, alone or with the residual that follows; or a scale and a shift for each input.
 
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
@@ -14,6 +14,8 @@ params! {
         pub in_features: u32,
         /// Added to the mean square or variance.
         pub eps: f32,
+        /// Rows of each token: a token's choices of experts on the way out of them, else 1.
+        pub rows_per_token: u32,
     }
 }
 
@@ -52,7 +54,7 @@ impl Kernel for Norm {
 
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
-        for norm in [InputNorm::Rms, InputNorm::Layer] {
+        for norm in InputNorm::ALL.into_iter().filter(|norm| *norm != InputNorm::None) {
             for residual in [false, true] {
                 all.extend(Reduce::ALL.map(|reduce| Self { norm, residual, reduce }));
             }
@@ -62,11 +64,12 @@ impl Kernel for Norm {
 
     fn check(self, params: &NormParams) -> Result<()> {
         require(Self::NAME, "norm", self.norm != InputNorm::None, "a norm", "none")?;
-        positive(Self::NAME, [("in_features", params.in_features)])
+        let NormParams { in_features, rows_per_token, .. } = *params;
+        positive(Self::NAME, [("in_features", in_features), ("rows_per_token", rows_per_token)])
     }
 
     fn sizes(self, params: &NormParams, rows: u32) -> Vec<(&'static str, u64)> {
-        let each = bytes([rows, params.in_features]);
+        let each = bytes([rows, params.rows_per_token, params.in_features]);
         let residual = self.residual.then_some(("residual", each));
         [("x", each), ("y", each)]
             .into_iter()
@@ -75,12 +78,12 @@ impl Kernel for Norm {
             .collect()
     }
 
-    fn workgroups(self, _: &NormParams, span: Span) -> u64 {
-        u64::from(span.rows)
+    fn workgroups(self, params: &NormParams, span: Span) -> u64 {
+        u64::from(span.rows) * u64::from(params.rows_per_token)
     }
 
     fn work(self, params: &NormParams, span: Span) -> Work {
-        let (rows, width) = (u64::from(span.rows), u64::from(params.in_features));
+        let (rows, width) = (self.workgroups(params, span), u64::from(params.in_features));
         let bytes = rows * width * 4;
         let mut work = Work::default().with_bytes(ByteClass::ActIn, bytes, bytes).with_bytes(
             ByteClass::ActOut,

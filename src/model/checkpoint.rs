@@ -63,6 +63,11 @@ impl Checkpoint {
         self.tensors.contains_key(name)
     }
 
+    /// The dimensions of a tensor, innermost last.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|entry| entry.shape.as_slice())
+    }
+
     /// The names of all tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)

@@ -188,7 +188,7 @@ impl ForwardPass<'_> {
             let normed = self.schedule.named(format!("hidden.{}", self.layout.blocks.len()), {
                 self.row_bytes(self.config.hidden_size)
             });
-            self.norm("final_norm", x, norm, None, normed)?;
+            self.norm("final_norm", Input::plain(x), norm, None, normed)?;
             Input::plain(normed)
         } else {
             Input::normed(x, norm)

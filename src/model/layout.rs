@@ -6,12 +6,16 @@ mod builder;
 mod matrix;
 mod rows;
 
-pub use matrix::{Matrix, Vectors};
+pub use matrix::{Matrix, Vectors, VectorsKind};
 pub use rows::Rows;
+
+use std::collections::HashSet;
 
 use super::config::{Attention, Experts, FeedForward, ModelConfig};
 use super::plan::WeightPlan;
+use super::slot::Slot;
 use crate::gpu::Capabilities;
+use crate::quant::WeightFormat;
 use crate::{Error, Result};
 
 /// The weights of a model.
@@ -106,6 +110,25 @@ impl Layout {
         builder::build(config, plan, capabilities.max_tensor_bytes())
     }
 
+    /// The same layout where transformed inputs belong to the weights that `is_transformed` tells of. Only codes are
+    /// stored for them: what a float format stores is the weight itself.
+    pub(super) fn with_transforms(mut self, is_transformed: impl Fn(Slot) -> bool) -> Self {
+        for matrix in self.matrices_mut() {
+            let is_coded = matches!(matrix.format, WeightFormat::Int(_));
+            if is_coded && matrix.source.slots(matrix.experts).into_iter().any(&is_transformed) {
+                matrix.transform_inputs();
+            }
+        }
+        self
+    }
+
+    /// The same layout with the transformations of another layout of the same weights.
+    pub(super) fn with_transforms_of(self, other: &Self) -> Self {
+        let transforms = other.matrices().filter_map(|matrix| matrix.transform.as_ref());
+        let slots: HashSet<Slot> = transforms.flat_map(|transform| &transform.slots).copied().collect();
+        self.with_transforms(|slot| slots.contains(&slot))
+    }
+
     /// The same weights, split over bindings as those of another layout of the model, whose rows are no shorter.
     pub(super) fn with_shards_of(mut self, other: &Self) -> Self {
         let shards =
@@ -138,7 +161,7 @@ impl Layout {
         [&self.embedding].into_iter().chain(inner).chain(head)
     }
 
-    /// Every norm.
+    /// Every norm, and what inputs go through before products.
     pub fn norms(&self) -> impl Iterator<Item = &Vectors> {
         let inner = self.blocks.iter().flatten().flat_map(|layer| {
             let head_norm = match &layer.op {
@@ -147,7 +170,8 @@ impl Layout {
             };
             [Some(&layer.norm), head_norm, layer.post_norm.as_ref()].into_iter().flatten()
         });
-        inner.chain([&self.final_norm])
+        let transforms = self.matrices().filter_map(|matrix| matrix.transform.as_ref());
+        inner.chain([&self.final_norm]).chain(transforms)
     }
 
     /// Bytes of weights and scales that a decode step reads: of each expert layer as many experts as a token chooses,

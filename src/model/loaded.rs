@@ -31,14 +31,16 @@ struct Shared {
 }
 
 impl Model {
-    /// Uploads a checkpoint, quantizing as the plan says.
+    /// Uploads a checkpoint, quantizing as the plan says, and as OmniQuant has learned to where the checkpoint has `gamma`,
+    /// `beta`, `delta` or `s` beside a weight (arXiv 2308.13137; [`Part`](super::slot::Part)).
     ///
     /// # Errors
     /// [`crate::Error::Config`]; [`crate::Error::Memory`] beyond the ceiling or the device's limits, before anything
-    /// is allocated; those of reading; [`crate::Error::NotFinite`]; [`crate::Error::Cancelled`].
+    /// is allocated; those of [`Source::layout`] and of reading; [`crate::Error::NotFinite`]; [`crate::Error::Cancelled`].
     pub async fn load(gpu: &Gpu, source: &Source, options: LoadOptions<'_>) -> Result<Self> {
         let mut contents = StoredWeights::new(source, !options.allow_not_finite);
-        Self::fill(gpu, &source.config, &mut contents, options).await
+        let layout = source.layout(&options.plan, gpu.capabilities())?;
+        Self::fill(gpu, &source.config, layout, &mut contents, options).await
     }
 
     /// A model of any description without a checkpoint: every weight is a function of `seed`, of the name of its
@@ -51,18 +53,19 @@ impl Model {
     /// # Errors
     /// [`crate::Error::Config`]; [`crate::Error::Memory`] beyond the device's limits or its memory.
     pub async fn random(gpu: &Gpu, config: &ModelConfig, plan: WeightPlan, seed: u64) -> Result<Self> {
-        Self::fill(gpu, config, &mut RandomWeights::new(seed), LoadOptions::new(plan)).await
+        config.validate()?;
+        let layout = Layout::new(config, &plan, gpu.capabilities())?;
+        Self::fill(gpu, config, layout, &mut RandomWeights::new(seed), LoadOptions::new(plan)).await
     }
 
     async fn fill(
         gpu: &Gpu,
         config: &ModelConfig,
+        layout: Layout,
         contents: &mut impl Contents,
         mut options: LoadOptions<'_>,
     ) -> Result<Self> {
         let begin = Instant::now();
-        config.validate()?;
-        let layout = Layout::new(config, &options.plan, gpu.capabilities())?;
         let tensors = weights::load(gpu, &config.name, &layout, contents, &mut options).await?;
         let (gpu, config, load_time) = (gpu.clone(), config.clone(), begin.elapsed());
         let tensors = Arc::new(tensors);
@@ -77,7 +80,7 @@ impl Model {
     /// [`Error::Request`] where the plan wants a matrix stored otherwise; those of [`Layout::new`].
     pub fn served_at(&self, plan: &WeightPlan) -> Result<Self> {
         let Shared { gpu, config, layout: stored, tensors, load_time } = self.shared.as_ref();
-        let layout = Layout::new(config, plan, gpu.capabilities())?;
+        let layout = Layout::new(config, plan, gpu.capabilities())?.with_transforms_of(stored);
         for matrix in layout.matrices() {
             stored_as(stored, matrix, matrix.format)?;
         }
@@ -96,7 +99,8 @@ impl Model {
     pub async fn sliced(&self, plan: &WeightPlan) -> Result<Self> {
         let begin = Instant::now();
         let Shared { gpu, config, layout: stored, tensors, .. } = self.shared.as_ref();
-        let layout = Layout::new(config, plan, gpu.capabilities())?.with_shards_of(stored);
+        let layout = Layout::new(config, plan, gpu.capabilities())?;
+        let layout = layout.with_shards_of(stored).with_transforms_of(stored);
         let mut sliced = HashMap::new();
         for matrix in layout.matrices() {
             let parent = stored_as(stored, matrix, parent_of(matrix.format))?;

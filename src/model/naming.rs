@@ -3,7 +3,8 @@
 //! Native names follow the description: `embedding.weight`, `final_norm.weight`, `head.weight`, and for a
 //! sub-layer `blocks.0.sublayers.1.` with `norm`, `post_norm`, `q`, `k`, `v`, `out`, `q_norm`, `k_norm`,
 //! `router`, `gate`, `up` or `down`, then `.weight` or `.bias`; an expert's tensors lie one level deeper, as
-//! in `blocks.0.sublayers.1.experts.3.gate.weight`.
+//! in `blocks.0.sublayers.1.experts.3.gate.weight`. What OmniQuant has learned of a weight lies beside it under any
+//! scheme, with `.gamma`, `.beta`, `.delta` or `.s` in place of `.weight`.
 
 use crate::model::slot::{Part, Place, Role, Slot};
 
@@ -60,6 +61,10 @@ impl Naming {
         let part = match slot.part {
             Part::Weight => "weight",
             Part::Bias => "bias",
+            Part::Gamma => "gamma",
+            Part::Beta => "beta",
+            Part::Delta => "delta",
+            Part::Scale => "s",
         };
         match self {
             Self::Native => format!("{}.{part}", native(slot)),

@@ -9,7 +9,7 @@ pub struct Slot {
     pub place: Place,
     /// What it does there.
     pub role: Role,
-    /// Its weight or its bias.
+    /// Its weight, its bias, or what goes with the weight.
     pub part: Part,
 }
 
@@ -71,13 +71,22 @@ pub enum Role {
     Down,
 }
 
-/// Weight or bias.
+/// Weight or bias, or what quantizing the weight as OmniQuant does needs besides (arXiv 2308.13137). A checkpoint may
+/// hold the latter beside any weight of a product; no model needs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     /// The weight.
     Weight,
     /// The bias.
     Bias,
+    /// How far codes reach of the largest weight, `[N]` by output or `[N, blocks]`.
+    Gamma,
+    /// How far codes reach of the least weight, `[N]` by output or `[N, blocks]`.
+    Beta,
+    /// What is subtracted from the inputs, `[K]`.
+    Delta,
+    /// What the inputs are then divided by, `[K]`.
+    Scale,
 }
 
 impl Place {
@@ -116,7 +125,12 @@ impl Slot {
 
     /// The bias that goes with this weight.
     pub(crate) fn its_bias(self) -> Self {
-        Self { part: Part::Bias, ..self }
+        self.its(Part::Bias)
+    }
+
+    /// The part that goes with this weight.
+    pub(crate) fn its(self, part: Part) -> Self {
+        Self { part, ..self }
     }
 }
 

@@ -3,11 +3,14 @@
 #[cfg(feature = "files")]
 use std::path::Path;
 
+use crate::gpu::Capabilities;
 use crate::model::checkpoint::{Checkpoint, FileReader, read_whole};
 use crate::model::config::ModelConfig;
 use crate::model::family;
+use crate::model::layout::{Layout, VectorsKind};
 use crate::model::naming::Naming;
-use crate::model::slot::{Place, Role, Slot};
+use crate::model::plan::WeightPlan;
+use crate::model::slot::{Part, Place, Role, Slot};
 use crate::{Error, Result};
 
 /// A model description with the checkpoint that fills it; every tensor it needs is known to be there.
@@ -67,6 +70,39 @@ impl Source {
             [_, false] => {}
         }
         Ok(())
+    }
+
+    /// How its weights will lie on a device: as [`Layout::new`] says, and where a plan stores codes and the checkpoint
+    /// has a `delta` or an `s` beside a weight, for transformed inputs.
+    ///
+    /// # Errors
+    /// [`Error::Config`]; those of [`Layout::new`]; [`Error::Unsupported`] where they lie beside an embedding.
+    pub fn layout(&self, plan: &WeightPlan, capabilities: &Capabilities) -> Result<Layout> {
+        self.config.validate()?;
+        let layout = Layout::new(&self.config, plan, capabilities)?.with_transforms(|slot| {
+            [Part::Delta, Part::Scale]
+                .iter()
+                .any(|part| self.checkpoint.contains(&self.naming.tensor_name(slot.its(*part))))
+        });
+        let transforms = layout.norms().filter(|vectors| vectors.kind == VectorsKind::Transform);
+        let of_embedding = |slot: &&Slot| slot.role == Role::Embedding;
+        if let Some(slot) = transforms.flat_map(|vectors| &vectors.slots).find(of_embedding) {
+            let what = format!("a delta or an s beside '{}'", self.naming.tensor_name(*slot));
+            let why = "the inputs of an embedding are tokens, and a tied head shares its weights".into();
+            return Err(Error::Unsupported { what, why });
+        }
+        Ok(layout)
+    }
+
+    /// What a checkpoint may have beside a weight, row-major and widened to f32; `None` where it has nothing.
+    ///
+    /// # Errors
+    /// As [`Source::fetch`].
+    pub fn fetch_learned(&self, slot: Slot) -> Result<Option<Vec<f32>>> {
+        match self.checkpoint.shape(&self.naming.tensor_name(slot)) {
+            Some(shape) => self.fetch(slot, shape).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Reads the tensor of a slot, row-major and widened to f32; refuses NaN and infinities.

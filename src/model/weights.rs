@@ -1,5 +1,6 @@
 //! Weights into device memory: fused, packed and uploaded a few megabytes at a time, wherever they come from.
 
+mod learned;
 mod random;
 mod slices;
 mod stored;
@@ -51,10 +52,11 @@ pub(super) trait Contents {
     /// Rows of a matrix, counted through all experts, as they are stored, or as the parent that is sliced on the device.
     fn rows(&mut self, matrix: &Matrix, rows: Range<u32>) -> Result<PackedMatrix>;
 
-    /// The biases of rows of a matrix, counted alike.
+    /// The biases of rows of a matrix, counted alike, with what the shift of transformed inputs leaves behind.
     fn biases(&mut self, matrix: &Matrix, rows: Range<u32>) -> Result<Vec<f32>>;
 
-    /// The vectors of a norm as kernels read them: scales, ready to multiply with, then shifts where there are any.
+    /// The vectors of a norm or of a transformation as kernels read them: scales, ready to multiply with, then shifts
+    /// where there are any.
     fn norm(&mut self, norm: &Vectors) -> Result<Vec<f32>>;
 }
 

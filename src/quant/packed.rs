@@ -4,7 +4,7 @@ use half::f16;
 
 use super::parent::{check, check_len, dequantize_code};
 use super::rows::{pack_rows, unpack_element};
-use super::{IntFormat, Parent, Quantizer, WeightFormat};
+use super::{Clip, IntFormat, Parent, Quantizer, WeightFormat};
 use crate::{Error, Result};
 
 /// A weight matrix as stored.
@@ -30,6 +30,21 @@ impl PackedMatrix {
     /// infinite, [`Error::TensorMismatch`] where f16 cannot hold a weight or a scale, [`Error::Unsupported`] for a format no
     /// kernel reads.
     pub fn pack(format: WeightFormat, rows: usize, cols: usize, weights: &[f32]) -> Result<Self> {
+        Self::pack_clipped(format, rows, cols, weights, &[])
+    }
+
+    /// The same, and integer codes reach as far as `clips` say: `[rows]`, or `[rows, blocks]`, or none at all. Floats
+    /// reach everywhere.
+    ///
+    /// # Errors
+    /// As [`PackedMatrix::pack`], and those of [`Quantizer::quantize_clipped`].
+    pub fn pack_clipped(
+        format: WeightFormat,
+        rows: usize,
+        cols: usize,
+        weights: &[f32],
+        clips: &[Clip],
+    ) -> Result<Self> {
         format.validate()?;
         check(weights, rows, cols)?;
         let (words, scales) = match format {
@@ -41,7 +56,7 @@ impl PackedMatrix {
             }
             WeightFormat::Int(int) => {
                 let quantizer = Quantizer { block: int.block, scales: int.scales };
-                return Ok(Self::of_parent(&quantizer.quantize(weights, rows, cols)?, int));
+                return Ok(Self::of_parent(&quantizer.quantize_clipped(weights, rows, cols, clips)?, int));
             }
         };
         Ok(Self { format, rows, cols, words, scales })

@@ -2,14 +2,15 @@
 
 use half::f16;
 
-use super::{Codes, QuantBlock, ScaleFormat};
+use super::{Clip, Codes, QuantBlock, ScaleFormat};
 use crate::{Error, Result};
 
 /// A matrix quantized to 8 bits, from which codes of fewer bits are sliced (arXiv 2502.06786, section 3).
 ///
 /// Per block of a row: `scale = (max - min) / 255`, `zero = -min / scale` (real, not rounded) and
 /// `code = clamp(floor(w / scale + zero + 1/2), 0, 255)`. A block whose weights are all the same has scale 1,
-/// codes 0 and `zero = -min`, which gives the weight back exactly.
+/// codes 0 and `zero = -min`, which gives the weight back exactly. With a [`Clip`], `gamma max` stands for `max` and
+/// `beta min` for `min`, but in blocks whose weights are all the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parent {
     /// Output channels.
@@ -43,8 +44,33 @@ impl Quantizer {
     /// infinite, [`Error::TensorMismatch`] for a block whose scale f16 cannot hold, [`Error::Unsupported`] for a block
     /// no kernel reads.
     pub fn quantize(&self, weights: &[f32], rows: usize, cols: usize) -> Result<Parent> {
+        self.quantize_clipped(weights, rows, cols, &[])
+    }
+
+    /// The same with codes that reach as far as `clips` say: `[rows]`, or `[rows, blocks]`, or none at all.
+    ///
+    /// # Errors
+    /// As [`Quantizer::quantize`]; [`Error::Shape`] for another number of clips, [`Error::TensorMismatch`] for one that
+    /// leaves codes nothing to reach over.
+    pub fn quantize_clipped(
+        &self,
+        weights: &[f32],
+        rows: usize,
+        cols: usize,
+        clips: &[Clip],
+    ) -> Result<Parent> {
         self.block.validate()?;
         check(weights, rows, cols)?;
+        let blocks = self.block.count(cols);
+        if ![0, rows, rows * blocks].contains(&clips.len()) {
+            let expected = format!("{rows} or {rows} x {blocks}");
+            return Err(Error::shape("quantize", "clips", expected, clips.len()));
+        }
+        let clip = |row: usize, block: usize| match clips.len() {
+            0 => Clip::NONE,
+            n if n == rows => clips[row],
+            _ => clips[row * blocks + block],
+        };
         let mut parent = Parent {
             rows,
             cols,
@@ -54,9 +80,9 @@ impl Quantizer {
             zero: vec![],
         };
         // Chunks of nothing do not exist; a matrix without columns has no rows to visit either.
-        for row in weights.chunks_exact(cols.max(1)) {
-            for weights in row.chunks(self.block.len(cols)) {
-                let (scale, zero) = self.scale_and_zero(weights, parent.codes.len())?;
+        for (r, row) in weights.chunks_exact(cols.max(1)).enumerate() {
+            for (b, weights) in row.chunks(self.block.len(cols)).enumerate() {
+                let (scale, zero) = self.scale_and_zero(weights, clip(r, b), parent.codes.len())?;
                 let code = |w: f32| f64::from(w) / f64::from(scale) + f64::from(zero) + 0.5;
                 // The cast truncates and saturates: floor and clamp in one for values from 0 up.
                 parent.codes.extend(weights.iter().map(|&w| code(w).max(0.0) as u8));
@@ -68,18 +94,22 @@ impl Quantizer {
     }
 
     /// Scale and zero point of one block, which begins at element `at`.
-    fn scale_and_zero(&self, weights: &[f32], at: usize) -> Result<(f32, f32)> {
+    fn scale_and_zero(&self, weights: &[f32], clip: Clip, at: usize) -> Result<(f32, f32)> {
         let (min, max) = weights.iter().fold((f32::MAX, f32::MIN), |(lo, hi), &w| (lo.min(w), hi.max(w)));
-        // In f64: the difference of two large f32 may be infinite in f32.
-        let scale = ((f64::from(max) - f64::from(min)) / 255.0) as f32;
-        // Zero for a constant block, and for one whose spread is below the smallest f32.
-        let (scale, zero) = match scale {
-            0.0 => (1.0, -min),
-            scale => (scale, (-f64::from(min) / f64::from(scale)) as f32),
-        };
+        let [low, high] = clip.ends(min, max);
+        let scale = ((high - low) / 255.0) as f32;
+        if min < max && (high <= low || !scale.is_finite()) {
+            return Err(Error::TensorMismatch {
+                name: format!("weights, the block at element {at}"),
+                expected: "a gamma * max above beta * min".into(),
+                found: format!("{} * {max} and {} * {min}", clip.gamma, clip.beta),
+            });
+        }
+        // A constant block, or one whose spread is below the smallest f32.
+        let (scale, low) = if min == max || scale == 0.0 { (1.0, f64::from(min)) } else { (scale, low) };
         match self.scales {
-            ScaleFormat::F32 => Ok((scale, zero)),
-            ScaleFormat::F16 => in_f16(scale, min).ok_or_else(|| Error::TensorMismatch {
+            ScaleFormat::F32 => Ok((scale, (-low / f64::from(scale)) as f32)),
+            ScaleFormat::F16 => in_f16(scale, low).ok_or_else(|| Error::TensorMismatch {
                 name: format!("weights, the block at element {at}"),
                 expected: format!("a scale of at most {}, the largest f16", f16::MAX),
                 found: scale.to_string(),
@@ -88,13 +118,14 @@ impl Quantizer {
     }
 }
 
-/// The least f16 scale that reaches over the block and leaves a zero point that f16 holds, with that zero point.
-fn in_f16(scale: f32, min: f32) -> Option<(f32, f32)> {
-    let least = scale.max(min.abs() / f16::MAX.to_f32());
+/// The least f16 scale that reaches over the block, whose codes begin at `low`, and leaves a zero point that f16 holds,
+/// with that zero point.
+fn in_f16(scale: f32, low: f64) -> Option<(f32, f32)> {
+    let least = scale.max((low.abs() / f16::MAX.to_f64()) as f32);
     let nearest = f16::from_f32(least);
     let above = if nearest.to_f32() < least { f16::from_bits(nearest.to_bits() + 1) } else { nearest };
     let scale = above.max(f16::MIN_POSITIVE_SUBNORMAL);
-    let zero = f16::from_f64(-f64::from(min) / f64::from(scale));
+    let zero = f16::from_f64(-low / f64::from(scale));
     (scale.is_finite() && zero.is_finite()).then_some((scale.to_f32(), zero.to_f32()))
 }
 

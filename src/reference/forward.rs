@@ -9,6 +9,7 @@ use super::norm::norm;
 use super::quantize::quantize;
 use super::rope::{rotate, tables};
 use super::softmax::softcap;
+use super::transform::transform;
 use super::weights::{AttentionWeights, FeedForwardWeights, Linear, NormWeights, OpWeights, Weights};
 use crate::model::config::{Attention, Experts, FeedForward, ModelConfig, Norm, Op, Routing};
 use crate::{Error, Result};
@@ -183,16 +184,12 @@ fn normed(config: Norm, weights: &NormWeights, x: &[f32]) -> Vec<f32> {
 }
 
 fn linear(weights: &Linear, x: &[f32], in_features: usize) -> Vec<f32> {
-    let rounded: Vec<f32>;
-    let x = match weights.in_i8 {
-        true => {
-            let blocks = x.chunks(in_features).flat_map(quantize);
-            rounded = blocks.flat_map(|block| block.values().collect::<Vec<_>>()).collect();
-            &rounded
-        }
-        false => x,
-    };
-    matmul(x, &weights.weight, weights.bias.as_deref(), in_features)
+    let mut input = weights.transform.as_ref().map(|by| transform(x, &by.delta, &by.s));
+    if weights.in_i8 {
+        let blocks = input.as_deref().unwrap_or(x).chunks(in_features).flat_map(quantize);
+        input = Some(blocks.flat_map(|block| block.values().collect::<Vec<_>>()).collect());
+    }
+    matmul(input.as_deref().unwrap_or(x), &weights.weight, weights.bias.as_deref(), in_features)
 }
 
 fn attend(

@@ -1,10 +1,11 @@
 //! The weights of a whole model on the host, with the values that kernels see.
 
+use super::matmul::matmul;
 use crate::Result;
 use crate::model::config::{Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, SubLayer};
 use crate::model::plan::WeightPlan;
-use crate::model::slot::{Place, Role, Slot};
-use crate::quant::{PackedMatrix, WeightFormat};
+use crate::model::slot::{Part, Place, Role, Slot};
+use crate::quant::{Clip, PackedMatrix, WeightFormat};
 use crate::tuning::ProductPath;
 
 /// A model's weights, in the shape of its [`ModelConfig`].
@@ -29,6 +30,17 @@ pub struct Linear {
     pub bias: Option<Vec<f32>>,
     /// Whether its inputs become codes first.
     pub in_i8: bool,
+    /// What inputs go through first.
+    pub transform: Option<Transform>,
+}
+
+/// What inputs go through before a product: [`transform`](super::transform::transform).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transform {
+    /// `[in]`.
+    pub delta: Vec<f32>,
+    /// `[in]`.
+    pub s: Vec<f32>,
 }
 
 /// A norm.
@@ -111,34 +123,52 @@ impl Weights {
         path: ProductPath,
         fetch: impl FnMut(Slot, &[usize]) -> Result<Vec<f32>>,
     ) -> Result<Self> {
+        Self::build_learned(config, plan, path, fetch, |_| Ok(None))
+    }
+
+    /// The same, and matrices that are stored as codes are quantized with what `learned` has beside their weights:
+    /// [`Part::Gamma`] and [`Part::Beta`], `[out]` or `[out, blocks]`; [`Part::Delta`] and [`Part::Scale`], `[in]`.
+    ///
+    /// # Errors
+    /// Whatever `fetch` and `learned` return, and those of [`PackedMatrix::pack_clipped`].
+    pub fn build_learned(
+        config: &ModelConfig,
+        plan: &WeightPlan,
+        path: ProductPath,
+        fetch: impl FnMut(Slot, &[usize]) -> Result<Vec<f32>>,
+        learned: impl FnMut(Slot) -> Result<Option<Vec<f32>>>,
+    ) -> Result<Self> {
         let (vocab, d) = (config.vocab_size as usize, config.hidden_size as usize);
-        let mut builder = Builder { d, plan, path, fetch };
-        let table = (builder.fetch)(Slot::weight(Place::Model, Role::Embedding), &[vocab, d])?;
-        let head = match config.head.tied {
-            true => as_stored(plan.linear, [vocab, d], &table)?,
-            false => builder.matrix(plan.linear, Place::Model, Role::Head, [vocab, d])?,
-        };
+        let mut builder = Builder { d, plan, path, fetch, learned };
+        let role = if config.head.tied { Role::Embedding } else { Role::Head };
+        let head = builder.linear(plan.linear, Place::Model, role, [vocab, d], false)?;
+        let embedding = builder.linear(plan.embedding, Place::Model, Role::Embedding, [vocab, d], false)?;
         let mut blocks = vec![Vec::new(); config.blocks.len()];
         for (block, sublayer, layer) in config.sublayers() {
             blocks[block].push(builder.sublayer(block, sublayer, layer)?);
         }
         Ok(Self {
-            embedding: as_stored(plan.embedding, [vocab, d], &table)?,
-            head: Linear { weight: head, bias: None, in_i8: builder.in_i8(plan.linear) },
+            embedding: embedding.weight,
+            head,
             final_norm: builder.norm(Place::Model, Role::FinalNorm, config.final_norm, d)?,
             blocks,
         })
     }
 }
 
-struct Builder<'a, F> {
+struct Builder<'a, F, L> {
     d: usize,
     plan: &'a WeightPlan,
     path: ProductPath,
     fetch: F,
+    learned: L,
 }
 
-impl<F: FnMut(Slot, &[usize]) -> Result<Vec<f32>>> Builder<'_, F> {
+impl<F, L> Builder<'_, F, L>
+where
+    F: FnMut(Slot, &[usize]) -> Result<Vec<f32>>,
+    L: FnMut(Slot) -> Result<Option<Vec<f32>>>,
+{
     fn sublayer(&mut self, block: usize, sublayer: usize, layer: &SubLayer) -> Result<SubLayerWeights> {
         let place = Place::SubLayer { block, sublayer };
         let op = match &layer.op {
@@ -217,24 +247,40 @@ impl<F: FnMut(Slot, &[usize]) -> Result<Vec<f32>>> Builder<'_, F> {
         shape: [usize; 2],
         bias: bool,
     ) -> Result<Linear> {
-        let weight = self.matrix(format, place, role, shape)?;
-        let bias = bias.then(|| (self.fetch)(Slot::bias(place, role), &shape[..1])).transpose()?;
-        Ok(Linear { weight, bias, in_i8: self.in_i8(format) })
+        let slot = Slot::weight(place, role);
+        let mut weight = (self.fetch)(slot, &shape)?;
+        let mut bias = bias.then(|| (self.fetch)(slot.its_bias(), &shape[..1])).transpose()?;
+        let WeightFormat::Int(_) = format else {
+            let weight = PackedMatrix::pack(format, shape[0], shape[1], &weight)?.unpack();
+            return Ok(Linear { weight, bias, in_i8: false, transform: None });
+        };
+        let transform = self.transform(slot, shape[1])?;
+        if let Some(Transform { delta, s }) = &transform {
+            bias = Some(matmul(delta, &weight, bias.as_deref(), shape[1]));
+            weight
+                .chunks_exact_mut(shape[1])
+                .for_each(|row| row.iter_mut().zip(s).for_each(|(w, s)| *w *= s));
+        }
+        let clips = self.clips(slot, shape[0])?;
+        let weight = PackedMatrix::pack_clipped(format, shape[0], shape[1], &weight, &clips)?.unpack();
+        Ok(Linear { weight, bias, in_i8: self.path == ProductPath::Integer, transform })
     }
 
-    /// Whether the inputs of a matrix become codes: on the integer path those of codes do.
-    fn in_i8(&self, format: WeightFormat) -> bool {
-        self.path == ProductPath::Integer && matches!(format, WeightFormat::Int(_))
+    /// A shift that is absent is 0, a divisor 1.
+    fn transform(&mut self, slot: Slot, inputs: usize) -> Result<Option<Transform>> {
+        let (delta, s) = ((self.learned)(slot.its(Part::Delta))?, (self.learned)(slot.its(Part::Scale))?);
+        let is_there = delta.is_some() || s.is_some();
+        let (delta, s) = (delta.unwrap_or(vec![0.0; inputs]), s.unwrap_or(vec![1.0; inputs]));
+        Ok(is_there.then_some(Transform { delta, s }))
     }
 
-    fn matrix(
-        &mut self,
-        format: WeightFormat,
-        place: Place,
-        role: Role,
-        shape: [usize; 2],
-    ) -> Result<Vec<f32>> {
-        as_stored(format, shape, &(self.fetch)(Slot::weight(place, role), &shape)?)
+    /// A factor that is absent is 1. One for a row is one for each of its blocks, where the other factor has blocks.
+    fn clips(&mut self, slot: Slot, outputs: usize) -> Result<Vec<Clip>> {
+        let parts = [(self.learned)(slot.its(Part::Gamma))?, (self.learned)(slot.its(Part::Beta))?];
+        let count = parts.iter().flatten().map(Vec::len).max().unwrap_or(0);
+        let [gamma, beta] = parts.map(|factors| factors.unwrap_or(vec![1.0; outputs]));
+        let of = |factors: &[f32], at: usize| factors[at / (count / factors.len())];
+        Ok((0..count).map(|at| Clip { gamma: of(&gamma, at), beta: of(&beta, at) }).collect())
     }
 
     fn norm(&mut self, place: Place, role: Role, norm: Norm, len: usize) -> Result<NormWeights> {
@@ -245,9 +291,4 @@ impl<F: FnMut(Slot, &[usize]) -> Result<Vec<f32>>> Builder<'_, F> {
         };
         Ok(NormWeights { weight, bias })
     }
-}
-
-/// The values a kernel reads when `weights` are stored in `format`.
-fn as_stored(format: WeightFormat, [rows, cols]: [usize; 2], weights: &[f32]) -> Result<Vec<f32>> {
-    Ok(PackedMatrix::pack(format, rows, cols, weights)?.unpack())
 }

@@ -181,7 +181,9 @@ impl<'a> Runner<'a> {
 impl<'a> OnCpu<'a> {
     pub(super) fn new(case: &'a Case, plan: &WeightPlan, path: ProductPath) -> Result<Self> {
         let config = &case.source.config;
-        let weights = Weights::build(config, plan, path, |slot, shape| case.source.fetch(slot, shape))?;
+        let source = &case.source;
+        let fetch = |slot, shape: &[usize]| source.fetch(slot, shape);
+        let weights = Weights::build_learned(config, plan, path, fetch, |slot| source.fetch_learned(slot))?;
         Ok(Self { config, weights, cache: Cache::new(config) })
     }
 

@@ -157,7 +157,7 @@ impl Linear {
         match self.norm {
             InputNorm::None => run,
             InputNorm::Rms => run.with("norm_weight", &self.norm_weight[..self.matrix.cols]),
-            InputNorm::Layer => run.with("norm_weight", &self.norm_weight),
+            InputNorm::Layer | InputNorm::Affine => run.with("norm_weight", &self.norm_weight),
         }
     }
 
@@ -221,7 +221,7 @@ impl Linear {
             InputNorm::None => (x.to_vec(), abs(x), sum),
             kind => {
                 let (y, size) = normed(kind, self.params.eps, x, scale, shift);
-                (y, size, sum + norm_roundings(x.len()))
+                (y, size, sum + norm_roundings(kind, x.len()))
             }
         }
     }
@@ -310,6 +310,11 @@ pub fn rows_of_every_size(random: &mut Random, rows: usize, width: usize) -> Vec
 
 /// A normed row, and what its roundings are relative to.
 pub fn normed(kind: InputNorm, eps: f32, x: &[f32], scale: &[f32], shift: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    if kind == InputNorm::Affine {
+        let terms = |i: usize| (x[i] * scale[i], shift[i]);
+        let y = (0..x.len()).map(|i| (f64::from(x[i]) * f64::from(scale[i]) + f64::from(shift[i])) as f32);
+        return (y.collect(), (0..x.len()).map(terms).map(|(a, b)| a.abs() + b.abs()).collect());
+    }
     if kind == InputNorm::Rms {
         let y = norm(Norm { kind: NormKind::Rms, eps }, x, scale, None);
         let size = abs(&y);
@@ -328,7 +333,7 @@ pub fn normed(kind: InputNorm, eps: f32, x: &[f32], scale: &[f32], shift: &[f32]
 }
 
 /// Roundings of a normed element: a sum of squares, of which the root halves the error, a reciprocal root good to two
-/// units in the last place, three products.
-pub fn norm_roundings(width: usize) -> f32 {
-    8.0 + roundings(width)
+/// units in the last place, three products. Of a scaled and shifted one: the product, the sum.
+pub fn norm_roundings(kind: InputNorm, width: usize) -> f32 {
+    if kind == InputNorm::Affine { 2.0 } else { 8.0 + roundings(width) }
 }

@@ -28,7 +28,7 @@ fn run(
     let run = match variant.norm {
         InputNorm::None => run,
         InputNorm::Rms => run.with("norm_weight", &norm_weight[..width]),
-        InputNorm::Layer => run.with("norm_weight", norm_weight),
+        InputNorm::Layer | InputNorm::Affine => run.with("norm_weight", norm_weight),
     };
     run.out("y", tokens * rows_per_token * width.div_ceil(32) * WORDS).go()
 }
@@ -53,7 +53,7 @@ fn check(variant: Quantize, [tokens, rows_per_token, width]: [usize; 3], seed: u
             InputNorm::None => (x.to_vec(), vec![0.0; width]),
             norm => {
                 let (y, size) = normed(norm, 1e-5, x, scale, shift);
-                (y, scaled(norm_roundings(width), &size))
+                (y, scaled(norm_roundings(norm, width), &size))
             }
         };
         for (n, (y, errors)) in y.chunks(32).zip(errors.chunks(32)).enumerate() {

@@ -1,3 +1,4 @@
+use wattle::fragments::InputNorm;
 use wattle::kernels::rope::{Rope, RopeParams};
 use wattle::model::config::{Norm, NormKind, Rope as Rotation, RopeLayout, RopeScaling};
 use wattle::reference::norm::norm;
@@ -62,7 +63,7 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
     let turn = |x: &[f32], heads: usize, weight: &[f32]| {
         let rms = Norm { kind: NormKind::Rms, eps: EPSILON };
         let mut y = if variant.qk_norm { norm(rms, x, weight, None) } else { x.to_vec() };
-        let c = if variant.qk_norm { norm_roundings(width) } else { 0.0 } + 4.0;
+        let c = if variant.qk_norm { norm_roundings(InputNorm::Rms, width) } else { 0.0 } + 4.0;
         let mut size = abs(&y);
         rotate(&rotation, &mut y, heads, width, &cos[from..], &sin[from..]);
         // Magnitudes turned without signs: a |cos| + b |sin|.

@@ -6,6 +6,7 @@ mod bad_input;
 mod context;
 mod generate;
 mod host;
+mod learned;
 mod ledger;
 mod lost;
 mod memory;

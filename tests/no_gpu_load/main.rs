@@ -9,6 +9,7 @@ mod checkpoint;
 mod damage;
 mod family;
 mod golden;
+mod learned;
 mod published;
 mod refusal;
 mod support;

@@ -95,7 +95,7 @@ impl ForwardPass<'_> {
             kv_heads: attention.kv_heads,
             rotary_dim: attention.rope.map_or(0, |rope| rope.rotary_dim),
             slots,
-            eps: head_norm.map_or(0.0, |norm| norm.norm.eps),
+            eps: head_norm.map_or(0.0, Vectors::eps),
         };
         let table = self.rope_table(attention);
         let mut tensors = vec![("qkv", qkv), ("rope_table", table), ("q_out", q), ("k_out", k), ("v_out", v)];

@@ -5,7 +5,7 @@ use super::feed_forward::activated;
 use super::linear::{Input, outputs};
 use crate::Result;
 use crate::energy::Phase;
-use crate::fragments::{Epilogue, InputRows, Reduce};
+use crate::fragments::{Epilogue, Reduce};
 use crate::kernel::Launch;
 use crate::kernels::expert_plan::{MoeSlotParams, RUN, max_tiles};
 use crate::kernels::linear::LinearParams;
@@ -59,7 +59,8 @@ impl ForwardPass<'_> {
         let up = ("expert_up", experts.top_k);
         let epilogue = activated(experts.expert);
         let hidden = self.expert_product(up, input, &weights.into, epilogue, experts, &assignment)?;
-        let (down, hidden) = (("expert_down", 1), Input::plain(hidden));
+        let hidden = Input { rows_per_token: experts.top_k, ..Input::plain(hidden) };
+        let down = ("expert_down", 1);
         let rows = self.expert_product(down, hidden, &weights.down, Epilogue::NONE, experts, &assignment)?;
         let Some(norm) = &layer.post_norm else {
             let out = self.residual_stream();
@@ -69,7 +70,7 @@ impl ForwardPass<'_> {
         let joined = self.schedule.activation("joined", self.row_bytes(self.config.hidden_size));
         self.combine(experts, rows, routes.weight_of_slot, None, joined)?;
         let out = self.residual_stream();
-        self.norm("post_norm", joined, norm, Some(x), out)?;
+        self.norm("post_norm", Input::plain(joined), norm, Some(x), out)?;
         Ok(out)
     }
 
@@ -123,7 +124,7 @@ impl ForwardPass<'_> {
         experts: &Experts,
         assignment: &Assignment,
     ) -> Result<TensorId> {
-        let epilogue = Epilogue { bias: matrix.bias, ..epilogue };
+        let epilogue = Epilogue { bias: matrix.has_bias(), ..epilogue };
         let width = outputs(matrix.rows, epilogue);
         let y = self.schedule.activation(what, self.row_bytes(width * experts.top_k));
         let mut params = LinearParams::dense(matrix.format, matrix.rows, matrix.cols);
@@ -132,18 +133,17 @@ impl ForwardPass<'_> {
         params.slots_per_input = slots_per_input;
         let mut tensors = vec![("y", y)];
         tensors.extend(self.weight_tensors(matrix, 0));
-        let rows_per_token = experts.top_k / slots_per_input;
         match assignment {
             Assignment::Selected { expert_of_slot } => {
                 let way = self.tuning.one_row(self.shape(matrix));
-                let input = self.as_read(way.1, input, matrix, rows_per_token)?;
+                let input = self.prepared(input, matrix, (way.1, true), false)?;
                 tensors.extend([("x", input.tensor), ("expert_of_slot", *expert_of_slot)]);
                 let work = (epilogue, VecRows::Selected);
                 self.in_rows(what, (matrix, way), work, params, input, &tensors)?;
             }
             Assignment::Grouped { tile_map, max_tiles, slot_of_place } => {
                 let kernel = self.tuning.kernel(self.shape(matrix));
-                let input = self.as_read(kernel.inputs(matrix.cols), input, matrix, rows_per_token)?;
+                let input = self.prepared(input, matrix, (kernel.inputs(matrix.cols), false), false)?;
                 let rows = TileRows::Grouped { experts: experts.count };
                 params.max_tiles = *max_tiles;
                 tensors.extend([
@@ -155,20 +155,6 @@ impl ForwardPass<'_> {
             }
         }
         Ok(y)
-    }
-
-    /// The input as a product reads it.
-    fn as_read<'a>(
-        &mut self,
-        inputs: InputRows,
-        input: Input<'a>,
-        matrix: &Matrix,
-        rows_per_token: u32,
-    ) -> Result<Input<'a>> {
-        match inputs {
-            InputRows::I8 => self.quantize(input, matrix, false, rows_per_token),
-            InputRows::Any | InputRows::Quads => Ok(input),
-        }
     }
 
     fn combine(

@@ -11,24 +11,25 @@ use crate::kernels::matmul_coop::MatmulCoop;
 use crate::kernels::matvec::{Matvec, VecRows, VecTile};
 use crate::kernels::norm::{Norm, NormParams};
 use crate::kernels::quantize::{Quantize, QuantizeParams};
-use crate::model::layout::{Matrix, SubLayerLayout, Vectors};
+use crate::model::layout::{Matrix, SubLayerLayout, Vectors, VectorsKind};
 use crate::schedule::TensorId;
 use crate::tuning::{ProductKernel, ProductShape};
 
-/// What goes into a product: a tensor, normed on the way in where a norm is given.
+/// What goes into a product: a tensor, normed or transformed on the way in where vectors are given.
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
     pub(super) tensor: TensorId,
     pub(super) norm: Option<&'a Vectors>,
+    pub(super) rows_per_token: u32,
 }
 
 impl<'a> Input<'a> {
     pub(super) fn plain(tensor: TensorId) -> Self {
-        Self { tensor, norm: None }
+        Self { tensor, norm: None, rows_per_token: 1 }
     }
 
     pub(super) fn normed(tensor: TensorId, norm: &'a Vectors) -> Self {
-        Self { tensor, norm: Some(norm) }
+        Self { tensor, norm: Some(norm), rows_per_token: 1 }
     }
 }
 
@@ -78,7 +79,7 @@ impl ForwardPass<'_> {
         };
         let product = self.project(what, input, matrix, Epilogue::NONE)?;
         let out = self.residual_stream();
-        self.norm("post_norm", product, norm, Some(x), out)?;
+        self.norm("post_norm", Input::plain(product), norm, Some(x), out)?;
         Ok(out)
     }
 
@@ -98,13 +99,10 @@ impl ForwardPass<'_> {
             (true, (tile, InputRows::Any | InputRows::Quads)) => ProductKernel::Matvec(tile),
             (false, _) => self.tuning.kernel(shape),
         };
-        let input = match kernel.inputs(matrix.cols) {
-            InputRows::I8 => self.quantize(input, matrix, rows == VecRows::Last, 1)?,
-            // One row at a time reads every weight once; it can afford to norm its input again in each workgroup.
-            InputRows::Any | InputRows::Quads if one_row => input,
-            InputRows::Any | InputRows::Quads => self.norm_first(input)?,
-        };
-        let epilogue = Epilogue { bias: matrix.bias, ..epilogue };
+        // One row at a time reads every weight once; it can afford to norm its input again in each workgroup.
+        let way = (kernel.inputs(matrix.cols), one_row);
+        let input = self.prepared(input, matrix, way, rows == VecRows::Last)?;
+        let epilogue = Epilogue { bias: matrix.has_bias(), ..epilogue };
         for (n, shard) in matrix.shards.iter().enumerate() {
             let mut params = LinearParams::dense(matrix.format, shard.end - shard.start, matrix.cols);
             params.out_stride = outputs(matrix.rows, epilogue);
@@ -137,10 +135,10 @@ impl ForwardPass<'_> {
         tensors: &[(&'static str, TensorId)],
     ) -> Result<()> {
         let codec = Codec::of(matrix.format, self.capabilities);
-        let norm = input.norm.map_or(InputNorm::None, |norm| norm.norm.kind.into());
+        let norm = input.norm.map_or(InputNorm::None, Vectors::applied);
         let reduce = Reduce::of(self.capabilities);
         let variant = Matvec { codec, inputs, norm, epilogue, rows, reduce, tile };
-        params.eps = input.norm.map_or(0.0, |norm| norm.norm.eps);
+        params.eps = input.norm.map_or(0.0, Vectors::eps);
         let norm_weight = input.norm.map(|norm| ("norm_weight", self.vectors(norm)));
         let tensors: Vec<_> = tensors.iter().copied().chain(norm_weight).collect();
         self.dispatch(what, Launch { variant, params }, &tensors)
@@ -177,51 +175,71 @@ impl ForwardPass<'_> {
         }
     }
 
-    /// The input of a matrix as codes, normed on the way; `rows_per_token` rows for each token, or the last row alone.
-    pub(super) fn quantize<'a>(
+    /// The input as a kernel reads it that computes products with a matrix. One that reads codes, or norms on the way in,
+    /// does the last of what is to be done; all that comes before is a dispatch of its own.
+    pub(super) fn prepared<'a>(
         &mut self,
-        input: Input<'_>,
-        matrix: &Matrix,
-        last: bool,
-        rows_per_token: u32,
+        input: Input<'a>,
+        matrix: &'a Matrix,
+        (inputs, on_the_way_in): (InputRows, bool),
+        last_row: bool,
     ) -> Result<Input<'a>> {
+        let input = match &matrix.transform {
+            Some(transform) => Input { norm: Some(transform), ..self.norm_first(input)? },
+            None => input,
+        };
+        match inputs {
+            InputRows::I8 => self.quantize(input, matrix.cols, last_row),
+            InputRows::Any | InputRows::Quads if on_the_way_in => Ok(input),
+            InputRows::Any | InputRows::Quads => self.norm_first(input),
+        }
+    }
+
+    /// An input as codes, of every row or of the last, normed on the way.
+    fn quantize<'a>(&mut self, input: Input<'_>, in_features: u32, last: bool) -> Result<Input<'a>> {
+        let Input { tensor, norm, rows_per_token } = input;
         let variant = Quantize {
-            inputs: InputRows::of(matrix.cols),
-            norm: input.norm.map_or(InputNorm::None, |norm| norm.norm.kind.into()),
+            inputs: InputRows::of(in_features),
+            norm: norm.map_or(InputNorm::None, Vectors::applied),
             last,
             reduce: Reduce::of(self.capabilities),
         };
-        let eps = input.norm.map_or(0.0, |norm| norm.norm.eps);
-        let params = QuantizeParams { in_features: matrix.cols, rows_per_token, eps };
-        let bytes = InputRows::I8.tensor_bytes([self.schedule.max_rows, rows_per_token], matrix.cols);
+        let params = QuantizeParams { in_features, rows_per_token, eps: norm.map_or(0.0, Vectors::eps) };
+        let bytes = InputRows::I8.tensor_bytes([self.schedule.max_rows, rows_per_token], in_features);
         let codes = self.schedule.activation("codes", bytes);
-        let mut tensors = vec![("x", input.tensor), ("y", codes)];
-        tensors.extend(input.norm.map(|norm| ("norm_weight", self.vectors(norm))));
+        let mut tensors = vec![("x", tensor), ("y", codes)];
+        tensors.extend(norm.map(|norm| ("norm_weight", self.vectors(norm))));
         self.dispatch("quantize", Launch { variant, params }, &tensors)?;
-        Ok(Input::plain(codes))
+        Ok(Input { tensor: codes, norm: None, rows_per_token })
     }
 
     /// Runs an input's norm as a dispatch of its own.
     pub(super) fn norm_first<'a>(&mut self, input: Input<'_>) -> Result<Input<'a>> {
-        let Some(norm) = input.norm else { return Ok(Input::plain(input.tensor)) };
-        let normed = self.schedule.activation("normed", self.row_bytes(norm.width));
-        self.norm("norm", input.tensor, norm, None, normed)?;
-        Ok(Input::plain(normed))
+        let Input { tensor, norm, rows_per_token } = input;
+        let Some(norm) = norm else { return Ok(Input { tensor, norm: None, rows_per_token }) };
+        let (what, name) = match norm.kind {
+            VectorsKind::Norm(_) => ("norm", "normed"),
+            VectorsKind::Transform => ("transform", "transformed"),
+        };
+        let normed = self.schedule.activation(name, self.row_bytes(rows_per_token * norm.width));
+        self.norm(what, input, norm, None, normed)?;
+        Ok(Input { tensor: normed, norm: None, rows_per_token })
     }
 
-    /// `y = residual + norm(x)`.
+    /// `y = residual + norm(x)`, whatever norm `x` itself would still want.
     pub(super) fn norm(
         &mut self,
         what: &'static str,
-        x: TensorId,
+        x: Input<'_>,
         norm: &Vectors,
         residual: Option<TensorId>,
         y: TensorId,
     ) -> Result<()> {
         let reduce = Reduce::of(self.capabilities);
-        let variant = Norm { norm: norm.norm.kind.into(), residual: residual.is_some(), reduce };
-        let params = NormParams { in_features: norm.width, eps: norm.norm.eps };
-        let mut tensors = vec![("x", x), ("norm_weight", self.vectors(norm)), ("y", y)];
+        let variant = Norm { norm: norm.applied(), residual: residual.is_some(), reduce };
+        let params =
+            NormParams { in_features: norm.width, eps: norm.eps(), rows_per_token: x.rows_per_token };
+        let mut tensors = vec![("x", x.tensor), ("norm_weight", self.vectors(norm)), ("y", y)];
         tensors.extend(residual.map(|residual| ("residual", residual)));
         self.dispatch(what, Launch { variant, params }, &tensors)
     }

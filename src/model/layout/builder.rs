@@ -2,7 +2,7 @@
 
 use super::{
     AttentionLayout, ExpertsLayout, FeedForwardLayout, Layout, Matrix, OpLayout, Rows, SubLayerLayout,
-    Vectors,
+    Vectors, VectorsKind,
 };
 use crate::model::config::{Attention, Experts, FeedForward, ModelConfig, Norm, Op, SubLayer};
 use crate::model::plan::WeightPlan;
@@ -159,5 +159,5 @@ fn stacked(place: Place, parts: &[(Role, u32)]) -> Rows {
 
 fn vectors(place: Place, part: &str, norm: Norm, width: u32, roles: &[Role]) -> Vectors {
     let slots = roles.iter().map(|role| Slot::weight(place, *role)).collect();
-    Vectors { name: place.name(part), norm, width, slots }
+    Vectors { name: place.name(part), kind: VectorsKind::Norm(norm), width, slots }
 }

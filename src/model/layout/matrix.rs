@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use super::Rows;
-use crate::fragments::Codec;
+use crate::fragments::{Codec, InputNorm};
 use crate::gpu::Capabilities;
 use crate::model::config::{Norm, NormKind};
 use crate::model::slot::Slot;
 use crate::quant::WeightFormat;
 
 /// One weight matrix, or one per expert, in device memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Matrix {
     /// Prefix of its tensors' names.
     pub name: String,
@@ -22,25 +22,39 @@ pub struct Matrix {
     pub cols: u32,
     /// Matrices of that shape, one after the other.
     pub experts: u32,
-    /// Whether every row has a bias.
+    /// Whether the model has a bias for every row.
     pub bias: bool,
+    /// What its inputs go through first, where it is stored for transformed inputs.
+    pub transform: Option<Vectors>,
     /// Where its rows come from.
     pub source: Rows,
     /// Row ranges that each have bindings of their own.
     pub shards: Vec<Range<u32>>,
 }
 
-/// A norm's scale, and its shift where it has one, in f32.
+/// A scale for each input, and a shift where there is one, in f32: of a norm, or of what inputs go through before a
+/// product.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vectors {
     /// Name of its tensor.
     pub name: String,
-    /// Which norm.
-    pub norm: Norm,
+    /// What they are part of.
+    pub kind: VectorsKind,
     /// Elements of one vector.
     pub width: u32,
-    /// The norms whose vectors stand one after the other: Q's and K's for heads.
+    /// The norms whose vectors stand one after the other: Q's and K's for heads. Or the weights that all take the
+    /// transformed inputs.
     pub slots: Vec<Slot>,
+}
+
+/// What scales and shifts are part of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum VectorsKind {
+    /// A norm.
+    Norm(Norm),
+    /// OmniQuant's transformation of a product (arXiv 2308.13137, section 3.3): `(x - delta) / s`, as the scale `1 / s`
+    /// and the shift `-delta / s`.
+    Transform,
 }
 
 impl Matrix {
@@ -53,7 +67,7 @@ impl Matrix {
         source: Rows,
     ) -> Self {
         let shards = std::iter::once(0..rows).collect();
-        Self { name, format, rows, cols, experts: 1, bias, source, shards }
+        Self { name, format, rows, cols, experts: 1, bias, transform: None, source, shards }
     }
 
     /// Bytes in device memory: words, scales and zero points, biases.
@@ -65,7 +79,19 @@ impl Matrix {
     pub fn shard_bytes(&self, shard: &Range<u32>) -> [u64; 3] {
         let rows = u64::from(shard.end - shard.start) * u64::from(self.experts);
         let [words, scales] = self.row_bytes();
-        [rows * words, rows * scales, if self.bias { rows * 4 } else { 0 }]
+        [rows * words, rows * scales, if self.has_bias() { rows * 4 } else { 0 }]
+    }
+
+    /// Whether every row has a bias on the device: the model's, or what the shift of transformed inputs leaves behind.
+    pub fn has_bias(&self) -> bool {
+        self.bias || self.transform.is_some()
+    }
+
+    /// Stores it for inputs that are transformed first.
+    pub(super) fn transform_inputs(&mut self) {
+        let (name, width) = (format!("{}.transform", self.name), self.cols);
+        let slots = self.source.slots(self.experts);
+        self.transform = Some(Vectors { name, kind: VectorsKind::Transform, width, slots });
     }
 
     /// Bytes of one row's words and of its scales.
@@ -102,10 +128,29 @@ impl Vectors {
 
     /// Vectors of that width: a LayerNorm has a shift for each scale.
     pub fn vectors(&self) -> u32 {
-        let each = match self.norm.kind {
-            NormKind::Rms | NormKind::RmsUnitOffset => 1,
-            NormKind::LayerNorm | NormKind::LayerNormBias => 2,
+        let each = match self.kind {
+            VectorsKind::Transform => return 2,
+            VectorsKind::Norm(norm) => match norm.kind {
+                NormKind::Rms | NormKind::RmsUnitOffset => 1,
+                NormKind::LayerNorm | NormKind::LayerNormBias => 2,
+            },
         };
         each * self.slots.len() as u32
+    }
+
+    /// What a kernel does with them.
+    pub fn applied(&self) -> InputNorm {
+        match self.kind {
+            VectorsKind::Norm(norm) => norm.kind.into(),
+            VectorsKind::Transform => InputNorm::Affine,
+        }
+    }
+
+    /// Added to a norm's mean square or variance.
+    pub fn eps(&self) -> f32 {
+        match self.kind {
+            VectorsKind::Norm(norm) => norm.eps,
+            VectorsKind::Transform => 0.0,
+        }
     }
 }

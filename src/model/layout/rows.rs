@@ -36,6 +36,21 @@ impl Rows {
         }
     }
 
+    /// The tensors that rows come from, of all experts.
+    pub fn slots(&self, experts: u32) -> Vec<Slot> {
+        match self {
+            Self::Stacked(parts) => parts.iter().map(|(slot, _)| *slot).collect(),
+            Self::Paired(even, odd) => vec![*even, *odd],
+            Self::Experts(inner, _) => {
+                let of_one = inner.slots(1);
+                let of = |expert| {
+                    of_one.iter().map(move |slot| Slot { place: slot.place.expert(expert), ..*slot })
+                };
+                (0..experts as usize).flat_map(of).collect()
+            }
+        }
+    }
+
     /// Rows of the tensor a slot names.
     pub fn rows_of(&self, slot: Slot, total: u32) -> u32 {
         match self {

@@ -10,13 +10,13 @@ use super::stranger::Stranger;
 use crate::harness::{block_on, gpu};
 
 /// A device whose bindings hold so many bytes.
-fn narrow(max_storage_buffer_binding_size: u64) -> Gpu {
+pub fn narrow(max_storage_buffer_binding_size: u64) -> Gpu {
     let limits = Limits { max_storage_buffer_binding_size, ..Limits::default() };
     Stranger::open(gpu().device().features(), limits).gpu()
 }
 
 /// State after a prompt in two chunks and a few steps.
-fn run(model: &Model) -> Vec<(String, Vec<u32>)> {
+pub fn run(model: &Model) -> Vec<(String, Vec<u32>)> {
     let mut session = session(model, wattle::model::SessionOptions { max_chunk: 6, ..greedy(16) });
     feed(&mut session, &tokens(model, 9));
     submit(model.gpu(), |encoder| (0..5).try_for_each(|_| session.decode(encoder)));

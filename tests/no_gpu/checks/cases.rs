@@ -122,7 +122,7 @@ fn other_cases() -> Vec<Case> {
         ),
         (embed(9).shared(), vec![("token_ids", 7), ("y", rows), ("words", 9 * 8), ("scales", 9 * 2 * 2)]),
         (
-            launch(norm, NormParams { in_features: 33, eps: 1e-6 }),
+            launch(norm, NormParams { in_features: 33, eps: 1e-6, rows_per_token: 1 }),
             vec![("x", rows), ("y", rows), ("residual", rows), ("norm_weight", 66)],
         ),
         (

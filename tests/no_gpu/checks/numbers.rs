@@ -123,8 +123,9 @@ fn products_refuse_numbers_that_do_not_fit() {
 #[test]
 fn the_other_kernels_refuse_numbers_that_do_not_fit() {
     let norm = Norm { norm: InputNorm::Rms, residual: false, reduce: Reduce::Workgroup };
-    let params = NormParams { in_features: 4, eps: 1e-6 };
+    let params = NormParams { in_features: 4, eps: 1e-6, rows_per_token: 1 };
     assert_refused(norm, NormParams { in_features: 0, ..params }, "in_features");
+    assert_refused(norm, NormParams { rows_per_token: 0, ..params }, "rows_per_token");
     assert_refused(Norm { norm: InputNorm::None, ..norm }, params, "norm");
 
     let params = QuantizeParams { in_features: 33, rows_per_token: 1, eps: 0.0 };
