@@ -4,6 +4,8 @@
 //! crate ships one file, `src/tuning/shipped.json`; `cargo run --release --example tune` measures on the adapter at hand
 //! and writes the same format. What is chosen changes how fast a product is computed, and how it is rounded.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
@@ -90,6 +92,33 @@ pub enum ProductPath {
     /// Inputs to 8-bit codes in blocks of 32 ([`crate::kernels::quantize`]), where weights are codes too; else as
     /// [`ProductPath::Float`].
     Integer,
+}
+
+impl ProductPath {
+    /// Every path.
+    pub const ALL: [Self; 3] = [Self::Float, Self::Integer, Self::Matrix];
+}
+
+impl fmt::Display for ProductPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Float => "float",
+            Self::Integer => "integer",
+            Self::Matrix => "matrix",
+        })
+    }
+}
+
+impl FromStr for ProductPath {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|path| path.to_string() == text);
+        found.ok_or_else(|| Error::Unsupported {
+            what: format!("path '{text}'"),
+            why: "paths are float, integer and matrix".into(),
+        })
+    }
 }
 
 /// What a rule is asked about.

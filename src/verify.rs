@@ -60,7 +60,7 @@ impl Report {
     }
 
     /// Fails a device's report when none of `kernels` ran: they compute the products of a path that was asked for.
-    pub fn require_path(&mut self, path: &str, kernels: &[&str]) {
+    pub fn require_path(&mut self, path: ProductPath, kernels: &[&str]) {
         let ran = self.dispatches.iter().any(|(kernel, calls)| kernels.contains(kernel) && *calls > 0);
         if !ran {
             let kernels = kernels.join(", ");

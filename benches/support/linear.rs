@@ -58,7 +58,7 @@ pub fn run(name: &'static str, rows: RangeInclusive<u32>, sustained: u32) -> Res
     let given = arguments.value("--shapes")?;
     arguments.finish(USAGE)?;
     let formats = weights.split(',').map(str::parse).collect::<Result<Vec<WeightFormat>, _>>()?;
-    let paths = names.split(',').map(path).collect::<Result<Vec<_>, _>>()?;
+    let paths = names.split(',').map(str::parse).collect::<Result<Vec<ProductPath>, _>>()?;
     let given = given.map(|text| text.split(',').map(parse).collect::<Result<Vec<_>, _>>()).transpose()?;
     let rows: Vec<u32> = ROWS.into_iter().filter(|count| rows.contains(count)).collect();
     let shapes = given.unwrap_or_else(|| shapes(&[&SMALL[..], &MODELS].concat(), &rows));
@@ -82,9 +82,7 @@ pub fn run(name: &'static str, rows: RangeInclusive<u32>, sustained: u32) -> Res
                 Ok(repeats) => {
                     row(&mut bench, &roof, &peaks, &table, &Case { shape, format, path, kernel, repeats })?;
                 }
-                Err(why) => {
-                    skipped.push(format!("{:<23}  {format:<5}  {:<7}  {why}", title(shape), named(path)))
-                }
+                Err(why) => skipped.push(format!("{:<23}  {format:<5}  {:<7}  {why}", title(shape), path)),
             }
         }
     }
@@ -113,20 +111,6 @@ fn takes(kernel: ProductKernel, path: ProductPath) -> bool {
     }
 }
 
-fn path(name: &str) -> Result<ProductPath, String> {
-    let paths = [ProductPath::Float, ProductPath::Integer, ProductPath::Matrix];
-    let found = paths.into_iter().find(|path| named(*path) == name);
-    found.ok_or_else(|| format!("there is no path '{name}'; usage: {USAGE}"))
-}
-
-fn named(path: ProductPath) -> &'static str {
-    match path {
-        ProductPath::Float => "float",
-        ProductPath::Integer => "integer",
-        ProductPath::Matrix => "matrix",
-    }
-}
-
 fn row(bench: &mut Bench, roof: &Roof, peaks: &Peaks, table: &Table, case: &Case) -> Result<()> {
     let Case { shape, format, path, kernel, repeats } = *case;
     let mut products = Products::new(&bench.gpu, kernel, format, shape, repeats)?;
@@ -148,7 +132,7 @@ fn row(bench: &mut Bench, roof: &Roof, peaks: &Peaks, table: &Table, case: &Case
     table.row(&[
         title(shape),
         format.to_string(),
-        named(path).into(),
+        path.to_string(),
         format!("{:.1} ±{:.0}%", microseconds(times.median()), 50.0 * times.spread()),
         device.map_or("-".into(), |device| format!("{:.1}", microseconds(device))),
         format!("{:.2}", bytes_per_s / 1e9),
@@ -165,6 +149,6 @@ fn row(bench: &mut Bench, roof: &Roof, peaks: &Peaks, table: &Table, case: &Case
     ];
     metrics.extend(peak.map(|peak| ("share_of_peak", ops_per_s / peak)));
     metrics.extend(device.map(|device| ("device_ns", device.as_nanos() as f64)));
-    let (shape, variant) = (title(shape), format!("{format} {}", named(path)));
+    let (shape, variant) = (title(shape), format!("{format} {}", path));
     bench.record(&Row { name: bench.name, shape, variant, times: &times, metrics })
 }

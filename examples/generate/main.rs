@@ -17,7 +17,7 @@ use wattle::gpu::PipelineCache;
 use wattle::model::plan::WeightPlan;
 use wattle::model::session::GenerateOptions;
 use wattle::model::{LoadOptions, Model, Session, SessionOptions, open};
-use wattle::tuning::{Tuning, TuningFile};
+use wattle::tuning::{ProductPath, Tuning, TuningFile};
 use wattle::{Error, Gpu, GpuOptions, Result};
 
 /// Tokens of a model that reads and writes bytes.
@@ -44,6 +44,7 @@ fn start(options: &Options) -> Result<()> {
     let pipeline_cache = options.pipeline_cache.as_deref().map(read_cache).transpose()?.flatten();
     let gpu = Gpu::open_blocking(GpuOptions {
         baseline: options.baseline,
+        cooperative_matrices: options.path == Some(ProductPath::Matrix),
         pipeline_cache,
         ..GpuOptions::default()
     })?;
@@ -88,6 +89,7 @@ async fn run(gpu: &Gpu, options: &Options) -> Result<()> {
     let context = most.min((prompt.len() as u32).saturating_add(options.max_tokens)).max(1);
     let settings = SessionOptions {
         tuning: options.tuning.as_deref().map(|path| read_tuning(gpu, path)).transpose()?,
+        path: options.path.unwrap_or_default(),
         memory_ceiling,
         ledger: if options.ledger.is_some() { Level::Window } else { Level::Counts },
         ..SessionOptions::new(context, options.sampling)

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use wattle::model::forward::Sampling;
+use wattle::tuning::ProductPath;
 
 pub const USAGE: &str = "\
 generate (--prompt TEXT | --prompt-ids 1,2,3) [OPTIONS]
@@ -17,6 +18,9 @@ generate (--prompt TEXT | --prompt-ids 1,2,3) [OPTIONS]
   --temperature T        flattens or sharpens the draw (default where one draws: 1); 0 takes the likeliest
   --top-k K, --top-p P   which tokens may be drawn
   --memory-ceiling MIB   most mebibytes on the device, weights included
+  --path float|integer|matrix
+                         what products may round their inputs to: nothing (default), 8-bit codes where weights are
+                         codes, or f16 where the device has cooperative matrices
   --tuning FILE          which kernels compute products: a table that the example tune has written
   --pipeline-cache FILE  compiled pipelines, for the next start on the same driver
   --ledger FILE.jsonl    what every dispatch moved and computed, and how long passes took
@@ -33,6 +37,7 @@ pub struct Options {
     pub sampling: Sampling,
     /// In bytes.
     pub memory_ceiling: Option<u64>,
+    pub path: Option<ProductPath>,
     pub tuning: Option<PathBuf>,
     pub pipeline_cache: Option<PathBuf>,
     pub ledger: Option<PathBuf>,
@@ -56,6 +61,7 @@ impl Options {
             stop_ids: Vec::new(),
             sampling: Sampling::GREEDY,
             memory_ceiling: None,
+            path: None,
             tuning: None,
             pipeline_cache: None,
             ledger: None,
@@ -79,6 +85,9 @@ impl Options {
                 "--seed" => seed = Some(number(&flag, &value()?)?),
                 "--memory-ceiling" => {
                     options.memory_ceiling = Some(number::<u64>(&flag, &value()?)?.saturating_mul(1 << 20));
+                }
+                "--path" => {
+                    options.path = Some(value()?.parse().map_err(|error: wattle::Error| error.to_string())?);
                 }
                 "--tuning" => options.tuning = Some(value()?.into()),
                 "--pipeline-cache" => options.pipeline_cache = Some(value()?.into()),

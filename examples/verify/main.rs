@@ -13,12 +13,12 @@ use wattle::tuning::ProductPath;
 use wattle::verify::{Case, Device, Report, check};
 use wattle::{Gpu, GpuOptions, Result};
 
-/// The path by name, and the kernels of which one must run where it was asked for.
-fn named(path: ProductPath) -> (&'static str, &'static [&'static str]) {
+/// The kernels of which one must run where a path was asked for.
+fn kernels(path: ProductPath) -> &'static [&'static str] {
     match path {
-        ProductPath::Float => ("float", &["matmul", "matvec"]),
-        ProductPath::Integer => ("integer", &["quantize"]),
-        ProductPath::Matrix => ("matrix", &["matmul_coop"]),
+        ProductPath::Float => &["matmul", "matvec"],
+        ProductPath::Integer => &["quantize"],
+        ProductPath::Matrix => &["matmul_coop"],
     }
 }
 
@@ -50,7 +50,7 @@ async fn run(device: &Device, options: &Options) -> usize {
         format(options.embedding)
     });
     let path = options.path.unwrap_or(ProductPath::Float);
-    println!("storage {:?}, path {}, cache f32", options.storage, named(path).0);
+    println!("storage {:?}, path {}, cache f32", options.storage, path);
     let mut failed = 0;
     for directory in &options.directories {
         let checked = match Case::open(directory) {
@@ -64,8 +64,7 @@ async fn run(device: &Device, options: &Options) -> usize {
         match checked {
             Ok(mut report) => {
                 if let Some(path) = options.path.filter(|_| !options.cpu) {
-                    let (name, kernels) = named(path);
-                    report.require_path(name, kernels);
+                    report.require_path(path, kernels(path));
                 }
                 failed += usize::from(!report.passed());
                 print_dispatches(&report);

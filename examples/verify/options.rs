@@ -67,12 +67,8 @@ impl Options {
                     }
                     "--path" => {
                         let paths = ["auto", "float", "integer", "matrix"];
-                        options.path = match only(&mut arguments, &paths)?.as_str() {
-                            "float" => Some(ProductPath::Float),
-                            "integer" => Some(ProductPath::Integer),
-                            "matrix" => Some(ProductPath::Matrix),
-                            _ => None,
-                        };
+                        // That nothing is asked for is what `auto` says.
+                        options.path = only(&mut arguments, &paths)?.parse().ok();
                     }
                     "--cache" => _ = only(&mut arguments, &["f32"])?,
                     "--baseline" => options.baseline = true,

@@ -208,9 +208,9 @@ fn given_experts_replace_the_choice() {
 #[test]
 fn a_path_that_ran_nothing_fails() {
     let mut report = Report { dispatches: vec![("matvec", 3), ("norm", 1)], ..Report::default() };
-    report.require_path("float", &["matmul", "matvec"]);
+    report.require_path(ProductPath::Float, &["matmul", "matvec"]);
     assert!(report.passed(), "{report}");
-    report.require_path("integer", &["matmul_int"]);
+    report.require_path(ProductPath::Integer, &["quantize"]);
     assert!(!report.passed(), "{report}");
     let line = report.to_string();
     assert!(line.contains("FAILED: path integer") && !line.contains("passed"), "{line}");
