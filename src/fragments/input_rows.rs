@@ -18,6 +18,8 @@ pub enum InputRows {
 
 /// Inputs of a block of codes.
 pub(crate) const INPUT_BLOCK: u32 = 32;
+// Sums of products of a block's codes with others, 255 at most, are exact as f32, and so in 32 bits.
+const _: () = assert!(INPUT_BLOCK * 127 * 255 < 1 << 24);
 /// `u32` words of a block: codes, scale, sum, and two that align the next one.
 const BLOCK_WORDS: u32 = 12;
 

@@ -8,7 +8,7 @@ use wattle::model::forward::Sampling;
 use wattle::schedule::Schedule;
 
 use crate::models::config;
-use crate::shapes::{devices, large, large_on, one_row, plan, plan_sampling, small};
+use crate::shapes::{devices, large, large_on, one_row, plan, plan_integer, plan_sampling, small};
 
 /// Bytes that one workgroup may move.
 const MOST_BYTES: u64 = 1_000_000;
@@ -32,11 +32,13 @@ fn by_sublayer(schedule: &Schedule) -> BTreeMap<Option<(u32, u32)>, Vec<&'static
     steps
 }
 
-fn assert_within_budget(name: &str, config: &ModelConfig, schedules: [&Schedule; 2]) {
+/// `more` is what each product of a sub-layer, into it and out of it, may take besides.
+fn assert_within_budget(name: &str, config: &ModelConfig, schedules: [&Schedule; 2], more: usize) {
     let counted = schedules.map(by_sublayer);
     for (block, index, layer) in config.sublayers() {
         let at = Some((block as u32, index as u32));
         for (n, (steps, most)) in counted.iter().zip(budget(layer)).enumerate() {
+            let most = most + 2 * more;
             let phase = ["decode", "prefill"][n];
             let steps = &steps[&at];
             assert!(
@@ -46,7 +48,8 @@ fn assert_within_budget(name: &str, config: &ModelConfig, schedules: [&Schedule;
         }
     }
     // Outside of sub-layers: the embedding, the head, and the two halves of sampling.
-    assert_eq!(counted[0][&None], ["embed", "head", "sample", "sample"], "{name}, decode");
+    let head: &[&str] = if more == 0 { &["head"] } else { &["quantize", "head"] };
+    assert_eq!(counted[0][&None], [&["embed"], head, &["sample", "sample"]].concat(), "{name}, decode");
 }
 
 #[test]
@@ -56,14 +59,29 @@ fn sublayers_stay_within_their_dispatches() {
             for (name, config) in small() {
                 let plan = plan(&config, &device, format, config.context_length);
                 let name = format!("{name} in {format}");
-                assert_within_budget(&name, &config, [&plan.decode.0, &plan.prefill.0]);
+                assert_within_budget(&name, &config, [&plan.decode.0, &plan.prefill.0], 0);
             }
         }
     }
     let [_, device] = devices();
     for (name, config) in large() {
         let plan = plan(&config, &device, "int4", config.context_length);
-        assert_within_budget(&name, &config, [&plan.decode.0, &plan.prefill.0]);
+        assert_within_budget(&name, &config, [&plan.decode.0, &plan.prefill.0], 0);
+    }
+}
+
+/// Inputs become codes once for each product that reads them, and nothing else changes.
+#[test]
+fn the_integer_path_takes_a_dispatch_more_for_each_product() {
+    for device in devices() {
+        for (name, config) in small() {
+            let plan = plan_integer(&config, &device, "int4", config.context_length);
+            assert_within_budget(&name, &config, [&plan.decode.0, &plan.prefill.0], 1);
+            for schedule in [&plan.decode.0, &plan.prefill.0] {
+                let made = schedule.steps.iter().filter(|step| step.site.what == "quantize").count();
+                assert_eq!(made, 2 * config.sublayers().count() + 1, "{name}");
+            }
+        }
     }
 }
 

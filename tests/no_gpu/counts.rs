@@ -8,6 +8,7 @@ use wattle::model::layout::Layout;
 use wattle::model::session::SessionPlan;
 use wattle::model::{SessionOptions, plan::WeightPlan, slot};
 use wattle::quant::{IntFormat, QuantBlock, WeightFormat, Width};
+use wattle::tuning::ProductPath;
 
 use crate::shapes::{large, one_row, small};
 
@@ -19,11 +20,15 @@ fn int(width: Width) -> WeightFormat {
 
 /// Bytes of weights, and of scales and zero points, that a decode step reads, each once.
 fn counted(config: &ModelConfig, format: WeightFormat) -> [u64; 2] {
+    counted_on(config, format, ProductPath::Float)
+}
+
+fn counted_on(config: &ModelConfig, format: WeightFormat, path: ProductPath) -> [u64; 2] {
     let plan = WeightPlan { embedding: WeightFormat::F32, ..WeightPlan::uniform(format) };
     let device =
         Capabilities { max_binding_bytes: 1 << 32, max_buffer_bytes: 1 << 32, ..Capabilities::webgpu() };
     let layout = Layout::new(config, &plan, &device).unwrap();
-    let options = SessionOptions::new(config.context_length, Sampling::GREEDY);
+    let options = SessionOptions { path, ..SessionOptions::new(config.context_length, Sampling::GREEDY) };
     let plan = SessionPlan::new(config, &layout, &device, &options).unwrap();
     let work = plan.decode.0.work(one_row(config.context_length - 1));
     [ByteClass::Weight, ByteClass::ScaleZp].map(|class| work.bytes_of(class).least)
@@ -81,7 +86,10 @@ fn a_decode_step_reads_each_row_once() {
     for (name, config) in all() {
         for format in Width::ALL.map(int) {
             let [codes, scales, floats] = expected(&config, format);
-            assert_eq!(counted(&config, format), [codes + floats, scales], "{name}, {format}");
+            for path in ProductPath::ALL {
+                let found = counted_on(&config, format, path);
+                assert_eq!(found, [codes + floats, scales], "{name}, {format}, {path}");
+            }
         }
         let [codes, _, floats] = expected(&config, WeightFormat::F16);
         assert_eq!(counted(&config, WeightFormat::F16), [codes + floats, 0], "{name}, f16");

@@ -10,6 +10,7 @@ use wattle::model::presets::PRESETS;
 use wattle::model::session::SessionPlan;
 use wattle::model::{SessionOptions, family};
 use wattle::quant::WeightFormat;
+use wattle::tuning::ProductPath;
 
 /// The least a device has, and one with everything.
 pub fn devices() -> [Capabilities; 2] {
@@ -38,6 +39,12 @@ pub fn plan(config: &ModelConfig, device: &Capabilities, format: &str, context: 
     plan_sampling(config, device, format, context, Sampling::GREEDY)
 }
 
+/// The same with inputs that become codes.
+pub fn plan_integer(config: &ModelConfig, device: &Capabilities, format: &str, context: u32) -> SessionPlan {
+    let greedy = SessionOptions::new(context, Sampling::GREEDY);
+    plan_with(config, device, format, SessionOptions { path: ProductPath::Integer, ..greedy })
+}
+
 /// The same, and how it samples.
 pub fn plan_sampling(
     config: &ModelConfig,
@@ -46,9 +53,17 @@ pub fn plan_sampling(
     context: u32,
     sampling: Sampling,
 ) -> SessionPlan {
+    plan_with(config, device, format, SessionOptions::new(context, sampling))
+}
+
+fn plan_with(
+    config: &ModelConfig,
+    device: &Capabilities,
+    format: &str,
+    options: SessionOptions,
+) -> SessionPlan {
     let layout = Layout::new(config, &weights(format), device).unwrap();
-    let options =
-        SessionOptions { max_chunk: 512, chunk_ops: u64::MAX, ..SessionOptions::new(context, sampling) };
+    let options = SessionOptions { max_chunk: 512, chunk_ops: u64::MAX, ..options };
     SessionPlan::new(config, &layout, device, &options).unwrap()
 }
 
