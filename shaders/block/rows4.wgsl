@@ -1,6 +1,6 @@
 // Four neighbouring rows of a block: a column for each row of inputs, and for each output of sums. Rows past the last row
 // of the call are the last one again, and are not stored.
-// Needs: row_count (rows/*), load4 (linear/input*), store4 (epilogue/*), workgroup_sum4 (reduce/*).
+// Needs: row_count (rows/dense), load4 (linear/input*), store4 (epilogue/*), workgroup_sum4 (reduce/*).
 fn rows4_load(row: u32, quad: u32) -> mat4x4<f32> {
     let rows = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(row_count() - 1u));
     return mat4x4<f32>(load4(rows.x, quad), load4(rows.y, quad), load4(rows.z, quad), load4(rows.w, quad));

@@ -1,6 +1,6 @@
 //! Products of a weight matrix, or of many experts', with many rows: prefill.
 
-use super::expert_plan::{TILE_ROWS, check_choices, max_tiles, tile_map_bytes};
+use super::expert_plan::{Members, TILE_ROWS, check_choices, max_tiles, tile_map_bytes};
 use super::linear::LinearParams;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
@@ -40,6 +40,8 @@ pub enum TileRows {
         /// Experts, each of which may leave one tile partly empty.
         experts: u32,
     },
+    /// Those of them whose expert is one of a part.
+    GroupedOf(Members),
 }
 
 impl Matmul {
@@ -52,21 +54,30 @@ impl Matmul {
     /// Checks the numbers for a kernel that computes this product.
     pub(super) fn check_for(self, kernel: &'static str, params: &LinearParams) -> Result<()> {
         self.inputs.check(kernel, params.in_features)?;
-        if let TileRows::Grouped { experts } = self.rows {
+        if let Some(experts) = self.rows.experts() {
             check_choices(kernel, experts, params.choices)?;
         }
+        self.rows.members().map_or(Ok(()), |members| members.check(kernel))?;
         params.check(kernel, self.codec, self.epilogue, self.rows != TileRows::Dense)
     }
 
-    /// The tiles of a call.
+    /// The tiles that a call has workgroups for.
     pub(super) fn tiles(self, params: &LinearParams, span: Span, tile_outputs: u64) -> Tiles {
         let rows = u64::from(span.rows) * u64::from(params.choices);
-        let row_tiles = match self.rows {
-            TileRows::Dense => rows.div_ceil(u64::from(TILE_ROWS)),
-            TileRows::Grouped { experts } => max_tiles(rows, experts),
+        let row_tiles = match self.rows.experts() {
+            None => rows.div_ceil(u64::from(TILE_ROWS)),
+            Some(experts) => max_tiles(rows, experts),
         };
         let output_tiles = u64::from(params.out_features).div_ceil(tile_outputs);
         Tiles { rows, row_tiles, output_tiles }
+    }
+
+    /// Those of them that are computed; as many as there can be where only the device knows.
+    pub(super) fn computed_tiles(self, params: &LinearParams, span: Span, tile_outputs: u64) -> Tiles {
+        let all = self.tiles(params, span, tile_outputs);
+        let Some(members) = self.rows.members() else { return all };
+        let rows = members.most_slots(u64::from(span.rows), params.choices);
+        Tiles { rows, row_tiles: max_tiles(rows, members.count), ..all }
     }
 
     /// What a call moves for weights and inputs, the latter so many times, and what decoding computes.
@@ -78,6 +89,7 @@ impl Matmul {
         let matrices = match self.rows {
             TileRows::Dense => 1,
             TileRows::Grouped { experts } => u64::from(experts).min(rows),
+            TileRows::GroupedOf(members) => u64::from(members.count).min(rows),
         };
         let distinct_inputs = rows / u64::from(params.slots_per_input);
         let requested = passes * rows * output_tiles * inputs * 4;
@@ -95,17 +107,42 @@ impl Matmul {
         let Tiles { rows, row_tiles, .. } = tiles;
         match self.rows {
             TileRows::Dense => rows.next_multiple_of(step),
-            TileRows::Grouped { .. } => (rows + (step - 1) * row_tiles).min(row_tiles * u64::from(TILE_ROWS)),
+            TileRows::Grouped { .. } | TileRows::GroupedOf(_) => {
+                (rows + (step - 1) * row_tiles).min(row_tiles * u64::from(TILE_ROWS))
+            }
         }
     }
 }
 
 impl TileRows {
+    /// Shapes that the tests know.
+    pub(super) fn variants() -> [Self; 3] {
+        [Self::Dense, Self::Grouped { experts: 8 }, Self::GroupedOf(Members { count: 3, of: 8 })]
+    }
+
+    /// Experts, which the tiles are sorted by.
+    fn experts(self) -> Option<u32> {
+        match self {
+            Self::Dense => None,
+            Self::Grouped { experts } | Self::GroupedOf(Members { of: experts, .. }) => Some(experts),
+        }
+    }
+
+    /// The experts that take part, where they are not all.
+    fn members(self) -> Option<Members> {
+        match self {
+            Self::GroupedOf(members) => Some(members),
+            Self::Dense | Self::Grouped { .. } => None,
+        }
+    }
+
     /// Adds its fragments.
     pub(super) fn add_to(self, source: Source) -> Source {
         match self {
             Self::Dense => source.with(fragment!("rows/dense_tile.wgsl")).with_span(),
-            Self::Grouped { .. } => source.with(fragment!("rows/grouped_tile.wgsl")),
+            Self::Grouped { .. } | Self::GroupedOf(_) => {
+                Members::add_to(self.members(), source.with(fragment!("rows/grouped_tile.wgsl")))
+            }
         }
     }
 }
@@ -146,21 +183,23 @@ impl Kernel for Matmul {
     fn bindings(self) -> Vec<Binding> {
         let rows = match self.rows {
             TileRows::Dense => vec![Binding::SPAN],
-            TileRows::Grouped { .. } => {
+            TileRows::Grouped { .. } | TileRows::GroupedOf(_) => {
                 vec![Binding::read(9, "tile_map"), Binding::read(10, "slot_of_place")]
             }
         };
+        let table = self.rows.members().map(|_| Members::TABLE);
         [Binding::PARAMS, Binding::read(4, "x")]
             .into_iter()
             .chain(self.codec.bindings())
             .chain(self.epilogue.bindings())
             .chain(rows)
+            .chain(table)
             .collect()
     }
 
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
-        let ways = [TileRows::Dense, TileRows::Grouped { experts: 8 }];
+        let ways = TileRows::variants();
         // What becomes of a sum does not hang on how weights are stored: every epilogue goes with two codecs, and every
         // codec with both ways to find rows.
         for codec in [Codec::F32, Codec::of(WeightFormat::int(Width::Int4), &Capabilities::webgpu())] {
@@ -184,18 +223,18 @@ impl Kernel for Matmul {
 
     fn sizes(self, params: &LinearParams, rows: u32) -> Vec<(&'static str, u64)> {
         let slots = [rows, params.choices];
-        let (matrices, plan) = match self.rows {
-            TileRows::Dense => (1, vec![]),
-            TileRows::Grouped { experts } => {
-                let map = tile_map_bytes(slots, experts, params.max_tiles);
-                (experts, vec![("tile_map", map), ("slot_of_place", bytes(slots))])
-            }
-        };
+        let plan = self.rows.experts().map_or(vec![], |experts| {
+            let map = tile_map_bytes(slots, experts, params.max_tiles);
+            vec![("tile_map", map), ("slot_of_place", bytes(slots))]
+        });
+        let members = self.rows.members();
+        let matrices = members.map(|members| members.count).or(self.rows.experts()).unwrap_or(1);
         [("x", bytes([rows, params.inputs_per_token(), params.in_features]))]
             .into_iter()
             .chain(self.codec.sizes([matrices, params.out_features], params.row_words, params.blocks))
             .chain(self.epilogue.sizes(params, matrices, slots))
             .chain(plan)
+            .chain(members.map(Members::table_size))
             .collect()
     }
 
@@ -204,7 +243,7 @@ impl Kernel for Matmul {
     }
 
     fn work(self, params: &LinearParams, span: Span) -> Work {
-        let tiles = self.tiles(params, span, TILE_OUTPUTS);
+        let tiles = self.computed_tiles(params, span, TILE_OUTPUTS);
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
         // A lane adds up for four rows, and lanes without a row for none.
         let executed_rows = self.executed_rows(tiles, 4);

@@ -1,5 +1,6 @@
 //! Products of a weight matrix with a few rows: decode.
 
+use super::expert_plan::Members;
 use super::linear::LinearParams;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
@@ -55,6 +56,40 @@ pub enum VecRows {
     Last,
     /// Every (token, choice), with the weights of the chosen expert.
     Selected,
+    /// Those of them whose expert is one of a part.
+    SelectedOf(Members),
+}
+
+impl VecRows {
+    /// Whether there is a row for each (token, choice).
+    pub fn is_selected(self) -> bool {
+        matches!(self, Self::Selected | Self::SelectedOf(_))
+    }
+
+    /// The experts, where they are not all.
+    fn members(self) -> Option<Members> {
+        match self {
+            Self::SelectedOf(members) => Some(members),
+            Self::Dense | Self::Last | Self::Selected => None,
+        }
+    }
+
+    /// Adds its fragments.
+    fn add_to(self, source: Source) -> Source {
+        match self {
+            Self::Dense => source.with(fragment!("rows/dense.wgsl")),
+            Self::Last => source.with(fragment!("rows/last.wgsl")),
+            Self::Selected | Self::SelectedOf(_) => {
+                Members::add_to(self.members(), source.with(fragment!("rows/selected.wgsl")))
+            }
+        }
+    }
+
+    /// Its bindings.
+    fn bindings(self) -> impl Iterator<Item = Binding> {
+        let chosen = self.is_selected().then_some(Binding::read(9, "expert_of_slot"));
+        chosen.into_iter().chain(self.members().map(|_| Members::TABLE))
+    }
 }
 
 impl Matvec {
@@ -71,19 +106,25 @@ impl Matvec {
         }
     }
 
-    /// Tiles of rows, and of outputs for a workgroup.
-    fn tiles(self, params: &LinearParams, span: Span) -> [u64; 2] {
+    /// Tiles of so many rows, and of outputs for a workgroup.
+    fn tiles(self, params: &LinearParams, rows: u64) -> [u64; 2] {
         let outputs = self.tile.teams() * u64::from(self.tile.outputs);
-        let rows = self.row_count(params, span).div_ceil(u64::from(self.tile.rows));
-        [rows, u64::from(params.out_features).div_ceil(outputs)]
+        [rows.div_ceil(u64::from(self.tile.rows)), u64::from(params.out_features).div_ceil(outputs)]
     }
 
+    /// Rows that there are workgroups for.
     fn row_count(self, params: &LinearParams, span: Span) -> u64 {
         match self.rows {
             VecRows::Dense => u64::from(span.rows),
             VecRows::Last => 1,
-            VecRows::Selected => u64::from(span.rows) * u64::from(params.choices),
+            VecRows::Selected | VecRows::SelectedOf(_) => u64::from(span.rows) * u64::from(params.choices),
         }
+    }
+
+    /// Rows that are computed; as many as there can be where only the device knows.
+    fn computed_rows(self, params: &LinearParams, span: Span) -> u64 {
+        let all = self.row_count(params, span);
+        self.rows.members().map_or(all, |part| part.most_slots(u64::from(span.rows), params.choices))
     }
 }
 
@@ -96,13 +137,8 @@ impl Kernel for Matvec {
             .codec
             .add_to(Source::kernel(Self::NAME, fragment!("matvec.wgsl")))
             .with(fragment!("linear/params.wgsl"))
-            .with_span()
-            .with(match self.rows {
-                VecRows::Dense => fragment!("rows/dense.wgsl"),
-                VecRows::Last => fragment!("rows/last.wgsl"),
-                VecRows::Selected => fragment!("rows/selected.wgsl"),
-            });
-        let source = self.inputs.add_to(source);
+            .with_span();
+        let source = self.inputs.add_to(self.rows.add_to(source));
         let VecTile { lanes, team, outputs, rows } = self.tile;
         let source = match team {
             1 => source.with(fragment!("team/lane.wgsl")),
@@ -122,13 +158,12 @@ impl Kernel for Matvec {
     }
 
     fn bindings(self) -> Vec<Binding> {
-        let experts = (self.rows == VecRows::Selected).then_some(Binding::read(9, "expert_of_slot"));
         [Binding::PARAMS, Binding::SPAN, Binding::read(4, "x")]
             .into_iter()
             .chain(self.codec.bindings())
             .chain(self.epilogue.bindings())
             .chain(self.norm.binding())
-            .chain(experts)
+            .chain(self.rows.bindings())
             .collect()
     }
 
@@ -136,17 +171,19 @@ impl Kernel for Matvec {
         let mut all = Vec::new();
         let tile = VecTile { lanes: 64, team: 64, outputs: 4, rows: 1 };
         let plain = |codec| Self { inputs: InputRows::Any, tile, ..Self::new(codec, 1) };
+        let part = VecRows::SelectedOf(Members { count: 3, of: 5 });
+        let ways = [VecRows::Dense, VecRows::Last, VecRows::Selected, part];
         // What becomes of a sum does not hang on how weights are stored: every epilogue goes with two codecs, ...
         for codec in [Codec::F32, Codec::of(WeightFormat::int(Width::Int4), &Capabilities::webgpu())] {
             for norm in InputNorm::ALL {
                 for epilogue in Epilogue::all() {
-                    for rows in [VecRows::Dense, VecRows::Last, VecRows::Selected] {
+                    for rows in ways {
                         // The head is the only product that wants the last row alone, and it adds nothing.
                         if rows == VecRows::Last && (epilogue.bias || epilogue.residual || epilogue.gated) {
                             continue;
                         }
                         // Experts' outputs are added by moe_combine.
-                        if rows == VecRows::Selected && epilogue.residual {
+                        if rows.is_selected() && epilogue.residual {
                             continue;
                         }
                         all.extend(Reduce::ALL.map(|reduce| Self {
@@ -162,7 +199,7 @@ impl Kernel for Matvec {
         }
         // ... and every codec with every way to find rows, to share inputs, and to divide the work.
         for codec in Codec::all() {
-            for rows in [VecRows::Dense, VecRows::Last, VecRows::Selected] {
+            for rows in ways {
                 for norm in InputNorm::ALL {
                     all.extend(Reduce::ALL.map(|reduce| Self { norm, rows, reduce, ..plain(codec) }));
                 }
@@ -178,7 +215,8 @@ impl Kernel for Matvec {
     fn check(self, params: &LinearParams) -> Result<()> {
         self.inputs.check(Self::NAME, params.in_features)?;
         self.tile.check(self.norm != InputNorm::None || self.rows != VecRows::Dense)?;
-        params.check(Self::NAME, self.codec, self.epilogue, self.rows == VecRows::Selected)
+        self.rows.members().map_or(Ok(()), |members| members.check(Self::NAME))?;
+        params.check(Self::NAME, self.codec, self.epilogue, self.rows.is_selected())
     }
 
     fn sizes(self, params: &LinearParams, rows: u32) -> Vec<(&'static str, u64)> {
@@ -187,32 +225,33 @@ impl Kernel for Matvec {
             VecRows::Dense => (1, [rows, 1]),
             VecRows::Last => (1, [1, 1]),
             VecRows::Selected => (params.choices, [rows, params.choices]),
+            VecRows::SelectedOf(members) => (members.count, [rows, params.choices]),
         };
-        let slots =
-            (self.rows == VecRows::Selected).then_some(("expert_of_slot", bytes([rows, params.choices])));
+        let slots = self.rows.is_selected().then_some(("expert_of_slot", bytes([rows, params.choices])));
         [("x", bytes([rows, params.inputs_per_token(), params.in_features]))]
             .into_iter()
             .chain(self.codec.sizes([matrices, params.out_features], params.row_words, params.blocks))
             .chain(self.epilogue.sizes(params, matrices, outputs))
             .chain(self.norm.size(params.in_features))
             .chain(slots)
+            .chain(self.rows.members().map(Members::table_size))
             .collect()
     }
 
     fn workgroups(self, params: &LinearParams, span: Span) -> u64 {
-        let [row_tiles, output_tiles] = self.tiles(params, span);
+        let [row_tiles, output_tiles] = self.tiles(params, self.row_count(params, span));
         row_tiles * output_tiles
     }
 
     fn work(self, params: &LinearParams, span: Span) -> Work {
-        let rows = self.row_count(params, span);
+        let rows = self.computed_rows(params, span);
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
-        let [row_tiles, output_tiles] = self.tiles(params, span);
+        let [row_tiles, output_tiles] = self.tiles(params, rows);
         // A team reads its inputs once for all its outputs.
         let teams = output_tiles * self.tile.teams();
         let (word_bytes, scale_bytes) = params.weight_bytes(self.codec);
         // A token's choices are distinct experts; several tokens may share some.
-        let selected = self.rows == VecRows::Selected;
+        let selected = self.rows.is_selected();
         let matrices = if selected { rows } else { 1 };
         let distinct_inputs = rows / u64::from(params.slots_per_input);
         let decoded = row_tiles * inputs * teams * u64::from(self.tile.outputs);
@@ -227,7 +266,7 @@ impl Kernel for Matvec {
             )
             .with_bytes(ByteClass::ActIn, distinct_inputs * inputs * 4, read_inputs)
             .with_ops(OpClass::F32Fma, useful, executed)
-            .or_less(selected && span.rows > 1);
+            .or_less(selected && span.rows > 1 || self.rows.members().is_some());
         let work = self.codec.work(outputs * inputs * matrices, decoded, work);
         self.epilogue.work(params, rows, self.norm.work(inputs, distinct_inputs, output_tiles, work))
     }

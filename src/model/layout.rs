@@ -5,14 +5,16 @@
 mod builder;
 mod matrix;
 mod rows;
+mod stack;
 
 pub use matrix::{Matrix, Vectors};
 pub use rows::Rows;
+pub use stack::{ExpertGroup, ExpertStack};
 
 use super::config::{Attention, Experts, FeedForward, ModelConfig};
 use super::plan::WeightPlan;
+use crate::Result;
 use crate::gpu::Capabilities;
-use crate::{Error, Result};
 
 /// The weights of a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,29 +82,35 @@ pub struct ExpertsLayout {
     pub config: Experts,
     /// `[E, d]`, always f32.
     pub router: Matrix,
-    /// Gate and up in turn, or up alone, of one expert after the other.
-    pub into: Matrix,
-    /// `[d, f]` of one expert after the other.
-    pub down: Matrix,
+    /// Gate and up in turn, `[E, 2 f, d]`, or up alone, `[E, f, d]`.
+    pub into: ExpertStack,
+    /// `[E, d, f]`.
+    pub down: ExpertStack,
+}
+
+impl ExpertsLayout {
+    /// The router's matrix and those of the experts.
+    fn matrices(&self) -> impl Iterator<Item = &Matrix> {
+        [&self.router].into_iter().chain(&self.into.matrices).chain(&self.down.matrices)
+    }
+
+    /// Bytes that a token reads of router and experts; of experts of different widths, those of the widest.
+    fn bytes_read(&self) -> u64 {
+        let of_expert = |expert| self.into.bytes_read(expert) + self.down.bytes_read(expert);
+        let mut of_each: Vec<u64> = (0..self.into.formats.len()).map(of_expert).collect();
+        of_each.sort_unstable_by(|a, b| b.cmp(a));
+        self.router.bytes_read() + of_each.iter().take(self.config.top_k as usize).sum::<u64>()
+    }
 }
 
 impl Layout {
     /// Lays a model out for a device.
     ///
     /// # Errors
-    /// [`Error::Memory`] for an expert tensor or a single row beyond the device's largest binding;
-    /// [`Error::Unsupported`] for a format no kernel reads, or a width for a block that the model does not have.
+    /// [`Error::Memory`] for one expert's matrix or four rows beyond the device's largest binding;
+    /// [`Error::Unsupported`] for a format no kernel reads, or a width for a block or an expert that the model does not have.
     pub fn new(config: &ModelConfig, plan: &WeightPlan, capabilities: &Capabilities) -> Result<Self> {
-        for format in [plan.linear, plan.experts, plan.embedding] {
-            format.validate()?;
-        }
-        if let Some((block, _)) =
-            plan.block_widths.iter().next_back().filter(|(block, _)| **block >= config.blocks.len())
-        {
-            let what = format!("a width for block {block}");
-            let why = format!("'{}' has {} blocks, counted from 0", config.name, config.blocks.len());
-            return Err(Error::Unsupported { what, why });
-        }
+        plan.check(config)?;
         builder::build(config, plan, capabilities.max_tensor_bytes())
     }
 
@@ -122,7 +130,10 @@ impl Layout {
         let inner = self.blocks.iter_mut().flatten().flat_map(|layer| match &mut layer.op {
             OpLayout::Attention(attention) => vec![&mut attention.qkv, &mut attention.out],
             OpLayout::FeedForward(ffn) => vec![&mut ffn.into, &mut ffn.down],
-            OpLayout::Experts(experts) => vec![&mut experts.router, &mut experts.into, &mut experts.down],
+            OpLayout::Experts(experts) => {
+                let stacks = experts.into.matrices.iter_mut().chain(&mut experts.down.matrices);
+                [&mut experts.router].into_iter().chain(stacks).collect()
+            }
         });
         [&mut self.embedding, &mut self.head].into_iter().chain(inner)
     }
@@ -132,7 +143,7 @@ impl Layout {
         let inner = self.blocks.iter().flatten().flat_map(|layer| match &layer.op {
             OpLayout::Attention(attention) => vec![&attention.qkv, &attention.out],
             OpLayout::FeedForward(ffn) => vec![&ffn.into, &ffn.down],
-            OpLayout::Experts(experts) => vec![&experts.router, &experts.into, &experts.down],
+            OpLayout::Experts(experts) => experts.matrices().collect(),
         });
         let head = (self.head.name != self.embedding.name).then_some(&self.head);
         [&self.embedding].into_iter().chain(inner).chain(head)
@@ -150,16 +161,13 @@ impl Layout {
         inner.chain([&self.final_norm])
     }
 
-    /// Bytes of weights and scales that a decode step reads: of each expert layer as many experts as a token chooses,
-    /// and of the embedding one row.
+    /// Bytes of weights and scales that a decode step reads: of each expert layer as many experts as a token chooses, the
+    /// widest where their widths differ, and of the embedding one row.
     pub fn bytes_read_per_step(&self) -> u64 {
         let of_blocks = self.blocks.iter().flatten().map(|layer| match &layer.op {
             OpLayout::Attention(attention) => attention.qkv.bytes_read() + attention.out.bytes_read(),
             OpLayout::FeedForward(ffn) => ffn.into.bytes_read() + ffn.down.bytes_read(),
-            OpLayout::Experts(experts) => {
-                let of_one = experts.into.bytes_read() + experts.down.bytes_read();
-                experts.router.bytes_read() + u64::from(experts.config.top_k) * of_one
-            }
+            OpLayout::Experts(experts) => experts.bytes_read(),
         });
         of_blocks.sum::<u64>() + self.head.bytes_read() + self.embedding.row_bytes_read()
     }

@@ -109,7 +109,7 @@ impl Model {
                 let (Some(codes), [bytes, ..]) = (tensors.get(&words), matrix.shard_bytes(shard)) else {
                     return Err(Error::MissingTensor { name: words });
                 };
-                let rows = (shard.end - shard.start) * matrix.experts;
+                let rows = shard.end - shard.start;
                 let tensor = Tensor::zeroed(gpu, &words, bytes).await?;
                 slice(gpu, (of, matrix), rows, codes, (&tensor, 0)).await?;
                 sliced.insert(words, tensor);

@@ -100,12 +100,14 @@ impl Weights {
     /// packed in the plan's `linear` format.
     ///
     /// # Errors
-    /// Whatever `fetch` returns, and those of [`PackedMatrix::pack`].
+    /// Whatever `fetch` returns, and those of [`PackedMatrix::pack`]; [`crate::Error::Unsupported`] for widths of blocks
+    /// and experts that the model does not have.
     pub fn build(
         config: &ModelConfig,
         plan: &WeightPlan,
         fetch: impl FnMut(Slot, &[usize]) -> Result<Vec<f32>>,
     ) -> Result<Self> {
+        plan.check(config)?;
         let (vocab, d) = (config.vocab_size as usize, config.hidden_size as usize);
         let mut builder = Builder { d, plan, fetch };
         let table = (builder.fetch)(Slot::weight(Place::Model, Role::Embedding), &[vocab, d])?;
@@ -180,9 +182,9 @@ impl<F: FnMut(Slot, &[usize]) -> Result<Vec<f32>>> Builder<'_, F> {
         Ok(OpWeights::Experts {
             router: (self.fetch)(router, &shape)?,
             experts: (0..experts.count as usize)
-                .map(|expert| Place::Expert { block, sublayer, expert })
-                .map(|place| {
-                    self.feed_forward(self.plan.in_block(self.plan.experts, block), place, &experts.expert)
+                .map(|expert| {
+                    let place = Place::Expert { block, sublayer, expert };
+                    self.feed_forward(self.plan.of_expert(block, expert), place, &experts.expert)
                 })
                 .collect::<Result<_>>()?,
         })

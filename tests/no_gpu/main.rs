@@ -18,6 +18,7 @@ mod budgets;
 mod checks;
 mod counts;
 mod embed;
+mod experts;
 mod forward;
 mod golden_claimed;
 mod headers;

@@ -7,7 +7,7 @@ use crate::Result;
 use crate::energy::Phase;
 use crate::fragments::{Codec, Epilogue, Reduce};
 use crate::kernel::Launch;
-use crate::kernels::expert_plan::{MoeSlotParams, RUN, max_tiles};
+use crate::kernels::expert_plan::{Members, MoeSlotParams, RUN, max_tiles};
 use crate::kernels::linear::LinearParams;
 use crate::kernels::matmul::{Matmul, TileRows};
 use crate::kernels::matvec::VecRows;
@@ -17,7 +17,7 @@ use crate::kernels::moe_place::MoePlace;
 use crate::kernels::moe_route::{MoeRoute, MoeRouteParams};
 use crate::kernels::moe_scan::{MoeScan, MoeScanParams};
 use crate::model::config::{Experts, Routing};
-use crate::model::layout::{ExpertsLayout, Matrix, SubLayerLayout};
+use crate::model::layout::{ExpertStack, ExpertsLayout, Matrix, SubLayerLayout};
 use crate::schedule::TensorId;
 
 /// Which expert every (token, choice) goes to, and with which weight.
@@ -31,7 +31,7 @@ enum Assignment {
     /// Few rows: each looks its expert up.
     Selected { expert_of_slot: TensorId },
     /// Many rows: sorted by expert, in tiles of one expert each.
-    Grouped { tile_map: TensorId, max_tiles: u32, slot_of_place: TensorId },
+    Grouped { experts: u32, tile_map: TensorId, max_tiles: u32, slot_of_place: TensorId },
 }
 
 impl ForwardPass<'_> {
@@ -110,47 +110,67 @@ impl ForwardPass<'_> {
         let tensors =
             [("expert_of_slot", expert_of_slot), ("offsets", offsets), ("slot_of_place", slot_of_place)];
         self.dispatch("place", Launch { variant: MoePlace, params }, &tensors)?;
-        Ok(Assignment::Grouped { tile_map, max_tiles, slot_of_place })
+        Ok(Assignment::Grouped { experts: experts.count, tile_map, max_tiles, slot_of_place })
     }
 
-    /// One product with every chosen expert's matrix.
+    /// One product with every chosen expert's matrix, a dispatch for each group of experts.
     fn expert_product(
         &mut self,
         (what, slots_per_input): (&'static str, u32),
         input: Input<'_>,
-        matrix: &Matrix,
+        stack: &ExpertStack,
         epilogue: Epilogue,
         experts: &Experts,
         assignment: &Assignment,
     ) -> Result<TensorId> {
-        let epilogue = Epilogue { bias: matrix.bias, ..epilogue };
-        let width = outputs(matrix.rows, epilogue);
+        let epilogue = Epilogue { bias: experts.expert.bias, ..epilogue };
+        // Matrices of a stack have one shape.
+        let width = outputs(stack.matrices[0].rows, epilogue);
         let y = self.schedule.activation(what, self.row_bytes(width * experts.top_k));
-        let mut params = LinearParams::dense(matrix.format, matrix.rows, matrix.cols);
-        params.out_stride = width;
-        params.choices = experts.top_k;
-        params.slots_per_input = slots_per_input;
-        params.eps = input.norm.map_or(0.0, |norm| norm.norm.eps);
+        for group in stack.groups() {
+            let matrix = &group.matrix;
+            let mut params = LinearParams::dense(matrix.format, matrix.rows, matrix.cols);
+            params.out_stride = width;
+            params.choices = experts.top_k;
+            params.slots_per_input = slots_per_input;
+            params.eps = input.norm.map_or(0.0, |norm| norm.norm.eps);
+            let mut tensors = vec![("x", input.tensor), ("y", y)];
+            tensors.extend(self.weight_tensors(matrix, group.shard));
+            let places = self.places(&group, experts.count);
+            tensors.extend(places.map(|places| ("place_of_expert", places)));
+            let members = places.map(|_| Members { count: group.experts.len() as u32, of: experts.count });
+            self.group_product(what, (input, matrix, epilogue), params, tensors, (members, assignment))?;
+        }
+        Ok(y)
+    }
+
+    /// The part of an expert product that a group of experts, or all, have a share in.
+    fn group_product(
+        &mut self,
+        what: &'static str,
+        (input, matrix, epilogue): (Input<'_>, &Matrix, Epilogue),
+        mut params: LinearParams,
+        mut tensors: Vec<(&'static str, TensorId)>,
+        (members, assignment): (Option<Members>, &Assignment),
+    ) -> Result<()> {
         let codec = Codec::of(matrix.format, self.capabilities);
-        let mut tensors = vec![("x", input.tensor), ("y", y)];
-        tensors.extend(self.weight_tensors(matrix, 0));
         match assignment {
             Assignment::Selected { expert_of_slot } => {
-                let variant = self.matvec(matrix, codec, epilogue, VecRows::Selected, input.norm);
+                let rows = members.map_or(VecRows::Selected, VecRows::SelectedOf);
+                let variant = self.matvec(matrix, codec, epilogue, rows, input.norm);
                 tensors.push(("expert_of_slot", *expert_of_slot));
                 tensors.extend(input.norm.map(|norm| ("norm_weight", self.vectors(norm))));
-                self.dispatch(what, Launch { variant, params }, &tensors)?;
+                self.dispatch(what, Launch { variant, params }, &tensors)
             }
-            Assignment::Grouped { tile_map, max_tiles, slot_of_place } => {
-                let rows = TileRows::Grouped { experts: experts.count };
+            Assignment::Grouped { experts, tile_map, max_tiles, slot_of_place } => {
+                let rows = members.map_or(TileRows::Grouped { experts: *experts }, TileRows::GroupedOf);
                 params.max_tiles = *max_tiles;
                 tensors.extend([("tile_map", *tile_map), ("slot_of_place", *slot_of_place)]);
                 let kernel = self.tuning.kernel(self.shape(matrix, codec));
                 let product = Matmul { epilogue, rows, ..Matmul::new(codec, matrix.cols) };
-                self.in_tiles(what, kernel, product, params, &tensors)?;
+                self.in_tiles(what, kernel, product, params, &tensors)
             }
         }
-        Ok(y)
     }
 
     fn combine(

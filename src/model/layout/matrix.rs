@@ -20,13 +20,13 @@ pub struct Matrix {
     pub rows: u32,
     /// Inputs.
     pub cols: u32,
-    /// Matrices of that shape, one after the other.
-    pub experts: u32,
+    /// The experts whose matrices of that shape these are, one after the other; none where it is one matrix.
+    pub experts: Vec<u32>,
     /// Whether every row has a bias.
     pub bias: bool,
-    /// Where its rows come from.
+    /// Where its rows come from; an expert's, all alike.
     pub source: Rows,
-    /// Row ranges that each have bindings of their own.
+    /// Row ranges that each have bindings of their own, counted through all experts, of which each has all rows of some.
     pub shards: Vec<Range<u32>>,
 }
 
@@ -53,7 +53,27 @@ impl Matrix {
         source: Rows,
     ) -> Self {
         let shards = std::iter::once(0..rows).collect();
-        Self { name, format, rows, cols, experts: 1, bias, source, shards }
+        Self { name, format, rows, cols, experts: Vec::new(), bias, source, shards }
+    }
+
+    /// Rows of all its matrices.
+    pub fn all_rows(&self) -> u32 {
+        self.rows * self.experts.len().max(1) as u32
+    }
+
+    /// The tensor that a row, counted through all experts, comes from, and its row there.
+    pub fn locate(&self, row: u32) -> (Slot, u32) {
+        let (slot, at) = self.source.locate(row % self.rows);
+        match self.experts.get((row / self.rows) as usize) {
+            Some(expert) => (Slot { place: slot.place.expert(*expert as usize), ..slot }, at),
+            None => (slot, at),
+        }
+    }
+
+    /// The experts of a shard.
+    pub fn shard_experts(&self, shard: usize) -> &[u32] {
+        let Range { start, end } = self.shards[shard];
+        self.experts.get((start / self.rows) as usize..(end / self.rows) as usize).unwrap_or_default()
     }
 
     /// Bytes in device memory: words, scales and zero points, biases.
@@ -63,7 +83,7 @@ impl Matrix {
 
     /// Bytes of a shard's words, scales and biases; 0 for what it lacks.
     pub fn shard_bytes(&self, shard: &Range<u32>) -> [u64; 3] {
-        let rows = u64::from(shard.end - shard.start) * u64::from(self.experts);
+        let rows = u64::from(shard.end - shard.start);
         let [words, scales] = self.row_bytes();
         [rows * words, rows * scales, if self.bias { rows * 4 } else { 0 }]
     }

@@ -9,8 +9,6 @@ pub enum Rows {
     Stacked(Vec<(Slot, u32)>),
     /// Rows in turn from two matrices: gate and up, so that the two of an output are neighbours.
     Paired(Slot, Slot),
-    /// The same rows of one expert after the other.
-    Experts(Box<Rows>, u32),
 }
 
 impl Rows {
@@ -29,10 +27,6 @@ impl Rows {
                 (parts[parts.len() - 1].0, u32::MAX)
             }
             Self::Paired(even, odd) => (if row.is_multiple_of(2) { *even } else { *odd }, row / 2),
-            Self::Experts(inner, rows) => {
-                let (slot, at) = inner.locate(row % rows);
-                (Slot { place: slot.place.expert((row / rows) as usize), ..slot }, at)
-            }
         }
     }
 
@@ -44,7 +38,6 @@ impl Rows {
                 found.map_or(total, |(_, rows)| *rows)
             }
             Self::Paired(..) => total / 2,
-            Self::Experts(inner, rows) => inner.rows_of(slot, *rows),
         }
     }
 }

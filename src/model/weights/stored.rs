@@ -57,7 +57,7 @@ impl<'a> StoredWeights<'a> {
     /// Packing knows no tensor names, and counts from the beginning of the piece.
     fn named(&self, error: Error, matrix: &Matrix, first_row: u32) -> Error {
         let locate = |row: u32| {
-            let (slot, at) = matrix.source.locate(row);
+            let (slot, at) = matrix.locate(row);
             (self.source.naming.tensor_name(slot), at as usize)
         };
         match error {
@@ -79,7 +79,7 @@ impl Contents for StoredWeights<'_> {
         let (count, cols) = (rows.len(), matrix.cols as usize);
         let mut data = vec![0.0; count * cols];
         for (row, out) in rows.clone().zip(data.chunks_exact_mut(cols)) {
-            let (slot, at) = matrix.source.locate(row);
+            let (slot, at) = matrix.locate(row);
             let first = at as usize * cols;
             self.tensor(matrix, slot)?.read_f32(first..first + cols, out)?;
         }
@@ -94,7 +94,7 @@ impl Contents for StoredWeights<'_> {
     fn biases(&mut self, matrix: &Matrix, rows: Range<u32>) -> Result<Vec<f32>> {
         let mut data = vec![0.0; rows.len()];
         for (row, out) in rows.zip(data.chunks_exact_mut(1)) {
-            let (slot, at) = matrix.source.locate(row);
+            let (slot, at) = matrix.locate(row);
             self.tensor(matrix, slot.its_bias())?.read_f32(at as usize..at as usize + 1, out)?;
         }
         Ok(data)
