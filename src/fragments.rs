@@ -6,6 +6,7 @@ mod epilogue;
 mod input_norm;
 mod input_rows;
 mod matrix_size;
+mod members;
 mod reduce;
 
 pub use activate::Activate;
@@ -15,4 +16,5 @@ pub(crate) use epilogue::residual_fragment;
 pub use input_norm::InputNorm;
 pub use input_rows::InputRows;
 pub use matrix_size::MatrixSize;
+pub use members::Members;
 pub use reduce::Reduce;

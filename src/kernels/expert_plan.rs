@@ -3,8 +3,7 @@
 
 use crate::Result;
 use crate::kernel::check::{at_most, bytes, positive};
-use crate::kernel::{Binding, Span, params};
-use crate::shader::{Source, fragment};
+use crate::kernel::{Span, params};
 
 params! {
     /// The uniform of `moe_count` and `moe_place`.
@@ -20,43 +19,6 @@ impl MoeSlotParams {
     /// (token, choice) pairs of a call.
     pub fn slots(&self, span: Span) -> u64 {
         u64::from(span.rows) * u64::from(self.choices)
-    }
-}
-
-/// A part of the experts: those whose weights one dispatch multiplies with. A table says where each one's are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Members {
-    /// Experts of the part.
-    pub count: u32,
-    /// All experts, `E`.
-    pub of: u32,
-}
-
-impl Members {
-    /// The table: `[E]`, which of the weights' matrices is an expert's, or 2^32 - 1 for one that is of another part.
-    pub(crate) const TABLE: Binding = Binding::read(11, "place_of_expert");
-
-    /// Bytes of the table.
-    pub(crate) fn table_size(self) -> (&'static str, u64) {
-        (Self::TABLE.name, bytes([self.of]))
-    }
-
-    /// Most slots of so many tokens, whose choices are distinct experts, that go to the part.
-    pub(crate) fn most_slots(self, tokens: u64, choices: u32) -> u64 {
-        tokens * u64::from(self.count.min(choices))
-    }
-
-    /// Refuses a part of nothing, and one of more than there is.
-    pub(crate) fn check(self, kernel: &'static str) -> Result<()> {
-        at_most(kernel, "members", self.of, self.count)
-    }
-
-    /// Adds the fragment that finds the weights of a part of the experts, or of all.
-    pub(crate) fn add_to(members: Option<Self>, source: Source) -> Source {
-        source.with(match members {
-            Some(_) => fragment!("members/some.wgsl"),
-            None => fragment!("members/all.wgsl"),
-        })
     }
 }
 

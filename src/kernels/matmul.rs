@@ -1,10 +1,10 @@
 //! Products of a weight matrix, or of many experts', with many rows: prefill.
 
-use super::expert_plan::{Members, TILE_ROWS, check_choices, max_tiles, tile_map_bytes};
+use super::expert_plan::{TILE_ROWS, check_choices, max_tiles, tile_map_bytes};
 use super::linear::LinearParams;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::fragments::{Codec, Epilogue, InputRows};
+use crate::fragments::{Codec, Epilogue, InputRows, Members};
 use crate::gpu::Capabilities;
 use crate::kernel::check::bytes;
 use crate::kernel::{Binding, Kernel, Span, distinct};
@@ -69,20 +69,21 @@ impl Matmul {
             Some(experts) => max_tiles(rows, experts),
         };
         let output_tiles = u64::from(params.out_features).div_ceil(tile_outputs);
-        Tiles { rows, row_tiles, output_tiles }
+        Tiles { rows, distinct_inputs: params.distinct_inputs(rows, span), row_tiles, output_tiles }
     }
 
     /// Those of them that are computed; as many as there can be where only the device knows.
     pub(super) fn computed_tiles(self, params: &LinearParams, span: Span, tile_outputs: u64) -> Tiles {
         let all = self.tiles(params, span, tile_outputs);
         let Some(members) = self.rows.members() else { return all };
-        let rows = members.most_slots(u64::from(span.rows), params.choices);
-        Tiles { rows, row_tiles: max_tiles(rows, members.count), ..all }
+        let rows = members.most_slots(span.rows, params.choices);
+        let distinct_inputs = params.distinct_inputs(rows, span);
+        Tiles { rows, distinct_inputs, row_tiles: max_tiles(rows, members.count), ..all }
     }
 
     /// What a call moves for weights and inputs, the latter so many times, and what decoding computes.
     pub(super) fn operand_work(self, params: &LinearParams, tiles: Tiles, passes: u64) -> Work {
-        let Tiles { rows, row_tiles, output_tiles } = tiles;
+        let Tiles { rows, row_tiles, output_tiles, .. } = tiles;
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
         let (word_bytes, scale_bytes) = params.weight_bytes(self.codec);
         // Which experts are hit only the device knows; this counts as many as can be.
@@ -91,13 +92,12 @@ impl Matmul {
             TileRows::Grouped { experts } => u64::from(experts).min(rows),
             TileRows::GroupedOf(members) => u64::from(members.count).min(rows),
         };
-        let distinct_inputs = rows / u64::from(params.slots_per_input);
         let requested = passes * rows * output_tiles * inputs * 4;
         let scale_requests = row_tiles * params.scale_requests(self.codec);
         let work = Work::default()
             .with_bytes(ByteClass::Weight, matrices * word_bytes, row_tiles * word_bytes)
             .with_bytes(ByteClass::ScaleZp, matrices * scale_bytes, scale_requests)
-            .with_bytes(ByteClass::ActIn, distinct_inputs * inputs * 4, requested)
+            .with_bytes(ByteClass::ActIn, tiles.distinct_inputs * inputs * 4, requested)
             .or_less(self.rows != TileRows::Dense);
         self.codec.work(matrices * outputs * inputs, row_tiles * outputs * inputs, work)
     }
@@ -152,6 +152,8 @@ impl TileRows {
 pub(super) struct Tiles {
     /// Rows of work: of the call, or its (token, choice)s.
     pub(super) rows: u64,
+    /// Rows of the input that they read.
+    pub(super) distinct_inputs: u64,
     /// Tiles that they fill, or may fill.
     pub(super) row_tiles: u64,
     /// Tiles across the outputs.
@@ -234,7 +236,7 @@ impl Kernel for Matmul {
             .chain(self.codec.sizes([matrices, params.out_features], params.row_words, params.blocks))
             .chain(self.epilogue.sizes(params, matrices, slots))
             .chain(plan)
-            .chain(members.map(Members::table_size))
+            .chain(members.map(Members::size))
             .collect()
     }
 

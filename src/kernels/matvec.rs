@@ -1,10 +1,9 @@
 //! Products of a weight matrix with a few rows: decode.
 
-use super::expert_plan::Members;
 use super::linear::LinearParams;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::fragments::{Codec, Epilogue, InputNorm, InputRows, Reduce};
+use crate::fragments::{Codec, Epilogue, InputNorm, InputRows, Members, Reduce};
 use crate::gpu::Capabilities;
 use crate::kernel::check::{bytes, require};
 use crate::kernel::{Binding, Kernel, Span, distinct};
@@ -124,7 +123,7 @@ impl Matvec {
     /// Rows that are computed; as many as there can be where only the device knows.
     fn computed_rows(self, params: &LinearParams, span: Span) -> u64 {
         let all = self.row_count(params, span);
-        self.rows.members().map_or(all, |part| part.most_slots(u64::from(span.rows), params.choices))
+        self.rows.members().map_or(all, |part| part.most_slots(span.rows, params.choices))
     }
 }
 
@@ -234,7 +233,7 @@ impl Kernel for Matvec {
             .chain(self.epilogue.sizes(params, matrices, outputs))
             .chain(self.norm.size(params.in_features))
             .chain(slots)
-            .chain(self.rows.members().map(Members::table_size))
+            .chain(self.rows.members().map(Members::size))
             .collect()
     }
 
@@ -253,7 +252,7 @@ impl Kernel for Matvec {
         // A token's choices are distinct experts; several tokens may share some.
         let selected = self.rows.is_selected();
         let matrices = if selected { rows } else { 1 };
-        let distinct_inputs = rows / u64::from(params.slots_per_input);
+        let distinct_inputs = params.distinct_inputs(rows, span);
         let decoded = row_tiles * inputs * teams * u64::from(self.tile.outputs);
         let (useful, executed) = (rows * inputs * outputs, decoded * u64::from(self.tile.rows));
         let read_inputs = row_tiles * u64::from(self.tile.rows) * teams * inputs * 4;

@@ -10,7 +10,9 @@ use super::config::ModelConfig;
 use super::layout::{Layout, Matrix};
 use super::plan::WeightPlan;
 use super::source::Source;
-use super::weights::{self, Contents, LoadOptions, RandomWeights, StoredWeights, parent_of, slice, slice_of};
+use super::weights::{
+    self, Contents, LoadOptions, RandomWeights, StoredWeights, gather, parent_of, slice, slice_of,
+};
 use crate::gpu::Gpu;
 use crate::quant::WeightFormat;
 use crate::tensor::Tensor;
@@ -99,6 +101,10 @@ impl Model {
         let layout = Layout::new(config, plan, gpu.capabilities())?.with_shards_of(stored);
         let mut sliced = HashMap::new();
         for matrix in layout.matrices() {
+            if let Some(parent) = stored_among(stored, matrix) {
+                sliced.extend(gather(gpu, matrix, parent, tensors).await?);
+                continue;
+            }
             let parent = stored_as(stored, matrix, parent_of(matrix.format))?;
             for (n, shard) in matrix.shards.iter().enumerate() {
                 for name in matrix.shard_names(n) {
@@ -158,10 +164,20 @@ impl Model {
     }
 }
 
+/// The stored matrix with more experts that these can be gathered from.
+fn stored_among<'a>(stored: &'a Layout, matrix: &Matrix) -> Option<&'a Matrix> {
+    let parent = stored.matrices().find(|stored| matrix.is_of(stored))?;
+    let is_part = parent.experts != matrix.experts;
+    (is_part && parent.format.can_serve(parent_of(matrix.format))).then_some(parent)
+}
+
 /// The stored matrix of that name, which must be readable as `format`.
 fn stored_as<'a>(stored: &'a Layout, matrix: &Matrix, format: WeightFormat) -> Result<&'a Matrix> {
-    let same = stored.matrices().find(|stored| stored.name == matrix.name);
-    let fitting = same.filter(|stored| stored.shards == matrix.shards && stored.format.can_serve(format));
+    let same = stored.matrices().find(|stored| matrix.is_of(stored));
+    let fitting = same.filter(|stored| {
+        (&stored.experts, &stored.shards) == (&matrix.experts, &matrix.shards)
+            && stored.format.can_serve(format)
+    });
     fitting.ok_or_else(|| {
         let stored = same.map_or("nothing of its own".to_owned(), |stored| stored.format.to_string());
         let (name, wanted) = (&matrix.name, matrix.format);

@@ -1,5 +1,6 @@
 //! Weights into device memory: fused, packed and uploaded a few megabytes at a time, wherever they come from.
 
+mod gather;
 mod random;
 mod slices;
 mod stored;
@@ -7,6 +8,7 @@ mod stored;
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 
+pub(super) use gather::gather;
 pub(super) use random::RandomWeights;
 pub(super) use slices::{parent_of, slice, slice_of};
 pub(super) use stored::StoredWeights;

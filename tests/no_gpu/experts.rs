@@ -1,6 +1,6 @@
 //! Experts in groups: of different widths, and of more bytes than a binding holds.
 
-use wattle::energy::ByteClass;
+use wattle::energy::{ByteClass, OpClass};
 use wattle::gpu::Capabilities;
 use wattle::kernel::Span;
 use wattle::model::SessionOptions;
@@ -10,7 +10,7 @@ use wattle::model::layout::{ExpertGroup, ExpertStack, ExpertsLayout, Layout, OpL
 use wattle::model::plan::WeightPlan;
 use wattle::model::session::SessionPlan;
 use wattle::quant::{WeightFormat, Width};
-use wattle::schedule::Schedule;
+use wattle::schedule::{Schedule, Step};
 
 use crate::models::config;
 use crate::shapes::{one_row, weights};
@@ -164,12 +164,15 @@ fn session(config: &ModelConfig, layout: &Layout) -> SessionPlan {
     SessionPlan::new(config, layout, &Capabilities::webgpu(), &options).unwrap()
 }
 
-/// Of the dispatches of a block's first expert product, then of its second: whether their work is a bound, and the bytes
-/// of weights, each counted once.
+/// The dispatches of a block's first expert product, then of its second.
+fn product_steps(schedule: &Schedule, block: u32) -> impl Iterator<Item = &Step> {
+    let steps = schedule.steps.iter().filter(move |step| step.site.sublayer == Some((block, 1)));
+    steps.filter(|step| ["expert_up", "expert_down"].contains(&step.site.what))
+}
+
+/// Whether the work of each is a bound, and its bytes of weights, each counted once.
 fn products(schedule: &Schedule, block: u32, span: Span) -> Vec<(bool, u64)> {
-    let steps = schedule.steps.iter().filter(|step| step.site.sublayer == Some((block, 1)));
-    let products = steps.filter(|step| ["expert_up", "expert_down"].contains(&step.site.what));
-    let work = products.map(|step| step.launch.work(span));
+    let work = product_steps(schedule, block).map(|step| step.launch.work(span));
     work.map(|work| (work.is_bound, work.bytes_of(ByteClass::Weight).least)).collect()
 }
 
@@ -191,5 +194,33 @@ fn the_work_of_a_group_is_bounded_by_its_own_bytes() {
     // Two tokens may choose four, and many all.
     for (rows, counts) in [(2, [2, 4, 1]), (9, [2, 5, 1])] {
         assert_eq!(products(&plan.prefill.0, 1, Span { position: 0, rows }), expected(counts, 0));
+    }
+}
+
+/// Every group has workgroups for all rows, and computes no more of them than its experts can be chosen for.
+#[test]
+fn the_rows_of_a_group_are_those_of_its_experts() {
+    let grouped = session(&config("mixtral"), &layout(&mixed(""), 1 << 30));
+    let alone = session(&config("mixtral"), &layout(&weights("int8"), 1 << 30));
+    let prompt = Span { position: 0, rows: 9 };
+    for (grouped, alone, span, rows) in [
+        (&grouped.decode.0, &alone.decode.0, one_row(3), [2, 2, 1]),
+        (&grouped.prefill.0, &alone.prefill.0, prompt, [18, 18, 9]),
+    ] {
+        let whole: Vec<_> = product_steps(alone, 1).map(|step| step.launch.workgroups(span)).collect();
+        let fma = |step: &Step| step.launch.work(span).ops_of(OpClass::F32Fma);
+        for (n, step) in product_steps(grouped, 1).enumerate() {
+            assert_eq!(step.launch.workgroups(span), whole[n / 3], "{}", step.site);
+            // Both products take 40 inputs; the norm before the first adds its own 40 for each row of its input.
+            let (outputs, norm) = ([80, 40][n / 3], if n < 3 && span.rows == 1 { 40 } else { 0 });
+            let inputs = if n < 3 { u64::from(span.rows) } else { rows[n % 3] };
+            let read = step.launch.work(span).bytes_of(ByteClass::ActIn).least;
+            assert_eq!(read, inputs * 40 * 4, "{}, group {n}", step.site);
+            assert_eq!(fma(step).least, rows[n % 3] * outputs * 40 + norm, "{}, group {n}", step.site);
+        }
+        // What is executed is less for the group of one expert than for all.
+        let [of_all, of_one] = [(alone, 0), (grouped, 2)]
+            .map(|(schedule, n)| fma(product_steps(schedule, 1).nth(n).unwrap()).most);
+        assert!(of_one < of_all, "{of_one}, {of_all}");
     }
 }

@@ -160,7 +160,7 @@ impl Builder<'_> {
         let is_one = stored.len() == 1;
         let named = |matrix: Matrix| match is_one {
             true => matrix,
-            false => Matrix { name: format!("{}.{}", matrix.name, matrix.format), ..matrix },
+            false => Matrix { name: Matrix::name_in(&matrix.name, matrix.format), ..matrix },
         };
         let split = |matrix| self.split_by(one.rows, named(matrix));
         Ok(ExpertStack {

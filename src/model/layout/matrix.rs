@@ -56,6 +56,16 @@ impl Matrix {
         Self { name, format, rows, cols, experts: Vec::new(), bias, source, shards }
     }
 
+    /// What a matrix of some of the experts of a stack is called.
+    pub(super) fn name_in(stack: &str, format: WeightFormat) -> String {
+        format!("{stack}.{format}")
+    }
+
+    /// Whether it is stored as, or within, what another layout calls `other`.
+    pub(crate) fn is_of(&self, other: &Self) -> bool {
+        self.name == other.name || self.name == Self::name_in(&other.name, self.format)
+    }
+
     /// Rows of all its matrices.
     pub fn all_rows(&self) -> u32 {
         self.rows * self.experts.len().max(1) as u32

@@ -10,7 +10,7 @@ use super::stranger::Stranger;
 use crate::harness::{block_on, gpu};
 
 /// A device whose bindings hold so many bytes.
-fn narrow(max_storage_buffer_binding_size: u64) -> Gpu {
+pub fn narrow(max_storage_buffer_binding_size: u64) -> Gpu {
     let limits = Limits { max_storage_buffer_binding_size, ..Limits::default() };
     Stranger::open(gpu().device().features(), limits).gpu()
 }

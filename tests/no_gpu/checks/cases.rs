@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use wattle::energy::Phase;
-use wattle::fragments::{Epilogue, InputNorm, Reduce};
+use wattle::fragments::{Epilogue, InputNorm, Members, Reduce};
 use wattle::kernel::AnyLaunch;
 use wattle::kernels::attention_merge::AttentionMerge;
-use wattle::kernels::expert_plan::Members;
 use wattle::kernels::kv_write::KvWrite;
 use wattle::kernels::matmul::TileRows;
 use wattle::kernels::matvec::VecRows;

@@ -2,12 +2,12 @@
 
 use wattle::Error;
 use wattle::energy::Phase;
-use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, Reduce};
+use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, Members, Reduce};
 use wattle::kernel::{Kernel, Launch};
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::kernels::embed::EmbedParams;
-use wattle::kernels::expert_plan::{Members, MoeSlotParams};
+use wattle::kernels::expert_plan::MoeSlotParams;
 use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
