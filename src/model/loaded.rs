@@ -167,7 +167,8 @@ impl Model {
 /// The stored matrix with more experts that these can be gathered from.
 fn stored_among<'a>(stored: &'a Layout, matrix: &Matrix) -> Option<&'a Matrix> {
     let parent = stored.matrices().find(|stored| matrix.is_of(stored))?;
-    let is_part = parent.experts != matrix.experts;
+    let has_all = matrix.experts.iter().all(|expert| parent.experts.contains(expert));
+    let is_part = has_all && parent.experts != matrix.experts;
     (is_part && parent.format.can_serve(parent_of(matrix.format))).then_some(parent)
 }
 
@@ -179,7 +180,13 @@ fn stored_as<'a>(stored: &'a Layout, matrix: &Matrix, format: WeightFormat) -> R
             && stored.format.can_serve(format)
     });
     fitting.ok_or_else(|| {
-        let stored = same.map_or("nothing of its own".to_owned(), |stored| stored.format.to_string());
+        let stored = match same {
+            None => "nothing of its own".to_owned(),
+            Some(stored) if stored.format.can_serve(format) && stored.experts != matrix.experts => {
+                format!("{} of other experts", stored.format)
+            }
+            Some(stored) => stored.format.to_string(),
+        };
         let (name, wanted) = (&matrix.name, matrix.format);
         Error::Request(format!("'{name}' is stored as {stored}, which cannot be read as {wanted}"))
     })

@@ -164,6 +164,19 @@ fn session(config: &ModelConfig, layout: &Layout) -> SessionPlan {
     SessionPlan::new(config, layout, &Capabilities::webgpu(), &options).unwrap()
 }
 
+/// A session makes them for the widths it serves, beside the uniforms of its passes.
+#[test]
+fn tables_are_planned_for() {
+    for (plan, tables) in [(weights("int8"), 0), (mixed(""), 3)] {
+        let plan = session(&config("mixtral"), &layout(&plan, 1 << 30));
+        let alignment = Capabilities::webgpu().uniform_alignment;
+        let uniforms = [&plan.part, &plan.prefill, &plan.decode]
+            .map(|(schedule, _)| schedule.params(alignment).0.len() as u64);
+        assert_eq!(plan.overhead_bytes, uniforms.iter().sum::<u64>() + tables * 8 * 4);
+        assert!(plan.named_bytes().keys().all(|name| !name.starts_with("expert_places")));
+    }
+}
+
 /// The dispatches of a block's first expert product, then of its second.
 fn product_steps(schedule: &Schedule, block: u32) -> impl Iterator<Item = &Step> {
     let steps = schedule.steps.iter().filter(move |step| step.site.sublayer == Some((block, 1)));
@@ -193,7 +206,14 @@ fn the_work_of_a_group_is_bounded_by_its_own_bytes() {
     assert_eq!(products(&plan.decode.0, 0, one_row(3)), exact, "a block of one group");
     // Two tokens may choose four, and many all.
     for (rows, counts) in [(2, [2, 4, 1]), (9, [2, 5, 1])] {
-        assert_eq!(products(&plan.prefill.0, 1, Span { position: 0, rows }), expected(counts, 0));
+        let span = Span { position: 0, rows };
+        assert_eq!(products(&plan.prefill.0, 1, span), expected(counts, 0));
+        // An expert's few rows are one tile, which reads its weights once.
+        let each_once = |step: &Step| {
+            let weights = step.launch.work(span).bytes_of(ByteClass::Weight);
+            weights.least == weights.most
+        };
+        assert!(product_steps(&plan.prefill.0, 1).all(each_once), "{rows} rows");
     }
 }
 

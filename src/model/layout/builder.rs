@@ -154,7 +154,10 @@ impl Builder<'_> {
         for (expert, format) in (0..).zip(formats) {
             match stored.iter_mut().find(|matrix| matrix.format.can_serve(*format)) {
                 Some(matrix) => matrix.experts.push(expert),
-                None => stored.push(Matrix { format: *format, experts: vec![expert], ..one.clone() }),
+                None => {
+                    let format = if one.format.can_serve(*format) { one.format } else { *format };
+                    stored.push(Matrix { format, experts: vec![expert], ..one.clone() });
+                }
             }
         }
         let is_one = stored.len() == 1;

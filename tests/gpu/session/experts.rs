@@ -1,5 +1,6 @@
 //! Experts of different widths: against the reference, in every storage, and changed between two tokens.
 
+use wattle::Error;
 use wattle::model::plan::WeightPlan;
 use wattle::model::session::SessionPlan;
 use wattle::model::{Model, Session, SessionOptions};
@@ -85,6 +86,12 @@ fn every_mixture_of_one_buffer_gives_the_bits_of_that_mixture_loaded() {
         run(&mut alone);
         assert_same_state(&plan.to_json(), &switching, &alone);
     }
+    // The parent is what int8 stores.
+    let parent = loaded(&plan("int8", r#""block_widths": {}"#)).served_at(&mixed(":parent")).unwrap();
+    let [mut found, mut expected] = [&parent, &loaded(&mixed(""))].map(|model| session(model, options()));
+    run(&mut found);
+    run(&mut expected);
+    assert_same_state("int8 as parent", &found, &expected);
 }
 
 /// The caches of a prompt serve the next widths as they are, and a token that does not choose the expert, too.
@@ -132,14 +139,30 @@ fn mixed_slices_made_on_the_device_are_those_that_are_loaded() {
         run(&mut found);
         assert_same_state(stored, &found, &expected_session);
     }
-    let planes = loaded(&of_one(8));
-    let error = block_on(planes.sliced(&mixed(""))).err().unwrap().to_string();
-    assert!(error.contains("is stored as int8:planes"), "{error}");
-    let error = planes.served_at(&mixed("")).err().unwrap().to_string();
-    assert!(error.contains("is stored as int8:planes"), "{error}");
-    // Slices of several widths are no parent.
-    let error = loaded(&mixed("")).served_at(&plan("int8", r#""block_widths": {}"#)).err().unwrap();
-    assert!(error.to_string().contains("experts"), "{error}");
+}
+
+#[test]
+fn experts_that_are_stored_otherwise_are_refused() {
+    let refused = |result: Result<Model, Error>, says: &str| {
+        let error = result.err().unwrap();
+        let text = error.to_string();
+        assert!(
+            matches!(error, Error::Request(_)) && text.contains(says) && text.contains("experts"),
+            "{text}"
+        );
+    };
+    // In every block, so that it is an expert's matrix that is refused first.
+    let blocks = [0, 1, 2, 3].map(|block| format!(r#""{block}": {{"0": 2}}"#)).join(", ");
+    let slices = plan("int8", &format!(r#""expert_widths": {{{blocks}}}"#));
+    let planes = loaded(&WeightPlan { experts: "int8:planes".parse().unwrap(), ..slices.clone() });
+    refused(block_on(planes.sliced(&slices)), "gate_up.int2' is stored as int8:planes");
+    refused(planes.served_at(&slices), "gate_up.int2' is stored as int8:planes");
+    // Slices of several widths are no parent, and those of one expert are not another's.
+    let narrow = |expert: usize| plan("int8", &format!(r#""expert_widths": {{"1": {{"{expert}": 2}}}}"#));
+    let first = loaded(&narrow(0));
+    refused(first.served_at(&plan("int8", r#""block_widths": {}"#)), "is stored as nothing of its own");
+    refused(first.served_at(&narrow(1)), "is stored as int8 of other experts");
+    refused(block_on(first.sliced(&narrow(1))), "of other experts");
 }
 
 /// Groups bound the work of a prompt more loosely, and a session's chunks stay as long as they are.
