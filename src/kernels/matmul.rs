@@ -257,4 +257,9 @@ impl Kernel for Matmul {
         );
         self.epilogue.work(params, tiles.rows, work)
     }
+
+    fn whole(self) -> Option<Self> {
+        let rows = self.rows.members().map(|members| TileRows::Grouped { experts: members.of });
+        rows.map(|rows| Self { rows, ..self })
+    }
 }

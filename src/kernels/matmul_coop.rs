@@ -115,4 +115,8 @@ impl Kernel for MatmulCoop {
             .with_ops(OpClass::F32Other, 0, scaling);
         self.product.epilogue.work(params, tiles.rows, work)
     }
+
+    fn whole(self) -> Option<Self> {
+        self.product.whole().map(|product| Self { product, ..self })
+    }
 }

@@ -1,5 +1,9 @@
 //! Products of a weight matrix with a few rows: decode.
 
+mod rows;
+
+pub use rows::VecRows;
+
 use super::linear::LinearParams;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
@@ -44,51 +48,6 @@ pub struct VecTile {
     pub outputs: u32,
     /// Rows of a team, 1, 4 or 8: a weight is decoded once for all of them. 1 but in plain products of every row.
     pub rows: u32,
-}
-
-/// Which rows a [`Matvec`] computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum VecRows {
-    /// Every row of the call.
-    Dense,
-    /// The last row of the call, written to row 0.
-    Last,
-    /// Every (token, choice), with the weights of the chosen expert.
-    Selected,
-    /// Those of them whose expert is one of a part.
-    SelectedOf(Members),
-}
-
-impl VecRows {
-    /// Whether there is a row for each (token, choice).
-    pub fn is_selected(self) -> bool {
-        matches!(self, Self::Selected | Self::SelectedOf(_))
-    }
-
-    /// The experts, where they are not all.
-    fn members(self) -> Option<Members> {
-        match self {
-            Self::SelectedOf(members) => Some(members),
-            Self::Dense | Self::Last | Self::Selected => None,
-        }
-    }
-
-    /// Adds its fragments.
-    fn add_to(self, source: Source) -> Source {
-        match self {
-            Self::Dense => source.with(fragment!("rows/dense.wgsl")),
-            Self::Last => source.with(fragment!("rows/last.wgsl")),
-            Self::Selected | Self::SelectedOf(_) => {
-                Members::add_to(self.members(), source.with(fragment!("rows/selected.wgsl")))
-            }
-        }
-    }
-
-    /// Its bindings.
-    fn bindings(self) -> impl Iterator<Item = Binding> {
-        let chosen = self.is_selected().then_some(Binding::read(9, "expert_of_slot"));
-        chosen.into_iter().chain(self.members().map(|_| Members::TABLE))
-    }
 }
 
 impl Matvec {
@@ -268,6 +227,10 @@ impl Kernel for Matvec {
             .or_less(selected && span.rows > 1 || self.rows.members().is_some());
         let work = self.codec.work(outputs * inputs * matrices, decoded, work);
         self.epilogue.work(params, rows, self.norm.work(inputs, distinct_inputs, output_tiles, work))
+    }
+
+    fn whole(self) -> Option<Self> {
+        self.rows.members().map(|_| Self { rows: VecRows::Selected, ..self })
     }
 }
 

@@ -100,9 +100,9 @@ impl Sampling {
 /// Records one pass over the sub-layers of a layout, which must be that of `config`.
 ///
 /// Names of its tensors: `token_ids`, `logits`, `samples`, `span`, `{at}.k_cache`, `{at}.v_cache`,
-/// `rope_table.{n}`, `expert_places.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{at}.router_logits`, `{at}.expert_of_slot`,
-/// `{at}.weight_of_slot`; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`] puts before the names
-/// of a sub-layer.
+/// `rope_table.{n}`, `expert_places.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{at}.router_logits`,
+/// `{at}.expert_of_slot`, `{at}.weight_of_slot`; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`]
+/// puts before the names of a sub-layer.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] should a kernel be given what it cannot take.

@@ -108,7 +108,8 @@ impl Layout {
     ///
     /// # Errors
     /// [`crate::Error::Memory`] for one expert's matrix or four rows beyond the device's largest binding;
-    /// [`crate::Error::Unsupported`] for a format no kernel reads, or a width for a block or an expert that the model does not have.
+    /// [`crate::Error::Unsupported`] for a format no kernel reads, or a width for a block or an expert that the model does
+    /// not have.
     pub fn new(config: &ModelConfig, plan: &WeightPlan, capabilities: &Capabilities) -> Result<Self> {
         plan.check(config)?;
         builder::build(config, plan, capabilities.max_tensor_bytes())
@@ -161,8 +162,8 @@ impl Layout {
         inner.chain([&self.final_norm])
     }
 
-    /// Bytes of weights and scales that a decode step reads: of each expert layer as many experts as a token chooses, the
-    /// widest where their widths differ, and of the embedding one row.
+    /// Bytes of weights and scales that a decode step reads: of each expert layer as many experts as a token chooses,
+    /// the widest where widths differ, and of the embedding one row.
     pub fn bytes_read_per_step(&self) -> u64 {
         let of_blocks = self.blocks.iter().flatten().map(|layer| match &layer.op {
             OpLayout::Attention(attention) => attention.qkv.bytes_read() + attention.out.bytes_read(),

@@ -125,9 +125,7 @@ impl Session {
     /// Passes over the session's tensors for a model it has not served yet.
     async fn prepare(&self, model: &Model) -> Result<Passes> {
         let gpu = model.gpu();
-        // Chunks are as long as they are: work that is known as a bound may be bounded otherwise at other widths.
-        let (max_chunk, chunk_ops) = (self.chunk_rows, u64::MAX);
-        let options = SessionOptions { max_chunk, chunk_ops, ..self.options.clone() };
+        let options = SessionOptions { max_chunk: self.chunk_rows, ..self.options.clone() };
         let mut plan = SessionPlan::new(model.config(), model.layout(), gpu.capabilities(), &options)?;
         // Every model that was served keeps the uniforms of its passes.
         plan.overhead_bytes *= 2 + self.other_passes.len() as u64;

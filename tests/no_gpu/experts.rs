@@ -13,7 +13,7 @@ use wattle::quant::{WeightFormat, Width};
 use wattle::schedule::{Schedule, Step};
 
 use crate::models::config;
-use crate::shapes::{one_row, weights};
+use crate::shapes::{devices, one_row, weights};
 
 const ELSEWHERE: u32 = ExpertGroup::ELSEWHERE;
 
@@ -243,4 +243,44 @@ fn the_rows_of_a_group_are_those_of_its_experts() {
             .map(|(schedule, n)| fma(product_steps(schedule, 1).nth(n).unwrap()).most);
         assert!(of_one < of_all, "{of_one}, {of_all}");
     }
+}
+
+/// A prompt is cut into chunks by what is computed, which does not hang on how experts are stored and read.
+#[test]
+fn groups_do_not_shorten_chunks() {
+    let model = config("mixtral");
+    let whole = session(&model, &layout(&weights("int8"), 1 << 30));
+    let (prompt, token) = (Span { position: 20, rows: 9 }, one_row(28));
+    let ops = |schedule: &Schedule, span| schedule.work(span).total_ops().most;
+    assert_eq!(whole.part.0.most_ops(prompt), ops(&whole.part.0, prompt));
+    // The embedding just fits; of the experts' codes three do.
+    for (plan, limit) in [(weights("int8"), 128 * 48 * 2), (mixed(""), 1 << 30)] {
+        let layout = layout(&plan, limit);
+        let grouped = session(&model, &layout);
+        for (grouped, whole, span) in
+            [(&grouped.part, &whole.part, prompt), (&grouped.decode, &whole.decode, token)]
+        {
+            assert_eq!(grouped.0.most_ops(span), ops(&whole.0, span), "{span:?}");
+            assert!(ops(&grouped.0, span) > ops(&whole.0, span), "each group has a bound of its own");
+        }
+        let options = SessionOptions::new(29, Sampling::GREEDY);
+        let options = SessionOptions { chunk_ops: ops(&whole.part.0, prompt), ..options };
+        let plan = SessionPlan::new(&model, &layout, &Capabilities::webgpu(), &options).unwrap();
+        assert_eq!(plan.chunk_rows, 9);
+    }
+}
+
+/// On cooperative matrices as well.
+#[test]
+fn parts_of_every_kernel_know_the_whole() {
+    let [_, device] = devices();
+    let layout = |plan: &WeightPlan| Layout::new(&config("mixtral"), plan, &device).unwrap();
+    let part = |layout: &Layout| {
+        let options = SessionOptions::new(64, Sampling::GREEDY);
+        SessionPlan::new(&config("mixtral"), layout, &device, &options).unwrap().part.0
+    };
+    let [whole, grouped] = [weights("int8"), mixed("")].map(|plan| part(&layout(&plan)));
+    assert!(grouped.dispatches().iter().any(|(kernel, _)| *kernel == "matmul_coop"));
+    let span = Span { position: 0, rows: 33 };
+    assert_eq!(grouped.most_ops(span), whole.work(span).total_ops().most);
 }

@@ -142,7 +142,9 @@ fn bad_files_are_refused() {
 }
 
 /// Widths of experts 0 and 7 of block 1.
-const OF_EXPERTS: &str = r#"{"schema": 1, "linear": "int8:planes", "block_widths": {"1": 4}, "expert_widths": {"1": {"0": 2, "7": 8}}}"#;
+const OF_EXPERTS: &str = r#"{
+    "schema": 1, "linear": "int8:planes", "block_widths": {"1": 4}, "expert_widths": {"1": {"0": 2, "7": 8}}
+}"#;
 
 #[test]
 fn files_give_experts_widths_of_their_own() {

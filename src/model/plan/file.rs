@@ -24,9 +24,9 @@ struct PlanFile {
 }
 
 impl WeightPlan {
-    /// Reads a plan: `{"schema": 1, "linear": "int8:planes", "block_widths": {"0": 2, "5": 2}, "expert_widths": {"3": {"0":
-    /// 2, "7": 8}}}`, where experts 0 and 7 of block 3 have widths of their own. `experts` are stored as `linear` unless they
-    /// have a format of their own, and `embedding` as in [`WeightPlan::uniform`].
+    /// Reads a plan: `{"schema": 1, "linear": "int8:planes", "block_widths": {"0": 2, "5": 2}}`. With `"expert_widths":
+    /// {"3": {"0": 2, "7": 8}}`, experts 0 and 7 of block 3 have other widths than their block. `experts` are stored as
+    /// `linear` unless they have a format of their own, and `embedding` as in [`WeightPlan::uniform`].
     ///
     /// # Errors
     /// [`Error::Format`] for what is no plan; [`Error::Unsupported`] for a format or a width that nothing reads.

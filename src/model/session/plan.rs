@@ -232,7 +232,7 @@ fn check(config: &ModelConfig, options: &SessionOptions) -> Result<()> {
 fn rows_within(schedule: &Schedule, options: &SessionOptions, widest: u32) -> u32 {
     let fits = |rows: u32| {
         let span = Span { position: options.context - rows, rows };
-        schedule.work(span).total_ops().most <= options.chunk_ops
+        schedule.most_ops(span) <= options.chunk_ops
     };
     let (mut least, mut most) = (1, widest);
     while least < most {

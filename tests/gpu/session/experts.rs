@@ -2,7 +2,6 @@
 
 use wattle::Error;
 use wattle::model::plan::WeightPlan;
-use wattle::model::session::SessionPlan;
 use wattle::model::{Model, Session, SessionOptions};
 use wattle::verify::{Case, Device, check};
 
@@ -163,23 +162,4 @@ fn experts_that_are_stored_otherwise_are_refused() {
     refused(first.served_at(&plan("int8", r#""block_widths": {}"#)), "is stored as nothing of its own");
     refused(first.served_at(&narrow(1)), "is stored as int8 of other experts");
     refused(block_on(first.sliced(&narrow(1))), "of other experts");
-}
-
-/// Groups bound the work of a prompt more loosely, and a session's chunks stay as long as they are.
-#[test]
-fn a_session_goes_on_with_its_chunks() {
-    let int8 = loaded(&of_one(8));
-    let mixed = int8.served_at(&mixed(":planes")).unwrap();
-    let unbounded =
-        SessionPlan::new(int8.config(), int8.layout(), gpu().capabilities(), &options()).unwrap().part.0;
-    let span = wattle::kernel::Span { position: 20, rows: 12 };
-    let options = SessionOptions { chunk_ops: unbounded.work(span).total_ops().most, ..options() };
-    let rows = |model: &Model| {
-        SessionPlan::new(model.config(), model.layout(), gpu().capabilities(), &options).unwrap().chunk_rows
-    };
-    assert!(rows(&int8) == 12 && rows(&mixed) < 12, "{}, {}", rows(&int8), rows(&mixed));
-    let mut session = session(&int8, options.clone());
-    block_on(session.serve(&mixed)).unwrap();
-    assert_eq!(session.chunk_rows(), 12);
-    run(&mut session);
 }
