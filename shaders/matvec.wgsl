@@ -2,7 +2,7 @@
 // A team of lanes, one lane or the workgroup, computes OUTPUTS neighbouring outputs of a block of rows. Its lanes stride
 // over the inputs, so many at a time that a weight is decoded once for all rows of the block.
 // Needs: Block, Sites, block_sites, block_prepare, block_add, block_store (block/*), STEP_INPUTS, step_product (step/*),
-// row_count (rows/*), team_lane, team_sum (team/*).
+// has_row (rows/*), team_lane, team_sum (team/*).
 // Constants: WORKGROUP_SIZE, TEAM, OUTPUTS, ROWS.
 const TEAMS: u32 = WORKGROUP_SIZE / TEAM;
 const FOURS: u32 = OUTPUTS / 4u;
@@ -11,7 +11,7 @@ const_assert OUTPUTS % 4u == 0u && (TEAM == 1u || TEAM == WORKGROUP_SIZE);
 fn run(workgroup: u32, lane: u32) {
     let tiles = (params.out_features + TEAMS * OUTPUTS - 1u) / (TEAMS * OUTPUTS);
     let row = (workgroup / tiles) * ROWS;
-    if row >= row_count() {
+    if !has_row(row) {
         return;
     }
     let sites = block_sites(row);

@@ -6,6 +6,7 @@ mod epilogue;
 mod input_norm;
 mod input_rows;
 mod matrix_size;
+mod members;
 mod reduce;
 
 pub use activate::Activate;
@@ -16,4 +17,5 @@ pub use input_norm::InputNorm;
 pub(crate) use input_rows::INPUT_BLOCK;
 pub use input_rows::InputRows;
 pub use matrix_size::MatrixSize;
+pub use members::Members;
 pub use reduce::Reduce;

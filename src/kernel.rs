@@ -133,6 +133,10 @@ pub trait Kernel: Copy + Eq + Hash + Debug + Send + Sync + 'static {
     fn workgroups(self, params: &Self::Params, span: Span) -> u64;
     /// What a call moves and computes.
     fn work(self, params: &Self::Params, span: Span) -> Work;
+    /// The product of all experts that this one computes for some of them; `None` where it is no such part.
+    fn whole(self) -> Option<Self> {
+        None
+    }
 }
 
 /// A kernel variant with its numbers: everything about a dispatch but the tensors and the span.
@@ -167,6 +171,8 @@ pub trait AnyLaunch: Debug + Send + Sync {
     fn workgroups(&self, span: Span) -> u64;
     /// What a call moves and computes.
     fn work(&self, span: Span) -> Work;
+    /// What this call and those of the other experts compute together; `None` where it is all there is.
+    fn whole_work(&self, span: Span) -> Option<Work>;
 }
 
 impl<K: Kernel> AnyLaunch for Launch<K> {
@@ -204,6 +210,10 @@ impl<K: Kernel> AnyLaunch for Launch<K> {
 
     fn work(&self, span: Span) -> Work {
         self.variant.work(&self.params, span)
+    }
+
+    fn whole_work(&self, span: Span) -> Option<Work> {
+        self.variant.whole().map(|whole| whole.work(&self.params, span))
     }
 }
 

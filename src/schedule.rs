@@ -216,6 +216,26 @@ impl Schedule {
         }
         total
     }
+
+    /// Operations that a pass executes at the most. The dispatches of one product by groups of experts are counted as
+    /// one: whichever group a row falls to, it is computed once.
+    pub fn most_ops(&self, span: Span) -> u64 {
+        let mut total = 0;
+        let mut products: Vec<(Site, u64)> = Vec::new();
+        for Step { site, launch, .. } in &self.steps {
+            let Some(whole) = launch.whole_work(span) else {
+                total += launch.work(span).total_ops().most;
+                continue;
+            };
+            let ops = whole.total_ops().most;
+            match products.iter_mut().find(|(product, _)| product == site) {
+                // Groups may have kernels of their own.
+                Some((_, most)) => *most = ops.max(*most),
+                None => products.push((*site, ops)),
+            }
+        }
+        total + products.iter().map(|(_, ops)| ops).sum::<u64>()
+    }
 }
 
 impl Step {

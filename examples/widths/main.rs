@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use measure::{Quality, TOKENS, quality, read, sample, tokens_per_second};
-use wattle::model::layout::OpLayout;
+use wattle::model::layout::{Matrix, OpLayout};
 use wattle::model::plan::{PlanName, WeightPlan};
 use wattle::model::slot::{Part, Place, slots};
 use wattle::model::{LoadOptions, Model, Source, open};
@@ -104,13 +104,18 @@ fn read_bits(model: &Model) -> f64 {
     let (mut bits, mut weights) = (0.0, 0.0);
     for layer in model.layout().blocks.iter().flatten() {
         let matrices = match &layer.op {
-            OpLayout::Attention(attention) => [&attention.qkv, &attention.out],
-            OpLayout::FeedForward(ffn) => [&ffn.into, &ffn.down],
-            OpLayout::Experts(experts) => [&experts.into, &experts.down],
+            OpLayout::Attention(attention) => [&attention.qkv, &attention.out].map(with_format).to_vec(),
+            OpLayout::FeedForward(ffn) => [&ffn.into, &ffn.down].map(with_format).to_vec(),
+            OpLayout::Experts(experts) => {
+                let stacks = [&experts.into, &experts.down].into_iter();
+                stacks
+                    .flat_map(|stack| stack.formats.iter().map(|format| (&stack.matrices[0], *format)))
+                    .collect()
+            }
         };
-        for matrix in matrices {
-            let count = f64::from(matrix.rows) * f64::from(matrix.cols) * f64::from(matrix.experts);
-            let each = match matrix.format {
+        for (matrix, format) in matrices {
+            let count = f64::from(matrix.rows) * f64::from(matrix.cols);
+            let each = match format {
                 WeightFormat::F32 => 32,
                 WeightFormat::F16 => 16,
                 WeightFormat::Int(int) => int.codes.read_bits(),
@@ -120,6 +125,10 @@ fn read_bits(model: &Model) -> f64 {
         }
     }
     bits / weights
+}
+
+fn with_format(matrix: &Matrix) -> (&Matrix, WeightFormat) {
+    (matrix, matrix.format)
 }
 
 /// The widths of the blocks' weights and, with extra precision, the share of codes above what their bits hold, as the
@@ -144,7 +153,7 @@ fn effective_bits(source: &Source, model: &Model) -> Result<f64> {
     Ok(bits / weights)
 }
 
-/// The codes of a block, which all of its matrices share.
+/// The codes of a block, which all of its matrices share: plans by name give experts no widths of their own.
 fn codes(model: &Model, block: usize) -> Codes {
     let of = |format| match format {
         WeightFormat::Int(int) => int.codes,
@@ -153,7 +162,7 @@ fn codes(model: &Model, block: usize) -> Codes {
     match &model.layout().blocks[block][0].op {
         OpLayout::Attention(attention) => of(attention.out.format),
         OpLayout::FeedForward(ffn) => of(ffn.down.format),
-        OpLayout::Experts(experts) => of(experts.down.format),
+        OpLayout::Experts(experts) => of(experts.down.formats[0]),
     }
 }
 

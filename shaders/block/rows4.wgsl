@@ -1,5 +1,5 @@
 // Four neighbouring rows of a block: a column of sums for each output. Rows past the last row of the call are the last
-// one again, and are not stored. Needs: row_count (rows/*), store4 (epilogue/*), workgroup_sum4 (reduce/*).
+// one again, and are not stored. Needs: row_count (rows/dense), store4 (epilogue/*), workgroup_sum4 (reduce/*).
 fn rows4(row: u32) -> vec4<u32> {
     return min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(row_count() - 1u));
 }

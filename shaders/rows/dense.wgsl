@@ -5,6 +5,10 @@ fn row_count() -> u32 {
     return span.rows;
 }
 
+fn has_row(row: u32) -> bool {
+    return row < span.rows;
+}
+
 fn row_site(row: u32) -> RowSite {
     return RowSite(row, row, 0u);
 }

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::fragments::{Activate, Codec, Epilogue};
 use crate::kernel::check::{positive, require};
-use crate::kernel::params;
+use crate::kernel::{Span, params};
 use crate::quant::{QuantBlock, WeightFormat};
 
 params! {
@@ -97,6 +97,11 @@ impl LinearParams {
         let capped = epilogue.activate != Activate::Softcap || self.softcap > 0.0;
         require(kernel, "softcap", capped, "a positive number", self.softcap)?;
         codec.check_row(kernel, self.in_features, self.row_words, (self.blocks, self.block_shift))
+    }
+
+    /// Rows of the input that so many rows of work over the tokens of a call read, each counted once.
+    pub(crate) fn distinct_inputs(&self, rows: u64, span: Span) -> u64 {
+        if self.slots_per_input == 1 { rows } else { u64::from(span.rows) }
     }
 
     /// Rows of the input that a token has.

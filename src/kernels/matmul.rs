@@ -4,7 +4,7 @@ use super::expert_plan::{TILE_ROWS, check_choices, max_tiles, tile_map_bytes};
 use super::linear::LinearParams;
 use crate::Result;
 use crate::energy::{ByteClass, Work};
-use crate::fragments::{Codec, Epilogue, InputRows};
+use crate::fragments::{Codec, Epilogue, InputRows, Members};
 use crate::gpu::Capabilities;
 use crate::kernel::check::bytes;
 use crate::kernel::{Binding, Kernel, Span, distinct};
@@ -40,6 +40,8 @@ pub enum TileRows {
         /// Experts, each of which may leave one tile partly empty.
         experts: u32,
     },
+    /// Those of them whose expert is one of a part.
+    GroupedOf(Members),
 }
 
 impl Matmul {
@@ -53,41 +55,51 @@ impl Matmul {
     pub(super) fn check_for(self, kernel: &'static str, params: &LinearParams) -> Result<()> {
         self.inputs.check(kernel, params.in_features)?;
         self.codec.check_inputs(kernel, self.inputs)?;
-        if let TileRows::Grouped { experts } = self.rows {
+        if let Some(experts) = self.rows.experts() {
             check_choices(kernel, experts, params.choices)?;
         }
+        self.rows.members().map_or(Ok(()), |members| members.check(kernel))?;
         params.check(kernel, self.codec, self.epilogue, self.rows != TileRows::Dense)
     }
 
-    /// The tiles of a call.
+    /// The tiles that a call has workgroups for.
     pub(super) fn tiles(self, params: &LinearParams, span: Span, tile_outputs: u64) -> Tiles {
         let rows = u64::from(span.rows) * u64::from(params.choices);
-        let row_tiles = match self.rows {
-            TileRows::Dense => rows.div_ceil(u64::from(TILE_ROWS)),
-            TileRows::Grouped { experts } => max_tiles(rows, experts),
+        let row_tiles = match self.rows.experts() {
+            None => rows.div_ceil(u64::from(TILE_ROWS)),
+            Some(experts) => max_tiles(rows, experts),
         };
         let output_tiles = u64::from(params.out_features).div_ceil(tile_outputs);
-        Tiles { rows, row_tiles, output_tiles }
+        Tiles { rows, distinct_inputs: params.distinct_inputs(rows, span), row_tiles, output_tiles }
+    }
+
+    /// Those of them that are computed; as many as there can be where only the device knows.
+    pub(super) fn computed_tiles(self, params: &LinearParams, span: Span, tile_outputs: u64) -> Tiles {
+        let all = self.tiles(params, span, tile_outputs);
+        let Some(members) = self.rows.members() else { return all };
+        let rows = members.most_slots(span.rows, params.choices);
+        let distinct_inputs = params.distinct_inputs(rows, span);
+        Tiles { rows, distinct_inputs, row_tiles: max_tiles(rows, members.count), ..all }
     }
 
     /// What a call moves for weights and inputs, the latter so many times, and what decoding computes.
     pub(super) fn operand_work(self, params: &LinearParams, tiles: Tiles, passes: u64) -> Work {
-        let Tiles { rows, row_tiles, output_tiles } = tiles;
+        let Tiles { rows, row_tiles, output_tiles, .. } = tiles;
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
         let (word_bytes, scale_bytes) = params.weight_bytes(self.codec);
         // Which experts are hit only the device knows; this counts as many as can be.
         let matrices = match self.rows {
             TileRows::Dense => 1,
             TileRows::Grouped { experts } => u64::from(experts).min(rows),
+            TileRows::GroupedOf(members) => u64::from(members.count).min(rows),
         };
-        let distinct_inputs = rows / u64::from(params.slots_per_input);
         let input_bytes = self.inputs.row_bytes(params.in_features);
         let requested = passes * rows * output_tiles * input_bytes;
         let scale_requests = row_tiles * params.scale_requests(self.codec);
         let work = Work::default()
             .with_bytes(ByteClass::Weight, matrices * word_bytes, row_tiles * word_bytes)
             .with_bytes(ByteClass::ScaleZp, matrices * scale_bytes, scale_requests)
-            .with_bytes(ByteClass::ActIn, distinct_inputs * input_bytes, requested)
+            .with_bytes(ByteClass::ActIn, tiles.distinct_inputs * input_bytes, requested)
             .or_less(self.rows != TileRows::Dense);
         self.codec.work(matrices * outputs * inputs, row_tiles * outputs * inputs, work)
     }
@@ -97,17 +109,42 @@ impl Matmul {
         let Tiles { rows, row_tiles, .. } = tiles;
         match self.rows {
             TileRows::Dense => rows.next_multiple_of(step),
-            TileRows::Grouped { .. } => (rows + (step - 1) * row_tiles).min(row_tiles * u64::from(TILE_ROWS)),
+            TileRows::Grouped { .. } | TileRows::GroupedOf(_) => {
+                (rows + (step - 1) * row_tiles).min(row_tiles * u64::from(TILE_ROWS))
+            }
         }
     }
 }
 
 impl TileRows {
+    /// Shapes that the tests know.
+    pub(super) fn variants() -> [Self; 3] {
+        [Self::Dense, Self::Grouped { experts: 8 }, Self::GroupedOf(Members { count: 3, of: 8 })]
+    }
+
+    /// Experts, which the tiles are sorted by.
+    fn experts(self) -> Option<u32> {
+        match self {
+            Self::Dense => None,
+            Self::Grouped { experts } | Self::GroupedOf(Members { of: experts, .. }) => Some(experts),
+        }
+    }
+
+    /// The experts that take part, where they are not all.
+    fn members(self) -> Option<Members> {
+        match self {
+            Self::GroupedOf(members) => Some(members),
+            Self::Dense | Self::Grouped { .. } => None,
+        }
+    }
+
     /// Adds its fragments.
     pub(super) fn add_to(self, source: Source) -> Source {
         match self {
             Self::Dense => source.with(fragment!("rows/dense_tile.wgsl")).with_span(),
-            Self::Grouped { .. } => source.with(fragment!("rows/grouped_tile.wgsl")),
+            Self::Grouped { .. } | Self::GroupedOf(_) => {
+                Members::add_to(self.members(), source.with(fragment!("rows/grouped_tile.wgsl")))
+            }
         }
     }
 }
@@ -117,6 +154,8 @@ impl TileRows {
 pub(super) struct Tiles {
     /// Rows of work: of the call, or its (token, choice)s.
     pub(super) rows: u64,
+    /// Rows of the input that they read.
+    pub(super) distinct_inputs: u64,
     /// Tiles that they fill, or may fill.
     pub(super) row_tiles: u64,
     /// Tiles across the outputs.
@@ -152,21 +191,23 @@ impl Kernel for Matmul {
     fn bindings(self) -> Vec<Binding> {
         let rows = match self.rows {
             TileRows::Dense => vec![Binding::SPAN],
-            TileRows::Grouped { .. } => {
+            TileRows::Grouped { .. } | TileRows::GroupedOf(_) => {
                 vec![Binding::read(9, "tile_map"), Binding::read(10, "slot_of_place")]
             }
         };
+        let table = self.rows.members().map(|_| Members::TABLE);
         [Binding::PARAMS, Binding::read(4, "x")]
             .into_iter()
             .chain(self.codec.bindings())
             .chain(self.epilogue.bindings())
             .chain(rows)
+            .chain(table)
             .collect()
     }
 
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
-        let ways = [TileRows::Dense, TileRows::Grouped { experts: 8 }];
+        let ways = TileRows::variants();
         // What becomes of a sum does not hang on how weights are stored: every epilogue goes with two codecs, and every
         // codec with both ways to find rows.
         for codec in [Codec::F32, Codec::of(WeightFormat::int(Width::Int4), &Capabilities::webgpu())] {
@@ -191,18 +232,18 @@ impl Kernel for Matmul {
 
     fn sizes(self, params: &LinearParams, rows: u32) -> Vec<(&'static str, u64)> {
         let slots = [rows, params.choices];
-        let (matrices, plan) = match self.rows {
-            TileRows::Dense => (1, vec![]),
-            TileRows::Grouped { experts } => {
-                let map = tile_map_bytes(slots, experts, params.max_tiles);
-                (experts, vec![("tile_map", map), ("slot_of_place", bytes(slots))])
-            }
-        };
+        let plan = self.rows.experts().map_or(vec![], |experts| {
+            let map = tile_map_bytes(slots, experts, params.max_tiles);
+            vec![("tile_map", map), ("slot_of_place", bytes(slots))]
+        });
+        let members = self.rows.members();
+        let matrices = members.map(|members| members.count).or(self.rows.experts()).unwrap_or(1);
         [("x", self.inputs.tensor_bytes([rows, params.inputs_per_token()], params.in_features))]
             .into_iter()
             .chain(self.codec.sizes([matrices, params.out_features], params.row_words, params.blocks))
             .chain(self.epilogue.sizes(params, matrices, slots))
             .chain(plan)
+            .chain(members.map(Members::size))
             .collect()
     }
 
@@ -211,7 +252,7 @@ impl Kernel for Matmul {
     }
 
     fn work(self, params: &LinearParams, span: Span) -> Work {
-        let tiles = self.tiles(params, span, TILE_OUTPUTS);
+        let tiles = self.computed_tiles(params, span, TILE_OUTPUTS);
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
         // A lane adds up for four rows, and lanes without a row for none.
         let executed_rows = self.executed_rows(tiles, 4);
@@ -220,5 +261,10 @@ impl Kernel for Matmul {
         let work = self.operand_work(params, tiles, 1);
         let work = self.inputs.work(tiles.rows * inputs * outputs, executed, work);
         self.epilogue.work(params, tiles.rows, work)
+    }
+
+    fn whole(self) -> Option<Self> {
+        let rows = self.rows.members().map(|members| TileRows::Grouped { experts: members.of });
+        rows.map(|rows| Self { rows, ..self })
     }
 }

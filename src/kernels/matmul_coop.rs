@@ -66,7 +66,7 @@ impl Kernel for MatmulCoop {
 
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
-        let ways = [TileRows::Dense, TileRows::Grouped { experts: 8 }];
+        let ways = TileRows::variants();
         // What becomes of a sum, and which rows there are, does not hang on how weights are stored.
         for codec in [Codec::F16, Codec::of(WeightFormat::int(Width::Int4), &Capabilities::webgpu())] {
             for rows in ways {
@@ -99,7 +99,7 @@ impl Kernel for MatmulCoop {
     }
 
     fn work(self, params: &LinearParams, span: Span) -> Work {
-        let tiles = self.product.tiles(params, span, TILE_OUTPUTS);
+        let tiles = self.product.computed_tiles(params, span, TILE_OUTPUTS);
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
         let padded = inputs.next_multiple_of(DEPTH);
         // A block without a row is not multiplied.
@@ -115,5 +115,9 @@ impl Kernel for MatmulCoop {
             .with_ops(OpClass::CoopFma, tiles.rows * inputs * outputs, multiplied)
             .with_ops(OpClass::F32Other, 0, scaling);
         self.product.epilogue.work(params, tiles.rows, work)
+    }
+
+    fn whole(self) -> Option<Self> {
+        self.product.whole().map(|product| Self { product, ..self })
     }
 }

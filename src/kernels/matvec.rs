@@ -1,9 +1,13 @@
 //! Products of a weight matrix with a few rows: decode.
 
+mod rows;
+
+pub use rows::VecRows;
+
 use super::linear::LinearParams;
 use crate::Result;
 use crate::energy::{ByteClass, Work};
-use crate::fragments::{Codec, Epilogue, InputNorm, InputRows, Reduce};
+use crate::fragments::{Codec, Epilogue, InputNorm, InputRows, Members, Reduce};
 use crate::gpu::Capabilities;
 use crate::kernel::check::{bytes, require};
 use crate::kernel::{Binding, Kernel, Span, distinct};
@@ -46,17 +50,6 @@ pub struct VecTile {
     pub rows: u32,
 }
 
-/// Which rows a [`Matvec`] computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum VecRows {
-    /// Every row of the call.
-    Dense,
-    /// The last row of the call, written to row 0.
-    Last,
-    /// Every (token, choice), with the weights of the chosen expert.
-    Selected,
-}
-
 impl Matvec {
     /// A product and nothing else, of every row, on any device; others differ from it in some field.
     pub fn new(codec: Codec, in_features: u32) -> Self {
@@ -71,19 +64,25 @@ impl Matvec {
         }
     }
 
-    /// Tiles of rows, and of outputs for a workgroup.
-    fn tiles(self, params: &LinearParams, span: Span) -> [u64; 2] {
+    /// Tiles of so many rows, and of outputs for a workgroup.
+    fn tiles(self, params: &LinearParams, rows: u64) -> [u64; 2] {
         let outputs = self.tile.teams() * u64::from(self.tile.outputs);
-        let rows = self.row_count(params, span).div_ceil(u64::from(self.tile.rows));
-        [rows, u64::from(params.out_features).div_ceil(outputs)]
+        [rows.div_ceil(u64::from(self.tile.rows)), u64::from(params.out_features).div_ceil(outputs)]
     }
 
+    /// Rows that there are workgroups for.
     fn row_count(self, params: &LinearParams, span: Span) -> u64 {
         match self.rows {
             VecRows::Dense => u64::from(span.rows),
             VecRows::Last => 1,
-            VecRows::Selected => u64::from(span.rows) * u64::from(params.choices),
+            VecRows::Selected | VecRows::SelectedOf(_) => u64::from(span.rows) * u64::from(params.choices),
         }
+    }
+
+    /// Rows that are computed; as many as there can be where only the device knows.
+    fn computed_rows(self, params: &LinearParams, span: Span) -> u64 {
+        let all = self.row_count(params, span);
+        self.rows.members().map_or(all, |part| part.most_slots(span.rows, params.choices))
     }
 }
 
@@ -96,13 +95,8 @@ impl Kernel for Matvec {
             .codec
             .add_to(Source::kernel(Self::NAME, fragment!("matvec.wgsl")))
             .with(fragment!("linear/params.wgsl"))
-            .with_span()
-            .with(match self.rows {
-                VecRows::Dense => fragment!("rows/dense.wgsl"),
-                VecRows::Last => fragment!("rows/last.wgsl"),
-                VecRows::Selected => fragment!("rows/selected.wgsl"),
-            });
-        let source = self.add_block(self.inputs.add_to(source));
+            .with_span();
+        let source = self.add_block(self.inputs.add_to(self.rows.add_to(source)));
         let source = match self.inputs {
             InputRows::Any | InputRows::Quads => self.add_floats(source),
             InputRows::I8 => self.add_i8(source),
@@ -121,13 +115,12 @@ impl Kernel for Matvec {
     }
 
     fn bindings(self) -> Vec<Binding> {
-        let experts = (self.rows == VecRows::Selected).then_some(Binding::read(9, "expert_of_slot"));
         [Binding::PARAMS, Binding::SPAN, Binding::read(4, "x")]
             .into_iter()
             .chain(self.codec.bindings())
             .chain(self.epilogue.bindings())
             .chain(self.norm.binding())
-            .chain(experts)
+            .chain(self.rows.bindings())
             .collect()
     }
 
@@ -135,17 +128,19 @@ impl Kernel for Matvec {
         let mut all = Vec::new();
         let tile = VecTile { lanes: 64, team: 64, outputs: 4, rows: 1 };
         let plain = |codec| Self { inputs: InputRows::Any, tile, ..Self::new(codec, 1) };
+        let part = VecRows::SelectedOf(Members { count: 3, of: 5 });
+        let ways = [VecRows::Dense, VecRows::Last, VecRows::Selected, part];
         // What becomes of a sum does not hang on how weights are stored: every epilogue goes with two codecs, ...
         for codec in [Codec::F32, Codec::of(WeightFormat::int(Width::Int4), &Capabilities::webgpu())] {
             for norm in InputNorm::ALL {
                 for epilogue in Epilogue::all() {
-                    for rows in [VecRows::Dense, VecRows::Last, VecRows::Selected] {
+                    for rows in ways {
                         // The head is the only product that wants the last row alone, and it adds nothing.
                         if rows == VecRows::Last && (epilogue.bias || epilogue.residual || epilogue.gated) {
                             continue;
                         }
                         // Experts' outputs are added by moe_combine.
-                        if rows == VecRows::Selected && epilogue.residual {
+                        if rows.is_selected() && epilogue.residual {
                             continue;
                         }
                         all.extend(Reduce::ALL.map(|reduce| Self {
@@ -163,14 +158,12 @@ impl Kernel for Matvec {
         for codec in Codec::all() {
             if codec.is_int() {
                 let i8 = Self { inputs: InputRows::I8, ..plain(codec) };
-                all.extend(
-                    [VecRows::Dense, VecRows::Last, VecRows::Selected].map(|rows| Self { rows, ..i8 }),
-                );
+                all.extend(ways.map(|rows| Self { rows, ..i8 }));
                 for reduce in Reduce::ALL {
                     all.extend(VecTile::variants().map(|tile| Self { tile, reduce, ..i8 }));
                 }
             }
-            for rows in [VecRows::Dense, VecRows::Last, VecRows::Selected] {
+            for rows in ways {
                 for norm in InputNorm::ALL {
                     all.extend(Reduce::ALL.map(|reduce| Self { norm, rows, reduce, ..plain(codec) }));
                 }
@@ -197,7 +190,8 @@ impl Kernel for Matvec {
             format_args!("{:?}", self.norm),
         )?;
         self.tile.check(self.norm != InputNorm::None || self.rows != VecRows::Dense)?;
-        params.check(Self::NAME, self.codec, self.epilogue, self.rows == VecRows::Selected)
+        self.rows.members().map_or(Ok(()), |members| members.check(Self::NAME))?;
+        params.check(Self::NAME, self.codec, self.epilogue, self.rows.is_selected())
     }
 
     fn sizes(self, params: &LinearParams, rows: u32) -> Vec<(&'static str, u64)> {
@@ -206,34 +200,35 @@ impl Kernel for Matvec {
             VecRows::Dense => (1, [rows, 1]),
             VecRows::Last => (1, [1, 1]),
             VecRows::Selected => (params.choices, [rows, params.choices]),
+            VecRows::SelectedOf(members) => (members.count, [rows, params.choices]),
         };
-        let slots =
-            (self.rows == VecRows::Selected).then_some(("expert_of_slot", bytes([rows, params.choices])));
+        let slots = self.rows.is_selected().then_some(("expert_of_slot", bytes([rows, params.choices])));
         [("x", self.inputs.tensor_bytes([rows, params.inputs_per_token()], params.in_features))]
             .into_iter()
             .chain(self.codec.sizes([matrices, params.out_features], params.row_words, params.blocks))
             .chain(self.epilogue.sizes(params, matrices, outputs))
             .chain(self.norm.size(params.in_features))
             .chain(slots)
+            .chain(self.rows.members().map(Members::size))
             .collect()
     }
 
     fn workgroups(self, params: &LinearParams, span: Span) -> u64 {
-        let [row_tiles, output_tiles] = self.tiles(params, span);
+        let [row_tiles, output_tiles] = self.tiles(params, self.row_count(params, span));
         row_tiles * output_tiles
     }
 
     fn work(self, params: &LinearParams, span: Span) -> Work {
-        let rows = self.row_count(params, span);
+        let rows = self.computed_rows(params, span);
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
-        let [row_tiles, output_tiles] = self.tiles(params, span);
+        let [row_tiles, output_tiles] = self.tiles(params, rows);
         // A team reads its inputs once for all its outputs.
         let teams = output_tiles * self.tile.teams();
         let (word_bytes, scale_bytes) = params.weight_bytes(self.codec);
         // A token's choices are distinct experts; several tokens may share some.
-        let selected = self.rows == VecRows::Selected;
+        let selected = self.rows.is_selected();
         let matrices = if selected { rows } else { 1 };
-        let distinct_inputs = rows / u64::from(params.slots_per_input);
+        let distinct_inputs = params.distinct_inputs(rows, span);
         let decoded = row_tiles * inputs * teams * u64::from(self.tile.outputs);
         let (useful, executed) = (rows * inputs * outputs, decoded * u64::from(self.tile.rows));
         let input_bytes = self.inputs.row_bytes(params.in_features);
@@ -246,10 +241,14 @@ impl Kernel for Matvec {
                 row_tiles * params.scale_requests(self.codec),
             )
             .with_bytes(ByteClass::ActIn, distinct_inputs * input_bytes, read_inputs)
-            .or_less(selected && span.rows > 1);
+            .or_less(selected && span.rows > 1 || self.rows.members().is_some());
         let work = self.inputs.work(useful, executed, work);
         let work = self.codec.work(outputs * inputs * matrices, decoded, work);
         self.epilogue.work(params, rows, self.norm.work(inputs, distinct_inputs, output_tiles, work))
+    }
+
+    fn whole(self) -> Option<Self> {
+        self.rows.members().map(|_| Self { rows: VecRows::Selected, ..self })
     }
 }
 

@@ -5,11 +5,13 @@
 
 mod attention;
 mod choices;
+mod expert_places;
 mod experts;
 mod feed_forward;
 mod linear;
 mod rope_tables;
 
+pub use expert_places::expert_places;
 pub use rope_tables::rope_tables;
 
 use std::sync::Arc;
@@ -100,9 +102,9 @@ impl Sampling {
 /// Records one pass over the sub-layers of a layout, which must be that of `config`.
 ///
 /// Names of its tensors: `token_ids`, `logits`, `samples`, `span`, `{at}.k_cache`, `{at}.v_cache`,
-/// `rope_table.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{at}.router_logits`, `{at}.expert_of_slot`,
-/// `{at}.weight_of_slot`; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`] puts before the names
-/// of a sub-layer.
+/// `rope_table.{n}`, `expert_places.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{at}.router_logits`,
+/// `{at}.expert_of_slot`, `{at}.weight_of_slot`; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`]
+/// puts before the names of a sub-layer.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] should a kernel be given what it cannot take.
@@ -120,6 +122,7 @@ pub fn record(
         options,
         schedule: Schedule { phase: options.phase, ..Schedule::new(rows) },
         rope_tables: rope_tables(config),
+        expert_places: expert_places(layout),
         place: Place::Model,
         tuning: options.tuning.clone().unwrap_or_else(|| Tuning::shipped(capabilities).into()),
     };
@@ -134,6 +137,7 @@ struct ForwardPass<'a> {
     options: &'a PassOptions,
     schedule: Schedule,
     rope_tables: Vec<(String, Rope)>,
+    expert_places: Vec<(String, Vec<u32>)>,
     /// The sub-layer at hand, or the model as a whole.
     place: Place,
     tuning: Arc<Tuning>,

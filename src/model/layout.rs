@@ -5,18 +5,20 @@
 mod builder;
 mod matrix;
 mod rows;
+mod stack;
 
 pub use matrix::{Matrix, Vectors, VectorsKind};
 pub use rows::Rows;
+pub use stack::{ExpertGroup, ExpertStack};
 
 use std::collections::HashSet;
 
 use super::config::{Attention, Experts, FeedForward, ModelConfig};
 use super::plan::WeightPlan;
 use super::slot::Slot;
+use crate::Result;
 use crate::gpu::Capabilities;
 use crate::quant::WeightFormat;
-use crate::{Error, Result};
 
 /// The weights of a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,39 +86,55 @@ pub struct ExpertsLayout {
     pub config: Experts,
     /// `[E, d]`, always f32.
     pub router: Matrix,
-    /// Gate and up in turn, or up alone, of one expert after the other.
-    pub into: Matrix,
-    /// `[d, f]` of one expert after the other.
-    pub down: Matrix,
+    /// Gate and up in turn, `[E, 2 f, d]`, or up alone, `[E, f, d]`.
+    pub into: ExpertStack,
+    /// `[E, d, f]`.
+    pub down: ExpertStack,
+}
+
+impl ExpertsLayout {
+    /// The router's matrix and those of the experts.
+    fn matrices(&self) -> impl Iterator<Item = &Matrix> {
+        [&self.router].into_iter().chain(&self.into.matrices).chain(&self.down.matrices)
+    }
+
+    /// Bytes that a token reads of router and experts; of experts of different widths, those of the widest.
+    fn bytes_read(&self) -> u64 {
+        let of_expert = |expert| self.into.bytes_read(expert) + self.down.bytes_read(expert);
+        let mut of_each: Vec<u64> = (0..self.into.formats.len()).map(of_expert).collect();
+        of_each.sort_unstable_by(|a, b| b.cmp(a));
+        self.router.bytes_read() + of_each.iter().take(self.config.top_k as usize).sum::<u64>()
+    }
 }
 
 impl Layout {
     /// Lays a model out for a device.
     ///
     /// # Errors
-    /// [`Error::Memory`] for an expert tensor or a single row beyond the device's largest binding;
-    /// [`Error::Unsupported`] for a format no kernel reads, or a width for a block that the model does not have.
+    /// [`crate::Error::Memory`] for one expert's matrix or four rows beyond the device's largest binding;
+    /// [`crate::Error::Unsupported`] for a format no kernel reads, or a width for a block or an expert that the model does
+    /// not have.
     pub fn new(config: &ModelConfig, plan: &WeightPlan, capabilities: &Capabilities) -> Result<Self> {
-        for format in [plan.linear, plan.experts, plan.embedding] {
-            format.validate()?;
-        }
-        if let Some((block, _)) =
-            plan.block_widths.iter().next_back().filter(|(block, _)| **block >= config.blocks.len())
-        {
-            let what = format!("a width for block {block}");
-            let why = format!("'{}' has {} blocks, counted from 0", config.name, config.blocks.len());
-            return Err(Error::Unsupported { what, why });
-        }
+        plan.check(config)?;
         builder::build(config, plan, capabilities.max_tensor_bytes())
     }
 
     /// The same layout where transformed inputs belong to the weights that `is_transformed` tells of. Only codes are
     /// stored for them: what a float format stores is the weight itself.
     pub(super) fn with_transforms(mut self, is_transformed: impl Fn(Slot) -> bool) -> Self {
-        for matrix in self.matrices_mut() {
-            let is_coded = matches!(matrix.format, WeightFormat::Int(_));
-            if is_coded && matrix.source.slots(matrix.experts).into_iter().any(&is_transformed) {
-                matrix.transform_inputs();
+        for (name, mut matrices) in self.stacks_mut() {
+            let slots: Vec<Slot> = matrices.iter().flat_map(|matrix| matrix.slots()).collect();
+            let is_coded = matrices.iter().all(|matrix| matches!(matrix.format, WeightFormat::Int(_)));
+            if !is_coded || !slots.iter().any(|slot| is_transformed(*slot)) {
+                continue;
+            }
+            for matrix in &mut matrices {
+                matrix.transform = Some(Vectors {
+                    name: format!("{name}.transform"),
+                    kind: VectorsKind::Transform,
+                    width: matrix.cols,
+                    slots: slots.clone(),
+                });
             }
         }
         self
@@ -142,12 +160,25 @@ impl Layout {
     }
 
     fn matrices_mut(&mut self) -> impl Iterator<Item = &mut Matrix> {
+        self.stacks_mut().flat_map(|(_, matrices)| matrices)
+    }
+
+    /// Matrices that read one input, with a name for all of them: those of one projection of the experts, else each alone.
+    fn stacks_mut(&mut self) -> impl Iterator<Item = (String, Vec<&mut Matrix>)> {
+        fn one(matrix: &mut Matrix) -> (String, Vec<&mut Matrix>) {
+            (matrix.name.clone(), vec![matrix])
+        }
+        fn all(stack: &mut ExpertStack) -> (String, Vec<&mut Matrix>) {
+            (stack.name.clone(), stack.matrices.iter_mut().collect())
+        }
         let inner = self.blocks.iter_mut().flatten().flat_map(|layer| match &mut layer.op {
-            OpLayout::Attention(attention) => vec![&mut attention.qkv, &mut attention.out],
-            OpLayout::FeedForward(ffn) => vec![&mut ffn.into, &mut ffn.down],
-            OpLayout::Experts(experts) => vec![&mut experts.router, &mut experts.into, &mut experts.down],
+            OpLayout::Attention(AttentionLayout { qkv, out, .. }) => vec![one(qkv), one(out)],
+            OpLayout::FeedForward(FeedForwardLayout { into, down, .. }) => vec![one(into), one(down)],
+            OpLayout::Experts(ExpertsLayout { router, into, down, .. }) => {
+                vec![one(router), all(into), all(down)]
+            }
         });
-        [&mut self.embedding, &mut self.head].into_iter().chain(inner)
+        [one(&mut self.embedding), one(&mut self.head)].into_iter().chain(inner)
     }
 
     /// Every matrix once.
@@ -155,7 +186,7 @@ impl Layout {
         let inner = self.blocks.iter().flatten().flat_map(|layer| match &layer.op {
             OpLayout::Attention(attention) => vec![&attention.qkv, &attention.out],
             OpLayout::FeedForward(ffn) => vec![&ffn.into, &ffn.down],
-            OpLayout::Experts(experts) => vec![&experts.router, &experts.into, &experts.down],
+            OpLayout::Experts(experts) => experts.matrices().collect(),
         });
         let head = (self.head.name != self.embedding.name).then_some(&self.head);
         [&self.embedding].into_iter().chain(inner).chain(head)
@@ -170,20 +201,20 @@ impl Layout {
             };
             [Some(&layer.norm), head_norm, layer.post_norm.as_ref()].into_iter().flatten()
         });
+        // Matrices of a stack have one transformation.
+        let mut seen = HashSet::new();
         let transforms = self.matrices().filter_map(|matrix| matrix.transform.as_ref());
+        let transforms = transforms.filter(move |transform| seen.insert(&transform.name));
         inner.chain([&self.final_norm]).chain(transforms)
     }
 
     /// Bytes of weights and scales that a decode step reads: of each expert layer as many experts as a token chooses,
-    /// and of the embedding one row.
+    /// the widest where widths differ, and of the embedding one row.
     pub fn bytes_read_per_step(&self) -> u64 {
         let of_blocks = self.blocks.iter().flatten().map(|layer| match &layer.op {
             OpLayout::Attention(attention) => attention.qkv.bytes_read() + attention.out.bytes_read(),
             OpLayout::FeedForward(ffn) => ffn.into.bytes_read() + ffn.down.bytes_read(),
-            OpLayout::Experts(experts) => {
-                let of_one = experts.into.bytes_read() + experts.down.bytes_read();
-                experts.router.bytes_read() + u64::from(experts.config.top_k) * of_one
-            }
+            OpLayout::Experts(experts) => experts.bytes_read(),
         });
         of_blocks.sum::<u64>() + self.head.bytes_read() + self.embedding.row_bytes_read()
     }

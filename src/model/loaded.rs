@@ -10,7 +10,9 @@ use super::config::ModelConfig;
 use super::layout::{Layout, Matrix};
 use super::plan::WeightPlan;
 use super::source::Source;
-use super::weights::{self, Contents, LoadOptions, RandomWeights, StoredWeights, parent_of, slice, slice_of};
+use super::weights::{
+    self, Contents, LoadOptions, RandomWeights, StoredWeights, gather, parent_of, slice, slice_of,
+};
 use crate::gpu::Gpu;
 use crate::quant::WeightFormat;
 use crate::tensor::Tensor;
@@ -103,6 +105,10 @@ impl Model {
         let layout = layout.with_shards_of(stored).with_transforms_of(stored);
         let mut sliced = HashMap::new();
         for matrix in layout.matrices() {
+            if let Some(parent) = stored_among(stored, matrix) {
+                sliced.extend(gather(gpu, matrix, parent, tensors).await?);
+                continue;
+            }
             let parent = stored_as(stored, matrix, parent_of(matrix.format))?;
             for (n, shard) in matrix.shards.iter().enumerate() {
                 for name in matrix.shard_names(n) {
@@ -113,7 +119,7 @@ impl Model {
                 let (Some(codes), [bytes, ..]) = (tensors.get(&words), matrix.shard_bytes(shard)) else {
                     return Err(Error::MissingTensor { name: words });
                 };
-                let rows = (shard.end - shard.start) * matrix.experts;
+                let rows = shard.end - shard.start;
                 let tensor = Tensor::zeroed(gpu, &words, bytes).await?;
                 slice(gpu, (of, matrix), rows, codes, (&tensor, 0)).await?;
                 sliced.insert(words, tensor);
@@ -162,12 +168,29 @@ impl Model {
     }
 }
 
+/// The stored matrix with more experts that these can be gathered from.
+fn stored_among<'a>(stored: &'a Layout, matrix: &Matrix) -> Option<&'a Matrix> {
+    let parent = stored.matrices().find(|stored| matrix.is_of(stored))?;
+    let has_all = matrix.experts.iter().all(|expert| parent.experts.contains(expert));
+    let is_part = has_all && parent.experts != matrix.experts;
+    (is_part && parent.format.can_serve(parent_of(matrix.format))).then_some(parent)
+}
+
 /// The stored matrix of that name, which must be readable as `format`.
 fn stored_as<'a>(stored: &'a Layout, matrix: &Matrix, format: WeightFormat) -> Result<&'a Matrix> {
-    let same = stored.matrices().find(|stored| stored.name == matrix.name);
-    let fitting = same.filter(|stored| stored.shards == matrix.shards && stored.format.can_serve(format));
+    let same = stored.matrices().find(|stored| matrix.is_of(stored));
+    let fitting = same.filter(|stored| {
+        (&stored.experts, &stored.shards) == (&matrix.experts, &matrix.shards)
+            && stored.format.can_serve(format)
+    });
     fitting.ok_or_else(|| {
-        let stored = same.map_or("nothing of its own".to_owned(), |stored| stored.format.to_string());
+        let stored = match same {
+            None => "nothing of its own".to_owned(),
+            Some(stored) if stored.format.can_serve(format) && stored.experts != matrix.experts => {
+                format!("{} of other experts", stored.format)
+            }
+            Some(stored) => stored.format.to_string(),
+        };
         let (name, wanted) = (&matrix.name, matrix.format);
         Error::Request(format!("'{name}' is stored as {stored}, which cannot be read as {wanted}"))
     })

@@ -1,5 +1,6 @@
 //! Which weights are stored in which format, and at which width they are read.
 
+mod check;
 mod file;
 mod name;
 
@@ -20,6 +21,8 @@ pub struct WeightPlan {
     pub embedding: WeightFormat,
     /// Blocks whose integer codes are read at another width (Mix'n'Match: arXiv 2502.06786, section 4).
     pub block_widths: BTreeMap<usize, Width>,
+    /// By block, experts whose integer codes are read at another width than their block's.
+    pub expert_widths: BTreeMap<usize, BTreeMap<usize, Width>>,
 }
 
 impl WeightPlan {
@@ -27,7 +30,13 @@ impl WeightPlan {
     /// weights, else f16.
     pub fn uniform(format: WeightFormat) -> Self {
         let embedding = if format == WeightFormat::F32 { WeightFormat::F32 } else { WeightFormat::F16 };
-        Self { linear: format, experts: format, embedding, block_widths: BTreeMap::new() }
+        Self {
+            linear: format,
+            experts: format,
+            embedding,
+            block_widths: BTreeMap::new(),
+            expert_widths: BTreeMap::new(),
+        }
     }
 
     /// Whether weights are stored as they come, in f32.
@@ -37,10 +46,21 @@ impl WeightPlan {
 
     /// What a format becomes in a block.
     pub(crate) fn in_block(&self, format: WeightFormat, block: usize) -> WeightFormat {
-        match (format, self.block_widths.get(&block)) {
-            (WeightFormat::Int(int), Some(width)) => WeightFormat::Int(at_width(int, *width)),
-            _ => format,
-        }
+        read_at(format, self.block_widths.get(&block))
+    }
+
+    /// The format of an expert's projections.
+    pub(crate) fn of_expert(&self, block: usize, expert: usize) -> WeightFormat {
+        let width = self.expert_widths.get(&block).and_then(|experts| experts.get(&expert));
+        read_at(self.in_block(self.experts, block), width)
+    }
+}
+
+/// A format where a width may be given; floats have one width.
+fn read_at(format: WeightFormat, width: Option<&Width>) -> WeightFormat {
+    match (format, width) {
+        (WeightFormat::Int(int), Some(width)) => WeightFormat::Int(at_width(int, *width)),
+        _ => format,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Weights into device memory: fused, packed and uploaded a few megabytes at a time, wherever they come from.
 
+mod gather;
 mod learned;
 mod random;
 mod slices;
@@ -8,6 +9,7 @@ mod stored;
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 
+pub(super) use gather::gather;
 pub(super) use random::RandomWeights;
 pub(super) use slices::{parent_of, slice, slice_of};
 pub(super) use stored::StoredWeights;
@@ -109,9 +111,8 @@ impl Loader<'_, '_> {
                 bytes => Some(Tensor::zeroed(self.gpu, &scales_name, bytes).await?),
             };
             let [word_row_bytes, scale_row_bytes] = matrix.row_bytes();
-            let all_rows = through_experts(matrix, shard);
             let mut uploaded = 0;
-            for rows in pieces(matrix, all_rows.clone()) {
+            for rows in pieces(matrix, shard.clone()) {
                 let packed = contents.rows(matrix, rows)?;
                 match slice_of(matrix.format).filter(|_| packed.format != matrix.format) {
                     Some(of) => {
@@ -133,7 +134,7 @@ impl Loader<'_, '_> {
                 self.tensors.insert(scales_name, scales);
             }
             if bias_bytes > 0 {
-                self.upload(bias_name, &contents.biases(matrix, all_rows)?).await?;
+                self.upload(bias_name, &contents.biases(matrix, shard.clone())?).await?;
             }
         }
         Ok(())
@@ -168,11 +169,6 @@ impl Loader<'_, '_> {
             _ => Ok(()),
         }
     }
-}
-
-/// The rows of a shard, counted through all experts where there are some: those have one shard alone.
-fn through_experts(matrix: &Matrix, shard: &Range<u32>) -> Range<u32> {
-    if matrix.experts > 1 { 0..matrix.rows * matrix.experts } else { shard.clone() }
 }
 
 /// Row ranges that make pieces of about [`PIECE`] elements.

@@ -116,7 +116,8 @@ impl Weights {
     /// are f32 here.
     ///
     /// # Errors
-    /// Whatever `fetch` returns, and those of [`PackedMatrix::pack`].
+    /// Whatever `fetch` returns, and those of [`PackedMatrix::pack`]; [`crate::Error::Unsupported`] for widths of blocks
+    /// and experts that the model does not have.
     pub fn build(
         config: &ModelConfig,
         plan: &WeightPlan,
@@ -130,7 +131,8 @@ impl Weights {
     /// [`Part::Gamma`] and [`Part::Beta`], `[out]` or `[out, blocks]`; [`Part::Delta`] and [`Part::Scale`], `[in]`.
     ///
     /// # Errors
-    /// Whatever `fetch` and `learned` return, and those of [`PackedMatrix::pack_clipped`].
+    /// Whatever `fetch` and `learned` return, and those of [`PackedMatrix::pack_clipped`]; [`crate::Error::Unsupported`]
+    /// for widths of blocks and experts that the model does not have.
     pub fn build_learned(
         config: &ModelConfig,
         plan: &WeightPlan,
@@ -138,6 +140,7 @@ impl Weights {
         fetch: impl FnMut(Slot, &[usize]) -> Result<Vec<f32>>,
         learned: impl FnMut(Slot) -> Result<Option<Vec<f32>>>,
     ) -> Result<Self> {
+        plan.check(config)?;
         let (vocab, d) = (config.vocab_size as usize, config.hidden_size as usize);
         let mut builder = Builder { d, plan, path, fetch, learned };
         let role = if config.head.tied { Role::Embedding } else { Role::Head };
@@ -216,9 +219,9 @@ where
         Ok(OpWeights::Experts {
             router: (self.fetch)(router, &shape)?,
             experts: (0..experts.count as usize)
-                .map(|expert| Place::Expert { block, sublayer, expert })
-                .map(|place| {
-                    self.feed_forward(self.plan.in_block(self.plan.experts, block), place, &experts.expert)
+                .map(|expert| {
+                    let place = Place::Expert { block, sublayer, expert };
+                    self.feed_forward(self.plan.of_expert(block, expert), place, &experts.expert)
                 })
                 .collect::<Result<_>>()?,
         })

@@ -135,9 +135,19 @@ impl Linear {
 
     /// Runs a kernel over these sites and compares; `y` has as many rows as there are sites.
     pub fn check(&mut self, sites: &[Site], run: impl FnOnce(LinearParams) -> Run) -> Outputs {
-        let words = sites.len() * self.params.out_stride as usize;
+        self.check_some(sites, sites.len(), run)
+    }
+
+    /// The same where `y` has more rows than there are sites: what is of no site must be left alone.
+    pub fn check_some(
+        &mut self,
+        sites: &[Site],
+        rows: usize,
+        run: impl FnOnce(LinearParams) -> Run,
+    ) -> Outputs {
+        let words = rows * self.params.out_stride as usize;
         self.residual = Random::new(words as u64).gaussian(words);
-        let (expected, tolerances) = self.expected(sites);
+        let (expected, tolerances) = self.expected(sites, rows);
         let outputs = self.bind(run(self.params)).out("y", words).go();
         outputs.close("y", &expected, Tolerance::Each(&tolerances));
         outputs
@@ -162,12 +172,12 @@ impl Linear {
     }
 
     /// Outputs, NaN where there is none, and tolerances.
-    fn expected(&self, sites: &[Site]) -> (Vec<f32>, Vec<f32>) {
+    fn expected(&self, sites: &[Site], rows: usize) -> (Vec<f32>, Vec<f32>) {
         let (inputs, outputs) = (self.matrix.cols, self.params.out_features as usize);
         let (stride, offset) = (self.params.out_stride as usize, self.params.out_offset as usize);
         let weights = self.matrix.unpack();
         let magnitudes = self.magnitudes(&weights);
-        let mut y = vec![f32::NAN; sites.len() * stride];
+        let mut y = vec![f32::NAN; rows * stride];
         let mut tolerances = y.clone();
         for site in sites {
             let (x, size, c) = self.normed(&self.x[site.input * inputs..][..inputs]);

@@ -3,6 +3,7 @@ use wattle::kernel::Kernel;
 use wattle::kernels::expert_plan::max_tiles;
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
+use wattle::model::layout::ExpertGroup;
 use wattle::quant::WeightFormat;
 use wattle::reference::moe::plan;
 
@@ -27,6 +28,11 @@ pub const SHAPES: [(usize, usize, usize); 9] = [
 /// As in `Matmul::variants`.
 pub const EXPERTS: usize = 8;
 const CHOICES: usize = 3;
+/// A part of three experts that lie in another order and not side by side.
+const PLACES: [u32; EXPERTS] = {
+    const NOT: u32 = ExpertGroup::ELSEWHERE;
+    [NOT, 6, NOT, NOT, 0, 2, NOT, NOT]
+};
 
 /// Choices of experts: at random, all of them the same, and with experts that nobody chooses.
 fn routes(rows: usize, seed: u64) -> Vec<u32> {
@@ -66,15 +72,19 @@ pub fn check_with<K: Kernel<Params = LinearParams>>(
     }
     layer.params.choices = CHOICES as u32;
     layer.params.slots_per_input = slots_per_input as u32;
-    let site = |slot| Site { input: slot / slots_per_input, output: slot, expert: routes[slot] as usize };
-    let sites: Vec<_> = (0..rows * CHOICES).map(site).collect();
+    let is_part = matches!(variant.rows, TileRows::GroupedOf(_));
+    let place = |slot: usize| if is_part { PLACES[routes[slot] as usize] } else { routes[slot] };
+    let site = |slot| Site { input: slot / slots_per_input, output: slot, expert: place(slot) as usize };
+    let here = (0..rows * CHOICES).filter(|slot| place(*slot) != ExpertGroup::ELSEWHERE);
+    let sites: Vec<_> = here.map(site).collect();
     let plan = plan(&routes, EXPERTS, CHOICES);
     let tiles = max_tiles(routes.len() as u64, EXPERTS as u32) as usize;
     layer.params.max_tiles = tiles as u32;
-    layer.check(&sites, |params| {
-        Run::new(kernel, params, span(7, rows), &what)
+    layer.check_some(&sites, routes.len(), |params| {
+        let run = Run::new(kernel, params, span(7, rows), &what)
             .with("tile_map", &tile_map(&plan, tiles))
-            .with("slot_of_place", &slot_of_place(&plan))
+            .with("slot_of_place", &slot_of_place(&plan));
+        if is_part { run.with("place_of_expert", &PLACES) } else { run }
     });
 }
 

@@ -1,5 +1,6 @@
 use wattle::fragments::{Codec, InputNorm, InputRows, Reduce};
 use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
+use wattle::model::layout::ExpertGroup;
 use wattle::quant::{PackedMatrix, WeightFormat, Width};
 
 use crate::harness::{Run, gpu, is_supported, span};
@@ -21,6 +22,8 @@ const SHAPES: [(usize, usize, usize); 9] = [
 ];
 const EXPERTS: usize = 5;
 const CHOICES: usize = 3;
+/// A part of three experts, as in `Matvec::variants`, that lie in another order and not side by side.
+const PLACES: [u32; EXPERTS] = [ExpertGroup::ELSEWHERE, 4, ExpertGroup::ELSEWHERE, 0, 2];
 
 fn plain(codec: Codec) -> Matvec {
     let tile = VecTile { lanes: 64, team: 64, outputs: 4, rows: 1 };
@@ -28,11 +31,15 @@ fn plain(codec: Codec) -> Matvec {
 }
 
 fn check(variant: Matvec, format: WeightFormat, (rows, inputs, outputs): (usize, usize, usize), seed: u64) {
-    let selected = variant.rows == VecRows::Selected;
+    let selected = variant.rows.is_selected();
     let inputs = if variant.inputs == InputRows::Quads { inputs.next_multiple_of(4) } else { inputs };
     // Odd seeds are on the way out of the experts, where every choice has an input of its own.
     let slots_per_input = if selected && seed.is_multiple_of(2) { CHOICES } else { 1 };
     let x_rows = if selected { rows * CHOICES / slots_per_input } else { rows };
+    let table = match variant.rows {
+        VecRows::SelectedOf(_) => PLACES,
+        _ => [0, 1, 2, 3, 4],
+    };
     let experts = if selected { EXPERTS } else { 1 };
     let shape = Shape { rows: x_rows, inputs, outputs, experts };
     let mut layer = Linear::random(format, variant.norm, variant.epilogue, shape, seed);
@@ -43,19 +50,25 @@ fn check(variant: Matvec, format: WeightFormat, (rows, inputs, outputs): (usize,
     let sites: Vec<Site> = match variant.rows {
         VecRows::Dense => (0..rows).map(|row| Site { input: row, output: row, expert: 0 }).collect(),
         VecRows::Last => vec![Site { input: rows - 1, output: 0, expert: 0 }],
-        VecRows::Selected => {
+        VecRows::Selected | VecRows::SelectedOf(_) => {
+            let place = |slot: usize| table[chosen[slot] as usize];
             let site =
-                |slot| Site { input: slot / slots_per_input, output: slot, expert: chosen[slot] as usize };
-            (0..rows * CHOICES).map(site).collect()
+                |slot| Site { input: slot / slots_per_input, output: slot, expert: place(slot) as usize };
+            (0..rows * CHOICES).filter(|slot| place(*slot) != ExpertGroup::ELSEWHERE).map(site).collect()
         }
     };
     if selected {
         layer.params.choices = CHOICES as u32;
         layer.params.slots_per_input = slots_per_input as u32;
     }
-    layer.check(&sites, |params| {
+    let out_rows = if selected { chosen.len() } else { sites.len() };
+    layer.check_some(&sites, out_rows, |params| {
         let run = Run::new(variant, params, span(7, rows), format_args!("{format}, {shape:?}, seed {seed}"));
-        if selected { run.with("expert_of_slot", &chosen) } else { run }
+        let run = if selected { run.with("expert_of_slot", &chosen) } else { run };
+        match variant.rows {
+            VecRows::SelectedOf(_) => run.with("place_of_expert", &table),
+            _ => run,
+        }
     });
 }
 

@@ -4,6 +4,7 @@ mod harness;
 
 mod bad_input;
 mod context;
+mod experts;
 mod generate;
 mod host;
 mod learned;

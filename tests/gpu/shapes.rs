@@ -1,6 +1,8 @@
 //! Whole models of odd shapes that no case was tuned to: random descriptions with random weights, on the device
 //! against the CPU reference.
 
+use std::collections::BTreeMap;
+
 use wattle::model::Source;
 use wattle::model::checkpoint::Checkpoint;
 use wattle::model::config::{
@@ -10,6 +12,7 @@ use wattle::model::config::{
 use wattle::model::naming::Naming;
 use wattle::model::plan::WeightPlan;
 use wattle::model::slot::slots;
+use wattle::quant::{WeightFormat, Width};
 use wattle::tuning::ProductPath;
 use wattle::verify::{Case, Device, check};
 
@@ -41,12 +44,28 @@ fn check_models(seeds: std::ops::Range<u64>, formats: &[&str], path: ProductPath
         config.validate().unwrap_or_else(|error| panic!("seed {seed}: {error}\n{config:#?}"));
         let source = fill(config, &mut random);
         let plan = WeightPlan::uniform(formats[seed as usize % formats.len()].parse().unwrap());
+        let plan = with_widths(plan, &source.config, &mut Random::new(seed));
         let case = expect(source, &plan, &mut random);
         let device = Device::Gpu(gpu().with_baseline(seed % 2 == 0));
         let report = block_on(check(&case, &device, &plan, path))
             .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         assert!(report.passed(), "seed {seed}, {}: {report}\n{:#?}", plan.linear, case.source.config);
     }
+}
+
+/// Where weights are integers, every other expert at a width of its own.
+fn with_widths(mut plan: WeightPlan, config: &ModelConfig, random: &mut Random) -> WeightPlan {
+    for (block, _, layer) in config.sublayers() {
+        let Op::Experts(experts) = &layer.op else { continue };
+        let mut any = || Width::ALL[between(random, 0, 7) as usize];
+        let widths: BTreeMap<_, _> = (0..experts.count as usize).step_by(2).map(|e| (e, any())).collect();
+        let least = plan.expert_widths.get(&block).map_or(usize::MAX, BTreeMap::len);
+        // A block may have several layers of experts, of which the smallest has the last word.
+        if matches!(plan.experts, WeightFormat::Int(_)) && widths.len() < least {
+            plan.expert_widths.insert(block, widths);
+        }
+    }
+    plan
 }
 
 fn describe(random: &mut Random) -> ModelConfig {

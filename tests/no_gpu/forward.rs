@@ -24,6 +24,7 @@ const F32: WeightPlan = WeightPlan {
     experts: WeightFormat::F32,
     embedding: WeightFormat::F32,
     block_widths: BTreeMap::new(),
+    expert_widths: BTreeMap::new(),
 };
 
 /// The name of a slot in the checkpoints of these models.
@@ -176,6 +177,7 @@ fn a_plan_changes_the_values_of_the_matrices_it_names() {
         experts: int(Width::Int4),
         embedding: WeightFormat::F16,
         block_widths: BTreeMap::new(),
+        expert_widths: BTreeMap::new(),
     };
     let stored = |format, name: &str, file: &Golden| {
         let &[rows, cols] = &file.shape(name)[..] else { panic!("{name} is a matrix") };

@@ -19,6 +19,7 @@ mod checks;
 mod clip;
 mod counts;
 mod embed;
+mod experts;
 mod forward;
 mod golden_claimed;
 mod headers;

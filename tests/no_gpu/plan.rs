@@ -3,11 +3,15 @@
 use wattle::Error;
 use wattle::gpu::Capabilities;
 use wattle::model::config::ModelConfig;
-use wattle::model::layout::Layout;
+use wattle::model::layout::{Layout, OpLayout};
 use wattle::model::plan::{PlanName, WeightPlan};
 use wattle::model::presets;
-use wattle::quant::Width;
+use wattle::model::slot::Slot;
+use wattle::quant::{WeightFormat, Width};
+use wattle::reference::weights::Weights;
+use wattle::tuning::ProductPath;
 
+use crate::models::config;
 use crate::shapes::large;
 
 fn plan(text: &str, config: &ModelConfig) -> WeightPlan {
@@ -136,4 +140,70 @@ fn bad_files_are_refused() {
     let beyond = WeightPlan::from_json("plan.json", beyond).unwrap();
     let error = Layout::new(&with_blocks(6), &beyond, &Capabilities::webgpu()).unwrap_err();
     assert!(error.to_string().contains("block 6"), "{error}");
+}
+
+/// Widths of experts 0 and 7 of block 1.
+const OF_EXPERTS: &str = r#"{
+    "schema": 1, "linear": "int8:planes", "block_widths": {"1": 4}, "expert_widths": {"1": {"0": 2, "7": 8}}
+}"#;
+
+#[test]
+fn files_give_experts_widths_of_their_own() {
+    let plan = WeightPlan::from_json("plan.json", OF_EXPERTS).unwrap();
+    let widths: Vec<_> = plan.expert_widths[&1].iter().map(|(expert, width)| (*expert, *width)).collect();
+    assert_eq!(widths, [(0, Width::Int2), (7, Width::Int8)]);
+    assert_eq!(WeightPlan::from_json("plan.json", &plan.to_json()).unwrap(), plan);
+
+    // An expert's width, else its block's, else the plan's.
+    let layout = Layout::new(&config("mixtral"), &plan, &Capabilities::webgpu()).unwrap();
+    let formats = |block: usize| {
+        let OpLayout::Experts(experts) = &layout.blocks[block][1].op else { panic!("experts second") };
+        experts.down.formats.iter().map(WeightFormat::to_string).collect::<Vec<_>>()
+    };
+    let of = |widths: [u32; 8]| widths.map(|width| format!("int{width}:planes"));
+    assert_eq!(formats(1), of([2, 4, 4, 4, 4, 4, 4, 8]));
+    assert_eq!(formats(0), of([8; 8]));
+}
+
+#[test]
+fn widths_of_experts_that_are_none_are_refused() {
+    for (text, says) in [
+        (
+            r#"{"schema": 1, "linear": "int8", "expert_widths": {"1": {"3": 9}}}"#,
+            "9 bits in expert 3 of block 1",
+        ),
+        (r#"{"schema": 1, "linear": "int8", "expert_widths": {"1": 3}}"#, "plan.json"),
+        (
+            r#"{"schema": 1, "linear": "int8", "experts": "f16", "expert_widths": {"1": {"3": 4}}}"#,
+            "expert_widths of f16",
+        ),
+    ] {
+        let error = WeightPlan::from_json("plan.json", text).unwrap_err().to_string();
+        assert!(error.contains(says), "{text}: {error}");
+    }
+    let refused = |model: &ModelConfig, plan: &WeightPlan| {
+        let error = Layout::new(model, plan, &Capabilities::webgpu()).unwrap_err();
+        assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+        error.to_string()
+    };
+    let at = |block: usize, expert: usize| {
+        let text = format!(
+            r#"{{"schema": 1, "linear": "int8", "expert_widths": {{"{block}": {{"{expert}": 4}}}}}}"#
+        );
+        WeightPlan::from_json("plan.json", &text).unwrap()
+    };
+    let mixtral = config("mixtral");
+    assert!(Layout::new(&mixtral, &at(3, 7), &Capabilities::webgpu()).is_ok());
+    assert!(refused(&mixtral, &at(4, 0)).contains("block 4"));
+    let beyond = refused(&mixtral, &at(3, 8));
+    assert!(beyond.contains("expert 8 of block 3") && beyond.contains("8 experts"), "{beyond}");
+    assert!(refused(&config("llama"), &at(0, 0)).contains("an expert of block 0"));
+    // A plan may also be put together by hand, and be for the reference alone.
+    let floats = WeightPlan { experts: WeightFormat::F16, ..at(3, 7) };
+    assert!(refused(&mixtral, &floats).contains("f16"));
+    let none = |_: Slot, _: &[usize]| panic!("refused before anything is read");
+    assert!(matches!(
+        Weights::build(&mixtral, &at(3, 8), ProductPath::Float, none),
+        Err(Error::Unsupported { .. })
+    ));
 }

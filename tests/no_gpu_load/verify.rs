@@ -23,6 +23,7 @@ const F32: WeightPlan = WeightPlan {
     experts: WeightFormat::F32,
     embedding: WeightFormat::F32,
     block_widths: BTreeMap::new(),
+    expert_widths: BTreeMap::new(),
 };
 
 struct Tensor {

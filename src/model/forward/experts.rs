@@ -5,7 +5,7 @@ use super::feed_forward::activated;
 use super::linear::{Input, outputs};
 use crate::Result;
 use crate::energy::Phase;
-use crate::fragments::{Epilogue, Reduce};
+use crate::fragments::{Epilogue, InputRows, Members, Reduce};
 use crate::kernel::Launch;
 use crate::kernels::expert_plan::{MoeSlotParams, RUN, max_tiles};
 use crate::kernels::linear::LinearParams;
@@ -17,7 +17,7 @@ use crate::kernels::moe_place::MoePlace;
 use crate::kernels::moe_route::{MoeRoute, MoeRouteParams};
 use crate::kernels::moe_scan::{MoeScan, MoeScanParams};
 use crate::model::config::{Experts, Routing};
-use crate::model::layout::{ExpertsLayout, Matrix, SubLayerLayout};
+use crate::model::layout::{ExpertStack, ExpertsLayout, Matrix, SubLayerLayout};
 use crate::schedule::TensorId;
 
 /// Which expert every (token, choice) goes to, and with which weight.
@@ -31,7 +31,13 @@ enum Assignment {
     /// Few rows: each looks its expert up.
     Selected { expert_of_slot: TensorId },
     /// Many rows: sorted by expert, in tiles of one expert each.
-    Grouped { tile_map: TensorId, max_tiles: u32, slot_of_place: TensorId },
+    Grouped { experts: u32, tile_map: TensorId, max_tiles: u32, slot_of_place: TensorId },
+}
+
+/// What goes into the products of all groups, and what has been made of it.
+struct GroupsInput<'a> {
+    input: Input<'a>,
+    ready: Vec<(InputRows, Input<'a>)>,
 }
 
 impl ForwardPass<'_> {
@@ -111,50 +117,83 @@ impl ForwardPass<'_> {
         let tensors =
             [("expert_of_slot", expert_of_slot), ("offsets", offsets), ("slot_of_place", slot_of_place)];
         self.dispatch("place", Launch { variant: MoePlace, params }, &tensors)?;
-        Ok(Assignment::Grouped { tile_map, max_tiles, slot_of_place })
+        Ok(Assignment::Grouped { experts: experts.count, tile_map, max_tiles, slot_of_place })
     }
 
-    /// One product with every chosen expert's matrix.
+    /// One product with every chosen expert's matrix, a dispatch for each group of experts.
     fn expert_product(
         &mut self,
         (what, slots_per_input): (&'static str, u32),
         input: Input<'_>,
-        matrix: &Matrix,
+        stack: &ExpertStack,
         epilogue: Epilogue,
         experts: &Experts,
         assignment: &Assignment,
     ) -> Result<TensorId> {
-        let epilogue = Epilogue { bias: matrix.has_bias(), ..epilogue };
-        let width = outputs(matrix.rows, epilogue);
+        // Matrices of a stack have one shape.
+        let width = outputs(stack.matrices[0].rows, epilogue);
         let y = self.schedule.activation(what, self.row_bytes(width * experts.top_k));
-        let mut params = LinearParams::dense(matrix.format, matrix.rows, matrix.cols);
-        params.out_stride = width;
-        params.choices = experts.top_k;
-        params.slots_per_input = slots_per_input;
-        let mut tensors = vec![("y", y)];
-        tensors.extend(self.weight_tensors(matrix, 0));
+        let groups = stack.groups();
+        let mut input = GroupsInput { input, ready: Vec::new() };
+        for group in &groups {
+            let matrix = &group.matrix;
+            let mut params = LinearParams::dense(matrix.format, matrix.rows, matrix.cols);
+            params.out_stride = width;
+            params.choices = experts.top_k;
+            params.slots_per_input = slots_per_input;
+            let mut tensors = vec![("y", y)];
+            tensors.extend(self.weight_tensors(matrix, group.shard));
+            let places = self.places(group, experts.count);
+            tensors.extend(places.map(|places| ("place_of_expert", places)));
+            let members = places.map(|_| Members { count: group.experts.len() as u32, of: experts.count });
+            let epilogue = Epilogue { bias: matrix.has_bias(), ..epilogue };
+            self.group_product(what, (&mut input, matrix, epilogue), params, tensors, (members, assignment))?;
+        }
+        Ok(y)
+    }
+
+    /// The part of an expert product that a group of experts, or all, have a share in.
+    fn group_product<'a>(
+        &mut self,
+        what: &'static str,
+        (input, matrix, epilogue): (&mut GroupsInput<'a>, &'a Matrix, Epilogue),
+        mut params: LinearParams,
+        mut tensors: Vec<(&'static str, TensorId)>,
+        (members, assignment): (Option<Members>, &Assignment),
+    ) -> Result<()> {
         match assignment {
             Assignment::Selected { expert_of_slot } => {
                 let way = self.tuning.one_row(self.shape(matrix));
-                let input = self.prepared(input, matrix, (way.1, true), false)?;
+                let input = self.prepared_once(input, matrix, (way.1, true))?;
+                let rows = members.map_or(VecRows::Selected, VecRows::SelectedOf);
                 tensors.extend([("x", input.tensor), ("expert_of_slot", *expert_of_slot)]);
-                let work = (epilogue, VecRows::Selected);
-                self.in_rows(what, (matrix, way), work, params, input, &tensors)?;
+                self.in_rows(what, (matrix, way), (epilogue, rows), params, input, &tensors)
             }
-            Assignment::Grouped { tile_map, max_tiles, slot_of_place } => {
+            Assignment::Grouped { experts, tile_map, max_tiles, slot_of_place } => {
                 let kernel = self.tuning.kernel(self.shape(matrix));
-                let input = self.prepared(input, matrix, (kernel.inputs(matrix.cols), false), false)?;
-                let rows = TileRows::Grouped { experts: experts.count };
+                let input = self.prepared_once(input, matrix, (kernel.inputs(matrix.cols), false))?;
+                let rows = members.map_or(TileRows::Grouped { experts: *experts }, TileRows::GroupedOf);
                 params.max_tiles = *max_tiles;
-                tensors.extend([
-                    ("x", input.tensor),
-                    ("tile_map", *tile_map),
-                    ("slot_of_place", *slot_of_place),
-                ]);
-                self.in_tiles(what, (matrix, kernel), (epilogue, rows), params, &tensors)?;
+                let plan = [("tile_map", *tile_map), ("slot_of_place", *slot_of_place)];
+                tensors.extend([("x", input.tensor)].into_iter().chain(plan));
+                self.in_tiles(what, (matrix, kernel), (epilogue, rows), params, &tensors)
             }
         }
-        Ok(y)
+    }
+
+    /// [`ForwardPass::prepared`], whose work groups share: experts of a layer have one transformation.
+    fn prepared_once<'a>(
+        &mut self,
+        shared: &mut GroupsInput<'a>,
+        matrix: &'a Matrix,
+        way: (InputRows, bool),
+    ) -> Result<Input<'a>> {
+        if let Some((_, input)) = shared.ready.iter().find(|(inputs, _)| *inputs == way.0) {
+            return Ok(*input);
+        }
+        let input = self.prepared(shared.input, matrix, way, false)?;
+        shared.ready.push((way.0, input));
+        Ok(input)
     }
 
     fn combine(

@@ -1,8 +1,8 @@
 //! From a description to the matrices of its sub-layers, split so that each fits into a binding.
 
 use super::{
-    AttentionLayout, ExpertsLayout, FeedForwardLayout, Layout, Matrix, OpLayout, Rows, SubLayerLayout,
-    Vectors, VectorsKind,
+    AttentionLayout, ExpertStack, ExpertsLayout, FeedForwardLayout, Layout, Matrix, OpLayout, Rows,
+    SubLayerLayout, Vectors, VectorsKind,
 };
 use crate::model::config::{Attention, Experts, FeedForward, ModelConfig, Norm, Op, SubLayer};
 use crate::model::plan::WeightPlan;
@@ -60,6 +60,15 @@ impl Builder<'_> {
         }
     }
 
+    fn format_of_expert(&self, place: Place, expert: u32) -> WeightFormat {
+        match place {
+            Place::SubLayer { block, .. } | Place::Expert { block, .. } => {
+                self.plan.of_expert(block, expert as usize)
+            }
+            Place::Model => self.plan.experts,
+        }
+    }
+
     fn attention(&self, place: Place, config: &Attention) -> Result<AttentionLayout> {
         let (q_rows, kv_rows) = (config.q_rows(), config.kv_rows());
         let matrix = |part, shape, bias, sources: &[_]| {
@@ -88,17 +97,14 @@ impl Builder<'_> {
         let source = stacked(place, &[(Role::Router, config.count)]);
         let shape = [config.count, self.d];
         let router = Matrix::whole(place.name("router"), WeightFormat::F32, shape, false, source);
-        let [into, down] = self.feed_forward_matrices(
-            place,
-            "experts.",
-            config.expert,
-            self.format(place, self.plan.experts),
-        );
+        let (experts, format) = ("experts.", self.format(place, self.plan.experts));
+        let [into, down] = self.feed_forward_matrices(place, experts, config.expert, format);
+        let formats: Vec<_> = (0..config.count).map(|expert| self.format_of_expert(place, expert)).collect();
         Ok(ExpertsLayout {
             config,
             router: self.split(router)?,
-            into: self.per_expert(into, config.count)?,
-            down: self.per_expert(down, config.count)?,
+            into: self.stack(into, &formats)?,
+            down: self.stack(down, &formats)?,
         })
     }
 
@@ -124,26 +130,47 @@ impl Builder<'_> {
 
     /// The same matrix in shards of as many rows as a binding holds.
     fn split(&self, matrix: Matrix) -> Result<Matrix> {
-        let largest = matrix.row_bytes().into_iter().fold(4, u64::max);
         // Kernels store four outputs at a time, so a shard but the last has a multiple of four rows.
-        let per_shard = u32::try_from(self.limit / largest / 4 * 4).unwrap_or(u32::MAX - 3);
-        if per_shard == 0 {
-            return Err(self.too_large(&matrix, 4 * largest));
+        self.split_by(4, matrix)
+    }
+
+    /// The same matrix in shards of as many times `step` rows as a binding holds.
+    fn split_by(&self, step: u32, matrix: Matrix) -> Result<Matrix> {
+        let largest = u64::from(step) * matrix.row_bytes().into_iter().fold(4, u64::max);
+        let steps = u32::try_from(self.limit / largest).unwrap_or(u32::MAX);
+        if steps == 0 {
+            return Err(self.too_large(&matrix, largest));
         }
-        let starts = (0..matrix.rows).step_by(per_shard as usize);
-        let shards = starts.map(|start| start..matrix.rows.min(start.saturating_add(per_shard))).collect();
+        let (rows, per_shard) = (matrix.all_rows(), steps.saturating_mul(step));
+        let starts = (0..rows).step_by(per_shard as usize);
+        let shards = starts.map(|start| start..rows.min(start.saturating_add(per_shard))).collect();
         Ok(Matrix { shards, ..matrix })
     }
 
-    /// A matrix like this one for each expert, all in one binding.
-    fn per_expert(&self, one: Matrix, experts: u32) -> Result<Matrix> {
-        let source = Rows::Experts(Box::new(one.source), one.rows);
-        let matrix = Matrix { experts, source, ..one };
-        let largest = matrix.shard_bytes(&(0..matrix.rows)).into_iter().fold(0, u64::max);
-        if largest > self.limit {
-            return Err(self.too_large(&matrix, largest));
+    /// A matrix like this one for each expert, in shards of as many experts as a binding holds. Where every width reads
+    /// the same codes they are stored together, else by format.
+    fn stack(&self, one: Matrix, formats: &[WeightFormat]) -> Result<ExpertStack> {
+        let mut stored: Vec<Matrix> = Vec::new();
+        for (expert, format) in (0..).zip(formats) {
+            match stored.iter_mut().find(|matrix| matrix.format.can_serve(*format)) {
+                Some(matrix) => matrix.experts.push(expert),
+                None => {
+                    let format = if one.format.can_serve(*format) { one.format } else { *format };
+                    stored.push(Matrix { format, experts: vec![expert], ..one.clone() });
+                }
+            }
         }
-        Ok(matrix)
+        let is_one = stored.len() == 1;
+        let named = |matrix: Matrix| match is_one {
+            true => matrix,
+            false => Matrix { name: Matrix::name_in(&matrix.name, matrix.format), ..matrix },
+        };
+        let split = |matrix| self.split_by(one.rows, named(matrix));
+        Ok(ExpertStack {
+            name: one.name.clone(),
+            matrices: stored.into_iter().map(split).collect::<Result<_>>()?,
+            formats: formats.to_vec(),
+        })
     }
 
     fn too_large(&self, matrix: &Matrix, needed_bytes: u64) -> Error {

@@ -20,15 +20,15 @@ pub struct Matrix {
     pub rows: u32,
     /// Inputs.
     pub cols: u32,
-    /// Matrices of that shape, one after the other.
-    pub experts: u32,
+    /// The experts whose matrices of that shape these are, one after the other; none where it is one matrix.
+    pub experts: Vec<u32>,
     /// Whether the model has a bias for every row.
     pub bias: bool,
     /// What its inputs go through first, where it is stored for transformed inputs.
     pub transform: Option<Vectors>,
-    /// Where its rows come from.
+    /// Where its rows come from; an expert's, all alike.
     pub source: Rows,
-    /// Row ranges that each have bindings of their own.
+    /// Row ranges that each have bindings of their own, counted through all experts, of which each has all rows of some.
     pub shards: Vec<Range<u32>>,
 }
 
@@ -67,7 +67,37 @@ impl Matrix {
         source: Rows,
     ) -> Self {
         let shards = std::iter::once(0..rows).collect();
-        Self { name, format, rows, cols, experts: 1, bias, transform: None, source, shards }
+        Self { name, format, rows, cols, experts: Vec::new(), bias, transform: None, source, shards }
+    }
+
+    /// What a matrix of some of the experts of a stack is called.
+    pub(super) fn name_in(stack: &str, format: WeightFormat) -> String {
+        format!("{stack}.{format}")
+    }
+
+    /// Whether it is stored as, or within, what another layout calls `other`.
+    pub(crate) fn is_of(&self, other: &Self) -> bool {
+        self.name == other.name || self.name == Self::name_in(&other.name, self.format)
+    }
+
+    /// Rows of all its matrices.
+    pub fn all_rows(&self) -> u32 {
+        self.rows * self.experts.len().max(1) as u32
+    }
+
+    /// The tensor that a row, counted through all experts, comes from, and its row there.
+    pub fn locate(&self, row: u32) -> (Slot, u32) {
+        let (slot, at) = self.source.locate(row % self.rows);
+        match self.experts.get((row / self.rows) as usize) {
+            Some(expert) => (Slot { place: slot.place.expert(*expert as usize), ..slot }, at),
+            None => (slot, at),
+        }
+    }
+
+    /// The experts of a shard.
+    pub fn shard_experts(&self, shard: usize) -> &[u32] {
+        let Range { start, end } = self.shards[shard];
+        self.experts.get((start / self.rows) as usize..(end / self.rows) as usize).unwrap_or_default()
     }
 
     /// Bytes in device memory: words, scales and zero points, biases.
@@ -77,7 +107,7 @@ impl Matrix {
 
     /// Bytes of a shard's words, scales and biases; 0 for what it lacks.
     pub fn shard_bytes(&self, shard: &Range<u32>) -> [u64; 3] {
-        let rows = u64::from(shard.end - shard.start) * u64::from(self.experts);
+        let rows = u64::from(shard.end - shard.start);
         let [words, scales] = self.row_bytes();
         [rows * words, rows * scales, if self.has_bias() { rows * 4 } else { 0 }]
     }
@@ -87,11 +117,14 @@ impl Matrix {
         self.bias || self.transform.is_some()
     }
 
-    /// Stores it for inputs that are transformed first.
-    pub(super) fn transform_inputs(&mut self) {
-        let (name, width) = (format!("{}.transform", self.name), self.cols);
-        let slots = self.source.slots(self.experts);
-        self.transform = Some(Vectors { name, kind: VectorsKind::Transform, width, slots });
+    /// The tensors that its rows come from, of all experts.
+    pub(super) fn slots(&self) -> Vec<Slot> {
+        let of_one = self.source.slots();
+        let of = |expert: &u32| {
+            let place = |slot: &Slot| slot.place.expert(*expert as usize);
+            of_one.iter().map(|slot| Slot { place: place(slot), ..*slot }).collect::<Vec<_>>()
+        };
+        if self.experts.is_empty() { of_one } else { self.experts.iter().flat_map(of).collect() }
     }
 
     /// Bytes of one row's words and of its scales.

@@ -9,8 +9,6 @@ pub enum Rows {
     Stacked(Vec<(Slot, u32)>),
     /// Rows in turn from two matrices: gate and up, so that the two of an output are neighbours.
     Paired(Slot, Slot),
-    /// The same rows of one expert after the other.
-    Experts(Box<Rows>, u32),
 }
 
 impl Rows {
@@ -29,25 +27,14 @@ impl Rows {
                 (parts[parts.len() - 1].0, u32::MAX)
             }
             Self::Paired(even, odd) => (if row.is_multiple_of(2) { *even } else { *odd }, row / 2),
-            Self::Experts(inner, rows) => {
-                let (slot, at) = inner.locate(row % rows);
-                (Slot { place: slot.place.expert((row / rows) as usize), ..slot }, at)
-            }
         }
     }
 
-    /// The tensors that rows come from, of all experts.
-    pub fn slots(&self, experts: u32) -> Vec<Slot> {
+    /// The tensors that rows come from.
+    pub fn slots(&self) -> Vec<Slot> {
         match self {
             Self::Stacked(parts) => parts.iter().map(|(slot, _)| *slot).collect(),
             Self::Paired(even, odd) => vec![*even, *odd],
-            Self::Experts(inner, _) => {
-                let of_one = inner.slots(1);
-                let of = |expert| {
-                    of_one.iter().map(move |slot| Slot { place: slot.place.expert(expert), ..*slot })
-                };
-                (0..experts as usize).flat_map(of).collect()
-            }
         }
     }
 
@@ -59,7 +46,6 @@ impl Rows {
                 found.map_or(total, |(_, rows)| *rows)
             }
             Self::Paired(..) => total / 2,
-            Self::Experts(inner, rows) => inner.rows_of(slot, *rows),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::SessionPlan;
 use crate::Result;
+use crate::model::forward::expert_places;
 use crate::model::loaded::Model;
 use crate::schedule::Schedule;
 use crate::schedule::execute::Prepared;
@@ -29,8 +30,15 @@ impl Passes {
         named: &HashMap<String, Tensor>,
         pool: &[Tensor],
     ) -> Result<Self> {
+        let mut places = HashMap::new();
+        for (name, table) in expert_places(model.layout()) {
+            let tensor = Tensor::upload(model.gpu(), &name, &table).await?;
+            places.insert(name, tensor);
+        }
         let prepare = async |(schedule, memory): &(Schedule, MemoryPlan)| {
-            let find = |name: &str| named.get(name).or_else(|| model.tensor(name)).cloned();
+            let find = |name: &str| {
+                named.get(name).or_else(|| places.get(name)).or_else(|| model.tensor(name)).cloned()
+            };
             Prepared::new(model.gpu(), schedule.clone(), memory, pool, &named["span"], find).await
         };
         Ok(Self {

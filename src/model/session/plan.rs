@@ -8,7 +8,7 @@ use crate::energy::{Level, Phase};
 use crate::gpu::Capabilities;
 use crate::kernel::{Span, SpanUniform};
 use crate::model::config::ModelConfig;
-use crate::model::forward::{LogitRows, PassOptions, Sampling, record};
+use crate::model::forward::{LogitRows, PassOptions, Sampling, expert_places, record};
 use crate::model::layout::Layout;
 use crate::schedule::Schedule;
 use crate::schedule::memory::{MemoryPlan, MemoryPool};
@@ -76,7 +76,7 @@ pub struct SessionPlan {
     pub context: u32,
     /// Bytes of what is bound by name and does not belong to the model.
     pub state_bytes: u64,
-    /// Bytes of what runs and watches the passes: their uniforms, and the ledger's timestamps.
+    /// Bytes of what runs and watches the passes: their uniforms, tables of experts' places, the ledger's timestamps.
     pub overhead_bytes: u64,
     weight_names: HashSet<String>,
 }
@@ -124,15 +124,19 @@ impl SessionPlan {
             let memory = pool.plan(&schedule);
             (schedule, memory)
         });
+        let places = expert_places(layout);
         let weight_names = layout
             .matrices()
             .flat_map(|matrix| (0..matrix.shards.len()).flat_map(|n| matrix.shard_names(n)))
             .chain(layout.norms().map(|norm| norm.name.clone()))
+            .chain(places.iter().map(|(name, _)| name.clone()))
             .collect();
         let context = options.context;
         let uniforms = [&part, &prefill, &decode]
             .map(|(schedule, _)| schedule.params(capabilities.uniform_alignment).0.len() as u64);
-        let overhead_bytes = uniforms.iter().sum::<u64>() + options.ledger.device_bytes(capabilities);
+        let tables: u64 = places.iter().map(|(_, places)| size_of_val(&places[..]) as u64).sum();
+        let overhead_bytes =
+            uniforms.iter().sum::<u64>() + tables + options.ledger.device_bytes(capabilities);
         let mut plan = Self {
             part,
             prefill,
@@ -232,7 +236,7 @@ fn check(config: &ModelConfig, options: &SessionOptions) -> Result<()> {
 fn rows_within(schedule: &Schedule, options: &SessionOptions, widest: u32) -> u32 {
     let fits = |rows: u32| {
         let span = Span { position: options.context - rows, rows };
-        schedule.work(span).total_ops().most <= options.chunk_ops
+        schedule.most_ops(span) <= options.chunk_ops
     };
     let (mut least, mut most) = (1, widest);
     while least < most {

@@ -50,7 +50,7 @@ impl StoredWeights<'_> {
         let (count, blocks) = (rows.len(), int.blocks(matrix.cols as usize));
         let mut clips = Vec::new();
         for (n, row) in rows.enumerate() {
-            let (slot, at) = matrix.source.locate(row);
+            let (slot, at) = matrix.locate(row);
             if !self.clips.contains_key(&slot) {
                 let rows_of_slot = matrix.source.rows_of(slot, matrix.rows) as usize;
                 let of_slot = self.read_clips(slot, rows_of_slot, blocks)?;

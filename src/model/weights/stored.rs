@@ -65,21 +65,21 @@ impl<'a> StoredWeights<'a> {
 
     /// A row of a matrix, as it is in the checkpoint.
     fn row(&mut self, matrix: &Matrix, row: u32, out: &mut [f32]) -> Result<()> {
-        let (slot, at) = matrix.source.locate(row);
+        let (slot, at) = matrix.locate(row);
         let first = at as usize * out.len();
         self.tensor(matrix, slot)?.read_f32(first..first + out.len(), out)
     }
 
     /// The name of a part of the tensor that a row comes from.
     fn name(&self, matrix: &Matrix, row: u32, part: Part) -> String {
-        self.source.naming.tensor_name(matrix.source.locate(row).0.its(part))
+        self.source.naming.tensor_name(matrix.locate(row).0.its(part))
     }
 
     /// Packing knows no tensor names, and counts from the beginning of the piece; `bad_row` of it is the first that
     /// cannot be packed.
     fn named(&self, error: Error, matrix: &Matrix, first_row: u32, bad_row: u32) -> Error {
         let locate = |row: u32| {
-            let (slot, at) = matrix.source.locate(row);
+            let (slot, at) = matrix.locate(row);
             (self.source.naming.tensor_name(slot), at as usize)
         };
         match error {
@@ -128,7 +128,7 @@ impl Contents for StoredWeights<'_> {
         let transform = matrix.transform.as_ref().map(|vectors| self.transform(vectors)).transpose()?;
         let mut weights = vec![0.0; matrix.cols as usize];
         for (row, out) in rows.zip(data.chunks_exact_mut(1)) {
-            let (slot, at) = matrix.source.locate(row);
+            let (slot, at) = matrix.locate(row);
             if matrix.bias {
                 self.tensor(matrix, slot.its_bias())?.read_f32(at as usize..at as usize + 1, out)?;
             }

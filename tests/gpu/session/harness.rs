@@ -21,6 +21,7 @@ pub const F32: WeightPlan = WeightPlan {
     experts: WeightFormat::F32,
     embedding: WeightFormat::F32,
     block_widths: BTreeMap::new(),
+    expert_widths: BTreeMap::new(),
 };
 
 /// A golden checkpoint.

@@ -54,6 +54,29 @@ fn models_agree_with_the_reference() {
     }
 }
 
+/// Experts of different widths, stored apart or together, have one transformation.
+#[test]
+fn experts_of_any_width_are_transformed() {
+    let mut case = Case::open(&directory().join("mixtral_swa")).unwrap();
+    case.source = omniquant::source(case.source, |_| ());
+    for (n, linear) in ["int8", "int8:planes"].into_iter().enumerate() {
+        let widths = r#""expert_widths": {"1": {"0": 4, "2": 6}}"#;
+        let text = format!(r#"{{"schema": 1, "linear": "{linear}", {widths}}}"#);
+        let plan = WeightPlan::from_json("plan", &text).unwrap();
+        for path in [ProductPath::Float, ProductPath::Integer] {
+            let report = on_path(&case, &plan, path, n == 0);
+            assert!(report.passed(), "{linear}, {path}: {report}");
+        }
+    }
+    // Slices of a loaded parent read its transformation.
+    let source = omniquant::source(source("mixtral_swa"), |_| ());
+    let widths = r#"{"schema": 1, "linear": "int8", "expert_widths": {"1": {"0": 4, "2": 6}}}"#;
+    let plan = WeightPlan::from_json("plan", widths).unwrap();
+    let direct = block_on(Model::load(gpu(), &source, LoadOptions::new(plan.clone()))).unwrap();
+    let sliced = block_on(load(&source, "int8").unwrap().sliced(&plan)).unwrap();
+    assert_eq!(state_after_run(&sliced), state_after_run(&direct));
+}
+
 /// Scales and shifts are undone: 8 bits, not clipped, are as close to the golden outputs as without.
 #[test]
 fn transforms_change_no_model() {

@@ -2,6 +2,8 @@
 
 use wattle::Gpu;
 use wattle::energy::Level;
+use wattle::model::forward::expert_places;
+use wattle::model::plan::WeightPlan;
 use wattle::model::session::SessionPlan;
 use wattle::model::{Session, SessionOptions};
 use wattle::wgpu::{Backend, PollType};
@@ -29,8 +31,10 @@ fn a_model_and_a_session_take_what_was_planned() {
         assert_ne!(gpu.info().backend, Backend::Vulkan, "no report");
         return;
     };
-    for name in ["gemma3_text", "mixtral"] {
-        let model = load(&gpu, name, &F32).unwrap();
+    let widths = r#"{"schema": 1, "linear": "int8", "expert_widths": {"0": {"1": 2}, "2": {"7": 4}}}"#;
+    let mixed = WeightPlan::from_json("plan.json", widths).unwrap();
+    for (name, plan) in [("gemma3_text", &F32), ("mixtral", &F32), ("mixtral", &mixed)] {
+        let model = load(&gpu, name, plan).unwrap();
         let loaded = allocated(&gpu).unwrap();
         let matrices = model.layout().matrices().count() as u64;
         let norms = model.layout().norms().count() as u64;
@@ -44,7 +48,8 @@ fn a_model_and_a_session_take_what_was_planned() {
         let options = SessionOptions { ledger: Level::Window, ..greedy(64) };
         let plan = SessionPlan::new(model.config(), model.layout(), gpu.capabilities(), &options).unwrap();
         let mut session = block_on(Session::new(&model, options)).unwrap();
-        let buffers = plan.named_bytes().len() + plan.pool.buffers.len() + 5;
+        let tables = expert_places(model.layout()).len();
+        let buffers = plan.named_bytes().len() + plan.pool.buffers.len() + tables + 5;
         let least = plan.bytes();
         for when in ["made", "used"] {
             let taken = allocated(&gpu).unwrap() - loaded;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wattle::energy::Phase;
-use wattle::fragments::{Epilogue, InputNorm, Reduce};
+use wattle::fragments::{Epilogue, InputNorm, Members, Reduce};
 use wattle::kernel::AnyLaunch;
 use wattle::kernels::attention_merge::AttentionMerge;
 use wattle::kernels::kv_write::KvWrite;
@@ -66,9 +66,24 @@ fn linear_cases() -> Vec<Case> {
     let (int4, scales, f16) = (12 * 8, 12 * 2 * 2, 12 * 24);
     let (x, y, gated) = (7 * 33, 7 * 12, 7 * 3 * 6);
     let grouped = TileRows::Grouped { experts: 5 };
+    let two = Members { count: 2, of: 5 };
     let each = [("words", int4), ("scales", scales)];
     let of_three = [("words", 3 * int4), ("scales", 3 * scales), ("bias", 3 * 12), ("expert_of_slot", 7 * 3)];
     let of_five = [("words", 5 * f16), ("bias", 5 * 12), ("tile_map", 5 * 4), ("slot_of_place", 7 * 3)];
+    let of_two = [
+        ("words", 2 * int4),
+        ("scales", 2 * scales),
+        ("bias", 2 * 12),
+        ("expert_of_slot", 7 * 3),
+        ("place_of_expert", 5),
+    ];
+    let two_of_five = [
+        ("words", 2 * f16),
+        ("bias", 2 * 12),
+        ("tile_map", 5 * 4),
+        ("slot_of_place", 7 * 3),
+        ("place_of_expert", 5),
+    ];
     let into = |end: &[(&'static str, u64)]| [&[("x", x), ("y", gated)], end].concat();
     vec![
         (
@@ -80,6 +95,8 @@ fn linear_cases() -> Vec<Case> {
             [&each[..], &[("x", x), ("y", 12), ("norm_weight", 33)]].concat(),
         ),
         (launch(matvec(VecRows::Selected, InputNorm::None, GATED), expert("int4", 3)), into(&of_three)),
+        (launch(matvec(VecRows::SelectedOf(two), InputNorm::None, GATED), expert("int4", 3)), into(&of_two)),
+        (launch(matmul(TileRows::GroupedOf(two), GATED), expert("f16", 3)), into(&two_of_five)),
         (
             launch(matmul(TileRows::Dense, ADDED), linear("f16")),
             vec![("words", f16), ("x", x), ("bias", 12), ("residual", y), ("y", y)],

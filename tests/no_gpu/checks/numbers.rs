@@ -2,7 +2,7 @@
 
 use wattle::Error;
 use wattle::energy::Phase;
-use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, InputRows, Reduce};
+use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, InputRows, Members, Reduce};
 use wattle::kernel::{Kernel, Launch};
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
@@ -103,6 +103,13 @@ fn products_refuse_numbers_that_do_not_fit() {
     assert_refused(grouped, LinearParams { choices: 6, ..params }, "choices");
     assert_refused(grouped, LinearParams { choices: 0, ..params }, "choices");
     assert_refused(Matmul { rows: TileRows::Grouped { experts: 0 }, ..grouped }, params, "experts");
+    for count in [0, 6] {
+        let part = Members { count, of: 5 };
+        assert_refused(matvec(VecRows::SelectedOf(part), InputNorm::None, GATED), params, "members");
+        assert_refused(matmul(TileRows::GroupedOf(part), GATED), params, "members");
+    }
+    let part = TileRows::GroupedOf(Members { count: 1, of: 5 });
+    assert_refused(Matmul { rows: part, ..grouped }, LinearParams { choices: 6, ..params }, "choices");
     assert_refused(on_matrices(grouped), LinearParams { choices: 6, ..params }, "choices");
     assert_refused(on_matrices(Matmul { codec: Codec::F32, ..grouped }), params, "codec");
 
