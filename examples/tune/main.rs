@@ -18,6 +18,7 @@ use support::arguments::Arguments;
 use support::products::{Products, check, tuned};
 use support::{Bench, Result, Times, repeat};
 use wattle::Gpu;
+use wattle::fragments::InputRows;
 use wattle::kernels::matvec::VecTile;
 use wattle::quant::WeightFormat;
 use wattle::tuning::{AdapterKind, ProductKernel, ProductPath, Rule, Tuning, TuningFile};
@@ -52,15 +53,14 @@ fn run() -> Result<()> {
     let gpu = &bench.gpu;
     let (mut shipped, mut written) = (Nearness { all: Vec::new() }, Nearness { all: Vec::new() });
     let mut rules = Vec::new();
-    // Rules for inputs that are codes fit only those who ask for them, and so come before the others.
-    let paths = [(ProductPath::Integer, &FORMATS[..3]), (ProductPath::Matrix, &FORMATS[..])];
+    let paths = [(ProductPath::Matrix, &FORMATS[..]), (ProductPath::Integer, &FORMATS[..3])];
     for ((path, formats), rows) in paths.into_iter().flat_map(|path| ROWS.map(|rows| (path, rows))) {
         for (format, max_bits) in formats.iter().copied() {
             let measured = measure(gpu, rows, format.parse()?, path)?;
             let best = measured.best_of_all();
-            println!("{rows:>4} rows, {format:<4}  {}", name(measured.kernels[best]));
-            shipped.add(&measured, |product| measured.shipped[product]);
+            let near = shipped.add(&measured, |product| measured.shipped[product]);
             written.add(&measured, |_| best);
+            println!("{rows:>4} rows, {format:<4}  shipped {near:>3.0}%  {}", name(measured.kernels[best]));
             let (most_rows, most_bits) = (ROWS[ROWS.len() - 1], formats[formats.len() - 1].1);
             rules.push(Rule {
                 max_rows: (rows < most_rows).then_some(rows),
@@ -70,6 +70,8 @@ fn run() -> Result<()> {
             });
         }
     }
+    // Rules for inputs that are codes fit only those who ask for them, and so come before the others.
+    rules.sort_by_key(|rule: &Rule| rule.kernel.inputs(4) != InputRows::I8);
     let adapter = if gpu.capabilities().is_cpu { AdapterKind::Cpu } else { AdapterKind::Gpu };
     let file = TuningFile { schema: 1, tables: vec![Tuning { adapter, rules }] };
     fs::write(&out, serde_json::to_string_pretty(&file)? + "\n")?;
@@ -124,11 +126,15 @@ impl Measured {
 }
 
 impl Nearness {
-    fn add(&mut self, measured: &Measured, kernel: impl Fn(usize) -> usize) {
-        for (product, times) in measured.seconds.iter().enumerate() {
-            let best = times.iter().copied().fold(f64::INFINITY, f64::min);
-            self.all.push(best / times[kernel(product)]);
-        }
+    /// Adds the products of a rule, and says how near they are in the mean, in percent.
+    fn add(&mut self, measured: &Measured, kernel: impl Fn(usize) -> usize) -> f64 {
+        let near = |(product, times): (usize, &Vec<f64>)| {
+            times.iter().copied().fold(f64::INFINITY, f64::min) / times[kernel(product)]
+        };
+        let all = measured.seconds.iter().enumerate().map(near).collect();
+        let mean = Self { all }.mean();
+        self.all.extend(measured.seconds.iter().enumerate().map(near));
+        mean
     }
 
     fn mean(&self) -> f64 {

@@ -51,12 +51,14 @@ fn check(format: WeightFormat, codes: Codes, width: usize, seed: u64) {
     let same = |run: &dyn Fn(LinearParams) -> Run| {
         layer.bind(run(layer.params)).out("y", expected.len()).go().same("y", &expected);
     };
-    let what = || format!("{format}, {width} inputs");
-    for rows in [1, 8] {
-        same(&|params| Run::new(matvec(rows), params, span(0, ROWS), what()));
-    }
+    let what = format!("{format}, {width} inputs");
     let matmul = Matmul { inputs: InputRows::I8, ..Matmul::new(codec, width as u32) };
-    same(&|params| Run::new(matmul, params, span(0, ROWS), what()));
+    // What a code is does not hang on which of the loops it meets: those go by turns.
+    match seed % 3 {
+        0 => same(&|params| Run::new(matvec(1), params, span(0, ROWS), &what)),
+        1 => same(&|params| Run::new(matvec(8), params, span(0, ROWS), &what)),
+        _ => same(&|params| Run::new(matmul, params, span(0, ROWS), &what)),
+    }
 }
 
 #[test]

@@ -37,20 +37,20 @@ fn models_agree_with_the_reference() {
     for (n, model) in ["llama", "llama_bias", "gemma2", "mixtral", "mixtral_swa"].into_iter().enumerate() {
         let mut case = Case::open(&directory().join(model)).unwrap();
         case.source = omniquant::source(case.source, |_| ());
-        for (m, text) in ["int8", "int4:planes", "int2:f16"].into_iter().enumerate() {
+        // Two formats each, by turns. Inputs are transformed before they become codes.
+        for (m, path) in [ProductPath::Float, ProductPath::Integer].into_iter().enumerate() {
+            let text = ["int8", "int4:planes", "int2:f16"][(n + m) % 3];
             let formats = WeightPlan::uniform(text.parse().unwrap());
             // The table too is clipped.
             let plan = WeightPlan { embedding: formats.linear, ..formats };
-            let report = report(&case, &plan, (n + m) % 2 == 0);
-            assert!(report.passed(), "{model} in {text}: {report}");
+            let report = on_path(&case, &plan, path, (n + m) % 2 == 0);
+            assert!(report.passed(), "{model} in {text}, {path}: {report}");
         }
-        // Inputs are transformed before they become codes.
-        let int8 = WeightPlan::uniform("int8".parse().unwrap());
-        let report = on_path(&case, &int8, ProductPath::Integer, n % 2 == 1);
-        assert!(report.passed(), "{model} in int8, inputs too: {report}");
         // To floats it is nothing: outputs are those of the weights as they are.
-        let report = on_path(&case, &F32, ProductPath::Float, n % 2 == 0);
-        assert!(report.passed(), "{model} in f32: {report}");
+        if n % 3 == 0 {
+            let report = on_path(&case, &F32, ProductPath::Float, n % 2 == 0);
+            assert!(report.passed(), "{model} in f32: {report}");
+        }
     }
 }
 
