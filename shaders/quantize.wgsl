@@ -8,8 +8,8 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(7) var<storage, read_write> y: array<InputBlock>;    // [rows, ceil(in_features / 32)]
-// Below it a block is zero: its scale and the inverse of that stay far from both ends of f32.
-const LEAST: f32 = 1e-30;
+// 1e-30, the bits of it. Below it a block is zero: its scale and the inverse of that stay far from both ends of f32.
+const LEAST: u32 = 0x0da24260u;
 
 fn run(workgroup: u32, lane: u32) {
     let blocks = (params.in_features + 31u) / 32u;
@@ -37,8 +37,10 @@ fn quantized(row: u32, quad: u32) -> InputBlock {
     let h = input4(row, quad + 7u);
     let bits = max(max(max(magnitude(a), magnitude(b)), max(magnitude(c), magnitude(d))),
         max(max(magnitude(e), magnitude(f)), max(magnitude(g), magnitude(h))));
-    let most = bitcast<f32>(max(max(bits.x, bits.y), max(bits.z, bits.w)));
-    let is_zero = most < LEAST;
+    let most_bits = max(max(bits.x, bits.y), max(bits.z, bits.w));
+    // By their bits, as comparisons of NaN mean nothing everywhere.
+    let is_zero = most_bits < LEAST;
+    let most = bitcast<f32>(most_bits);
     let inverse = select(127.0 / most, 0.0, is_zero);
     let low = vec4<u32>(codes4(a, inverse), codes4(b, inverse), codes4(c, inverse), codes4(d, inverse));
     let high = vec4<u32>(codes4(e, inverse), codes4(f, inverse), codes4(g, inverse), codes4(h, inverse));

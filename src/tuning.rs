@@ -89,8 +89,8 @@ pub enum ProductPath {
     /// f16, on cooperative matrices, where the device was opened with them; else as [`ProductPath::Float`].
     #[default]
     Matrix,
-    /// Inputs to 8-bit codes in blocks of 32 ([`crate::kernels::quantize`]), where weights are codes too; else as
-    /// [`ProductPath::Float`].
+    /// Inputs to 8-bit codes in blocks of 32 ([`crate::kernels::quantize`]), where weights are codes too and the table
+    /// has a rule for it; else as [`ProductPath::Float`].
     Integer,
 }
 
@@ -165,9 +165,12 @@ impl TuningFile {
         if file.schema != 1 {
             return Err(Error::format(name, format!("schema {} is not 1", file.schema)));
         }
-        for rule in file.tables.iter().flat_map(|table| &table.rules) {
-            if let ProductKernel::Matvec(tile) | ProductKernel::MatvecI8(tile) = rule.kernel {
-                tile.check(false).map_err(|error| Error::format(name, error))?;
+        for table in &file.tables {
+            for (n, rule) in table.rules.iter().enumerate() {
+                if let ProductKernel::Matvec(tile) | ProductKernel::MatvecI8(tile) = rule.kernel {
+                    let at = |error| format!("rule {n} of the table for {:?}: {error}", table.adapter);
+                    tile.check(false).map_err(|error| Error::format(name, at(error)))?;
+                }
             }
         }
         Ok(file)

@@ -1,5 +1,5 @@
 //! A model on a device against an implementation that nobody here wrote: golden outputs kept beside a checkpoint,
-//! or, for weights in another format, the CPU reference on the same values. Products are those in f32.
+//! or, for weights in another format, the CPU reference on the same values.
 
 mod case;
 mod compare;
@@ -7,6 +7,7 @@ mod oracle;
 mod runner;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub use case::{Case, Prompt};
 pub use compare::{Agreement, Deviation};
@@ -17,7 +18,7 @@ use crate::model::config::ModelConfig;
 use crate::model::plan::WeightPlan;
 use crate::quant::WeightFormat;
 use crate::reference::forward::{RouteTrace, expert_layers};
-use crate::tuning::ProductPath;
+use crate::tuning::{ProductPath, Tuning};
 
 use compare::{agree, compare};
 use oracle::Oracle;
@@ -105,12 +106,34 @@ impl fmt::Display for Report {
     }
 }
 
+/// How products are computed.
+#[derive(Clone, Debug, Default)]
+pub struct Products {
+    /// What they may round what they multiply to.
+    pub path: ProductPath,
+    /// Which kernels compute them; `None`: as [`Tuning::shipped`] says for the device.
+    pub tuning: Option<Arc<Tuning>>,
+}
+
+impl From<ProductPath> for Products {
+    fn from(path: ProductPath) -> Self {
+        Self { path, tuning: None }
+    }
+}
+
 /// Runs a case with weights in the plan's formats: each prompt whole, in chunks, and continued greedily.
 ///
 /// # Errors
 /// Those of loading and running.
-pub async fn check(case: &Case, device: &Device, plan: &WeightPlan, path: ProductPath) -> Result<Report> {
-    let mut runner = Runner::new(case, device, plan, path).await?;
+pub async fn check(
+    case: &Case,
+    device: &Device,
+    plan: &WeightPlan,
+    products: impl Into<Products>,
+) -> Result<Report> {
+    let products = products.into();
+    let path = products.path;
+    let mut runner = Runner::new(case, device, plan, products).await?;
     let mut oracle = Oracle::new(case, plan, path);
     let has_experts = expert_layers(&case.source.config).next().is_some();
     let rounding = rounding(&case.source.config, plan, path);

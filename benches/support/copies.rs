@@ -13,14 +13,15 @@ use crate::support::products::{product, tuned};
 use crate::support::roof::Roof;
 
 /// How many copies of the weights to go through, so that none come from a cache, or a reason not to: a binding is too
-/// small, or `runs` of them are predicted to take longer than `longest`. Of the memory that they fill, `1 / share`.
+/// small, or `runs` of them, with at least so many products each, are predicted to take longer than `longest`. Of the
+/// memory that they fill, `1 / share`.
 pub fn copies(
     gpu: &Gpu,
     roof: &Roof,
     format: WeightFormat,
     [rows, outputs, inputs]: [u32; 3],
     path: ProductPath,
-    (runs, share, longest): (u32, u32, Option<Duration>),
+    (runs, least, share, longest): (u32, u32, u32, Option<Duration>),
 ) -> Result<u32, String> {
     let params = LinearParams::dense(format, outputs, inputs);
     let (words, scales) = params.weight_bytes(Codec::of(format, gpu.capabilities()));
@@ -33,7 +34,7 @@ pub fn copies(
     let copies = u64::div_ceil(rotated, (words + scales) * u64::from(share)) as u32;
     let kernel = tuned(gpu, format, [rows, outputs, inputs], path);
     let work = product(gpu, format, params, kernel).work(Span { position: 0, rows });
-    let predicted = runs * copies * roof.time(&work, rows);
+    let predicted = runs * copies.max(least) * roof.time(&work, rows);
     match longest.is_some_and(|longest| predicted > longest) {
         true => Err(format!("predicted to take {:.0} s", predicted.as_secs_f64())),
         false => Ok(copies),

@@ -98,7 +98,7 @@ fn repeats(
     sustained: u32,
     longest: Option<Duration>,
 ) -> Result<(u32, u32), String> {
-    let copies = copies(&bench.gpu, roof, format, shape, path, (SLOW_RUNS, 1, longest))?;
+    let copies = copies(&bench.gpu, roof, format, shape, path, (SLOW_RUNS, sustained, 1, longest))?;
     Ok((copies.max(sustained), copies))
 }
 

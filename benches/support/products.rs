@@ -63,6 +63,9 @@ pub fn tuned(
     Tuning::shipped(gpu.capabilities()).kernel(ProductShape { rows, inputs, bits, matrices, path })
 }
 
+/// Outputs that products of a run go round: so many that none waits for another, and not so many as fill a memory.
+const MOST_OUTPUTS: u32 = 64;
+
 /// Products in a row, with what they multiply.
 pub struct Products {
     pub chain: Chain,
@@ -75,8 +78,8 @@ pub struct Products {
 }
 
 impl Products {
-    /// `times` times the product of `[rows, inputs]` with `[outputs, inputs]`, each with outputs of its own, so that none
-    /// waits for another, and going round `copies` of the same weights in other memory. On the integer path every one has
+    /// `times` times the product of `[rows, inputs]` with `[outputs, inputs]`, with outputs that go round, so that
+    /// none waits for another, and going round `copies` of the same weights in other memory. On the integer path every one has
     /// its inputs turned into codes.
     pub fn new(
         gpu: &Gpu,
@@ -100,18 +103,22 @@ impl Products {
         }
         let launch = product(gpu, format, LinearParams::dense(format, outputs, inputs), kernel);
         let in_i8 = kernel.inputs(inputs) == InputRows::I8;
-        let mut links = Vec::<Link>::new();
-        for n in 0..times {
+        let codes = quantize(gpu, inputs);
+        let code_bytes =
+            codes.sizes(rows).into_iter().find(|(name, _)| *name == "y").map_or(0, |(_, bytes)| bytes);
+        for n in 0..times.min(MOST_OUTPUTS) {
             tensors.insert(format!("y {n}"), zeroed("y", u64::from(rows) * u64::from(outputs) * 4)?);
-            let mut x = "x".to_owned();
             if in_i8 {
-                let codes = quantize(gpu, inputs);
-                x = format!("codes {n}");
-                let bytes = codes.sizes(rows).into_iter().find(|(name, _)| *name == "y");
-                tensors.insert(x.clone(), zeroed("codes", bytes.map_or(0, |(_, bytes)| bytes))?);
-                links.push((codes, vec![("x", "x".into()), ("y", x.clone())]));
+                tensors.insert(format!("codes {n}"), zeroed("codes", code_bytes)?);
             }
-            let copy = n % copies;
+        }
+        let mut links = Vec::<Link>::new();
+        for turn in 0..times {
+            let (n, copy) = (turn % MOST_OUTPUTS, turn % copies);
+            let x = if in_i8 { format!("codes {n}") } else { "x".to_owned() };
+            if in_i8 {
+                links.push((codes.clone(), vec![("x", "x".into()), ("y", x.clone())]));
+            }
             let mut ends = vec![("x", x), ("y", format!("y {n}")), ("words", format!("words {copy}"))];
             if !weights.scales.is_empty() {
                 ends.push(("scales", format!("scales {copy}")));

@@ -89,7 +89,7 @@ async fn run(gpu: &Gpu, options: &Options) -> Result<()> {
     let context = most.min((prompt.len() as u32).saturating_add(options.max_tokens)).max(1);
     let settings = SessionOptions {
         tuning: options.tuning.as_deref().map(|path| read_tuning(gpu, path)).transpose()?,
-        path: options.path.unwrap_or_default(),
+        path: options.path.unwrap_or(ProductPath::Float),
         memory_ceiling,
         ledger: if options.ledger.is_some() { Level::Window } else { Level::Counts },
         ..SessionOptions::new(context, options.sampling)

@@ -1,6 +1,6 @@
-// Inputs and weights of a tile as floats, 32 inputs at a time.
-// Needs: decode16 (codec/*), load4 (linear/input*), slot_at (rows/*_tile). Constants: TILE_ROWS, TILE_OUTPUTS.
-const DEPTH: u32 = 32u;
+// Inputs and weights of a tile as floats, DEPTH inputs at a time.
+// Needs: decode16 (codec/*), load4 (linear/input*), slot_at (rows/*_tile). Constants: TILE_ROWS,
+// TILE_OUTPUTS, DEPTH.
 const QUADS: u32 = DEPTH / 4u;
 const PIECES: u32 = DEPTH / 16u;            // in sixteens, as weights are decoded
 const STRIDE: u32 = QUADS + 1u;             // one quad of padding keeps lanes on different banks

@@ -1,8 +1,7 @@
-// Inputs and weights of a tile as signed 8-bit codes, BLOCKS blocks of 32 inputs at a time.
+// Inputs and weights of a tile as signed 8-bit codes, DEPTH inputs at a time, in blocks of 32.
 // Needs: codes32, signed_scale, dot32 (codec/signed), input_block (linear/input_blocks), slot_at (rows/*_tile).
-// Constants: TILE_ROWS, TILE_OUTPUTS.
-const BLOCKS: u32 = 2u;
-const DEPTH: u32 = 32u * BLOCKS;
+// Constants: TILE_ROWS, TILE_OUTPUTS, DEPTH.
+const BLOCKS: u32 = DEPTH / 32u;
 const STRIDE: u32 = 2u * BLOCKS + 1u;       // in sixteens of codes; one of padding keeps lanes on different banks
 
 var<workgroup> x_tile: array<vec4<u32>, TILE_ROWS * STRIDE>;

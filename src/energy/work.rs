@@ -149,7 +149,7 @@ impl Work {
         total(&self.bytes)
     }
 
-    /// Arithmetic of all classes as the field counts it: a multiply-add is two operations, and a dot of four has four.
+    /// Arithmetic of all classes as the field counts it: a multiply-add is two operations, a dot of four is eight.
     pub fn total_ops(&self) -> Amount {
         let mut sum = total(&self.ops);
         sum += self.ops_of(OpClass::F32Fma);

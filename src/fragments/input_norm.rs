@@ -37,8 +37,9 @@ impl InputNorm {
         (self != Self::None).then_some(Binding::read(8, "norm_weight"))
     }
 
-    /// What applying it to `rows` rows of `width` inputs moves and computes, `passes` times over.
-    pub(crate) fn work(self, width: u64, rows: u64, passes: u64, work: Work) -> Work {
+    /// What applying it to `rows` rows of `width` inputs moves and computes, where statistics are made so many times and
+    /// used so many times over.
+    pub(crate) fn work(self, width: u64, rows: u64, [made, used]: [u64; 2], work: Work) -> Work {
         let (reads, vectors) = match self {
             Self::None => return work,
             Self::Rms => (1, 1),
@@ -46,17 +47,17 @@ impl InputNorm {
             Self::Affine => (0, 2),
         };
         let inputs = rows * width;
-        let work = work.with_bytes(ByteClass::ActIn, 0, passes * reads * inputs * 4).with_bytes(
+        let work = work.with_bytes(ByteClass::ActIn, 0, made * reads * inputs * 4).with_bytes(
             ByteClass::Weight,
             vectors * width * 4,
-            passes * vectors * inputs * 4,
+            used * vectors * inputs * 4,
         );
         if self == Self::Affine {
-            return work.with_ops(OpClass::F32Fma, inputs, passes * inputs);
+            return work.with_ops(OpClass::F32Fma, inputs, used * inputs);
         }
-        work.with_ops(OpClass::F32Fma, reads * inputs, passes * reads * inputs)
-            .with_ops(OpClass::F32Other, 2 * inputs, passes * 2 * inputs)
-            .with_ops(OpClass::Sfu, rows, passes * rows)
+        work.with_ops(OpClass::F32Fma, reads * inputs, made * reads * inputs)
+            .with_ops(OpClass::F32Other, 2 * inputs, used * 2 * inputs)
+            .with_ops(OpClass::Sfu, rows, made * rows)
     }
 
     /// Bytes of its weight.

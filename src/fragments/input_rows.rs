@@ -54,6 +54,14 @@ impl InputRows {
         require(kernel, "inputs", self != Self::I8, "floats", "codes")
     }
 
+    /// Inputs that meet weights at a time: a piece of a matrix's row, or a block.
+    pub(crate) fn step(self) -> u64 {
+        match self {
+            Self::Any | Self::Quads => 16,
+            Self::I8 => u64::from(INPUT_BLOCK),
+        }
+    }
+
     /// `u32` words of a row.
     fn row_words(self, in_features: u32) -> [u32; 2] {
         match self {

@@ -1,7 +1,7 @@
 //! The numbers of a product with a weight matrix, one set for `matvec` and `matmul`: `shaders/linear`.
 
 use crate::Result;
-use crate::fragments::{Activate, Codec, Epilogue};
+use crate::fragments::{Activate, Codec, Epilogue, InputRows};
 use crate::kernel::check::{positive, require};
 use crate::kernel::{Span, params};
 use crate::quant::{QuantBlock, WeightFormat};
@@ -62,9 +62,9 @@ impl LinearParams {
         (rows * codec.read_bytes(self.in_features), rows * codec.scale_bytes(self.blocks))
     }
 
-    /// Bytes of the scales that reading one matrix asks for: those of its block for every 16 inputs.
-    pub(crate) fn scale_requests(&self, codec: Codec) -> u64 {
-        u64::from(self.out_features) * codec.scale_bytes(self.in_features.div_ceil(16))
+    /// Bytes of the scales that reading one matrix asks for: those of its block for every step over the inputs.
+    pub(crate) fn scale_requests(&self, codec: Codec, inputs: InputRows) -> u64 {
+        u64::from(self.out_features) * codec.scale_bytes(self.in_features.div_ceil(inputs.step() as u32))
     }
 
     /// Checks the numbers of a product; `per_choice` tells whether it has a row for every (token, choice).

@@ -51,6 +51,14 @@ impl Matmul {
         Self { codec, inputs, epilogue: Epilogue::NONE, rows: TileRows::Dense }
     }
 
+    /// Inputs of a pass through workgroup memory.
+    fn depth(self) -> u32 {
+        match self.inputs {
+            InputRows::Any | InputRows::Quads => 32,
+            InputRows::I8 => 64,
+        }
+    }
+
     /// Checks the numbers for a kernel that computes this product.
     pub(super) fn check_for(self, kernel: &'static str, params: &LinearParams) -> Result<()> {
         self.inputs.check(kernel, params.in_features)?;
@@ -95,7 +103,7 @@ impl Matmul {
         };
         let input_bytes = self.inputs.row_bytes(params.in_features);
         let requested = passes * rows * output_tiles * input_bytes;
-        let scale_requests = row_tiles * params.scale_requests(self.codec);
+        let scale_requests = row_tiles * params.scale_requests(self.codec, self.inputs);
         let work = Work::default()
             .with_bytes(ByteClass::Weight, matrices * word_bytes, row_tiles * word_bytes)
             .with_bytes(ByteClass::ScaleZp, matrices * scale_bytes, scale_requests)
@@ -180,7 +188,8 @@ impl Kernel for Matmul {
             .with(fragment!("linear/params.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
             .constant("TILE_ROWS", TILE_ROWS)
-            .constant("TILE_OUTPUTS", TILE_OUTPUTS as u32);
+            .constant("TILE_OUTPUTS", TILE_OUTPUTS as u32)
+            .constant("DEPTH", self.depth());
         let source = match self.inputs {
             InputRows::Any | InputRows::Quads => source.with(fragment!("tile/floats.wgsl")),
             InputRows::I8 => self.codec.add_signed_to(source.with(fragment!("tile/i8.wgsl"))),
@@ -256,8 +265,8 @@ impl Kernel for Matmul {
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
         // A lane adds up for four rows, and lanes without a row for none.
         let executed_rows = self.executed_rows(tiles, 4);
-        let depth = if self.inputs == InputRows::I8 { 64 } else { 32 };
-        let executed = executed_rows * tiles.output_tiles * TILE_OUTPUTS * inputs.next_multiple_of(depth);
+        let depth = inputs.next_multiple_of(self.depth().into());
+        let executed = executed_rows * tiles.output_tiles * TILE_OUTPUTS * depth;
         let work = self.operand_work(params, tiles, 1);
         let work = self.inputs.work(tiles.rows * inputs * outputs, executed, work);
         self.epilogue.work(params, tiles.rows, work)

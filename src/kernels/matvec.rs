@@ -1,8 +1,11 @@
 //! Products of a weight matrix with a few rows: decode.
 
+mod block;
 mod rows;
+mod tile;
 
 pub use rows::VecRows;
+pub use tile::VecTile;
 
 use super::linear::LinearParams;
 use crate::Result;
@@ -34,20 +37,6 @@ pub struct Matvec {
     pub reduce: Reduce,
     /// How the work is divided.
     pub tile: VecTile,
-}
-
-/// How a [`Matvec`] is divided among lanes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "model", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
-pub struct VecTile {
-    /// Lanes of a workgroup, a power of two.
-    pub lanes: u32,
-    /// Lanes that share the inputs of an output: 1, or all of the workgroup.
-    pub team: u32,
-    /// Outputs of a team, a multiple of 4.
-    pub outputs: u32,
-    /// Rows of a team, 1, 4 or 8: a weight is decoded once for all of them. 1 but in plain products of every row.
-    pub rows: u32,
 }
 
 impl Matvec {
@@ -229,117 +218,26 @@ impl Kernel for Matvec {
         let selected = self.rows.is_selected();
         let matrices = if selected { rows } else { 1 };
         let distinct_inputs = params.distinct_inputs(rows, span);
-        let decoded = row_tiles * inputs * teams * u64::from(self.tile.outputs);
+        let stepped = inputs.next_multiple_of(self.inputs.step());
+        let decoded = row_tiles * stepped * teams * u64::from(self.tile.outputs);
         let (useful, executed) = (rows * inputs * outputs, decoded * u64::from(self.tile.rows));
         let input_bytes = self.inputs.row_bytes(params.in_features);
-        let read_inputs = row_tiles * u64::from(self.tile.rows) * teams * input_bytes;
+        let read_inputs = row_tiles * u64::from(self.rows_read()) * teams * input_bytes;
         let work = Work::default()
             .with_bytes(ByteClass::Weight, matrices * word_bytes, row_tiles * word_bytes)
             .with_bytes(
                 ByteClass::ScaleZp,
                 matrices * scale_bytes,
-                row_tiles * params.scale_requests(self.codec),
+                row_tiles * params.scale_requests(self.codec, self.inputs),
             )
             .with_bytes(ByteClass::ActIn, distinct_inputs * input_bytes, read_inputs)
             .or_less(selected && span.rows > 1 || self.rows.members().is_some());
         let work = self.inputs.work(useful, executed, work);
         let work = self.codec.work(outputs * inputs * matrices, decoded, work);
-        self.epilogue.work(params, rows, self.norm.work(inputs, distinct_inputs, output_tiles, work))
+        self.epilogue.work(params, rows, self.norm.work(inputs, distinct_inputs, [output_tiles; 2], work))
     }
 
     fn whole(self) -> Option<Self> {
         self.rows.members().map(|_| Self { rows: VecRows::Selected, ..self })
-    }
-}
-
-/// How lanes get at the inputs of a block of rows.
-#[derive(Clone, Copy)]
-enum Share {
-    /// Each reads all of them.
-    None,
-    /// Each reads some, and subgroups hand them round: where all lanes of a subgroup want the same.
-    Subgroup,
-}
-
-impl Matvec {
-    fn share(self) -> Share {
-        match (self.reduce, self.tile.team) {
-            (Reduce::Subgroup, 1) => Share::Subgroup,
-            (Reduce::Subgroup | Reduce::Workgroup, _) => Share::None,
-        }
-    }
-
-    /// Adds the fragments of a block of rows.
-    fn add_block(self, source: Source) -> Source {
-        match self.tile.rows {
-            1 => source.with(fragment!("block/one.wgsl")),
-            4 => source.with(fragment!("block/four.wgsl")).with(fragment!("block/rows4.wgsl")),
-            _ => source.with(fragment!("block/eight.wgsl")).with(fragment!("block/rows4.wgsl")),
-        }
-    }
-
-    /// Adds the fragments with which a block of rows meets weights as floats.
-    fn add_floats(self, source: Source) -> Source {
-        let source = source.with(fragment!("step/floats.wgsl"));
-        let source = match self.tile.rows {
-            1 => return source.with(fragment!("block/one_floats.wgsl")),
-            4 => source.with(fragment!("block/four_floats.wgsl")),
-            _ => source.with(fragment!("block/eight_floats.wgsl")),
-        };
-        source.with(fragment!("block/rows4_floats.wgsl")).with(match self.share() {
-            Share::None => fragment!("share/none_floats.wgsl"),
-            Share::Subgroup => fragment!("share/subgroup_floats.wgsl", subgroups),
-        })
-    }
-
-    /// The same as codes.
-    fn add_i8(self, source: Source) -> Source {
-        let source = self.codec.add_signed_to(source.with(fragment!("step/i8.wgsl")));
-        let source = match self.tile.rows {
-            1 => return source.with(fragment!("block/one_i8.wgsl")),
-            4 => source.with(fragment!("block/four_i8.wgsl")),
-            _ => source.with(fragment!("block/eight_i8.wgsl")),
-        };
-        source.with(fragment!("block/rows4_i8.wgsl")).with(match self.share() {
-            Share::None => fragment!("share/none_i8.wgsl"),
-            Share::Subgroup => fragment!("share/subgroup_i8.wgsl", subgroups),
-        })
-    }
-}
-
-impl VecTile {
-    /// Few teams of many lanes: neighbouring lanes read neighbouring weights.
-    pub fn shared(in_features: u32, rows: u32) -> Self {
-        let lanes = in_features.div_ceil(16).next_power_of_two().clamp(32, 256);
-        Self { lanes, team: lanes, outputs: 4, rows }
-    }
-
-    fn teams(self) -> u64 {
-        u64::from(self.lanes / self.team)
-    }
-
-    /// Shapes that the tests know.
-    fn variants() -> impl Iterator<Item = Self> {
-        let shared = [32, 128, 256].map(|lanes| Self { lanes, team: lanes, outputs: 4, rows: 1 });
-        let more =
-            [(8, 1), (4, 4), (4, 8)].map(|(outputs, rows)| Self { lanes: 64, team: 64, outputs, rows });
-        let alone = [(4, 1), (8, 1), (4, 4), (4, 8)].map(|(outputs, rows)| Self {
-            lanes: 32,
-            team: 1,
-            outputs,
-            rows,
-        });
-        shared.into_iter().chain(more).chain(alone)
-    }
-
-    pub(crate) fn check(self, one_row: bool) -> Result<()> {
-        let Self { lanes, team, outputs, rows } = self;
-        let whole = lanes.is_power_of_two() && lanes <= 256;
-        require(Matvec::NAME, "lanes", whole, "a power of two up to 256", lanes)?;
-        require(Matvec::NAME, "team", team == 1 || team == lanes, format_args!("1 or {lanes}"), team)?;
-        let fours = (4..=32).contains(&outputs) && outputs.is_multiple_of(4);
-        require(Matvec::NAME, "outputs", fours, "a multiple of 4 up to 32", outputs)?;
-        let blocked = rows == 1 || ([4, 8].contains(&rows) && !one_row);
-        require(Matvec::NAME, "rows", blocked, if one_row { "1" } else { "1, 4 or 8" }, rows)
     }
 }

@@ -94,6 +94,6 @@ impl Kernel for Norm {
             work = work.with_bytes(ByteClass::ActIn, bytes, bytes);
             work = work.with_ops(OpClass::F32Other, rows * width, rows * width);
         }
-        self.norm.work(width, rows, 1, work)
+        self.norm.work(width, rows, [1, 1], work)
     }
 }

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::fragments::{INPUT_BLOCK, InputNorm, InputRows, Reduce};
-use crate::kernel::check::positive;
+use crate::kernel::check::{positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -84,6 +84,14 @@ impl Kernel for Quantize {
     fn check(self, params: &QuantizeParams) -> Result<()> {
         self.inputs.check_floats(Self::NAME)?;
         self.inputs.check(Self::NAME, params.in_features)?;
+        let once = !self.last || params.rows_per_token == 1;
+        require(
+            Self::NAME,
+            "rows_per_token",
+            once,
+            "1 where only the last row is computed",
+            params.rows_per_token,
+        )?;
         let numbers = [("in_features", params.in_features), ("rows_per_token", params.rows_per_token)];
         positive(Self::NAME, numbers)
     }
@@ -112,6 +120,6 @@ impl Kernel for Quantize {
             .with_ops(OpClass::F32Other, 2 * useful, 2 * executed)
             .with_ops(OpClass::I8Dot4, useful.div_ceil(4), executed / 4)
             .with_ops(OpClass::Sfu, 2 * rows * blocks(params), 2 * rows * blocks(params));
-        self.norm.work(inputs, rows, blocks(params).div_ceil(LANES.into()), work)
+        self.norm.work(inputs, rows, [blocks(params).div_ceil(LANES.into()), 1], work)
     }
 }

@@ -94,14 +94,28 @@ impl Source {
         Ok(layout)
     }
 
-    /// What a checkpoint may have beside a weight, row-major and widened to f32; `None` where it has nothing.
+    /// What a checkpoint may have beside a weight, in one of these shapes, row-major and widened to f32; `None` where it
+    /// has nothing.
     ///
     /// # Errors
-    /// As [`Source::fetch`].
-    pub fn fetch_learned(&self, slot: Slot) -> Result<Option<Vec<f32>>> {
-        match self.checkpoint.shape(&self.naming.tensor_name(slot)) {
-            Some(shape) => self.fetch(slot, shape).map(Some),
-            None => Ok(None),
+    /// As [`Source::fetch`]; [`Error::TensorMismatch`] for an `s` that nothing can be divided by.
+    pub fn fetch_learned(&self, slot: Slot, shapes: &[Vec<usize>]) -> Result<Option<Vec<f32>>> {
+        let name = self.naming.tensor_name(slot);
+        let Some(shape) = self.checkpoint.shape(&name) else { return Ok(None) };
+        if !shapes.iter().any(|expected| expected == shape) {
+            let expected: Vec<_> = shapes.iter().map(|shape| format!("{shape:?}")).collect();
+            let expected = format!("shape {}", expected.join(" or "));
+            return Err(Error::TensorMismatch { name, expected, found: format!("{shape:?}") });
+        }
+        let values = self.fetch(slot, shape)?;
+        let divides = |s: &f32| *s > 0.0 && s.recip().is_finite();
+        match values.iter().find(|s| slot.part == Part::Scale && !divides(s)) {
+            Some(s) => Err(Error::TensorMismatch {
+                name,
+                expected: "numbers above 0 that one can be divided by".into(),
+                found: s.to_string(),
+            }),
+            None => Ok(Some(values)),
         }
     }
 

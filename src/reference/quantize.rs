@@ -23,7 +23,8 @@ impl InputBlock {
 pub fn quantize(row: &[f32]) -> Vec<InputBlock> {
     row.chunks(BLOCK)
         .map(|inputs| {
-            let most = inputs.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+            // Of magnitudes, NaN has the largest bits: a block with one has it as its scale.
+            let most = f32::from_bits(inputs.iter().map(|x| x.abs().to_bits()).max().unwrap_or(0));
             let is_zero = most < 1e-30;
             let inverse = if is_zero { 0.0 } else { 127.0 / most };
             InputBlock {

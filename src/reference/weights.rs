@@ -124,11 +124,12 @@ impl Weights {
         path: ProductPath,
         fetch: impl FnMut(Slot, &[usize]) -> Result<Vec<f32>>,
     ) -> Result<Self> {
-        Self::build_learned(config, plan, path, fetch, |_| Ok(None))
+        Self::build_learned(config, plan, path, fetch, |_, _| Ok(None))
     }
 
     /// The same, and matrices that are stored as codes are quantized with what `learned` has beside their weights:
-    /// [`Part::Gamma`] and [`Part::Beta`], `[out]` or `[out, blocks]`; [`Part::Delta`] and [`Part::Scale`], `[in]`.
+    /// [`Part::Gamma`] and [`Part::Beta`], `[out]` or `[out, blocks]`; [`Part::Delta`] and [`Part::Scale`], `[in]`. It is
+    /// told which shapes there may be, and returns values of no other.
     ///
     /// # Errors
     /// Whatever `fetch` and `learned` return, and those of [`PackedMatrix::pack_clipped`]; [`crate::Error::Unsupported`]
@@ -138,7 +139,7 @@ impl Weights {
         plan: &WeightPlan,
         path: ProductPath,
         fetch: impl FnMut(Slot, &[usize]) -> Result<Vec<f32>>,
-        learned: impl FnMut(Slot) -> Result<Option<Vec<f32>>>,
+        learned: impl FnMut(Slot, &[Vec<usize>]) -> Result<Option<Vec<f32>>>,
     ) -> Result<Self> {
         plan.check(config)?;
         let (vocab, d) = (config.vocab_size as usize, config.hidden_size as usize);
@@ -170,7 +171,7 @@ struct Builder<'a, F, L> {
 impl<F, L> Builder<'_, F, L>
 where
     F: FnMut(Slot, &[usize]) -> Result<Vec<f32>>,
-    L: FnMut(Slot) -> Result<Option<Vec<f32>>>,
+    L: FnMut(Slot, &[Vec<usize>]) -> Result<Option<Vec<f32>>>,
 {
     fn sublayer(&mut self, block: usize, sublayer: usize, layer: &SubLayer) -> Result<SubLayerWeights> {
         let place = Place::SubLayer { block, sublayer };
@@ -253,7 +254,7 @@ where
         let slot = Slot::weight(place, role);
         let mut weight = (self.fetch)(slot, &shape)?;
         let mut bias = bias.then(|| (self.fetch)(slot.its_bias(), &shape[..1])).transpose()?;
-        let WeightFormat::Int(_) = format else {
+        let WeightFormat::Int(int) = format else {
             let weight = PackedMatrix::pack(format, shape[0], shape[1], &weight)?.unpack();
             return Ok(Linear { weight, bias, in_i8: false, transform: None });
         };
@@ -264,22 +265,26 @@ where
                 .chunks_exact_mut(shape[1])
                 .for_each(|row| row.iter_mut().zip(s).for_each(|(w, s)| *w *= s));
         }
-        let clips = self.clips(slot, shape[0])?;
+        let clips = self.clips(slot, shape[0], int.blocks(shape[1]))?;
         let weight = PackedMatrix::pack_clipped(format, shape[0], shape[1], &weight, &clips)?.unpack();
         Ok(Linear { weight, bias, in_i8: self.path == ProductPath::Integer, transform })
     }
 
     /// A shift that is absent is 0, a divisor 1.
     fn transform(&mut self, slot: Slot, inputs: usize) -> Result<Option<Transform>> {
-        let (delta, s) = ((self.learned)(slot.its(Part::Delta))?, (self.learned)(slot.its(Part::Scale))?);
+        let shapes = [vec![inputs]];
+        let delta = (self.learned)(slot.its(Part::Delta), &shapes)?;
+        let s = (self.learned)(slot.its(Part::Scale), &shapes)?;
         let is_there = delta.is_some() || s.is_some();
         let (delta, s) = (delta.unwrap_or(vec![0.0; inputs]), s.unwrap_or(vec![1.0; inputs]));
         Ok(is_there.then_some(Transform { delta, s }))
     }
 
     /// A factor that is absent is 1. One for a row is one for each of its blocks, where the other factor has blocks.
-    fn clips(&mut self, slot: Slot, outputs: usize) -> Result<Vec<Clip>> {
-        let parts = [(self.learned)(slot.its(Part::Gamma))?, (self.learned)(slot.its(Part::Beta))?];
+    fn clips(&mut self, slot: Slot, outputs: usize, blocks: usize) -> Result<Vec<Clip>> {
+        let shapes = [vec![outputs], vec![outputs, 1], vec![outputs, blocks]];
+        let mut part = |part| (self.learned)(slot.its(part), &shapes);
+        let parts = [part(Part::Gamma)?, part(Part::Beta)?];
         let count = parts.iter().flatten().map(Vec::len).max().unwrap_or(0);
         let [gamma, beta] = parts.map(|factors| factors.unwrap_or(vec![1.0; outputs]));
         let of = |factors: &[f32], at: usize| factors[at / (count / factors.len())];

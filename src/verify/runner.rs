@@ -1,8 +1,8 @@
 //! The same model on a GPU or on the CPU reference, driven the same way.
 
-use super::Case;
+use super::{Case, Products};
 use crate::energy::Level;
-use crate::gpu::Gpu;
+use crate::gpu::{Capabilities, Gpu};
 use crate::model::config::{ModelConfig, Op};
 use crate::model::forward::{LogitRows, Sampling};
 use crate::model::plan::WeightPlan;
@@ -53,10 +53,10 @@ impl<'a> Runner<'a> {
         case: &'a Case,
         device: &Device,
         plan: &WeightPlan,
-        path: ProductPath,
+        products: Products,
     ) -> Result<Self> {
         match device {
-            Device::Cpu => Ok(Self::Cpu(Box::new(OnCpu::new(case, plan, path)?))),
+            Device::Cpu => Ok(Self::Cpu(Box::new(OnCpu::new(case, plan, products.path)?))),
             Device::Gpu(gpu) => {
                 let model = Model::load(gpu, &case.source, LoadOptions::new(plan.clone())).await?;
                 // No room to spare: the caches must hold exactly what the prompts and their continuations need.
@@ -69,7 +69,8 @@ impl<'a> Runner<'a> {
                     // The whole prompt is one pass, whatever it costs.
                     chunk_ops: u64::MAX,
                     ledger: Level::Counts,
-                    path,
+                    path: products.path,
+                    tuning: products.tuning,
                     ..SessionOptions::new(context, Sampling::GREEDY)
                 };
                 let prompts =
@@ -182,8 +183,11 @@ impl<'a> OnCpu<'a> {
     pub(super) fn new(case: &'a Case, plan: &WeightPlan, path: ProductPath) -> Result<Self> {
         let config = &case.source.config;
         let source = &case.source;
+        // What no device would take is refused here as well.
+        source.layout(plan, &Capabilities::unlimited())?;
         let fetch = |slot, shape: &[usize]| source.fetch(slot, shape);
-        let weights = Weights::build_learned(config, plan, path, fetch, |slot| source.fetch_learned(slot))?;
+        let learned = |slot, shapes: &[Vec<usize>]| source.fetch_learned(slot, shapes);
+        let weights = Weights::build_learned(config, plan, path, fetch, learned)?;
         Ok(Self { config, weights, cache: Cache::new(config) })
     }
 

@@ -1,7 +1,12 @@
 //! What a decode step reads of the weights, counted from the description alone.
 
-use wattle::energy::ByteClass;
+use wattle::energy::{ByteClass, OpClass};
+use wattle::fragments::{Codec, InputNorm, InputRows, Reduce};
 use wattle::gpu::Capabilities;
+use wattle::kernel::Kernel;
+use wattle::kernels::linear::LinearParams;
+use wattle::kernels::matvec::Matvec;
+use wattle::kernels::quantize::{Quantize, QuantizeParams};
 use wattle::model::config::{ModelConfig, Op};
 use wattle::model::forward::Sampling;
 use wattle::model::layout::Layout;
@@ -117,5 +122,37 @@ fn a_decode_step_reads_the_bits_of_its_width() {
                 );
             }
         }
+    }
+}
+
+/// Requested: a step of 16 inputs, or of 32 that are codes, asks for its scale once, and rounds the inputs up.
+#[test]
+fn steps_over_the_inputs_are_counted_as_they_are() {
+    let span = one_row(0);
+    let format: WeightFormat = "int4".parse().unwrap();
+    let params = LinearParams::dense(format, 4, 72);
+    let plain = Matvec::new(Codec::of(format, &Capabilities::webgpu()), 72);
+    for (inputs, steps, executed) in [(InputRows::Quads, 5, 4 * 80), (InputRows::I8, 3, 4 * 96 / 4)] {
+        let work = Matvec { inputs, ..plain }.work(&params, span);
+        assert_eq!(work.bytes_of(ByteClass::ScaleZp).most, 4 * steps * 8, "{inputs:?}");
+        let class = if inputs == InputRows::I8 { OpClass::I8Dot4 } else { OpClass::F32Fma };
+        assert_eq!(work.ops_of(class).most, executed, "{inputs:?}");
+    }
+}
+
+/// Each workgroup of a long row makes the norm's statistics, and norms its own inputs alone.
+#[test]
+fn quantize_norms_each_input_once() {
+    const INPUTS: u32 = 4096;
+    let params = QuantizeParams { in_features: INPUTS, rows_per_token: 1, eps: 0.0 };
+    for (norm, fma, vectors) in
+        [(InputNorm::Rms, 2 * INPUTS, 1), (InputNorm::Layer, 4 * INPUTS, 2), (InputNorm::Affine, INPUTS, 2)]
+    {
+        let variant = Quantize { inputs: InputRows::Quads, norm, last: false, reduce: Reduce::Workgroup };
+        let work = variant.work(&params, one_row(0));
+        assert_eq!(variant.workgroups(&params, one_row(0)), 2);
+        assert_eq!(work.ops_of(OpClass::F32Fma).most, u64::from(fma), "{norm:?}");
+        assert_eq!(work.bytes_of(ByteClass::Weight).most, u64::from(vectors * INPUTS * 4), "{norm:?}");
+        assert_eq!(work.bytes_of(ByteClass::ActOut).least, u64::from(INPUTS / 32 * 48), "{norm:?}");
     }
 }

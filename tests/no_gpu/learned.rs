@@ -67,7 +67,7 @@ fn a_transformed_product_is_the_product() {
         let plain = Weights::build(&config, &plan("f32"), ProductPath::Float, fetch).unwrap();
         let plain = first_out(&plain);
         let [rows, inputs] = [config.hidden_size as usize, plain.weight.len() / config.hidden_size as usize];
-        let of_width = |slot: Slot| {
+        let of_width = |slot: Slot, _: &[Vec<usize>]| {
             // Only the projection that is looked at has an input of this width for certain.
             Ok(if slot.role == Role::Out { learned(slot, inputs) } else { None })
         };

@@ -10,6 +10,7 @@ use wattle::model::slot::{Part, Place, Role, Slot};
 use wattle::model::{Source, open};
 use wattle::schedule::Schedule;
 use wattle::tuning::ProductPath;
+use wattle::verify::{Case, Device, check};
 
 use crate::support::{assert_says, golden_dir};
 
@@ -133,4 +134,28 @@ fn tables_are_not_transformed() {
             );
         }
     }
+}
+
+/// What a device would not load the reference does not compute with, either.
+#[test]
+fn the_reference_refuses_what_a_device_refuses() {
+    let int8 = WeightPlan::uniform("int8".parse().unwrap());
+    let refused = |tensor: &str, says: &str, change: &dyn Fn(&mut omniquant::Tensor)| {
+        let mut case = Case::open(&golden_dir().join("llama")).unwrap();
+        case.source = omniquant::source(case.source, |tensors| {
+            change(tensors.iter_mut().find(|found| found.name == tensor).unwrap());
+        });
+        let checked = pollster::block_on(check(&case, &Device::Cpu, &int8, ProductPath::Float));
+        assert_says(&checked.unwrap_err(), &[tensor, says]);
+    };
+    let length = |count: usize| {
+        move |tensor: &mut omniquant::Tensor| (tensor.values, tensor.shape) = (vec![1.0; count], vec![count])
+    };
+    let q = "model.layers.2.self_attn.q_proj";
+    for part in ["gamma", "beta", "delta", "s"] {
+        for count in [1, 47, 49] {
+            refused(&format!("{q}.{part}"), "expected shape [48]", &length(count));
+        }
+    }
+    refused(&format!("{q}.s"), "above 0", &|tensor| tensor.values[3] = 0.0);
 }

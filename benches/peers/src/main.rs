@@ -67,7 +67,7 @@ fn run() -> Result<()> {
         for format in &formats {
             // Where there are many rows, reading the weights is a small part of the time, and where they come from a
             // smaller one.
-            let runs = (TURNS as u32, shape[0].div_ceil(16), (!all).then_some(LONGEST));
+            let runs = (TURNS as u32, 1, shape[0].div_ceil(16), (!all).then_some(LONGEST));
             match copies(gpu, &roof, *format, shape, ProductPath::Matrix, runs) {
                 Ok(copies) => row(gpu, &mut peers, *format, shape, copies, &mut comparisons, &mut skipped)?,
                 Err(reason) => skipped.push(skip(shape, *format, &reason)),

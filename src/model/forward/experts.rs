@@ -37,7 +37,8 @@ enum Assignment {
 /// What goes into the products of all groups, and what has been made of it.
 struct GroupsInput<'a> {
     input: Input<'a>,
-    ready: Vec<(InputRows, Input<'a>)>,
+    /// By how it is read, and whether it is normed on the way in.
+    ready: Vec<((InputRows, bool), Input<'a>)>,
 }
 
 impl ForwardPass<'_> {
@@ -188,11 +189,11 @@ impl ForwardPass<'_> {
         matrix: &'a Matrix,
         way: (InputRows, bool),
     ) -> Result<Input<'a>> {
-        if let Some((_, input)) = shared.ready.iter().find(|(inputs, _)| *inputs == way.0) {
+        if let Some((_, input)) = shared.ready.iter().find(|(known, _)| *known == way) {
             return Ok(*input);
         }
         let input = self.prepared(shared.input, matrix, way, false)?;
-        shared.ready.push((way.0, input));
+        shared.ready.push((way, input));
         Ok(input)
     }
 

@@ -71,8 +71,8 @@ impl StoredWeights<'_> {
     /// Those of one tensor; a factor that is absent is 1.
     fn read_clips(&self, slot: Slot, rows: usize, blocks: usize) -> Result<Option<Vec<Clip>>> {
         let shapes = [vec![rows], vec![rows, 1], vec![rows, blocks]];
-        let gamma = self.learned(slot.its(Part::Gamma), &shapes)?;
-        let beta = self.learned(slot.its(Part::Beta), &shapes)?;
+        let gamma = self.source.fetch_learned(slot.its(Part::Gamma), &shapes)?;
+        let beta = self.source.fetch_learned(slot.its(Part::Beta), &shapes)?;
         if gamma.is_none() && beta.is_none() {
             return Ok(None);
         }
@@ -115,31 +115,15 @@ impl StoredWeights<'_> {
 
     /// That of one weight; without any, inputs stay as they are.
     fn read_transform(&self, slot: Slot, width: usize) -> Result<Transform> {
-        let delta = self.learned(slot.its(Part::Delta), &[vec![width]])?.unwrap_or(vec![0.0; width]);
-        let s = self.learned(slot.its(Part::Scale), &[vec![width]])?.unwrap_or(vec![1.0; width]);
+        let delta =
+            self.source.fetch_learned(slot.its(Part::Delta), &[vec![width]])?.unwrap_or(vec![0.0; width]);
+        let s = self.source.fetch_learned(slot.its(Part::Scale), &[vec![width]])?.unwrap_or(vec![1.0; width]);
         let name = |part| self.source.naming.tensor_name(slot.its(part));
-        if let Some(s) = s.iter().find(|s| **s <= 0.0 || !s.recip().is_finite()) {
-            let expected = "numbers above 0 that one can be divided by";
-            return Err(mismatch(name(Part::Scale), expected.into(), s.to_string()));
-        }
         if let Some((delta, s)) = delta.iter().zip(&s).find(|(delta, s)| !(*delta / *s).is_finite()) {
             let expected = "numbers that are finite when divided by s";
             return Err(mismatch(name(Part::Delta), expected.into(), format!("{delta} / {s}")));
         }
         Ok(Transform { delta, s })
-    }
-
-    /// The values of a tensor that a checkpoint may have, in one of these shapes.
-    fn learned(&self, slot: Slot, shapes: &[Vec<usize>]) -> Result<Option<Vec<f32>>> {
-        let name = self.source.naming.tensor_name(slot);
-        let Some(shape) = self.source.checkpoint.shape(&name) else { return Ok(None) };
-        if !shapes.iter().any(|expected| expected == shape) {
-            let expected: Vec<_> = shapes.iter().map(|shape| format!("{shape:?}")).collect();
-            return Err(mismatch(name, format!("shape {}", expected.join(" or ")), format!("{shape:?}")));
-        }
-        let tensor = self.source.checkpoint.tensor(&name, shape)?;
-        tensor.check_finite()?;
-        Ok(Some(tensor.to_f32()))
     }
 }
 

@@ -1,10 +1,11 @@
 //! Golden models and the bundled ones: every one in f32 with and without optional features, and in a selection of formats.
 
 use wattle::Error;
+use wattle::gpu::Capabilities;
 use wattle::model::plan::WeightPlan;
 use wattle::quant::WeightFormat;
-use wattle::tuning::ProductPath;
-use wattle::verify::{Case, Device, check};
+use wattle::tuning::{ProductPath, Tuning};
+use wattle::verify::{Case, Device, Products, check};
 
 use super::harness::F32;
 use crate::harness::{block_on, gpu};
@@ -66,21 +67,27 @@ fn cases() -> Vec<Case> {
 
 /// What failed, in one line each.
 fn failure(case: &Case, plan: &WeightPlan, baseline: bool) -> Option<String> {
-    failure_on(case, plan, ProductPath::Float, "mat", baseline)
+    failure_on(case, plan, ProductPath::Float.into(), "mat", baseline)
+}
+
+/// What the table for GPUs makes of products, on whatever device this is.
+fn as_on_gpus(path: ProductPath) -> Products {
+    let gpu = Capabilities { is_cpu: false, ..Capabilities::webgpu() };
+    Products { path, tuning: Some(Tuning::shipped(&gpu).into()) }
 }
 
 /// The same on a path, of which a kernel that begins with `kernel` must have run.
 fn failure_on(
     case: &Case,
     plan: &WeightPlan,
-    path: ProductPath,
+    products: Products,
     kernel: &str,
     baseline: bool,
 ) -> Option<String> {
     let device = Device::Gpu(gpu().with_baseline(baseline));
     let (name, linear, experts) = (&case.name, plan.linear, plan.experts);
-    let at = format!("{name} in {linear}, experts {experts}, {path:?}, baseline {baseline}");
-    match block_on(check(case, &device, plan, path)) {
+    let at = format!("{name} in {linear}, experts {experts}, {:?}, baseline {baseline}", products.path);
+    match block_on(check(case, &device, plan, products)) {
         Ok(report) if !report.dispatches.iter().any(|(name, _)| name.starts_with(kernel)) => {
             Some(format!("{at}: no {kernel} in {:?}", report.dispatches))
         }
@@ -132,7 +139,20 @@ fn the_integer_path_rounds_as_the_reference_does() {
     for (c, case) in cases().iter().enumerate() {
         let format = |n: usize| formats[n % formats.len()].parse::<WeightFormat>().unwrap();
         let plan = WeightPlan { experts: format(c + 2), ..WeightPlan::uniform(format(c)) };
-        failures.extend(failure_on(case, &plan, ProductPath::Integer, "quantize", c % 2 == 0));
+        failures.extend(failure_on(case, &plan, ProductPath::Integer.into(), "quantize", c % 2 == 0));
+    }
+    assert_none(failures);
+}
+
+/// Workgroups that share an output, and tiles in workgroup memory.
+#[test]
+fn kernels_of_gpus_agree_with_the_reference() {
+    let mut failures = Vec::new();
+    for (c, case) in cases().iter().enumerate().step_by(3) {
+        let plan = WeightPlan::uniform(["int4", "int8:planes", "f16"][c / 3].parse().unwrap());
+        for path in [ProductPath::Float, ProductPath::Integer] {
+            failures.extend(failure_on(case, &plan, as_on_gpus(path), "matmul", c % 2 == 1));
+        }
     }
     assert_none(failures);
 }
@@ -146,7 +166,7 @@ fn the_matrix_path_stays_within_its_rounding() {
     let mut failures = Vec::new();
     for (c, case) in cases().iter().enumerate() {
         let plan = WeightPlan::uniform(["f16", "int4", "int8"][c % 3].parse().unwrap());
-        failures.extend(failure_on(case, &plan, ProductPath::Matrix, "matmul_coop", false));
+        failures.extend(failure_on(case, &plan, as_on_gpus(ProductPath::Matrix), "matmul_coop", false));
     }
     assert_none(failures);
 }
