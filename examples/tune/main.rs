@@ -9,6 +9,7 @@ mod candidates;
 mod support;
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,6 +29,8 @@ const FAR_BEHIND: f64 = 1.5;
 
 /// Seconds that each kernel took for each product of a rule.
 struct Measured {
+    /// The products, for people.
+    of: Vec<String>,
     kernels: Vec<ProductKernel>,
     /// By product, then by kernel.
     seconds: Vec<Vec<f64>>,
@@ -35,9 +38,9 @@ struct Measured {
     shipped: Vec<usize>,
 }
 
-/// How near kernels are to the best, 1 for the best itself: the mean over products, and the least.
+/// How near kernels are to the best, 1 for the best itself, each with its product.
 struct Nearness {
-    all: Vec<f64>,
+    all: Vec<(f64, String)>,
 }
 
 fn main() -> ExitCode {
@@ -76,8 +79,8 @@ fn run() -> Result<()> {
     let file = TuningFile { schema: 1, tables: vec![Tuning { adapter, rules }] };
     fs::write(&out, serde_json::to_string_pretty(&file)? + "\n")?;
     println!("\nspeed as a share of the fastest kernel's, over {} products", shipped.all.len());
-    println!("shipped table: mean {:.0}%, worst {:.0}%", shipped.mean(), shipped.worst());
-    println!("{out}: mean {:.0}%, worst {:.0}%", written.mean(), written.worst());
+    println!("shipped table: {shipped}");
+    println!("{out}: {written}");
     Ok(())
 }
 
@@ -92,28 +95,38 @@ fn measure(gpu: &Gpu, rows: u32, format: WeightFormat, path: ProductPath) -> Res
     for kernel in &kernels {
         check(gpu, *kernel, format)?;
     }
+    let shipped: Vec<usize> =
+        tuned.iter().map(|kernel| kernels.iter().position(|other| other == kernel).unwrap_or(0)).collect();
     let mut seconds = Vec::new();
-    for shape in shapes {
+    for (shape, shipped) in shapes.iter().zip(&shipped) {
         let mut best = f64::INFINITY;
         let mut times = Vec::new();
         for kernel in &kernels {
-            let mut products = Products::new(gpu, *kernel, format, shape, (1, 1))?;
-            let mut run = || -> Result<Duration> { Ok(products.chain.run(1)?.wall) };
-            run()?;
-            let once = run()?.as_secs_f64();
-            // What is far behind is not worth a median.
-            let time = match once > FAR_BEHIND * best {
-                true => once,
-                false => Times::new(repeat(&mut run)?).median().as_secs_f64(),
-            };
+            let time = time(gpu, *kernel, format, *shape, FAR_BEHIND * best)?;
             best = best.min(time);
             times.push(time);
         }
+        // Something else may have run on the machine: what the figures rest on is timed twice, and the better one counts.
+        let fastest = (0..times.len()).min_by(|a, b| times[*a].total_cmp(&times[*b])).unwrap_or(0);
+        for kernel in [*shipped, fastest] {
+            let again = time(gpu, kernels[kernel], format, *shape, f64::INFINITY)?;
+            times[kernel] = times[kernel].min(again);
+        }
         seconds.push(times);
     }
-    let shipped =
-        tuned.iter().map(|kernel| kernels.iter().position(|other| other == kernel).unwrap_or(0)).collect();
-    Ok(Measured { kernels, seconds, shipped })
+    let name = |[rows, outputs, inputs]: Shape| format!("{rows} x {outputs} x {inputs} {format}, {path}");
+    let of = shapes.into_iter().map(name).collect();
+    Ok(Measured { of, kernels, seconds, shipped })
+}
+
+/// Seconds of a product: a median, unless one run shows that it is above `limit`.
+fn time(gpu: &Gpu, kernel: ProductKernel, format: WeightFormat, shape: Shape, limit: f64) -> Result<f64> {
+    let mut products = Products::new(gpu, kernel, format, shape, (1, 1))?;
+    let mut run = || -> Result<Duration> { Ok(products.chain.run(1)?.wall) };
+    run()?;
+    let once = run()?.as_secs_f64();
+    let worth_it = once <= limit;
+    if worth_it { Ok(Times::new(repeat(&mut run)?).median().as_secs_f64()) } else { Ok(once) }
 }
 
 impl Measured {
@@ -131,18 +144,26 @@ impl Nearness {
         let near = |(product, times): (usize, &Vec<f64>)| {
             times.iter().copied().fold(f64::INFINITY, f64::min) / times[kernel(product)]
         };
-        let all = measured.seconds.iter().enumerate().map(near).collect();
-        let mean = Self { all }.mean();
-        self.all.extend(measured.seconds.iter().enumerate().map(near));
+        let of = measured.of.iter().zip(measured.seconds.iter().enumerate());
+        let rule = Self { all: of.map(|(of, times)| (near(times), of.clone())).collect() };
+        let mean = rule.mean();
+        self.all.extend(rule.all);
         mean
     }
 
     fn mean(&self) -> f64 {
-        100.0 * self.all.iter().sum::<f64>() / self.all.len() as f64
+        100.0 * self.all.iter().map(|(near, _)| near).sum::<f64>() / self.all.len() as f64
     }
+}
 
-    fn worst(&self) -> f64 {
-        100.0 * self.all.iter().copied().fold(f64::INFINITY, f64::min)
+/// `mean 93%, worst 70% (16 x 1024 x 1024 int8)`.
+impl fmt::Display for Nearness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mean {:.0}%", self.mean())?;
+        match self.all.iter().min_by(|a, b| a.0.total_cmp(&b.0)) {
+            Some((near, of)) => write!(f, ", worst {:.0}% ({of})", 100.0 * near),
+            None => Ok(()),
+        }
     }
 }
 

@@ -10,9 +10,11 @@ use std::{
 
 use crate::Result;
 
-/// The root of the repository, where every program starts.
+/// The root of the repository, where every program starts. Cargo says where it is; a build of another checkout, which a shared
+/// target folder may hold, would not know.
 pub fn repo() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let xtask = Path::new(&folder);
     xtask.parent().unwrap_or(xtask).to_path_buf()
 }
 
