@@ -10,7 +10,7 @@ use std::{
 use crate::{
     Result,
     driver::{self, Found},
-    gpu::{self, OTHER_WIDTHS, Place, Width},
+    gpu::{self, NOT_AT_OTHER_WIDTHS, OTHER_WIDTHS, Place, Width},
     shell,
     tally::{Counts, Outcome, Tally},
     variants::{self, Coverage},
@@ -157,6 +157,9 @@ impl Run {
     /// Runs the GPU tests in a place, with a vector width or the driver's own choice.
     fn on(&mut self, place: &Place, width: Option<Width>) {
         let (name, mut tests) = (place.configuration(width), place.command(width));
+        if width.is_some() && !self.options.all {
+            tests.args(NOT_AT_OTHER_WIDTHS.iter().flat_map(|test| ["--skip", test]));
+        }
         self.set_up(&mut tests);
         let seen = self.folder.join(name.replace([' ', ','], "-"));
         self.noting(&mut tests, &name, &seen, place.outside(&seen));
