@@ -69,17 +69,17 @@ fn load(chosen: &[u32], count: u32) -> String {
 
 fn one_layer(count: u32) -> ModelConfig {
     let norm = Norm { kind: NormKind::Rms, eps: 1e-6 };
-    let expert = FeedForward { hidden: 512, activation: Activation::Silu, gated: true, bias: false };
-    let routing = Routing::SoftmaxTopk { renormalize: true };
-    let experts = Op::Experts(Experts { count, top_k: TOP_K, routing, expert });
+    let expert = FeedForward::gated(512, Activation::Silu);
+    let routing = Routing::softmax_topk(true);
+    let experts = Op::Experts(Experts::new(count, TOP_K, routing, expert));
     ModelConfig {
         name: format!("one layer of {count} experts"),
         vocab_size: TOKENS,
         hidden_size: 256,
         context_length: 2 * TOKENS,
         embedding_scale: 1.0,
-        blocks: vec![Block { sublayers: vec![SubLayer { norm, op: experts, post_norm: None }] }],
+        blocks: vec![Block { sublayers: vec![SubLayer::new(norm, experts)] }],
         final_norm: norm,
-        head: Head { tied: true, softcap: None },
+        head: Head { tied: true, ..Head::default() },
     }
 }

@@ -28,7 +28,7 @@ def description(name):
         return {"hidden": hidden, "activation": "silu", "gated": True}
 
     dense = {"norm": NORM, "op": {"feed_forward": feed_forward(192)}}
-    routing = {"softmax_topk": {"renormalize": True}}
+    routing = {"topk": {"score": "softmax", "renormalize": True}}
     experts = {"count": 8, "top_k": 2, "routing": routing, "expert": feed_forward(64)}
     sparse = {"norm": NORM, "op": {"experts": experts}}
     previous, local, overall = attention(2, 1e2, False), attention(48, 1e4, False), attention(None, 1e6, True)

@@ -3,14 +3,14 @@
 // A workgroup takes up to QUERIES queries that share a key/value head, (row, head) pairs row by row, and walks the keys
 // that any of them sees, KEYS at a time. Masked scores are flagged by MASKED, a finite number.
 // Needs: key_base, key_at, value_at, queries_per_tile (keys/*), key_range, store_output (output/*), softcap (softcap/*), visible
-// (common/window), span.
+// (reach/*), span.
 // Constants: HEAD_DIM, QUERIES.
 struct Params {
     heads: u32,
     kv_heads: u32,
     slots: u32,         // rows per head of the cache
     chunk_slots: u32,   // rows per head of a chunk's own keys
-    window: u32,        // keys a query sees, its own included; 0: all before it
+    reach: u32,         // tokens of a window or a chunk; 0: all before it
     split_keys: u32,    // keys per workgroup where the cache is split
     max_splits: u32,    // parts there can be
     scale: f32,
@@ -74,7 +74,7 @@ fn run(workgroup: u32, lane: u32) {
         for (var j = 0u; j < KEYS_PER_LANE; j += 1u) {
             let position = tile + my_first_key + j;
             var z = MASKED;
-            if my_query < tile_count && position < range.end && visible(my_position, position, params.window) {
+            if my_query < tile_count && position < range.end && visible(my_position, position, params.reach) {
                 let at = key_base(kv_head, position);
                 var sum = 0.0;
                 for (var d = 0u; d < HEAD_DIM; d += 1u) {

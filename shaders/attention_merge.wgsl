@@ -1,10 +1,9 @@
 // Joins the parts of a split attention: o = sum_i e^(m_i - m) o_i / sum_i e^(m_i - m) l_i, parts in order.
-// One workgroup per (row, query head); lanes over the elements. Needs: first_visible
-// (common/window), span.
+// One workgroup per (row, query head); lanes over the elements. Needs: first_visible (reach/*), with_sink (sinks/*), span.
 struct Params {
     heads: u32,
     head_dim: u32,
-    window: u32,
+    reach: u32,
     split_keys: u32,
     max_splits: u32,
 }
@@ -19,7 +18,7 @@ fn run(head: u32, lane: u32) {
         return;
     }
     let position = span.position + row;
-    let first = first_visible(position, params.window);
+    let first = first_visible(position, params.reach);
     let splits = position / params.split_keys - first / params.split_keys + 1u;
     let stride = params.head_dim + 2u;
     let base = head * params.max_splits * stride;
@@ -37,6 +36,7 @@ fn run(head: u32, lane: u32) {
             sum += rescale * parts[at + d];
             weight += rescale * parts[at + params.head_dim + 1u];
         }
-        out[head * params.head_dim + d] = select(0.0, sum / max(weight, 1e-30), weight > 0.0);
+        let all = with_sink(head % params.heads, max_score, weight);
+        out[head * params.head_dim + d] = select(0.0, sum * all.x / max(all.y, 1e-30), weight > 0.0);
     }
 }

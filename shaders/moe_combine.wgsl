@@ -1,9 +1,15 @@
-// Joins what a token's experts computed: y[t] = residual[t] + sum_j weight[t, j] * expert_rows[t, j], choices in order.
-// One lane per element. Needs: residual_at (residual/*), span. Constants: WORKGROUP_SIZE.
-struct Params { hidden_size: u32, choices: u32 }
+// Joins what a token's experts computed: y[t] = residual[t] + shared[t] + sum_j weight[t, j] * expert_rows[t, j], choices in
+// order. One lane per element.
+// Needs: residual_at (residual/*), shared_expert_at (shared_expert/*), combine_weight (combine_weight/*), span.
+// Constants: WORKGROUP_SIZE.
+struct Params {
+    hidden_size: u32,
+    choices: u32,
+    gate_stride: u32,   // elements between the gates of the shared expert of two tokens
+    gate_offset: u32,   // where the gate is among them
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> expert_rows: array<f32>;         // [rows choices, hidden_size]
-@group(0) @binding(3) var<storage, read> weight_of_slot: array<f32>;      // [rows, choices]
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;             // [rows, hidden_size]
 
 fn run(workgroup: u32, lane: u32) {
@@ -16,7 +22,7 @@ fn run(workgroup: u32, lane: u32) {
     var sum = 0.0;
     for (var j = 0u; j < params.choices; j += 1u) {
         let slot = token * params.choices + j;
-        sum += weight_of_slot[slot] * expert_rows[slot * params.hidden_size + d];
+        sum += combine_weight(slot) * expert_rows[slot * params.hidden_size + d];
     }
-    y[i] = residual_at(i) + sum;
+    y[i] = residual_at(i) + (shared_expert_at(token, i) + sum);
 }

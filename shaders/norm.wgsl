@@ -1,5 +1,6 @@
-// A norm, or a scale and a shift, over every row: y[r] = residual[r] + norm(x[r]). One workgroup per row.
-// Needs: load4 (linear/input), norm_prepare, norm4 (norm/*), residual_at (residual/*), span, workgroup_sum.
+// A norm, or a scale and a shift, over every row: y[r] = (residual[r] + norm(x[r])) * output_scale. One workgroup per row.
+// Needs: load4 (linear/input), norm_prepare, norm4 (norm/*), residual_at (residual/*), output_scale (output_scale/*), span,
+// workgroup_sum.
 // Constants: WORKGROUP_SIZE.
 struct Params {
     in_features: u32,
@@ -18,7 +19,7 @@ fn run(row: u32, lane: u32) {
         let v = norm4(load4(row, quad), quad);
         let at = row * params.in_features + 4u * quad;
         for (var i = 0u; i < min(4u, params.in_features - 4u * quad); i += 1u) {
-            y[at + i] = residual_at(at + i) + v[i];
+            y[at + i] = (residual_at(at + i) + v[i]) * output_scale();
         }
     }
 }

@@ -1,15 +1,18 @@
-// Splits the fused projections into heads, norms and rotates Q and K, and puts K and V where attention reads them.
+// Splits the fused projections into heads, norms, clamps and rotates Q and K, and puts K and V where attention reads them.
 // One workgroup per (row, head), the H query heads first, then G key heads, then G value heads.
-// Needs: head_scale, head_weight (qk_norm/*), rotation_pair (rotate/*), span. Constants: HEAD_DIM, TO_CACHE.
+// Needs: head_scale, head_weight (qk_norm/*), rotation_pair (rotate/*), span. Constants: HEAD_DIM, TO_CACHE, V_IS_K, V_NORM.
 struct Params {
     heads: u32,
     kv_heads: u32,
-    rotary_dim: u32,    // leading elements of a head that turn; 0: none
-    slots: u32,         // rows per head of the K and V destinations
-    eps: f32,           // of the head norm
+    rotary_dim: u32,            // leading elements of a head that turn; 0: none
+    slots: u32,                 // rows per head of the K and V destinations
+    eps: f32,                   // of the head norm
+    clip: f32,                  // largest magnitude
+    temperature_scale: f32,     // how queries grow with their position; 0: not at all
+    temperature_floor: u32,     // positions that are alike to them
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> qkv: array<f32>;                 // [rows, (H + 2G) HEAD_DIM]
+@group(0) @binding(2) var<storage, read> qkv: array<f32>;                 // [rows, (H + 2G) HEAD_DIM], (H + G) if V_IS_K
 @group(0) @binding(3) var<storage, read> rope_table: array<vec2<f32>>;    // [positions, rotary_dim / 2]: cos, sin
 @group(0) @binding(4) var<storage, read_write> q_out: array<f32>;         // [rows, H, HEAD_DIM]
 @group(0) @binding(5) var<storage, read_write> k_out: array<f32>;         // [G, slots, HEAD_DIM]
@@ -27,14 +30,19 @@ fn run(workgroup: u32, lane: u32) {
     let h = workgroup % all_heads;
     let is_query = h < params.heads;
     let is_value = h >= params.heads + params.kv_heads;
+    let stored_heads = all_heads - select(0u, params.kv_heads, V_IS_K);
+    let stored = h - select(0u, params.kv_heads, V_IS_K && is_value);
 
     var square = 0.0;
     for (var d = lane; d < HEAD_DIM; d += WORKGROUP_SIZE) {
-        let value = qkv[workgroup * HEAD_DIM + d];
+        let value = qkv[(row * stored_heads + stored) * HEAD_DIM + d];
         head[d] = value;
         square += value * value;
     }
-    let scale = head_scale(square, lane);
+    // Of the projection of all heads like this one.
+    let first = select(params.heads, 0u, is_query);
+    let count = select(params.kv_heads, params.heads, is_query);
+    let scale = head_scale(square, (row * stored_heads + first) * HEAD_DIM, count, lane);
     workgroupBarrier();
 
     let position = span.position + row;
@@ -42,25 +50,44 @@ fn run(workgroup: u32, lane: u32) {
     let slot = select(row, position % params.slots, TO_CACHE);
     for (var d = lane; d < HEAD_DIM; d += WORKGROUP_SIZE) {
         if is_query {
-            q_out[(row * params.heads + h) * HEAD_DIM + d] = turned(d, position, 0u, scale);
+            let q = turned(d, position, Scales(0u, h, scale));
+            q_out[(row * params.heads + h) * HEAD_DIM + d] = q * temperature(position);
         } else if is_value {
             let kv_head = h - params.heads - params.kv_heads;
-            v_out[(kv_head * params.slots + slot) * HEAD_DIM + d] = head[d];
+            let value = clipped(head[d] * select(1.0, scale, V_NORM));
+            v_out[(kv_head * params.slots + slot) * HEAD_DIM + d] = value;
         } else {
             let kv_head = h - params.heads;
-            k_out[(kv_head * params.slots + slot) * HEAD_DIM + d] = turned(d, position, 1u, scale);
+            let k = turned(d, position, Scales(1u, kv_head, scale));
+            k_out[(kv_head * params.slots + slot) * HEAD_DIM + d] = k;
         }
     }
 }
 
+// The norm of a head: Q's or K's, which head, and the common scale.
+struct Scales { which: u32, head: u32, scale: f32 }
+
+fn clipped(value: f32) -> f32 {
+    return clamp(value, -params.clip, params.clip);
+}
+
+// What a query is multiplied by (arXiv 2501.19399).
+fn temperature(position: u32) -> f32 {
+    if params.temperature_floor == 0u {
+        return 1.0;
+    }
+    return 1.0 + params.temperature_scale * log(1.0 + f32((position + 1u) / params.temperature_floor));
+}
+
 // Element d of the normed head, rotated by its position (arXiv 2104.09864, section 3.2).
-fn turned(d: u32, position: u32, which: u32, scale: f32) -> f32 {
-    let value = head[d] * scale * head_weight(which, d);
+fn turned(d: u32, position: u32, scales: Scales) -> f32 {
+    let value = clipped(head[d] * scales.scale * head_weight(scales.which, scales.head, d));
     if d >= params.rotary_dim {
         return value;
     }
     let pair = rotation_pair(d);
-    let other = head[pair.partner] * scale * head_weight(which, pair.partner);
+    let weight = head_weight(scales.which, scales.head, pair.partner);
+    let other = clipped(head[pair.partner] * scales.scale * weight);
     let angle = rope_table[position * (params.rotary_dim / 2u) + pair.index];
     return value * angle.x + pair.sign * other * angle.y;
 }

@@ -7,7 +7,9 @@ mod input_norm;
 mod input_rows;
 mod matrix_size;
 mod members;
+mod reach;
 mod reduce;
+mod route;
 
 pub use activate::Activate;
 pub use codec::Codec;
@@ -18,4 +20,6 @@ pub(crate) use input_rows::INPUT_BLOCK;
 pub use input_rows::InputRows;
 pub use matrix_size::MatrixSize;
 pub use members::Members;
+pub use reach::Reach;
 pub use reduce::Reduce;
+pub use route::{ExpertWeight, GroupLimit, RouteRule, Selection};

@@ -197,7 +197,7 @@ fn rounding(config: &ModelConfig, plan: &WeightPlan, path: ProductPath) -> f64 {
         ProductPath::Float | ProductPath::Integer => return 0.0,
     };
     // Into a sub-layer and out of it, and the head.
-    let products = 2 * config.sublayers().count() + 1;
+    let products = 2 * config.ops().count() + 1;
     each * 2f64.sqrt() * (products as f64).sqrt()
 }
 

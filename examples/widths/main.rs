@@ -12,7 +12,7 @@ use std::path::Path;
 use measure::{Quality, TOKENS, quality, read, sample, tokens_per_second};
 use wattle::model::layout::{Matrix, OpLayout};
 use wattle::model::plan::{PlanName, WeightPlan};
-use wattle::model::slot::{Part, Place, slots};
+use wattle::model::slot::{Part, slots};
 use wattle::model::{LoadOptions, Model, Source, open};
 use wattle::quant::{Codes, Parent, QuantBlock, WeightFormat, Width};
 use wattle::{Error, Gpu, GpuOptions, Result};
@@ -102,16 +102,20 @@ async fn row(plan: &str, model: &Model, bits: f64, quality: Quality) -> Result<(
 /// Bits that a step reads of a weight of the blocks, scales not counted: a mean over the weights.
 fn read_bits(model: &Model) -> f64 {
     let (mut bits, mut weights) = (0.0, 0.0);
-    for layer in model.layout().blocks.iter().flatten() {
+    for layer in model.layout().sublayers() {
         let matrices = match &layer.op {
             OpLayout::Attention(attention) => [&attention.qkv, &attention.out].map(with_format).to_vec(),
             OpLayout::FeedForward(ffn) => [&ffn.into, &ffn.down].map(with_format).to_vec(),
             OpLayout::Experts(experts) => {
+                let shared = experts.shared.iter().flat_map(|ffn| [&ffn.into, &ffn.down]).map(with_format);
                 let stacks = [&experts.into, &experts.down].into_iter();
                 stacks
                     .flat_map(|stack| stack.formats.iter().map(|format| (&stack.matrices[0], *format)))
+                    .chain(shared)
                     .collect()
             }
+            // Its branches are sub-layers of their own.
+            OpLayout::Parallel(_) => Vec::new(),
         };
         for (matrix, format) in matrices {
             let count = f64::from(matrix.rows) * f64::from(matrix.cols);
@@ -136,12 +140,10 @@ fn with_format(matrix: &Matrix) -> (&Matrix, WeightFormat) {
 fn effective_bits(source: &Source, model: &Model) -> Result<f64> {
     let (mut bits, mut weights) = (0.0, 0.0);
     for (slot, shape) in slots(&source.config) {
-        let (Place::SubLayer { block, .. } | Place::Expert { block, .. }, Part::Weight, &[rows, cols]) =
-            (slot.place, slot.part, &shape[..])
-        else {
+        let (Some(at), Part::Weight, &[rows, cols]) = (slot.place.at(), slot.part, &shape[..]) else {
             continue;
         };
-        let codes = codes(model, block);
+        let codes = codes(model, at.block);
         let mut each = f64::from(codes.width.bits());
         if codes.extra_precision {
             let parent = Parent::quantize(&source.fetch(slot, &shape)?, rows, cols, QuantBlock::Inputs(32))?;
@@ -159,10 +161,17 @@ fn codes(model: &Model, block: usize) -> Codes {
         WeightFormat::Int(int) => int.codes,
         WeightFormat::F32 | WeightFormat::F16 => Codes::sliced(Width::Int8),
     };
-    match &model.layout().blocks[block][0].op {
+    let first = &model.layout().blocks[block][0];
+    let first = match &first.op {
+        OpLayout::Parallel(branches) => &branches[0],
+        OpLayout::Attention(_) | OpLayout::FeedForward(_) | OpLayout::Experts(_) => first,
+    };
+    match &first.op {
         OpLayout::Attention(attention) => of(attention.out.format),
         OpLayout::FeedForward(ffn) => of(ffn.down.format),
         OpLayout::Experts(experts) => of(experts.down.formats[0]),
+        // Branches have none of their own.
+        OpLayout::Parallel(_) => Codes::sliced(Width::Int8),
     }
 }
 

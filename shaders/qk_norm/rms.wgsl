@@ -2,10 +2,10 @@
 // Needs: workgroup_sum (reduce/*), params.eps.
 @group(0) @binding(7) var<storage, read> head_norm: array<f32>;           // [2, HEAD_DIM]: Q's scale, K's scale
 
-fn head_scale(square: f32, lane: u32) -> f32 {
+fn head_scale(square: f32, first: u32, heads: u32, lane: u32) -> f32 {
     return inverseSqrt(workgroup_sum(square, lane) / f32(HEAD_DIM) + params.eps);
 }
 
-fn head_weight(which: u32, d: u32) -> f32 {
+fn head_weight(which: u32, head: u32, d: u32) -> f32 {
     return head_norm[which * HEAD_DIM + d];
 }

@@ -1,4 +1,4 @@
-//! `shaders/epilogue`, `shaders/bias`, `shaders/residual`: what happens to a sum before it is stored.
+//! `shaders/epilogue`, `shaders/bias`, `shaders/residual`, `shaders/slot_weight`: what happens to a sum before it is stored.
 
 use super::Activate;
 use crate::energy::{ByteClass, OpClass, Work};
@@ -18,11 +18,14 @@ pub struct Epilogue {
     pub bias: bool,
     /// Whether a residual is added last.
     pub residual: bool,
+    /// Whether the sum is first multiplied by its slot's weight, as if the expert's input were. Not beside a bias.
+    pub slot_weight: bool,
 }
 
 impl Epilogue {
     /// The sum as it is.
-    pub const NONE: Self = Self { activate: Activate::Identity, gated: false, bias: false, residual: false };
+    pub const NONE: Self =
+        Self { activate: Activate::Identity, gated: false, bias: false, residual: false, slot_weight: false };
 
     /// Every epilogue a forward pass uses.
     pub fn all() -> Vec<Self> {
@@ -33,16 +36,26 @@ impl Epilogue {
             }
             for activate in Activate::FEED_FORWARD {
                 for gated in [false, true] {
-                    all.push(Self { activate, gated, bias, residual: false });
+                    all.push(Self { activate, gated, bias, ..Self::NONE });
                 }
             }
+            all.push(Self { activate: Activate::ClampedGlu, gated: true, bias, ..Self::NONE });
         }
         all
     }
 
+    /// Those of experts whose inputs are weighted.
+    pub fn of_weighted_inputs() -> Vec<Self> {
+        let silu = Self { activate: Activate::Silu, gated: true, slot_weight: true, ..Self::NONE };
+        vec![silu, Self { gated: false, ..silu }]
+    }
+
     /// Adds its fragments.
     pub(crate) fn add_to(self, source: Source) -> Source {
-        let source = self.activate.add_to(source);
+        let source = self.activate.add_to(source, self.gated).with(match self.slot_weight {
+            true => fragment!("slot_weight/stored.wgsl"),
+            false => fragment!("slot_weight/one.wgsl"),
+        });
         let source =
             source.with(if self.bias { fragment!("bias/add.wgsl") } else { fragment!("bias/none.wgsl") });
         if self.gated {
@@ -55,7 +68,8 @@ impl Epilogue {
     pub(crate) fn bindings(self) -> impl Iterator<Item = Binding> {
         let bias = self.bias.then_some(Binding::read(5, "bias"));
         let residual = self.residual.then_some(Binding::read(6, "residual"));
-        bias.into_iter().chain(residual).chain([Binding::write(7, "y")])
+        let slot_weight = self.slot_weight.then_some(Binding::read(12, "weight_of_slot"));
+        bias.into_iter().chain(residual).chain(slot_weight).chain([Binding::write(7, "y")])
     }
 
     /// What it moves and computes for `rows` rows of `params.out_features` sums each.
@@ -70,6 +84,10 @@ impl Epilogue {
         if self.residual {
             work = work.with_bytes(ByteClass::ActIn, outputs * 4, outputs * 4);
             work = work.with_ops(OpClass::F32Other, outputs, outputs);
+        }
+        if self.slot_weight {
+            work = work.with_bytes(ByteClass::Index, rows * 4, sums * 4);
+            work = work.with_ops(OpClass::F32Other, sums, sums);
         }
         if self.activate != Activate::Identity {
             work = work.with_ops(OpClass::Sfu, outputs, outputs);
@@ -87,7 +105,8 @@ impl Epilogue {
         let y = bytes([tokens, rows, params.out_stride]);
         let bias = self.bias.then_some(("bias", bytes([matrices, params.out_features])));
         let residual = self.residual.then_some(("residual", y));
-        bias.into_iter().chain(residual).chain([("y", y)])
+        let slot_weight = self.slot_weight.then_some(("weight_of_slot", bytes([tokens, rows])));
+        bias.into_iter().chain(residual).chain(slot_weight).chain([("y", y)])
     }
 }
 

@@ -2,9 +2,10 @@
 
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Phase, Work};
+use crate::fragments::Reach;
 use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
-use crate::shader::{Source, fragment};
+use crate::shader::{Fragment, Source, fragment};
 
 params! {
     /// The uniform of `attention`.
@@ -17,8 +18,8 @@ params! {
         pub slots: u32,
         /// Rows per head of a chunk's own keys.
         pub chunk_slots: u32,
-        /// Keys a query sees, its own included; 0: all before it.
-        pub window: u32,
+        /// Tokens of a window or of a chunk; 0: a query sees all before it.
+        pub reach: u32,
         /// Keys per workgroup where the cache is split.
         pub split_keys: u32,
         /// Parts there can be.
@@ -41,6 +42,10 @@ pub struct Attention {
     pub head_dim: u32,
     /// Whether scores are soft-capped.
     pub softcap: bool,
+    /// How far back a query sees.
+    pub reach: Reach,
+    /// Whether each head has a stored logit more (arXiv 2508.10925). Decode leaves it to `attention_merge`.
+    pub sinks: bool,
     /// Where keys are and how they are divided among workgroups. Prefill: old keys in the cache, this call's own in
     /// its chunk, one workgroup sees all of them. Decode: one row, every key in the cache, split over workgroups for
     /// `attention_merge`.
@@ -69,11 +74,6 @@ pub(crate) fn part_bytes([rows, heads]: [u32; 2], max_splits: u32, head_dim: u32
     bytes([rows, heads, max_splits, head_dim.saturating_add(2)])
 }
 
-/// First key that a query at `position` sees.
-pub fn first_visible(position: u32, window: u32) -> u32 {
-    if window == 0 { 0 } else { (position + 1).saturating_sub(window) }
-}
-
 impl Kernel for Attention {
     type Params = AttentionParams;
     const NAME: &'static str = "attention";
@@ -81,7 +81,7 @@ impl Kernel for Attention {
     fn source(self) -> Source {
         let source = Source::kernel(Self::NAME, fragment!("attention.wgsl"))
             .with_span()
-            .with(fragment!("common/window.wgsl"))
+            .with(self.reach.fragment())
             .with(fragment!("entry/plain.wgsl"))
             .constant("HEAD_DIM", self.head_dim)
             .constant("QUERIES", queries(self.head_dim));
@@ -94,6 +94,7 @@ impl Kernel for Attention {
             Phase::Prefill => source
                 .with(fragment!("keys/chunk.wgsl"))
                 .with(fragment!("output/whole.wgsl"))
+                .with(sinks_fragment(self.sinks))
                 .constant("SPREAD", SPREAD),
             Phase::Decode => source.with(fragment!("keys/cache.wgsl")).with(fragment!("output/split.wgsl")),
         }
@@ -115,6 +116,7 @@ impl Kernel for Attention {
             ]),
             Phase::Decode => bindings.push(Binding::write(5, "parts")),
         }
+        bindings.extend(self.sinks.then_some(SINKS));
         bindings
     }
 
@@ -123,7 +125,12 @@ impl Kernel for Attention {
         for head_dim in [1, 8, 10, 12, 16, 64, 80, 96, 128, 256, 512] {
             for softcap in [false, true] {
                 for phase in [Phase::Prefill, Phase::Decode] {
-                    all.push(Self { head_dim, softcap, phase });
+                    for reach in Reach::ALL {
+                        all.push(Self { head_dim, softcap, reach, sinks: false, phase });
+                    }
+                }
+                for reach in Reach::ALL {
+                    all.push(Self { head_dim, softcap, reach, sinks: true, phase: Phase::Prefill });
                 }
             }
         }
@@ -138,6 +145,7 @@ impl Kernel for Attention {
         require(Self::NAME, "kv_heads", heads.is_multiple_of(kv_heads), expected, kv_heads)?;
         let capped = !self.softcap || params.softcap > 0.0;
         require(Self::NAME, "softcap", capped, "a positive number", params.softcap)?;
+        self.check_reach(params)?;
         match self.phase {
             Phase::Prefill => positive(Self::NAME, [("chunk_slots", params.chunk_slots)]),
             Phase::Decode => {
@@ -158,6 +166,7 @@ impl Kernel for Attention {
             }
             Phase::Decode => sizes.push(("parts", part_bytes([rows, heads], max_splits, self.head_dim))),
         }
+        sizes.extend(self.sinks.then_some((SINKS.name, bytes([heads]))));
         sizes
     }
 
@@ -167,17 +176,19 @@ impl Kernel for Attention {
         let splits = match self.phase {
             Phase::Prefill => 1,
             Phase::Decode => {
-                split_count(first_visible(span.position, params.window), span.position, params.split_keys)
+                let first = self.reach.first_visible(span.position, params.reach);
+                split_count(first, span.position, params.split_keys)
             }
         };
         tiles * u64::from(params.kv_heads) * u64::from(splits)
     }
 
     fn work(self, params: &AttentionParams, span: Span) -> Work {
-        let pairs = visible_pairs(span, params.window);
+        let pairs = visible_pairs(span, self.reach, params.reach);
         let (heads, kv_heads) = (u64::from(params.heads), u64::from(params.kv_heads));
         let (rows, head_dim) = (u64::from(span.rows), u64::from(self.head_dim));
-        let distinct = u64::from(span.position + span.rows - first_visible(span.position, params.window));
+        let distinct =
+            u64::from(span.position + span.rows - self.reach.first_visible(span.position, params.reach));
         // A tile of queries walks the union of what they see.
         let walked = self.walked_pairs(params, span) * kv_heads;
         let mut work = Work::default()
@@ -191,7 +202,7 @@ impl Kernel for Attention {
         work = match self.phase {
             Phase::Prefill => work.with_bytes(ByteClass::ActOut, outputs, outputs),
             Phase::Decode => {
-                let first = first_visible(span.position, params.window);
+                let first = self.reach.first_visible(span.position, params.reach);
                 let splits = u64::from(split_count(first, span.position, params.split_keys));
                 let bytes = rows * heads * splits * (head_dim + 2) * 4;
                 work.with_bytes(ByteClass::Scratch, bytes, bytes)
@@ -204,7 +215,23 @@ impl Kernel for Attention {
     }
 }
 
+/// The logit of each query head's sink, `[H]`.
+pub(super) const SINKS: Binding = Binding::read(8, "sinks");
+
+/// The fragment that adds sinks to a softmax, or does not.
+pub(super) fn sinks_fragment(sinks: bool) -> Fragment {
+    if sinks { fragment!("sinks/stored.wgsl") } else { fragment!("sinks/none.wgsl") }
+}
+
 impl Attention {
+    /// Refuses chunks of nothing, and sinks where scores are not yet joined.
+    fn check_reach(self, params: &AttentionParams) -> Result<()> {
+        let reaches = self.reach == Reach::Window || params.reach > 0;
+        require(Self::NAME, "reach", reaches, "at least 1 token in a chunk", params.reach)?;
+        let joined = !self.sinks || self.phase == Phase::Prefill;
+        require(Self::NAME, "sinks", joined, "none in a decode", "some")
+    }
+
     /// Queries of one key/value head that a workgroup takes. A prompt of a few rows is spread over workgroups; a
     /// decode has its keys to divide.
     fn queries_per_tile(self, params: &AttentionParams, span: Span) -> u32 {
@@ -224,23 +251,24 @@ impl Attention {
                 let (first, end) = (t * tile, (t * tile + tile).min(count));
                 let oldest = span.position + first / per_head;
                 let newest = span.position + (end - 1) / per_head;
-                u64::from(end - first) * u64::from(newest + 1 - first_visible(oldest, params.window))
+                u64::from(end - first)
+                    * u64::from(newest + 1 - self.reach.first_visible(oldest, params.reach))
             })
             .sum()
     }
 }
 
-/// Visible (query, key) pairs of one head: `sum over rows of min(position + 1, window)`.
-pub fn visible_pairs(span: Span, window: u32) -> u64 {
+/// Visible (query, key) pairs of one head.
+pub fn visible_pairs(span: Span, reach: Reach, tokens: u32) -> u64 {
     let (p, rows) = (u64::from(span.position), u64::from(span.rows));
-    let all = rows * p + rows * (rows + 1) / 2;
-    if window == 0 {
-        return all;
-    }
-    // Rows at or beyond the window each lose what lies before it.
-    let w = u64::from(window);
-    let lost = |n: u64| if n > w { (n - w) * (n - w + 1) / 2 } else { 0 };
-    all - (lost(p + rows) - lost(p))
+    let n = u64::from(tokens);
+    // Of all rows from the first of the sequence on.
+    let up_to = |rows: u64| match reach {
+        Reach::Window if n == 0 || rows <= n => rows * (rows + 1) / 2,
+        Reach::Window => n * (n + 1) / 2 + (rows - n) * n,
+        Reach::Chunk => (rows / n) * (n * (n + 1) / 2) + (rows % n) * (rows % n + 1) / 2,
+    };
+    up_to(p + rows) - up_to(p)
 }
 
 #[cfg(test)]
@@ -249,14 +277,20 @@ mod tests {
 
     #[test]
     fn visible_pairs_counts_what_each_row_sees() {
-        for window in [0, 1, 3, 8] {
+        for (reach, tokens) in
+            [0, 1, 3, 8].map(|n| (Reach::Window, n)).into_iter().chain([1, 3, 8].map(|n| (Reach::Chunk, n)))
+        {
             for position in [0, 1, 2, 7, 8, 9, 30] {
                 for rows in [1, 2, 5, 17] {
                     let span = Span { position, rows };
                     let counted: u64 = (position..position + rows)
-                        .map(|p| u64::from(p + 1 - first_visible(p, window)))
+                        .map(|p| u64::from(p + 1 - reach.first_visible(p, tokens)))
                         .sum();
-                    assert_eq!(visible_pairs(span, window), counted, "{span:?}, window {window}");
+                    assert_eq!(
+                        visible_pairs(span, reach, tokens),
+                        counted,
+                        "{span:?}, {reach:?} of {tokens}"
+                    );
                 }
             }
         }

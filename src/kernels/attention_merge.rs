@@ -1,9 +1,10 @@
 //! Joins the parts of a split attention.
 
-use super::attention::{first_visible, part_bytes, split_count};
+use super::attention::{SINKS, part_bytes, sinks_fragment, split_count};
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::kernel::check::{bytes, positive};
+use crate::fragments::Reach;
+use crate::kernel::check::{bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -15,7 +16,7 @@ params! {
         /// Width of a head.
         pub head_dim: u32,
         /// As in `attention`.
-        pub window: u32,
+        pub reach: u32,
         /// As in `attention`.
         pub split_keys: u32,
         /// As in `attention`.
@@ -27,7 +28,12 @@ params! {
 ///
 /// Parts are `[rows H, max_splits, h + 2]`, the output is `[rows, H, h]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct AttentionMerge;
+pub struct AttentionMerge {
+    /// As in `attention`.
+    pub reach: Reach,
+    /// Whether each head has a stored logit more (arXiv 2508.10925).
+    pub sinks: bool,
+}
 
 impl Kernel for AttentionMerge {
     type Params = AttentionMergeParams;
@@ -36,16 +42,21 @@ impl Kernel for AttentionMerge {
     fn source(self) -> Source {
         Source::kernel(Self::NAME, fragment!("attention_merge.wgsl"))
             .with_span()
-            .with(fragment!("common/window.wgsl"))
+            .with(self.reach.fragment())
+            .with(sinks_fragment(self.sinks))
             .with(fragment!("entry/plain.wgsl"))
     }
 
     fn bindings(self) -> Vec<Binding> {
-        vec![Binding::PARAMS, Binding::SPAN, Binding::read(2, "parts"), Binding::write(3, "out")]
+        [Binding::PARAMS, Binding::SPAN, Binding::read(2, "parts"), Binding::write(3, "out")]
+            .into_iter()
+            .chain(self.sinks.then_some(SINKS))
+            .collect()
     }
 
     fn variants() -> Vec<Self> {
-        vec![Self]
+        let of = |reach| [false, true].map(|sinks| Self { reach, sinks });
+        Reach::ALL.into_iter().flat_map(of).collect()
     }
 
     fn check(self, params: &AttentionMergeParams) -> Result<()> {
@@ -57,12 +68,17 @@ impl Kernel for AttentionMerge {
                 ("split_keys", params.split_keys),
                 ("max_splits", params.max_splits),
             ],
-        )
+        )?;
+        let reaches = self.reach == Reach::Window || params.reach > 0;
+        require(Self::NAME, "reach", reaches, "at least 1 token in a chunk", params.reach)
     }
 
     fn sizes(self, params: &AttentionMergeParams, rows: u32) -> Vec<(&'static str, u64)> {
         let parts = part_bytes([rows, params.heads], params.max_splits, params.head_dim);
-        vec![("parts", parts), ("out", bytes([rows, params.heads, params.head_dim]))]
+        [("parts", parts), ("out", bytes([rows, params.heads, params.head_dim]))]
+            .into_iter()
+            .chain(self.sinks.then_some((SINKS.name, bytes([params.heads]))))
+            .collect()
     }
 
     fn workgroups(self, params: &AttentionMergeParams, span: Span) -> u64 {
@@ -70,7 +86,7 @@ impl Kernel for AttentionMerge {
     }
 
     fn work(self, params: &AttentionMergeParams, span: Span) -> Work {
-        let first = first_visible(span.position, params.window);
+        let first = self.reach.first_visible(span.position, params.reach);
         let splits = u64::from(split_count(first, span.position, params.split_keys));
         let (outputs, head_dim) =
             (u64::from(span.rows) * u64::from(params.heads), u64::from(params.head_dim));

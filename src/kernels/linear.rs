@@ -33,6 +33,10 @@ params! {
         pub eps: f32,
         /// Of the soft-capped epilogue.
         pub softcap: f32,
+        /// Steepness of the clamped gate.
+        pub glu_alpha: f32,
+        /// Limit of the clamped gate.
+        pub glu_limit: f32,
     }
 }
 
@@ -53,6 +57,8 @@ impl LinearParams {
             max_tiles: 0,
             eps: 0.0,
             softcap: 1.0,
+            glu_alpha: 1.0,
+            glu_limit: 1.0,
         }
     }
 
@@ -94,6 +100,12 @@ impl LinearParams {
         let end = u64::from(self.out_offset) + u64::from(width);
         let fits = end <= u64::from(self.out_stride);
         require(kernel, "out_stride", fits, format_args!("at least {end}"), self.out_stride)?;
+        let clamped = epilogue.activate == Activate::ClampedGlu;
+        require(kernel, "activate", !clamped || epilogue.gated, "pairs of gate and up", "single outputs")?;
+        let limited = !clamped || self.glu_limit > 0.0;
+        require(kernel, "glu_limit", limited, "a positive number", self.glu_limit)?;
+        let weighted = !epilogue.slot_weight || (per_choice && !epilogue.bias);
+        require(kernel, "slot_weight", weighted, "one only of experts without biases", "one")?;
         let capped = epilogue.activate != Activate::Softcap || self.softcap > 0.0;
         require(kernel, "softcap", capped, "a positive number", self.softcap)?;
         codec.check_row(kernel, self.in_features, self.row_words, (self.blocks, self.block_shift))

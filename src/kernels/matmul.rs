@@ -225,6 +225,11 @@ impl Kernel for Matmul {
                 let ways = ways.into_iter().filter(|rows| *rows == TileRows::Dense || !epilogue.residual);
                 all.extend(ways.map(|rows| Self { codec, inputs: InputRows::Any, epilogue, rows }));
             }
+            // Weights of inputs are an expert's.
+            for epilogue in Epilogue::of_weighted_inputs() {
+                let ways = ways.into_iter().filter(|rows| *rows != TileRows::Dense);
+                all.extend(ways.map(|rows| Self { codec, inputs: InputRows::Any, epilogue, rows }));
+            }
         }
         for codec in Codec::all() {
             let floats = InputRows::FLOATS.into_iter();

@@ -75,6 +75,10 @@ impl Kernel for MatmulCoop {
                     Epilogue::all().into_iter().filter(|e| rows == TileRows::Dense || !e.residual);
                 let plain = Matmul { rows, inputs: InputRows::Any, ..Matmul::new(codec, 1) };
                 all.extend(epilogues.map(|epilogue| Matmul { epilogue, ..plain }));
+                // Weights of inputs are an expert's.
+                let weighted = Epilogue::of_weighted_inputs().into_iter();
+                let weighted = weighted.filter(|_| rows != TileRows::Dense);
+                all.extend(weighted.map(|epilogue| Matmul { epilogue, ..plain }));
                 all.extend(InputRows::FLOATS.map(|inputs| Matmul { inputs, ..plain }));
             }
         }

@@ -143,6 +143,12 @@ impl Kernel for Matvec {
                 }
             }
         }
+        // Weights of inputs are an expert's.
+        for (epilogue, rows) in
+            Epilogue::of_weighted_inputs().into_iter().flat_map(|e| [(e, ways[2]), (e, ways[3])])
+        {
+            all.extend(InputNorm::ALL.map(|norm| Self { norm, epilogue, rows, ..plain(Codec::F32) }));
+        }
         // ... and every codec with every way to find rows, to share inputs, and to divide the work.
         for codec in Codec::all() {
             if codec.is_int() {

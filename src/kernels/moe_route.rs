@@ -4,8 +4,8 @@ use super::expert_plan::check_choices;
 use super::moe_scan::MAX_EXPERTS;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::fragments::Reduce;
-use crate::kernel::check::{at_most, bytes};
+use crate::fragments::{ExpertWeight, Reduce, RouteRule};
+use crate::kernel::check::{at_most, bytes, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -14,19 +14,25 @@ params! {
     pub struct MoeRouteParams {
         /// Experts per token, `k`.
         pub choices: u32,
+        /// Elements between the logits of two tokens, at least `E`.
+        pub logit_stride: u32,
+        /// Multiplies every weight.
+        pub scale: f32,
+        /// How near logits must be to the best to have a part in a sparse mixer.
+        pub jitter: f32,
     }
 }
 
-/// The `k` largest logits of each token, ties to the lower index, weighted by softmax over all experts (arXiv 2006.16668,
-/// 2101.03961).
+/// The `k` best experts of each token, ties to the lower index, and their weights, as a [`RouteRule`] says.
 ///
-/// Logits are `[rows, E]`; chosen experts and their weights are `[rows, k]`, best first.
+/// Logits are `[rows, logit_stride]`, of which the first `E` count; NaN counts as minus infinity. Chosen experts and their
+/// weights are `[rows, k]`, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeRoute {
     /// Experts, `E`, at most [`MAX_EXPERTS`].
     pub experts: u32,
-    /// Whether the `k` weights are divided by their sum.
-    pub renormalize: bool,
+    /// How logits become a choice with weights.
+    pub rule: RouteRule,
     /// How lanes add.
     pub reduce: Reduce,
 }
@@ -39,26 +45,28 @@ impl Kernel for MoeRoute {
         let source = Source::kernel(Self::NAME, fragment!("moe_route.wgsl"))
             .with_span()
             .with(fragment!("reduce/argmax.wgsl"))
-            .constant("EXPERTS", self.experts)
-            .flag("RENORMALIZE", self.renormalize);
-        self.reduce.add_to(source)
+            .constant("EXPERTS", self.experts);
+        self.reduce.add_to(self.rule.add_to(source))
     }
 
     fn bindings(self) -> Vec<Binding> {
-        vec![
+        [
             Binding::PARAMS,
             Binding::SPAN,
             Binding::read(2, "logits"),
             Binding::write(3, "expert_of_slot"),
             Binding::write(4, "weight_of_slot"),
         ]
+        .into_iter()
+        .chain(self.rule.bindings())
+        .collect()
     }
 
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
         for experts in [1, 4, 8, 64, 512, MAX_EXPERTS] {
-            for renormalize in [false, true] {
-                all.extend(Reduce::ALL.map(|reduce| Self { experts, renormalize, reduce }));
+            for rule in RouteRule::variants(experts) {
+                all.extend(Reduce::ALL.map(|reduce| Self { experts, rule, reduce }));
             }
         }
         all
@@ -66,12 +74,26 @@ impl Kernel for MoeRoute {
 
     fn check(self, params: &MoeRouteParams) -> Result<()> {
         at_most(Self::NAME, "experts", MAX_EXPERTS, self.experts)?;
-        check_choices(Self::NAME, self.experts, params.choices)
+        check_choices(Self::NAME, self.experts, params.choices)?;
+        self.rule.check(Self::NAME, self.experts, params.choices)?;
+        let wide = params.logit_stride >= self.experts;
+        require(
+            Self::NAME,
+            "logit_stride",
+            wide,
+            format_args!("at least {}", self.experts),
+            params.logit_stride,
+        )
     }
 
     fn sizes(self, params: &MoeRouteParams, rows: u32) -> Vec<(&'static str, u64)> {
         let slots = bytes([rows, params.choices]);
-        vec![("logits", bytes([rows, self.experts])), ("expert_of_slot", slots), ("weight_of_slot", slots)]
+        let logits = bytes([rows, params.logit_stride]);
+        let stored = self.rule.bindings().map(|binding| (binding.name, bytes([self.experts])));
+        [("logits", logits), ("expert_of_slot", slots), ("weight_of_slot", slots)]
+            .into_iter()
+            .chain(stored)
+            .collect()
     }
 
     fn workgroups(self, _: &MoeRouteParams, span: Span) -> u64 {
@@ -80,11 +102,19 @@ impl Kernel for MoeRoute {
 
     fn work(self, params: &MoeRouteParams, span: Span) -> Work {
         let (rows, experts) = (u64::from(span.rows), u64::from(self.experts));
-        let slots = rows * u64::from(params.choices);
+        let (logits, slots) = (rows * experts, rows * u64::from(params.choices));
+        // A softmax looks for the largest, adds, and chooses.
+        let (reads, exps) = match self.rule.weight {
+            ExpertWeight::Softmax => (3, logits + slots),
+            ExpertWeight::Sigmoid => (1, slots),
+            ExpertWeight::SparseMixer => (1, slots * experts),
+        };
+        let stored = self.rule.bindings().count() as u64;
         Work::default()
-            .with_bytes(ByteClass::ActIn, rows * experts * 4, rows * experts * 4)
+            .with_bytes(ByteClass::ActIn, logits * 4, reads * logits * 4)
+            .with_bytes(ByteClass::Weight, stored * experts * 4, stored * logits * 4)
             .with_bytes(ByteClass::Index, slots * 8, slots * 8)
-            .with_ops(OpClass::Sfu, rows * experts + slots, rows * experts + slots)
+            .with_ops(OpClass::Sfu, exps, exps)
             .with_ops(OpClass::F32Other, slots * experts, slots * experts)
     }
 }

@@ -19,7 +19,7 @@ params! {
     }
 }
 
-/// `y[r] = residual[r] + norm(x[r])`, all `[rows, width]`, one workgroup per row (RMSNorm: arXiv 1910.07467; LayerNorm:
+/// `y[r] = (residual[r] + norm(x[r])) scale`, all but the scale `[rows, width]`, one workgroup per row (RMSNorm: arXiv 1910.07467; LayerNorm:
 /// arXiv 1607.06450).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Norm {
@@ -27,6 +27,8 @@ pub struct Norm {
     pub norm: InputNorm,
     /// Whether a residual is added.
     pub residual: bool,
+    /// Whether all of it is multiplied by a stored number.
+    pub scaled: bool,
     /// How lanes add.
     pub reduce: Reduce,
 }
@@ -39,7 +41,11 @@ impl Kernel for Norm {
         let source = Source::kernel(Self::NAME, fragment!("norm.wgsl"))
             .with(fragment!("linear/input.wgsl"))
             .with_span()
-            .with(residual_fragment(self.residual));
+            .with(residual_fragment(self.residual))
+            .with(match self.scaled {
+                true => fragment!("output_scale/stored.wgsl"),
+                false => fragment!("output_scale/none.wgsl"),
+            });
         self.reduce.add_to(self.norm.add_to(source)).constant("WORKGROUP_SIZE", 64)
     }
 
@@ -49,14 +55,15 @@ impl Kernel for Norm {
             .into_iter()
             .chain(self.norm.binding())
             .chain(residual)
+            .chain(self.scaled.then_some(Binding::read(9, "stored_scale")))
             .collect()
     }
 
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
         for norm in InputNorm::ALL.into_iter().filter(|norm| *norm != InputNorm::None) {
-            for residual in [false, true] {
-                all.extend(Reduce::ALL.map(|reduce| Self { norm, residual, reduce }));
+            for (residual, scaled) in [(false, false), (true, false), (true, true)] {
+                all.extend(Reduce::ALL.map(|reduce| Self { norm, residual, scaled, reduce }));
             }
         }
         all
@@ -75,6 +82,7 @@ impl Kernel for Norm {
             .into_iter()
             .chain(self.norm.size(params.in_features))
             .chain(residual)
+            .chain(self.scaled.then_some(("stored_scale", bytes([1]))))
             .collect()
     }
 
@@ -92,6 +100,10 @@ impl Kernel for Norm {
         );
         if self.residual {
             work = work.with_bytes(ByteClass::ActIn, bytes, bytes);
+            work = work.with_ops(OpClass::F32Other, rows * width, rows * width);
+        }
+        if self.scaled {
+            work = work.with_bytes(ByteClass::Weight, 4, rows * width * 4);
             work = work.with_ops(OpClass::F32Other, rows * width, rows * width);
         }
         self.norm.work(width, rows, [1, 1], work)

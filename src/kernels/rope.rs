@@ -6,7 +6,7 @@ use crate::energy::{ByteClass, OpClass, Work};
 use crate::fragments::Reduce;
 use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
-use crate::shader::{Source, fragment};
+use crate::shader::{Fragment, Source, fragment};
 
 params! {
     /// The uniform of `rope`.
@@ -21,24 +21,80 @@ params! {
         pub slots: u32,
         /// Of the head norm.
         pub eps: f32,
+        /// Q, K and V are clamped to `-clip ..= clip`, after the norm.
+        pub clip: f32,
+        /// How queries grow with their position, see [`Rope`]; 0: not at all.
+        pub temperature_scale: f32,
+        /// Positions that are alike to them; 0: all.
+        pub temperature_floor: u32,
     }
 }
 
 /// Splits `[rows, (H + 2G) h]` into normed, rotated Q and K, and V (arXiv 2104.09864, section 3.2).
 ///
-/// Q is `[rows, H, h]`, K and V are `[G, slots, h]`, the table of cosines and sines `[positions, rotary_dim / 2]`.
+/// Q is `[rows, H, h]`, K and V are `[G, slots, h]`, the table of cosines and sines `[positions, rotary_dim / 2]`. A query at
+/// position `p` is multiplied by `1 + temperature_scale ln(1 + floor((p + 1) / temperature_floor))` (arXiv 2501.19399).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rope {
     /// Width of a head, 1 to [`MAX_HEAD_DIM`].
     pub head_dim: u32,
-    /// Whether Q and K heads are RMS-normed first.
-    pub qk_norm: bool,
+    /// Whether Q and K are RMS-normed first, and over what.
+    pub qk_norm: QkNorm,
+    /// Whether heads of V are normed as well, without a weight.
+    pub v_norm: bool,
+    /// Whether V is K, before its norm.
+    pub v_is_k: bool,
     /// Whether pairs are neighbours instead of half a head apart.
     pub interleaved: bool,
     /// Whether K and V go into the cache by position (decode) or into a chunk's buffer by row (prefill).
     pub to_cache: bool,
     /// How lanes add.
     pub reduce: Reduce,
+}
+
+/// What Q and K are RMS-normed over, before the rotation: `shaders/qk_norm`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum QkNorm {
+    /// They are not.
+    None,
+    /// Each head.
+    Head,
+    /// All heads together.
+    AllHeads,
+}
+
+impl QkNorm {
+    fn fragment(self) -> Fragment {
+        match self {
+            Self::None => fragment!("qk_norm/none.wgsl"),
+            Self::Head => fragment!("qk_norm/rms.wgsl"),
+            Self::AllHeads => fragment!("qk_norm/rms_of_all_heads.wgsl"),
+        }
+    }
+
+    /// Elements of the scales of Q and K.
+    fn len(self, heads: [u32; 2], head_dim: u32) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Head => 2 * u64::from(head_dim),
+            Self::AllHeads => (u64::from(heads[0]) + u64::from(heads[1])) * u64::from(head_dim),
+        }
+    }
+}
+
+impl Rope {
+    /// Heads of that width, split and rotated and nothing else, into a chunk's buffers; others differ from it in some field.
+    pub const fn new(head_dim: u32) -> Self {
+        Self {
+            head_dim,
+            qk_norm: QkNorm::None,
+            v_norm: false,
+            v_is_k: false,
+            interleaved: false,
+            to_cache: false,
+            reduce: Reduce::Workgroup,
+        }
+    }
 }
 
 impl Kernel for Rope {
@@ -48,20 +104,25 @@ impl Kernel for Rope {
     fn source(self) -> Source {
         let source = Source::kernel(Self::NAME, fragment!("rope.wgsl"))
             .with_span()
-            .with(if self.qk_norm { fragment!("qk_norm/rms.wgsl") } else { fragment!("qk_norm/none.wgsl") })
+            .with(self.qk_norm.fragment())
             .with(if self.interleaved {
                 fragment!("rotate/interleaved.wgsl")
             } else {
                 fragment!("rotate/half_split.wgsl")
             })
             .constant("HEAD_DIM", self.head_dim)
-            .flag("TO_CACHE", self.to_cache);
+            .flag("TO_CACHE", self.to_cache)
+            .flag("V_NORM", self.v_norm)
+            .flag("V_IS_K", self.v_is_k);
         // Without a norm nothing is added over lanes, and the plain entry point will do.
-        if self.qk_norm { self.reduce.add_to(source) } else { source.with(fragment!("entry/plain.wgsl")) }
+        match self.qk_norm {
+            QkNorm::None => source.with(fragment!("entry/plain.wgsl")),
+            QkNorm::Head | QkNorm::AllHeads => self.reduce.add_to(source),
+        }
     }
 
     fn bindings(self) -> Vec<Binding> {
-        let norm = self.qk_norm.then_some(Binding::read(7, "head_norm"));
+        let norm = (self.qk_norm != QkNorm::None).then_some(Binding::read(7, "head_norm"));
         [
             Binding::PARAMS,
             Binding::SPAN,
@@ -81,10 +142,13 @@ impl Kernel for Rope {
         for head_dim in [1, 10, 12, 64, 256, 512] {
             for interleaved in [false, true] {
                 for to_cache in [false, true] {
-                    let plain =
-                        Self { head_dim, qk_norm: false, interleaved, to_cache, reduce: Reduce::Workgroup };
-                    all.push(plain);
-                    all.extend(Reduce::ALL.map(|reduce| Self { qk_norm: true, reduce, ..plain }));
+                    let plain = Self { interleaved, to_cache, ..Self::new(head_dim) };
+                    all.extend([false, true].map(|v_is_k| Self { v_is_k, ..plain }));
+                    for reduce in Reduce::ALL {
+                        let normed = Self { qk_norm: QkNorm::Head, reduce, ..plain };
+                        all.extend([normed, Self { qk_norm: QkNorm::AllHeads, ..normed }]);
+                        all.extend([false, true].map(|v_is_k| Self { v_norm: true, v_is_k, ..normed }));
+                    }
                 }
             }
         }
@@ -97,18 +161,22 @@ impl Kernel for Rope {
         positive(Self::NAME, [("heads", heads), ("kv_heads", kv_heads), ("slots", slots)])?;
         let pairs = rotary_dim.is_multiple_of(2) && rotary_dim <= self.head_dim;
         let expected = format_args!("an even number up to the head's {}", self.head_dim);
-        require(Self::NAME, "rotary_dim", pairs, expected, rotary_dim)
+        require(Self::NAME, "rotary_dim", pairs, expected, rotary_dim)?;
+        require(Self::NAME, "clip", params.clip > 0.0, "a positive number", params.clip)?;
+        let of_heads = !self.v_norm || self.qk_norm == QkNorm::Head;
+        require(Self::NAME, "v_norm", of_heads, "one only beside the norm of each head", "one")
     }
 
     fn sizes(self, params: &RopeParams, rows: u32) -> Vec<(&'static str, u64)> {
         let RopeParams { heads, kv_heads, rotary_dim, slots, .. } = *params;
-        let all_heads = kv_heads.saturating_mul(2).saturating_add(heads);
+        let stored_heads = kv_heads.saturating_mul(if self.v_is_k { 1 } else { 2 }).saturating_add(heads);
         // A chunk has a place for every row, a cache may be a ring.
         let slots = if self.to_cache { slots } else { slots.max(rows) };
         let kv = bytes([kv_heads, slots, self.head_dim]);
-        let norm = self.qk_norm.then_some(("head_norm", bytes([2, self.head_dim])));
+        let norm_bytes = self.qk_norm.len([heads, kv_heads], self.head_dim) * 4;
+        let norm = (self.qk_norm != QkNorm::None).then_some(("head_norm", norm_bytes));
         [
-            ("qkv", bytes([rows, all_heads, self.head_dim])),
+            ("qkv", bytes([rows, stored_heads, self.head_dim])),
             // No binding is empty, and an entry is a cosine and a sine.
             ("rope_table", bytes([rows, rotary_dim / 2, 2]).max(8)),
             ("q_out", bytes([rows, heads, self.head_dim])),
@@ -128,22 +196,33 @@ impl Kernel for Rope {
         let (rows, head_dim) = (u64::from(span.rows), u64::from(self.head_dim));
         let q = rows * u64::from(params.heads) * head_dim;
         let kv = rows * 2 * u64::from(params.kv_heads) * head_dim;
+        let read = q + if self.v_is_k { kv / 2 } else { kv };
         let turned_heads = rows * u64::from(params.heads + params.kv_heads);
         let turned = turned_heads * u64::from(params.rotary_dim);
         let kv_class = if self.to_cache { ByteClass::KvWrite } else { ByteClass::ActOut };
         let mut work = Work::default()
-            .with_bytes(ByteClass::ActIn, (q + kv) * 4, (q + kv) * 4)
+            .with_bytes(ByteClass::ActIn, read * 4, (q + kv) * 4)
             .with_bytes(ByteClass::Index, rows * u64::from(params.rotary_dim) * 4, turned * 8)
             .with_bytes(ByteClass::ActOut, q * 4, q * 4)
             .with_bytes(kv_class, kv * 4, kv * 4)
             .with_ops(OpClass::F32Other, 3 * turned, 3 * turned);
-        if self.qk_norm {
-            let normed = turned_heads * head_dim;
+        if params.temperature_floor > 0 {
+            work = work.with_ops(OpClass::Sfu, rows, q).with_ops(OpClass::F32Other, q, q);
+        }
+        if self.qk_norm != QkNorm::None {
+            let normed = turned_heads * head_dim + if self.v_norm { kv / 2 } else { 0 };
+            let scales = self.qk_norm.len([params.heads, params.kv_heads], self.head_dim);
+            let statistics = turned_heads + if self.v_norm { kv / 2 / head_dim } else { 0 };
+            // Over all heads, each head of Q adds up all of Q's, and each of K's and V's all of K's.
+            let summed = match self.qk_norm {
+                QkNorm::AllHeads => q * u64::from(params.heads) + kv * u64::from(params.kv_heads),
+                QkNorm::None | QkNorm::Head => q + kv,
+            };
             work = work
-                .with_bytes(ByteClass::Weight, 2 * head_dim * 4, (normed + turned) * 4)
-                .with_ops(OpClass::F32Fma, normed, q + kv)
+                .with_bytes(ByteClass::Weight, scales * 4, (normed + turned) * 4)
+                .with_ops(OpClass::F32Fma, normed, summed)
                 .with_ops(OpClass::F32Other, 2 * normed, 2 * (normed + turned))
-                .with_ops(OpClass::Sfu, turned_heads, rows * u64::from(params.heads + 2 * params.kv_heads));
+                .with_ops(OpClass::Sfu, statistics, (q + kv) / head_dim);
         }
         work
     }

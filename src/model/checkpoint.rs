@@ -18,7 +18,7 @@ pub use self::reader::FileReader;
 pub(crate) use self::reader::read_whole;
 pub use self::tensor::{StoredType, TensorData};
 use crate::model::config::ModelConfig;
-use crate::model::naming::Naming;
+use crate::model::naming::{Naming, Stored};
 use crate::model::slot;
 use crate::{Error, Result};
 
@@ -87,10 +87,24 @@ impl Checkpoint {
     /// [`Error::MissingTensor`]; [`Error::TensorMismatch`] for another shape, or for elements that are not
     /// f32, f16 or bf16; [`Error::Io`] if the file cannot be read.
     pub fn tensor(&self, name: &str, expected_shape: &[usize]) -> Result<TensorData<'_>> {
-        let entry = self.entry(name)?;
-        let dtype = entry.stored_type(name, expected_shape)?;
-        let bytes = reader::read(&*self.reader, &entry.file, entry.range.clone())?;
-        Ok(TensorData { name: name.to_owned(), dtype, shape: entry.shape.clone(), bytes })
+        self.stored(Stored::whole(name.to_owned(), expected_shape))
+    }
+
+    /// Reads what a slot needs of the tensor that holds it.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::tensor`].
+    pub(crate) fn stored(&self, stored: Stored) -> Result<TensorData<'_>> {
+        let entry = self.entry(&stored.name)?;
+        let dtype = entry.stored_type(&stored.name, &stored.shape)?;
+        let size = dtype.size_bytes() as u64;
+        let start = entry.range.start + stored.first as u64 * size;
+        let end = match stored.len() {
+            0 => start,
+            elements => entry.range.start + (stored.index(elements - 1) as u64 + 1) * size,
+        };
+        let bytes = reader::read(&*self.reader, &entry.file, start..end)?;
+        Ok(TensorData { stored, dtype, bytes })
     }
 
     /// Checks that every tensor a model needs is here with the right shape and type; more may be here.
@@ -101,10 +115,9 @@ impl Checkpoint {
     pub fn check(&self, config: &ModelConfig, naming: Naming) -> Result<u64> {
         let mut total_bytes = 0;
         for (slot, shape) in slot::slots(config) {
-            let name = naming.tensor_name(slot);
-            let entry = self.entry(&name)?;
-            entry.stored_type(&name, &shape)?;
-            total_bytes += entry.size_bytes();
+            let stored = naming.locate(slot, &shape);
+            let dtype = self.entry(&stored.name)?.stored_type(&stored.name, &stored.shape)?;
+            total_bytes += (stored.len() * dtype.size_bytes()) as u64;
         }
         Ok(total_bytes)
     }

@@ -5,12 +5,23 @@
 //! Absent keys have the values that `transformers` 5.23.0 gives them.
 
 mod decoder;
+mod dots1;
+mod experts;
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod gemma4;
+mod glm4_moe;
+mod gpt_oss;
 mod keys;
+mod layers;
 mod llama;
+mod llama4;
 mod mixtral;
+mod olmoe;
+mod phimoe;
+mod qwen2_moe;
+mod qwen3_moe;
 mod rope;
 
 use serde_json::Value;
@@ -26,12 +37,23 @@ pub(crate) const FILE: &str = "config.json";
 type Family = fn(&Keys<'_>) -> Result<(ModelConfig, Naming)>;
 
 /// Reader of every `model_type`.
-const FAMILIES: [(&str, Family); 5] = [
+const FAMILIES: [(&str, Family); 16] = [
+    ("dots1", dots1::read),
     ("gemma2", gemma2::read),
     ("gemma3", gemma3::read_multimodal),
     ("gemma3_text", gemma3::read),
+    ("gemma4", gemma4::read_multimodal),
+    ("gemma4_text", gemma4::read),
+    ("glm4_moe", glm4_moe::read),
+    ("gpt_oss", gpt_oss::read),
     ("llama", llama::read),
+    ("llama4", llama4::read_multimodal),
+    ("llama4_text", llama4::read),
     ("mixtral", mixtral::read),
+    ("olmoe", olmoe::read),
+    ("phimoe", phimoe::read),
+    ("qwen2_moe", qwen2_moe::read),
+    ("qwen3_moe", qwen3_moe::read),
 ];
 
 /// Reads a description: Hugging Face's if it has a `model_type`, else a [`ModelConfig`] as JSON.

@@ -17,7 +17,7 @@ pub use rope_tables::rope_tables;
 use std::sync::Arc;
 
 use super::config::{ModelConfig, Rope};
-use super::layout::{Layout, OpLayout};
+use super::layout::{Layout, OpLayout, SubLayerLayout, Vectors};
 use super::slot::Place;
 use crate::Result;
 use crate::energy::Phase;
@@ -130,6 +130,25 @@ pub fn record(
     Ok(pass.schedule)
 }
 
+/// What becomes of a sub-layer's result: `(residual + post_norm(result)) * output_scale`.
+#[derive(Clone, Copy)]
+struct End<'a> {
+    residual: Option<TensorId>,
+    post_norm: Option<&'a Vectors>,
+    /// Only beside a norm.
+    output_scale: Option<&'a Vectors>,
+    to: Target,
+}
+
+/// Where a result goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Target {
+    /// On along the residual stream.
+    Stream,
+    /// To the sum of branches.
+    Sum,
+}
+
 struct ForwardPass<'a> {
     config: &'a ModelConfig,
     layout: &'a Layout,
@@ -149,12 +168,8 @@ impl ForwardPass<'_> {
         let mut x = self.embed()?;
         for (block, layers) in self.layout.blocks.iter().enumerate() {
             for (sublayer, layer) in layers.iter().enumerate() {
-                self.place = Place::SubLayer { block, sublayer };
-                x = match &layer.op {
-                    OpLayout::Attention(attention) => self.attention(x, layer, attention)?,
-                    OpLayout::FeedForward(ffn) => self.feed_forward(x, layer, ffn)?,
-                    OpLayout::Experts(experts) => self.experts(x, layer, experts)?,
-                };
+                self.place = Place::sublayer(block, sublayer);
+                x = self.sublayer(x, layer)?;
             }
         }
         self.place = Place::Model;
@@ -163,6 +178,62 @@ impl ForwardPass<'_> {
             self.sample()?;
         }
         Ok(())
+    }
+
+    /// `(x + post_norm(op(norm(x)))) * output_scale`.
+    fn sublayer(&mut self, x: TensorId, layer: &SubLayerLayout) -> Result<TensorId> {
+        let end = End {
+            residual: Some(x),
+            post_norm: layer.post_norm.as_ref(),
+            output_scale: layer.output_scale.as_ref(),
+            to: Target::Stream,
+        };
+        match &layer.op {
+            OpLayout::Parallel(branches) => self.parallel(x, layer.norm.as_ref(), branches, end),
+            op => self.op(op, (x, Input::of(x, layer.norm.as_ref())), end),
+        }
+    }
+
+    /// `end(op(input))`; `x` is what the input is the norm of.
+    fn op(&mut self, op: &OpLayout, (x, input): (TensorId, Input<'_>), end: End<'_>) -> Result<TensorId> {
+        match op {
+            OpLayout::Attention(attention) => self.attention(input, attention, end),
+            OpLayout::FeedForward(ffn) => self.feed_forward(input, ffn, end),
+            OpLayout::Experts(experts) => self.experts((x, input), experts, end),
+            // Branches have none of their own.
+            OpLayout::Parallel(_) => Ok(x),
+        }
+    }
+
+    /// `x + post_norm(sum of branches)`, where every branch reads `norm(x)`, or a norm of its own of `x`. Without a norm after
+    /// the sum, each branch adds to what was before it.
+    fn parallel(
+        &mut self,
+        x: TensorId,
+        norm: Option<&Vectors>,
+        branches: &[SubLayerLayout],
+        end: End<'_>,
+    ) -> Result<TensorId> {
+        let mut input = Input::of(x, norm);
+        if self.options.phase == Phase::Prefill {
+            input = self.norm_first(input)?;
+        }
+        let place = self.place;
+        let mut sum = if end.post_norm.is_some() { None } else { end.residual };
+        for (n, branch) in branches.iter().enumerate() {
+            let is_last = n + 1 == branches.len() && end.post_norm.is_none();
+            let to = if is_last { end.to } else { Target::Sum };
+            let of_branch =
+                End { residual: sum, post_norm: branch.post_norm.as_ref(), output_scale: None, to };
+            let own = branch.norm.as_ref().map(|norm| Input::normed(x, norm));
+            self.place = place.branch(n);
+            sum = Some(self.op(&branch.op, (x, own.unwrap_or(input)), of_branch)?);
+        }
+        self.place = place;
+        match (end.post_norm, sum) {
+            (Some(norm), Some(sum)) => self.end_with_norm(sum, norm, end),
+            (_, sum) => Ok(sum.unwrap_or(x)),
+        }
     }
 
     /// `x <- scale * table[token]`, a dispatch per shard of the table.
@@ -192,7 +263,7 @@ impl ForwardPass<'_> {
             let normed = self.schedule.named(format!("hidden.{}", self.layout.blocks.len()), {
                 self.row_bytes(self.config.hidden_size)
             });
-            self.norm("final_norm", Input::plain(x), norm, None, normed)?;
+            self.norm("final_norm", Input::plain(x), norm, (None, None), normed)?;
             Input::plain(normed)
         } else {
             Input::normed(x, norm)
@@ -222,18 +293,19 @@ impl ForwardPass<'_> {
         self.dispatch("sample", Launch { variant, params }, &tensors)
     }
 
-    /// The tensor that this sub-layer's result goes to.
-    fn residual_stream(&mut self) -> TensorId {
+    /// The tensor that a result goes to.
+    fn target(&mut self, to: Target) -> TensorId {
         let bytes = self.row_bytes(self.config.hidden_size);
         let blocks = &self.layout.blocks;
-        match self.place {
-            Place::SubLayer { block, sublayer } if sublayer + 1 < blocks[block].len() => {
+        match (to, self.place.at()) {
+            (Target::Sum, _) => self.schedule.activation("sum", bytes),
+            (Target::Stream, Some(at)) if at.sublayer + 1 < blocks[at.block].len() => {
                 self.schedule.activation("x", bytes)
             }
-            Place::SubLayer { block, .. } if block + 1 < blocks.len() => {
-                self.traced(&format!("hidden.{}", block + 1), bytes)
+            (Target::Stream, Some(at)) if at.block + 1 < blocks.len() => {
+                self.traced(&format!("hidden.{}", at.block + 1), bytes)
             }
-            _ => self.traced("last_block", bytes),
+            (Target::Stream, _) => self.traced("last_block", bytes),
         }
     }
 
@@ -253,11 +325,7 @@ impl ForwardPass<'_> {
 
     /// The step `what` of the sub-layer at hand.
     fn site(&self, what: &'static str) -> Site {
-        let sublayer = match self.place {
-            Place::SubLayer { block, sublayer } => Some((block as u32, sublayer as u32)),
-            Place::Model | Place::Expert { .. } => None,
-        };
-        Site { sublayer, what }
+        Site { sublayer: self.place.at().map(|at| (at.block as u32, at.sublayer as u32)), what }
     }
 
     fn dispatch<K: crate::kernel::Kernel>(

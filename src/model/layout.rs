@@ -37,15 +37,18 @@ pub struct Layout {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubLayerLayout {
     /// The norm before it.
-    pub norm: Vectors,
+    pub norm: Option<Vectors>,
     /// What it computes, and with what.
     pub op: OpLayout,
     /// The norm after it.
     pub post_norm: Option<Vectors>,
+    /// What the residual stream is multiplied by after it, `[1]`.
+    pub output_scale: Option<Vectors>,
 }
 
 /// What a sub-layer computes, and with what.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one per sub-layer")]
 pub enum OpLayout {
     /// Attention.
     Attention(AttentionLayout),
@@ -53,6 +56,8 @@ pub enum OpLayout {
     FeedForward(FeedForwardLayout),
     /// Sparse feed-forward.
     Experts(ExpertsLayout),
+    /// Branches side by side.
+    Parallel(Vec<SubLayerLayout>),
 }
 
 /// Attention.
@@ -60,10 +65,12 @@ pub enum OpLayout {
 pub struct AttentionLayout {
     /// Its numbers.
     pub config: Attention,
-    /// Q, K and V in one, `[(H + 2G) h, d]`.
+    /// Q, K and V in one, `[(H + 2G) h, d]`; without V where it is K.
     pub qkv: Matrix,
     /// The norm of Q's and K's heads.
     pub head_norm: Option<Vectors>,
+    /// The logits of the sinks, `[H]`.
+    pub sinks: Option<Vectors>,
     /// `[d, H h]`.
     pub out: Matrix,
 }
@@ -84,8 +91,16 @@ pub struct FeedForwardLayout {
 pub struct ExpertsLayout {
     /// Its numbers.
     pub config: Experts,
-    /// `[E, d]`, always f32.
+    /// The norm of what the router reads, in place of the sub-layer's.
+    pub router_norm: Option<Vectors>,
+    /// `[E, d]`, always f32; one row more where the shared expert has a gate.
     pub router: Matrix,
+    /// What is added to scores for the choice, `[E]`.
+    pub selection_bias: Option<Vectors>,
+    /// What weights are multiplied by, `[E]`.
+    pub expert_scale: Option<Vectors>,
+    /// The expert that every token uses.
+    pub shared: Option<FeedForwardLayout>,
     /// Gate and up in turn, `[E, 2 f, d]`, or up alone, `[E, f, d]`.
     pub into: ExpertStack,
     /// `[E, d, f]`.
@@ -93,9 +108,14 @@ pub struct ExpertsLayout {
 }
 
 impl ExpertsLayout {
-    /// The router's matrix and those of the experts.
+    /// The router's matrix, that of the shared expert and those of the experts.
     fn matrices(&self) -> impl Iterator<Item = &Matrix> {
-        [&self.router].into_iter().chain(&self.into.matrices).chain(&self.down.matrices)
+        let shared = self.shared.iter().flat_map(|shared| [&shared.into, &shared.down]);
+        [&self.router].into_iter().chain(shared).chain(&self.into.matrices).chain(&self.down.matrices)
+    }
+
+    fn vectors(&self) -> impl Iterator<Item = &Vectors> {
+        [&self.router_norm, &self.selection_bias, &self.expert_scale].into_iter().flatten()
     }
 
     /// Bytes that a token reads of router and experts; of experts of different widths, those of the widest.
@@ -103,7 +123,9 @@ impl ExpertsLayout {
         let of_expert = |expert| self.into.bytes_read(expert) + self.down.bytes_read(expert);
         let mut of_each: Vec<u64> = (0..self.into.formats.len()).map(of_expert).collect();
         of_each.sort_unstable_by(|a, b| b.cmp(a));
-        self.router.bytes_read() + of_each.iter().take(self.config.top_k as usize).sum::<u64>()
+        let shared = self.shared.iter().map(|shared| shared.into.bytes_read() + shared.down.bytes_read());
+        let of_chosen = of_each.iter().take(self.config.top_k as usize).sum::<u64>();
+        self.router.bytes_read() + shared.sum::<u64>() + of_chosen
     }
 }
 
@@ -132,7 +154,7 @@ impl Layout {
                 matrix.transform = Some(Vectors {
                     name: format!("{name}.transform"),
                     kind: VectorsKind::Transform,
-                    width: matrix.cols,
+                    widths: vec![matrix.cols],
                     slots: slots.clone(),
                 });
             }
@@ -171,35 +193,57 @@ impl Layout {
         fn all(stack: &mut ExpertStack) -> (String, Vec<&mut Matrix>) {
             (stack.name.clone(), stack.matrices.iter_mut().collect())
         }
-        let inner = self.blocks.iter_mut().flatten().flat_map(|layer| match &mut layer.op {
-            OpLayout::Attention(AttentionLayout { qkv, out, .. }) => vec![one(qkv), one(out)],
-            OpLayout::FeedForward(FeedForwardLayout { into, down, .. }) => vec![one(into), one(down)],
-            OpLayout::Experts(ExpertsLayout { router, into, down, .. }) => {
-                vec![one(router), all(into), all(down)]
+        fn of(op: &mut OpLayout) -> Vec<(String, Vec<&mut Matrix>)> {
+            match op {
+                OpLayout::Attention(AttentionLayout { qkv, out, .. }) => vec![one(qkv), one(out)],
+                OpLayout::FeedForward(FeedForwardLayout { into, down, .. }) => vec![one(into), one(down)],
+                OpLayout::Experts(ExpertsLayout { router, shared, into, down, .. }) => {
+                    let shared = shared.iter_mut().flat_map(|ffn| [one(&mut ffn.into), one(&mut ffn.down)]);
+                    [one(router)].into_iter().chain(shared).chain([all(into), all(down)]).collect()
+                }
+                OpLayout::Parallel(branches) => {
+                    branches.iter_mut().flat_map(|branch| of(&mut branch.op)).collect()
+                }
             }
-        });
+        }
+        let inner = self.blocks.iter_mut().flatten().flat_map(|layer| of(&mut layer.op));
         [one(&mut self.embedding), one(&mut self.head)].into_iter().chain(inner)
+    }
+
+    /// Every sub-layer, each parallel one followed by its branches.
+    pub fn sublayers(&self) -> impl Iterator<Item = &SubLayerLayout> {
+        self.blocks.iter().flatten().flat_map(|layer| {
+            let branches = match &layer.op {
+                OpLayout::Parallel(branches) => branches.as_slice(),
+                OpLayout::Attention(_) | OpLayout::FeedForward(_) | OpLayout::Experts(_) => &[],
+            };
+            [layer].into_iter().chain(branches)
+        })
     }
 
     /// Every matrix once.
     pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
-        let inner = self.blocks.iter().flatten().flat_map(|layer| match &layer.op {
+        let inner = self.sublayers().flat_map(|layer| match &layer.op {
             OpLayout::Attention(attention) => vec![&attention.qkv, &attention.out],
             OpLayout::FeedForward(ffn) => vec![&ffn.into, &ffn.down],
             OpLayout::Experts(experts) => experts.matrices().collect(),
+            OpLayout::Parallel(_) => Vec::new(),
         });
         let head = (self.head.name != self.embedding.name).then_some(&self.head);
         [&self.embedding].into_iter().chain(inner).chain(head)
     }
 
-    /// Every norm, and what inputs go through before products.
-    pub fn norms(&self) -> impl Iterator<Item = &Vectors> {
-        let inner = self.blocks.iter().flatten().flat_map(|layer| {
-            let head_norm = match &layer.op {
-                OpLayout::Attention(attention) => attention.head_norm.as_ref(),
-                OpLayout::FeedForward(_) | OpLayout::Experts(_) => None,
+    /// Every norm, what inputs go through before products, and what else is no matrix.
+    pub fn vectors(&self) -> impl Iterator<Item = &Vectors> {
+        let inner = self.sublayers().flat_map(|layer| {
+            let of_op: Vec<&Vectors> = match &layer.op {
+                OpLayout::Attention(attention) => {
+                    attention.head_norm.iter().chain(&attention.sinks).collect()
+                }
+                OpLayout::Experts(experts) => experts.vectors().collect(),
+                OpLayout::FeedForward(_) | OpLayout::Parallel(_) => Vec::new(),
             };
-            [Some(&layer.norm), head_norm, layer.post_norm.as_ref()].into_iter().flatten()
+            [&layer.norm, &layer.post_norm, &layer.output_scale].into_iter().flatten().chain(of_op)
         });
         // Matrices of a stack have one transformation.
         let mut seen = HashSet::new();
@@ -211,16 +255,17 @@ impl Layout {
     /// Bytes of weights and scales that a decode step reads: of each expert layer as many experts as a token chooses,
     /// the widest where widths differ, and of the embedding one row.
     pub fn bytes_read_per_step(&self) -> u64 {
-        let of_blocks = self.blocks.iter().flatten().map(|layer| match &layer.op {
+        let of_blocks = self.sublayers().map(|layer| match &layer.op {
             OpLayout::Attention(attention) => attention.qkv.bytes_read() + attention.out.bytes_read(),
             OpLayout::FeedForward(ffn) => ffn.into.bytes_read() + ffn.down.bytes_read(),
             OpLayout::Experts(experts) => experts.bytes_read(),
+            OpLayout::Parallel(_) => 0,
         });
         of_blocks.sum::<u64>() + self.head.bytes_read() + self.embedding.row_bytes_read()
     }
 
     /// Bytes of all weights in device memory.
     pub fn bytes(&self) -> u64 {
-        self.matrices().map(Matrix::bytes).sum::<u64>() + self.norms().map(Vectors::bytes).sum::<u64>()
+        self.matrices().map(Matrix::bytes).sum::<u64>() + self.vectors().map(Vectors::bytes).sum::<u64>()
     }
 }

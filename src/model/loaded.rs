@@ -125,8 +125,8 @@ impl Model {
                 sliced.insert(words, tensor);
             }
         }
-        let norms = layout.norms().filter_map(|norm| tensors.get_key_value(&norm.name));
-        sliced.extend(norms.map(|(name, tensor)| (name.clone(), tensor.clone())));
+        let vectors = layout.vectors().filter_map(|vectors| tensors.get_key_value(&vectors.name));
+        sliced.extend(vectors.map(|(name, tensor)| (name.clone(), tensor.clone())));
         let (gpu, config, tensors) = (gpu.clone(), config.clone(), Arc::new(sliced));
         Ok(Self { shared: Arc::new(Shared { gpu, config, layout, tensors, load_time: begin.elapsed() }) })
     }

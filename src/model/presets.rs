@@ -116,12 +116,8 @@ impl Shape {
             kv_heads: self.kv_heads,
             head_dim: self.head_dim,
             scale: f64::from(self.head_dim).sqrt().recip() as f32,
-            window: None,
-            softcap: None,
-            qk_norm: None,
             rope: Some(rope),
-            qkv_bias: false,
-            out_bias: false,
+            ..Attention::default()
         }
     }
 
@@ -174,14 +170,14 @@ fn untied(name: &str, shape: Shape, layers: usize, attention: Attention, ffn: Op
 }
 
 fn block(norm: Norm, post_norm: Option<Norm>, attention: Attention, ffn: Op) -> Block {
-    let sublayer = |op| SubLayer { norm, op, post_norm };
+    let sublayer = |op| SubLayer { post_norm, ..SubLayer::new(norm, op) };
     Block { sublayers: vec![sublayer(Op::Attention(attention)), sublayer(ffn)] }
 }
 
 fn gated(hidden: u32, activation: Activation) -> FeedForward {
-    FeedForward { hidden, activation, gated: true, bias: false }
+    FeedForward::gated(hidden, activation)
 }
 
 fn experts(count: u32, top_k: u32, expert: FeedForward) -> Op {
-    Op::Experts(Experts { count, top_k, routing: Routing::SoftmaxTopk { renormalize: true }, expert })
+    Op::Experts(Experts::new(count, top_k, Routing::softmax_topk(true), expert))
 }

@@ -1,6 +1,8 @@
 //! The places in a model that a checkpoint fills.
 
-use crate::model::config::{Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, SubLayer};
+use crate::model::config::{
+    Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
+};
 
 /// One tensor a model needs, by its place and not by any file's name for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,22 +20,23 @@ pub struct Slot {
 pub enum Place {
     /// The model as a whole: embedding, final norm, head.
     Model,
-    /// A sub-layer.
-    SubLayer {
-        /// Index of the block.
-        block: usize,
-        /// Index in the block.
-        sublayer: usize,
-    },
+    /// A sub-layer, or a branch of one.
+    SubLayer(SubLayerPlace),
     /// One expert of an expert sub-layer.
-    Expert {
-        /// Index of the block.
-        block: usize,
-        /// Index in the block.
-        sublayer: usize,
-        /// Index of the expert.
-        expert: usize,
-    },
+    Expert(SubLayerPlace, usize),
+    /// The expert of an expert sub-layer that every token uses.
+    SharedExpert(SubLayerPlace),
+}
+
+/// A sub-layer, or a branch of a parallel one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SubLayerPlace {
+    /// Index of the block.
+    pub block: usize,
+    /// Index in the block.
+    pub sublayer: usize,
+    /// Index among the branches of a parallel sub-layer.
+    pub branch: Option<usize>,
 }
 
 /// What a tensor does.
@@ -49,6 +52,8 @@ pub enum Role {
     Norm,
     /// The norm after a sub-layer, `[d]`.
     PostNorm,
+    /// What the residual stream is multiplied by after a sub-layer, `[1]`.
+    OutputScale,
     /// Query projection, `[H h, d]`.
     Q,
     /// Key projection, `[G h, d]`.
@@ -61,8 +66,18 @@ pub enum Role {
     QNorm,
     /// Norm over each key head, `[h]`.
     KNorm,
+    /// The logit of each query head's sink, `[H]`.
+    Sinks,
+    /// Norm of what a router reads, `[d]`.
+    RouterNorm,
     /// Router, `[E, d]`.
     Router,
+    /// What is added to experts' scores for the choice, `[E]`.
+    SelectionBias,
+    /// What experts' weights are multiplied by, `[E]`.
+    ExpertScale,
+    /// The gate of the shared expert, `[1, d]`.
+    SharedGate,
     /// The branch of a feed-forward network that the activation is applied to when it is gated, `[f, d]`.
     Gate,
     /// The other branch, or the only one, `[f, d]`.
@@ -90,24 +105,47 @@ pub enum Part {
 }
 
 impl Place {
-    /// The place of an expert of this sub-layer; the model as a whole has none, and stays itself.
-    pub fn expert(self, expert: usize) -> Self {
+    /// A sub-layer.
+    pub const fn sublayer(block: usize, sublayer: usize) -> Self {
+        Self::SubLayer(SubLayerPlace { block, sublayer, branch: None })
+    }
+
+    /// The sub-layer, unless it is the model as a whole.
+    pub const fn at(self) -> Option<SubLayerPlace> {
         match self {
-            Self::Model => self,
-            Self::SubLayer { block, sublayer } | Self::Expert { block, sublayer, .. } => {
-                Self::Expert { block, sublayer, expert }
-            }
+            Self::Model => None,
+            Self::SubLayer(at) | Self::Expert(at, _) | Self::SharedExpert(at) => Some(at),
         }
+    }
+
+    /// The same sub-layer's branch; the model as a whole has none, and stays itself.
+    #[must_use]
+    pub fn branch(self, branch: usize) -> Self {
+        self.at().map_or(self, |at| Self::SubLayer(SubLayerPlace { branch: Some(branch), ..at }))
+    }
+
+    /// An expert of the same sub-layer; the model as a whole stays itself.
+    #[must_use]
+    pub fn expert(self, expert: usize) -> Self {
+        self.at().map_or(self, |at| Self::Expert(at, expert))
+    }
+
+    /// The expert of the same sub-layer that every token uses; the model as a whole stays itself.
+    #[must_use]
+    pub fn shared_expert(self) -> Self {
+        self.at().map_or(self, Self::SharedExpert)
     }
 
     /// What we call a part of the model at this place: a tensor of a native checkpoint, of device memory, of a pass.
     pub fn name(self, part: &str) -> String {
         match self {
             Self::Model => part.to_owned(),
-            Self::SubLayer { block, sublayer } => format!("blocks.{block}.sublayers.{sublayer}.{part}"),
-            Self::Expert { block, sublayer, expert } => {
-                Self::SubLayer { block, sublayer }.name(&format!("experts.{expert}.{part}"))
+            Self::SubLayer(SubLayerPlace { block, sublayer, branch }) => {
+                let branch = branch.map_or(String::new(), |branch| format!("branches.{branch}."));
+                format!("blocks.{block}.sublayers.{sublayer}.{branch}{part}")
             }
+            Self::Expert(at, expert) => Self::SubLayer(at).name(&format!("experts.{expert}.{part}")),
+            Self::SharedExpert(at) => Self::SubLayer(at).name(&format!("shared_expert.{part}")),
         }
     }
 }
@@ -137,16 +175,19 @@ impl Slot {
 /// Every tensor that a model needs, with its shape, in the order of the forward pass.
 pub fn slots(config: &ModelConfig) -> impl Iterator<Item = (Slot, Vec<usize>)> {
     let d = config.hidden_size as usize;
-    let table = vec![config.vocab_size as usize, d];
+    let vocab = config.vocab_size as usize;
     let mut first = List::new(Place::Model);
-    first.weight(Role::Embedding, table.clone());
+    first.weight(Role::Embedding, vec![vocab, d]);
     let mut last = List::new(Place::Model);
     last.norm(Role::FinalNorm, config.final_norm, d);
     if !config.head.tied {
-        last.weight(Role::Head, table);
+        last.weight(Role::Head, vec![vocab, d]);
+    }
+    if config.head.bias {
+        last.slots.push((Slot::bias(Place::Model, Role::Head), vec![vocab]));
     }
     let between = config.sublayers().flat_map(move |(block, index, sublayer)| {
-        let mut list = List::new(Place::SubLayer { block, sublayer: index });
+        let mut list = List::new(Place::sublayer(block, index));
         list.sublayer(sublayer, d);
         list.slots
     });
@@ -168,6 +209,12 @@ impl List {
         self.slots.push((Slot::weight(self.place, role), shape));
     }
 
+    fn weight_if(&mut self, is_there: bool, role: Role, shape: Vec<usize>) {
+        if is_there {
+            self.weight(role, shape);
+        }
+    }
+
     fn linear(&mut self, role: Role, [outputs, inputs]: [usize; 2], bias: bool) {
         self.weight(role, vec![outputs, inputs]);
         if bias {
@@ -176,33 +223,52 @@ impl List {
     }
 
     fn norm(&mut self, role: Role, norm: Norm, width: usize) {
-        self.weight(role, vec![width]);
+        self.weight_if(norm.kind.has_weight(), role, vec![width]);
         if norm.kind == NormKind::LayerNormBias {
             self.slots.push((Slot::bias(self.place, role), vec![width]));
         }
     }
 
+    /// Adds what another place needs, and comes back.
+    fn at(&mut self, place: Place, add: impl FnOnce(&mut Self)) {
+        let here = std::mem::replace(&mut self.place, place);
+        add(self);
+        self.place = here;
+    }
+
     fn sublayer(&mut self, sublayer: &SubLayer, d: usize) {
-        self.norm(Role::Norm, sublayer.norm, d);
+        if let Some(norm) = sublayer.norm {
+            self.norm(Role::Norm, norm, d);
+        }
         match &sublayer.op {
             Op::Attention(attention) => self.attention(attention, d),
             Op::FeedForward(ffn) => self.feed_forward(ffn, d),
             Op::Experts(experts) => self.experts(experts, d),
+            Op::Parallel(branches) => {
+                for (n, branch) in branches.iter().enumerate() {
+                    self.at(self.place.branch(n), |list| list.sublayer(branch, d));
+                }
+            }
         }
         if let Some(norm) = sublayer.post_norm {
             self.norm(Role::PostNorm, norm, d);
         }
+        self.weight_if(sublayer.output_scale, Role::OutputScale, vec![1]);
     }
 
     fn attention(&mut self, attention: &Attention, d: usize) {
         let (q_rows, kv_rows) = (attention.q_rows() as usize, attention.kv_rows() as usize);
         self.linear(Role::Q, [q_rows, d], attention.qkv_bias);
         self.linear(Role::K, [kv_rows, d], attention.qkv_bias);
-        self.linear(Role::V, [kv_rows, d], attention.qkv_bias);
-        if let Some(norm) = attention.qk_norm {
-            self.norm(Role::QNorm, norm, attention.head_dim as usize);
-            self.norm(Role::KNorm, norm, attention.head_dim as usize);
+        if !attention.v_is_k {
+            self.linear(Role::V, [kv_rows, d], attention.qkv_bias);
         }
+        if let Some(norm) = attention.qk_norm {
+            let [q_width, k_width] = attention.qk_norm_widths();
+            self.norm(Role::QNorm, norm, q_width as usize);
+            self.norm(Role::KNorm, norm, k_width as usize);
+        }
+        self.weight_if(attention.sinks, Role::Sinks, vec![attention.heads as usize]);
         self.linear(Role::Out, [d, q_rows], attention.out_bias);
     }
 
@@ -216,12 +282,21 @@ impl List {
     }
 
     fn experts(&mut self, experts: &Experts, d: usize) {
-        let router = self.place;
-        self.weight(Role::Router, vec![experts.count as usize, d]);
-        for expert in 0..experts.count as usize {
-            self.place = router.expert(expert);
-            self.feed_forward(&experts.expert, d);
+        let count = experts.count as usize;
+        if let Some(norm) = experts.router_norm {
+            self.norm(Role::RouterNorm, norm, d);
         }
-        self.place = router;
+        self.linear(Role::Router, [count, d], experts.router_bias);
+        if let Routing::Topk(topk) = experts.routing {
+            self.weight_if(topk.selection_bias, Role::SelectionBias, vec![count]);
+            self.weight_if(topk.expert_scale, Role::ExpertScale, vec![count]);
+        }
+        if let Some(shared) = experts.shared {
+            self.weight_if(shared.gated, Role::SharedGate, vec![1, d]);
+            self.at(self.place.shared_expert(), |list| list.feed_forward(&shared.expert, d));
+        }
+        for expert in 0..count {
+            self.at(self.place.expert(expert), |list| list.feed_forward(&experts.expert, d));
+        }
     }
 }

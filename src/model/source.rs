@@ -7,7 +7,7 @@ use crate::gpu::Capabilities;
 use crate::model::checkpoint::{Checkpoint, FileReader, read_whole};
 use crate::model::config::ModelConfig;
 use crate::model::family;
-use crate::model::layout::{Layout, VectorsKind};
+use crate::model::layout::{Layout, OpLayout, VectorsKind};
 use crate::model::naming::Naming;
 use crate::model::plan::WeightPlan;
 use crate::model::slot::{Part, Place, Role, Slot};
@@ -76,7 +76,8 @@ impl Source {
     /// has a `delta` or an `s` beside a weight, for transformed inputs.
     ///
     /// # Errors
-    /// [`Error::Config`]; those of [`Layout::new`]; [`Error::Unsupported`] where they lie beside an embedding.
+    /// [`Error::Config`]; those of [`Layout::new`]; [`Error::Unsupported`] where they lie beside an embedding or
+    /// beside experts whose inputs are weighted.
     pub fn layout(&self, plan: &WeightPlan, capabilities: &Capabilities) -> Result<Layout> {
         self.config.validate()?;
         let layout = Layout::new(&self.config, plan, capabilities)?.with_transforms(|slot| {
@@ -84,12 +85,22 @@ impl Source {
                 .iter()
                 .any(|part| self.checkpoint.contains(&self.naming.tensor_name(slot.its(*part))))
         });
-        let transforms = layout.norms().filter(|vectors| vectors.kind == VectorsKind::Transform);
+        let refuse = |slot: &Slot, why: &str| {
+            let what = format!("a delta or an s beside '{}'", self.naming.tensor_name(*slot));
+            Err(Error::Unsupported { what, why: why.into() })
+        };
+        let transforms = layout.vectors().filter(|vectors| vectors.kind == VectorsKind::Transform);
         let of_embedding = |slot: &&Slot| slot.role == Role::Embedding;
         if let Some(slot) = transforms.flat_map(|vectors| &vectors.slots).find(of_embedding) {
-            let what = format!("a delta or an s beside '{}'", self.naming.tensor_name(*slot));
-            let why = "the inputs of an embedding are tokens, and a tied head shares its weights".into();
-            return Err(Error::Unsupported { what, why });
+            return refuse(slot, "the inputs of an embedding are tokens, and a tied head shares its weights");
+        }
+        // Its shift would be weighted, too, and nobody has trained such a thing.
+        for layer in layout.sublayers() {
+            let OpLayout::Experts(experts) = &layer.op else { continue };
+            let mut transforms = experts.into.matrices.iter().filter_map(|matrix| matrix.transform.as_ref());
+            if let Some(transform) = transforms.next().filter(|_| experts.config.routing.weighs_inputs()) {
+                return refuse(&transform.slots[0], "the router weighs these inputs");
+            }
         }
         Ok(layout)
     }
@@ -125,8 +136,7 @@ impl Source {
     /// [`Error::MissingTensor`], [`Error::TensorMismatch`], [`Error::NotFinite`], or [`Error::Io`] where the
     /// reader fails.
     pub fn fetch(&self, slot: Slot, shape: &[usize]) -> Result<Vec<f32>> {
-        let name = self.naming.tensor_name(slot);
-        let tensor = self.checkpoint.tensor(&name, shape)?;
+        let tensor = self.checkpoint.stored(self.naming.locate(slot, shape))?;
         tensor.check_finite()?;
         Ok(tensor.to_f32())
     }

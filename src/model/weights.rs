@@ -58,8 +58,8 @@ pub(super) trait Contents {
     fn biases(&mut self, matrix: &Matrix, rows: Range<u32>) -> Result<Vec<f32>>;
 
     /// The vectors of a norm or of a transformation as kernels read them: scales, ready to multiply with, then shifts
-    /// where there are any.
-    fn norm(&mut self, norm: &Vectors) -> Result<Vec<f32>>;
+    /// where there are any; other numbers as they are.
+    fn vectors(&mut self, vectors: &Vectors) -> Result<Vec<f32>>;
 }
 
 /// Elements that are unpacked, quantized and uploaded at a time.
@@ -85,8 +85,8 @@ pub(super) async fn load(
     for matrix in layout.matrices() {
         loader.matrix(matrix, contents).await?;
     }
-    for norm in layout.norms() {
-        loader.upload(norm.name.clone(), &contents.norm(norm)?).await?;
+    for vectors in layout.vectors() {
+        loader.upload(vectors.name.clone(), &contents.vectors(vectors)?).await?;
     }
     Ok(loader.tensors)
 }

@@ -2,7 +2,7 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
-use crate::model::config::Activation;
+use crate::model::config::{Activation, GateClamp};
 
 /// The activation of one number.
 ///
@@ -28,4 +28,15 @@ pub fn activate(activation: Activation, x: f32) -> f32 {
 /// `y = act(gate) * up`, elementwise on `[n, f]`: GEGLU, SwiGLU, ReGLU (arXiv 2002.05202).
 pub fn gated(activation: Activation, gate: &[f32], up: &[f32]) -> Vec<f32> {
     gate.iter().zip(up).map(|(&gate, &up)| activate(activation, gate) * up).collect()
+}
+
+/// `y = (up + 1) * gate * sigmoid(alpha * gate)` with `gate` at most `limit` and `up` within `-limit ..= limit`, elementwise on
+/// `[n, f]` (gpt-oss, arXiv 2508.10925).
+pub fn clamped_gated(clamp: GateClamp, gate: &[f32], up: &[f32]) -> Vec<f32> {
+    let (alpha, limit) = (f64::from(clamp.alpha), f64::from(clamp.limit));
+    let one = |(gate, up): (&f32, &f32)| {
+        let (gate, up) = (f64::from(*gate).min(limit), f64::from(*up).clamp(-limit, limit));
+        ((up + 1.0) * gate / (1.0 + (-alpha * gate).exp())) as f32
+    };
+    gate.iter().zip(up).map(one).collect()
 }

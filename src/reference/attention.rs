@@ -7,12 +7,14 @@ use super::softmax::{softcap_f64, softmax_f64};
 pub const EMPTY_SLOT: u32 = u32::MAX;
 
 /// Which keys a query sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mask {
     /// Whether later keys are hidden.
     pub causal: bool,
     /// Keys a query sees back in time, the one at its own position included; absent: all.
     pub window: Option<u32>,
+    /// Tokens of a chunk: a query sees the keys of its own, those whose position divided by it is the same (Llama 4).
+    pub chunk: Option<u32>,
 }
 
 impl Mask {
@@ -21,7 +23,8 @@ impl Mask {
     pub fn visible(self, query: u32, key: u32) -> bool {
         let hidden_later = self.causal && key > query;
         let hidden_earlier = self.window.is_some_and(|window| query.saturating_sub(key) >= window);
-        key != EMPTY_SLOT && !hidden_later && !hidden_earlier
+        let elsewhere = self.chunk.is_some_and(|chunk| query / chunk != key / chunk);
+        key != EMPTY_SLOT && !hidden_later && !hidden_earlier && !elsewhere
     }
 }
 
@@ -42,7 +45,7 @@ pub struct Attention {
     pub mask: Mask,
 }
 
-/// Keys or values with where they stand.
+/// Keys or values with where they stand, and what else a query meets.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyValues<'a> {
     /// Keys, `[Tk, G, h]`, already rotated.
@@ -51,6 +54,8 @@ pub struct KeyValues<'a> {
     pub values: &'a [f32],
     /// Absolute position of each, in any order; [`EMPTY_SLOT`] for a slot without a token.
     pub positions: &'a [u32],
+    /// A logit of each query head, `[H]`, that takes part in the softmax and has no value (arXiv 2508.10925).
+    pub sinks: Option<&'a [f32]>,
 }
 
 /// `o = softmax(mask(softcap(scale * q . k))) v` (arXiv 1706.03762; shared heads: arXiv 2305.13245), with `q` and
@@ -69,10 +74,12 @@ pub fn attention(layer: &Attention, q: &[f32], q_positions: &[u32], kv: KeyValue
                 }
                 softcap_f64(layer.softcap, f64::from(layer.scale) * dot(q, &kv.keys[kv_row(s)..][..h]))
             };
-            let weights = softmax_f64(kv.positions.iter().enumerate().map(score).collect());
+            let sink = kv.sinks.map(|sinks| f64::from(sinks[j]));
+            let weights = softmax_f64(kv.positions.iter().enumerate().map(score).chain(sink).collect());
             for i in 0..h {
                 let value = |s: usize| f64::from(kv.values[kv_row(s) + i]);
-                let seen = weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0);
+                let keys = weights.iter().enumerate().take(kv.positions.len());
+                let seen = keys.filter(|(_, weight)| **weight > 0.0);
                 out.push(seen.map(|(s, weight)| weight * value(s)).sum::<f64>() as f32);
             }
         }

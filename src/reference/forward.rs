@@ -1,17 +1,23 @@
 //! A whole forward pass of a decoder-only model, from token ids to logits.
 
-use super::activation::{activate, gated};
+use super::activation::{activate, clamped_gated, gated};
 use super::attention::{self, KeyValues, Mask, attention};
 use super::embed::embed;
 use super::matmul::matmul;
-use super::moe::{Routes, combine, plan, route, weigh};
+use super::moe::{Router, Routes, combine, plan};
 use super::norm::norm;
 use super::quantize::quantize;
 use super::rope::{rotate, tables};
 use super::softmax::softcap;
 use super::transform::transform;
-use super::weights::{AttentionWeights, FeedForwardWeights, Linear, NormWeights, OpWeights, Weights};
-use crate::model::config::{Attention, Experts, FeedForward, ModelConfig, Norm, Op, Routing};
+use super::weights::{
+    AttentionWeights, ExpertsWeights, FeedForwardWeights, Linear, NormWeights, OpWeights, SubLayerWeights,
+    Weights,
+};
+use crate::model::config::{
+    Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, SubLayer, Temperature,
+};
+use crate::model::slot::Place;
 use crate::{Error, Result};
 
 /// What a forward pass computed on its way, for `T` tokens.
@@ -33,6 +39,8 @@ pub struct Trace {
 pub struct RouteTrace {
     /// `[T, E]`, before the softmax.
     pub logits: Vec<f32>,
+    /// What experts are chosen by, `[T, E]`: [`Router::keys`].
+    pub keys: Vec<f32>,
     /// `[T, k]`, best first.
     pub experts: Vec<u32>,
     /// `[T, k]`.
@@ -59,8 +67,7 @@ struct KeysAndValues {
 impl Cache {
     /// A cache before the first token.
     pub fn new(config: &ModelConfig) -> Self {
-        let is_attention = |op: &Op| matches!(op, Op::Attention(_));
-        let layers = config.sublayers().filter(|(_, _, layer)| is_attention(&layer.op)).count();
+        let layers = config.ops().filter(|(_, op)| matches!(op, Op::Attention(_))).count();
         Self { tokens: 0, layers: vec![KeysAndValues::default(); layers] }
     }
 
@@ -98,7 +105,7 @@ pub fn forward_with_experts(
     ids: &[u32],
     experts: &[&[u32]],
 ) -> Result<Trace> {
-    let layers: Vec<&Experts> = expert_layers(config).collect();
+    let layers: Vec<&Experts> = expert_layers(config).map(|(_, experts)| experts).collect();
     let fits = |(layer, experts): (&&Experts, &&[u32])| {
         experts.len() == ids.len() * layer.top_k as usize && experts.iter().all(|&e| e < layer.count)
     };
@@ -109,10 +116,10 @@ pub fn forward_with_experts(
 }
 
 /// The sub-layers with experts, in order.
-pub(crate) fn expert_layers(config: &ModelConfig) -> impl Iterator<Item = &Experts> {
-    config.sublayers().filter_map(|(_, _, layer)| match &layer.op {
-        Op::Experts(experts) => Some(experts),
-        Op::Attention(_) | Op::FeedForward(_) => None,
+pub(crate) fn expert_layers(config: &ModelConfig) -> impl Iterator<Item = (Place, &Experts)> {
+    config.ops().filter_map(|(place, op)| match op {
+        Op::Experts(experts) => Some((place, experts)),
+        Op::Attention(_) | Op::FeedForward(_) | Op::Parallel(_) => None,
     })
 }
 
@@ -128,33 +135,16 @@ fn pass(
     let positions: Vec<u32> = (0..ids.len() as u32).map(|t| cache.tokens + t).collect();
     let mut trace = Trace::default();
     let mut x = embed(&weights.embedding, d, ids, config.embedding_scale);
-    let mut kv = cache.layers.iter_mut();
+    let mut pass = Pass { positions, kv: cache.layers.iter_mut(), chosen, routes: Vec::new() };
     for (block, weights) in config.blocks.iter().zip(&weights.blocks) {
         trace.hidden.push(x.clone());
         for (layer, weights) in block.sublayers.iter().zip(weights) {
-            let input = normed(layer.norm, &weights.norm, &x);
-            let output = match (&layer.op, &weights.op) {
-                (Op::Attention(op), OpWeights::Attention(weights)) => {
-                    let kv = kv.next().ok_or_else(|| unfit("the cache"))?;
-                    attend(op, weights, kv, &positions, &input)
-                }
-                (Op::FeedForward(op), OpWeights::FeedForward(weights)) => feed_forward(op, weights, &input),
-                (Op::Experts(op), OpWeights::Experts { router, experts }) => {
-                    let logits = matmul(&input, router, None, d);
-                    let chosen = chosen.map(|chosen| chosen[trace.routes.len()]);
-                    let (output, route) = mix(op, experts, logits, chosen, &input);
-                    trace.routes.push(route);
-                    output
-                }
-                _ => return Err(unfit("a set of weights")),
-            };
-            let output = match (layer.post_norm, &weights.post_norm) {
-                (Some(norm), Some(weights)) => normed(norm, weights, &output),
-                _ => output,
-            };
-            x.iter_mut().zip(output).for_each(|(x, output)| *x += output);
+            let output = pass.sublayer(layer, weights, &x, None)?;
+            let scale = weights.output_scale.unwrap_or(1.0);
+            x.iter_mut().zip(output).for_each(|(x, output)| *x = (*x + output) * scale);
         }
     }
+    trace.routes = pass.routes;
     let last = normed(config.final_norm, &weights.final_norm, &x);
     trace.logits = linear(&weights.head, &last, d);
     trace.logits.iter_mut().for_each(|logit| *logit = softcap(config.head.softcap, *logit));
@@ -162,6 +152,88 @@ fn pass(
     trace.last_block = x;
     cache.tokens += ids.len() as u32;
     Ok(trace)
+}
+
+/// What sub-layers share.
+struct Pass<'a> {
+    positions: Vec<u32>,
+    kv: std::slice::IterMut<'a, KeysAndValues>,
+    chosen: Option<&'a [&'a [u32]]>,
+    routes: Vec<RouteTrace>,
+}
+
+impl Pass<'_> {
+    /// `post_norm(op(norm(x)))`; without a norm of its own, a branch reads `input`.
+    fn sublayer(
+        &mut self,
+        layer: &SubLayer,
+        weights: &SubLayerWeights,
+        x: &[f32],
+        input: Option<&[f32]>,
+    ) -> Result<Vec<f32>> {
+        let input = match (layer.norm, &weights.norm) {
+            (Some(norm), Some(weights)) => normed(norm, weights, x),
+            _ => input.unwrap_or(x).to_vec(),
+        };
+        let output = match (&layer.op, &weights.op) {
+            (Op::Attention(op), OpWeights::Attention(weights)) => {
+                let kv = self.kv.next().ok_or_else(|| unfit("the cache"))?;
+                attend(op, weights, kv, &self.positions, &input)
+            }
+            (Op::FeedForward(op), OpWeights::FeedForward(weights)) => feed_forward(op, weights, &input),
+            (Op::Experts(op), OpWeights::Experts(weights)) => self.experts(op, weights, x, &input),
+            (Op::Parallel(branches), OpWeights::Parallel(weights)) => {
+                let mut sum = vec![0.0; x.len()];
+                for (branch, weights) in branches.iter().zip(weights) {
+                    let output = self.sublayer(branch, weights, x, Some(&input))?;
+                    sum.iter_mut().zip(output).for_each(|(sum, output)| *sum += output);
+                }
+                sum
+            }
+            _ => return Err(unfit("a set of weights")),
+        };
+        Ok(match (layer.post_norm, &weights.post_norm) {
+            (Some(norm), Some(weights)) => normed(norm, weights, &output),
+            _ => output,
+        })
+    }
+
+    /// The experts' outputs for `input`, weighted and summed as the router says, and that of the expert that every token
+    /// uses. The router reads `input`, or its own norm of `x`. Experts that are given replace its choice, which is recorded
+    /// all the same.
+    fn experts(&mut self, op: &Experts, weights: &ExpertsWeights, x: &[f32], input: &[f32]) -> Vec<f32> {
+        let (count, top_k) = (op.count as usize, op.top_k as usize);
+        let d = weights.router.weight.len() / count;
+        let read = match (op.router_norm, &weights.router_norm) {
+            (Some(norm), Some(weights)) => &normed(norm, weights, x)[..],
+            _ => input,
+        };
+        let logits = linear(&weights.router, read, d);
+        let router = Router {
+            routing: op.routing,
+            count,
+            top_k,
+            selection_bias: weights.selection_bias.as_deref(),
+            expert_scale: weights.expert_scale.as_deref(),
+        };
+        let own = router.route(&logits);
+        let routes = match self.chosen.map(|chosen| chosen[self.routes.len()]) {
+            Some(given) => Routes { experts: given.to_vec(), weights: router.weigh(&logits, given) },
+            None => own.clone(),
+        };
+        let mut y = mix(op, &weights.experts, &routes, input, d);
+        if let (Some(shared), Some(ffn)) = (&op.shared, &weights.shared) {
+            let output = feed_forward(&shared.expert, ffn, input);
+            let gates = weights.shared_gate.as_ref().map(|gate| matmul(read, gate, None, d));
+            for (row, (y, output)) in y.chunks_exact_mut(d).zip(output.chunks_exact(d)).enumerate() {
+                let gate = gates.as_ref().map_or(1.0, |gates| 1.0 / (1.0 + (-f64::from(gates[row])).exp()));
+                y.iter_mut().zip(output).for_each(|(y, output)| *y += (gate * f64::from(*output)) as f32);
+            }
+        }
+        let keys = router.keys(&logits);
+        self.routes.push(RouteTrace { logits, keys, experts: own.experts, weights: own.weights, top_k });
+        y
+    }
 }
 
 fn check(config: &ModelConfig, cache: &Cache, ids: &[u32]) -> Result<()> {
@@ -202,16 +274,28 @@ fn attend(
     let d = x.len() / positions.len();
     let (heads, kv_heads, h) = (op.heads as usize, op.kv_heads as usize, op.head_dim as usize);
     let (mut q, mut k) = (linear(&weights.q, x, d), linear(&weights.k, x, d));
+    let mut v = weights.v.as_ref().map_or_else(|| k.clone(), |v| linear(v, x, d));
+    if let (Some(Norm { eps, .. }), true) = (op.qk_norm, op.v_norm) {
+        v = norm(Norm { kind: NormKind::RmsUnweighted, eps }, &v, &vec![1.0; h], None);
+    }
     if let (Some(norm), Some(q_norm), Some(k_norm)) = (op.qk_norm, &weights.q_norm, &weights.k_norm) {
         (q, k) = (normed(norm, q_norm, &q), normed(norm, k_norm, &k));
     }
+    let clip = op.qkv_clip.unwrap_or(f32::INFINITY);
+    [&mut q, &mut k, &mut v].into_iter().flatten().for_each(|x| *x = x.clamp(-clip, clip));
     if let Some(rope) = &op.rope {
         let (cos, sin) = tables(rope, positions);
         rotate(rope, &mut q, heads, h, &cos, &sin);
         rotate(rope, &mut k, kv_heads, h, &cos, &sin);
     }
+    if let Some(Temperature { scale, floor }) = op.temperature {
+        for (q, position) in q.chunks_exact_mut(heads * h).zip(positions) {
+            let factor = 1.0 + f64::from(scale) * f64::from((position + 1) / floor).ln_1p();
+            q.iter_mut().for_each(|q| *q = (f64::from(*q) * factor) as f32);
+        }
+    }
     kv.keys.extend(k);
-    kv.values.extend(linear(&weights.v, x, d));
+    kv.values.extend(v);
     let key_positions: Vec<u32> = (0..(kv.keys.len() / (kv_heads * h)) as u32).collect();
     let layer = attention::Attention {
         heads,
@@ -219,48 +303,41 @@ fn attend(
         head_dim: h,
         scale: op.scale,
         softcap: op.softcap,
-        mask: Mask { causal: true, window: op.window },
+        mask: Mask { causal: true, window: op.window, chunk: op.chunk },
     };
-    let kv = KeyValues { keys: &kv.keys, values: &kv.values, positions: &key_positions };
+    let sinks = weights.sinks.as_deref();
+    let kv = KeyValues { keys: &kv.keys, values: &kv.values, positions: &key_positions, sinks };
     linear(&weights.out, &attention(&layer, &q, positions, kv), heads * h)
 }
 
 fn feed_forward(op: &FeedForward, weights: &FeedForwardWeights, x: &[f32]) -> Vec<f32> {
     let d = weights.up.weight.len() / op.hidden as usize;
     let up = linear(&weights.up, x, d);
-    let inner = match &weights.gate {
-        Some(gate) => gated(op.activation, &linear(gate, x, d), &up),
-        None => up.iter().map(|&x| activate(op.activation, x)).collect(),
+    let inner = match (&weights.gate, op.clamp) {
+        (Some(gate), Some(clamp)) => clamped_gated(clamp, &linear(gate, x, d), &up),
+        (Some(gate), None) => gated(op.activation, &linear(gate, x, d), &up),
+        (None, _) => up.iter().map(|&x| activate(op.activation, x)).collect(),
     };
     linear(&weights.down, &inner, op.hidden as usize)
 }
 
-/// The experts' outputs for `x`, weighted and summed as the router's `logits` say; experts that are given replace
-/// the router's choice, which is recorded all the same.
-fn mix(
-    op: &Experts,
-    experts: &[FeedForwardWeights],
-    logits: Vec<f32>,
-    given: Option<&[u32]>,
-    x: &[f32],
-) -> (Vec<f32>, RouteTrace) {
+/// The experts' outputs for `x`, weighted and summed; or of inputs that are weighted, the plain sums.
+fn mix(op: &Experts, experts: &[FeedForwardWeights], routes: &Routes, x: &[f32], d: usize) -> Vec<f32> {
     let (count, top_k) = (op.count as usize, op.top_k as usize);
-    let d = x.len() / (logits.len() / count);
-    let Routing::SoftmaxTopk { renormalize } = op.routing;
-    let own = route(&logits, count, top_k, renormalize);
-    let routes = match given {
-        Some(given) => {
-            Routes { experts: given.to_vec(), weights: weigh(&logits, count, given, top_k, renormalize) }
-        }
-        None => own.clone(),
-    };
+    let on_input = op.routing.weighs_inputs();
     let plan = plan(&routes.experts, count, top_k);
+    let mut weight_of_place = vec![1.0; plan.slots.len()];
+    for (place, weight) in plan.slots.iter().zip(&routes.weights).filter(|_| on_input) {
+        weight_of_place[*place as usize] = *weight;
+    }
     let mut outputs = Vec::with_capacity(plan.tokens.len() * d);
-    for (weights, slots) in experts.iter().zip(plan.offsets.windows(2)) {
-        for &token in &plan.tokens[slots[0] as usize..slots[1] as usize] {
-            outputs.extend(feed_forward(&op.expert, weights, &x[token as usize * d..][..d]));
+    for (weights, places) in experts.iter().zip(plan.offsets.windows(2)) {
+        for place in places[0] as usize..places[1] as usize {
+            let row = &x[plan.tokens[place] as usize * d..][..d];
+            let row: Vec<f32> = row.iter().map(|x| weight_of_place[place] * x).collect();
+            outputs.extend(feed_forward(&op.expert, weights, &row));
         }
     }
-    let y = combine(&outputs, &plan.slots, &routes.weights, top_k, d);
-    (y, RouteTrace { logits, experts: own.experts, weights: own.weights, top_k })
+    let ones = vec![1.0; routes.weights.len()];
+    combine(&outputs, &plan.slots, if on_input { &ones } else { &routes.weights }, top_k, d)
 }

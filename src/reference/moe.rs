@@ -2,49 +2,153 @@
 
 use std::cmp::Ordering;
 
-use super::softmax::softmax_f64;
+use crate::model::config::{ExpertGroups, GroupScore, Routing, Score, Topk};
 
 /// The experts of each token and what their outputs are multiplied by.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Routes {
     /// Chosen experts, `[n, k]`, best first.
     pub experts: Vec<u32>,
-    /// Weights of their outputs, `[n, k]`.
+    /// Weights of their outputs, or of their inputs, `[n, k]`.
     pub weights: Vec<f32>,
 }
 
-/// The `top_k` likeliest experts of each row of `logits` `[n, count]` with their weights: [`choose`] and [`weigh`].
-pub fn route(logits: &[f32], count: usize, top_k: usize, renormalize: bool) -> Routes {
-    let experts = choose(logits, count, top_k);
-    let weights = weigh(logits, count, &experts, top_k, renormalize);
-    Routes { experts, weights }
+/// How tokens find experts, with the numbers that are stored for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Router<'a> {
+    /// The rule.
+    pub routing: Routing,
+    /// Experts, `E`.
+    pub count: usize,
+    /// Experts per token, `k`.
+    pub top_k: usize,
+    /// What is added to scores for the choice, `[E]`.
+    pub selection_bias: Option<&'a [f32]>,
+    /// What weights are multiplied by, `[E]`.
+    pub expert_scale: Option<&'a [f32]>,
 }
 
-/// The experts with the `top_k` largest of each row of `logits` `[n, count]`, best first, `[n, top_k]`.
-///
-/// Of equal logits the lower expert comes first; NaN counts as minus infinity. The choice is made on the logits:
-/// softmax keeps their order, but rounds some that differ to the same probability.
-pub fn choose(logits: &[f32], count: usize, top_k: usize) -> Vec<u32> {
-    let mut experts = Vec::with_capacity(logits.len() / count * top_k);
-    for logits in logits.chunks_exact(count) {
-        let logits = without_nan(logits);
-        let mut order: Vec<usize> = (0..count).collect();
-        // A stable sort leaves equals, of which -0 and 0 are two, in the order of their index.
-        order.sort_by(|&a, &b| logits[b].partial_cmp(&logits[a]).unwrap_or(Ordering::Equal));
-        experts.extend(order[..top_k].iter().map(|&e| e as u32));
+impl Router<'_> {
+    /// A rule for which nothing is stored.
+    pub fn new(routing: Routing, count: usize, top_k: usize) -> Self {
+        Self { routing, count, top_k, selection_bias: None, expert_scale: None }
     }
-    experts
+
+    /// The experts of each row of `logits` `[n, E]` with their weights: [`Router::choose`] and [`Router::weigh`].
+    pub fn route(&self, logits: &[f32]) -> Routes {
+        let experts = self.choose(logits);
+        let weights = self.weigh(logits, &experts);
+        Routes { experts, weights }
+    }
+
+    /// The experts with the `k` largest keys of each row of `logits` `[n, E]`, best first, `[n, k]`. Of equal keys the
+    /// lower expert comes first.
+    pub fn choose(&self, logits: &[f32]) -> Vec<u32> {
+        let mut experts = Vec::with_capacity(logits.len() / self.count * self.top_k);
+        for keys in self.keys(logits).chunks_exact(self.count) {
+            let mut order: Vec<usize> = (0..self.count).collect();
+            // A stable sort leaves equals, of which -0 and 0 are two, in the order of their index.
+            order.sort_by(|&a, &b| keys[b].partial_cmp(&keys[a]).unwrap_or(Ordering::Equal));
+            experts.extend(order[..self.top_k].iter().map(|&e| e as u32));
+        }
+        experts
+    }
+
+    /// What experts are chosen by, `[n, E]`: their logits, NaN and minus infinity counting as the least number; or their
+    /// scores, with biases where there are any, in f32 as models are trained. What is in no group that can be chosen from
+    /// is minus infinity.
+    ///
+    /// Logits where they will do: softmax and sigmoid keep their order, but round some that differ to the same score.
+    pub fn keys(&self, logits: &[f32]) -> Vec<f32> {
+        let mut keys = Vec::with_capacity(logits.len());
+        for logits in logits.chunks_exact(self.count) {
+            let first = keys.len();
+            match self.routing {
+                Routing::Topk(topk) if topk.chooses_by_score() => {
+                    let bias = |e: usize| self.selection_bias.map_or(0.0, |bias| bias[e]);
+                    let scores = scores(topk.score, &without_nan(logits));
+                    keys.extend(scores.iter().enumerate().map(|(e, score)| *score as f32 + bias(e)));
+                }
+                Routing::Topk(_) | Routing::SparseMixer { .. } => {
+                    keys.extend(without_nan(logits).iter().map(|logit| (*logit as f32).max(f32::MIN)));
+                }
+            }
+            if let Routing::Topk(Topk { groups: Some(groups), .. }) = self.routing {
+                rule_out(groups, &mut keys[first..]);
+            }
+        }
+        keys
+    }
+
+    /// Weights of `experts` `[n, k]`, whoever chose them, in the order of their choice.
+    pub fn weigh(&self, logits: &[f32], experts: &[u32]) -> Vec<f32> {
+        let mut weights = Vec::with_capacity(experts.len());
+        for (logits, experts) in logits.chunks_exact(self.count).zip(experts.chunks_exact(self.top_k)) {
+            let logits = without_nan(logits);
+            match self.routing {
+                Routing::Topk(topk) => weights.extend(self.of_scores(topk, &logits, experts)),
+                Routing::SparseMixer { jitter } => weights.extend(mixed(jitter, logits, experts)),
+            }
+        }
+        weights
+    }
+
+    /// Scores, divided by their sum where the rule says so, times the rule's scale and those of the experts.
+    fn of_scores(&self, topk: Topk, logits: &[f64], experts: &[u32]) -> Vec<f32> {
+        let scores = scores(topk.score, logits);
+        let sum: f64 = experts.iter().map(|&e| scores[e as usize]).sum();
+        let divisor = if topk.renormalize { sum + 1e-20 } else { 1.0 };
+        let scale = |e: u32| f64::from(self.expert_scale.map_or(1.0, |scale| scale[e as usize]));
+        let weight = |&e: &u32| scores[e as usize] / divisor * scale(e) * f64::from(topk.scale);
+        experts.iter().map(|e| weight(e) as f32).collect()
+    }
 }
 
-/// Weights of the outputs of `experts` `[n, top_k]`, whoever chose them: `p = softmax(logits)` over all experts; with
-/// `renormalize`, `p / sum of the chosen p` (GShard, arXiv 2006.16668; Switch, arXiv 2101.03961).
-pub fn weigh(logits: &[f32], count: usize, experts: &[u32], top_k: usize, renormalize: bool) -> Vec<f32> {
+/// Softmax over all, or a sigmoid of each. What is minus infinity has a score of 0; other terms of a softmax are at least
+/// `e^-80` of its largest.
+fn scores(score: Score, logits: &[f64]) -> Vec<f64> {
+    match score {
+        Score::Sigmoid => logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect(),
+        Score::Softmax => {
+            let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let is_out = |logit: &f64| *logit == f64::NEG_INFINITY;
+            let term = |l: &f64| if is_out(l) { 0.0 } else { (l - largest).max(-80.0).exp() };
+            let terms: Vec<f64> = logits.iter().map(term).collect();
+            let sum: f64 = terms.iter().sum();
+            terms.iter().map(|term| term / f64::max(sum, 1.0)).collect()
+        }
+    }
+}
+
+/// Leaves the keys of the best groups, ties to the lower group.
+fn rule_out(groups: ExpertGroups, keys: &mut [f32]) {
+    let size = keys.len() / groups.count as usize;
+    let worth = |keys: &[f32]| {
+        let mut keys = keys.to_vec();
+        keys.sort_by(|a, b| b.total_cmp(a));
+        match groups.score {
+            GroupScore::Best => keys[0],
+            GroupScore::TwoBest => keys[0] + keys[1],
+        }
+    };
+    let worths: Vec<f32> = keys.chunks_exact(size).map(worth).collect();
+    let mut order: Vec<usize> = (0..worths.len()).collect();
+    order.sort_by(|&a, &b| worths[b].partial_cmp(&worths[a]).unwrap_or(Ordering::Equal));
+    for &group in &order[groups.limit as usize..] {
+        keys[group * size..(group + 1) * size].fill(f32::NEG_INFINITY);
+    }
+}
+
+/// The sparse mixer's weights: see [`Routing::SparseMixer`].
+fn mixed(jitter: f32, mut logits: Vec<f64>, experts: &[u32]) -> Vec<f32> {
     let mut weights = Vec::with_capacity(experts.len());
-    for (logits, experts) in logits.chunks_exact(count).zip(experts.chunks_exact(top_k)) {
-        let p = softmax_f64(without_nan(logits));
-        let sum: f64 = experts.iter().map(|&e| p[e as usize]).sum();
-        let divisor = if renormalize && sum > 0.0 { sum } else { 1.0 };
-        weights.extend(experts.iter().map(|&e| (p[e as usize] / divisor) as f32));
+    for &expert in experts {
+        let most = logits[expert as usize];
+        let is_near =
+            |l: &&f64| **l > f64::NEG_INFINITY && most - **l <= 2.0 * f64::from(jitter) * l.abs().max(most);
+        let sum: f64 = logits.iter().filter(is_near).map(|l| (l - most).max(-80.0).exp()).sum();
+        weights.push(if sum > 0.0 { 1.0 / sum } else { 0.0 } as f32);
+        logits[expert as usize] = f64::NEG_INFINITY;
     }
     weights
 }

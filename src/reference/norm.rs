@@ -6,6 +6,7 @@ use crate::model::config::{Norm, NormKind};
 ///
 /// * RMS norm (arXiv 1910.07467): `y = x / sqrt(mean(x^2) + eps) * w`
 /// * the same with `1 + w` for `w` (Gemma, arXiv 2403.08295)
+/// * RMS norm without a weight, for which `weight` is all ones
 /// * layer norm (arXiv 1607.06450): `y = (x - mean(x)) / sqrt(var(x) + eps) * w (+ b)`, with the biased variance,
 ///   taken in a second pass over the row
 ///
@@ -15,7 +16,7 @@ pub fn norm(norm: Norm, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<
     let mut y = Vec::with_capacity(x.len());
     for row in x.chunks_exact(d) {
         let center = match norm.kind {
-            NormKind::Rms | NormKind::RmsUnitOffset => 0.0,
+            NormKind::Rms | NormKind::RmsUnitOffset | NormKind::RmsUnweighted => 0.0,
             NormKind::LayerNorm | NormKind::LayerNormBias => mean(row.iter().map(|&v| f64::from(v))),
         };
         let spread = mean(row.iter().map(|&v| (f64::from(v) - center).powi(2)));

@@ -2,7 +2,9 @@
 
 use super::matmul::matmul;
 use crate::Result;
-use crate::model::config::{Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, SubLayer};
+use crate::model::config::{
+    Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Routing, SharedExpert, SubLayer,
+};
 use crate::model::plan::WeightPlan;
 use crate::model::slot::{Part, Place, Role, Slot};
 use crate::quant::{Clip, PackedMatrix, WeightFormat};
@@ -56,11 +58,13 @@ pub struct NormWeights {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubLayerWeights {
     /// The norm before it.
-    pub norm: NormWeights,
+    pub norm: Option<NormWeights>,
     /// What it computes with.
     pub op: OpWeights,
     /// The norm after it.
     pub post_norm: Option<NormWeights>,
+    /// What the residual stream is multiplied by after it.
+    pub output_scale: Option<f32>,
 }
 
 /// What a sub-layer computes with.
@@ -71,12 +75,28 @@ pub enum OpWeights {
     /// For [`Op::FeedForward`].
     FeedForward(FeedForwardWeights),
     /// For [`Op::Experts`].
-    Experts {
-        /// `[E, d]`.
-        router: Vec<f32>,
-        /// One for each expert.
-        experts: Vec<FeedForwardWeights>,
-    },
+    Experts(ExpertsWeights),
+    /// For [`Op::Parallel`].
+    Parallel(Vec<SubLayerWeights>),
+}
+
+/// Sparse feed-forward.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExpertsWeights {
+    /// The norm of what the router reads, where it has one of its own.
+    pub router_norm: Option<NormWeights>,
+    /// `[E, d]`.
+    pub router: Linear,
+    /// What is added to scores for the choice, `[E]`.
+    pub selection_bias: Option<Vec<f32>>,
+    /// What weights are multiplied by, `[E]`.
+    pub expert_scale: Option<Vec<f32>>,
+    /// The gate of the shared expert, `[1, d]`.
+    pub shared_gate: Option<Vec<f32>>,
+    /// The expert that every token uses.
+    pub shared: Option<FeedForwardWeights>,
+    /// One for each expert.
+    pub experts: Vec<FeedForwardWeights>,
 }
 
 /// Attention.
@@ -86,14 +106,16 @@ pub struct AttentionWeights {
     pub q: Linear,
     /// `[G h, d]`.
     pub k: Linear,
-    /// `[G h, d]`.
-    pub v: Linear,
+    /// `[G h, d]`; absent where V is K.
+    pub v: Option<Linear>,
     /// `[d, H h]`.
     pub out: Linear,
     /// Norm of each query head, `[h]`.
     pub q_norm: Option<NormWeights>,
     /// Norm of each key head, `[h]`.
     pub k_norm: Option<NormWeights>,
+    /// The logit of each query head's sink, `[H]`.
+    pub sinks: Option<Vec<f32>>,
 }
 
 /// A feed-forward network.
@@ -145,11 +167,11 @@ impl Weights {
         let (vocab, d) = (config.vocab_size as usize, config.hidden_size as usize);
         let mut builder = Builder { d, plan, path, fetch, learned };
         let role = if config.head.tied { Role::Embedding } else { Role::Head };
-        let head = builder.linear(plan.linear, Place::Model, role, [vocab, d], false)?;
+        let head = builder.linear(plan.linear, Place::Model, role, [vocab, d], config.head.bias)?;
         let embedding = builder.linear(plan.embedding, Place::Model, Role::Embedding, [vocab, d], false)?;
         let mut blocks = vec![Vec::new(); config.blocks.len()];
         for (block, sublayer, layer) in config.sublayers() {
-            blocks[block].push(builder.sublayer(block, sublayer, layer)?);
+            blocks[block].push(builder.sublayer(block, Place::sublayer(block, sublayer), layer)?);
         }
         Ok(Self {
             embedding: embedding.weight,
@@ -173,25 +195,23 @@ where
     F: FnMut(Slot, &[usize]) -> Result<Vec<f32>>,
     L: FnMut(Slot, &[Vec<usize>]) -> Result<Option<Vec<f32>>>,
 {
-    fn sublayer(&mut self, block: usize, sublayer: usize, layer: &SubLayer) -> Result<SubLayerWeights> {
-        let place = Place::SubLayer { block, sublayer };
+    fn sublayer(&mut self, block: usize, place: Place, layer: &SubLayer) -> Result<SubLayerWeights> {
+        let format = self.plan.in_block(self.plan.linear, block);
         let op = match &layer.op {
-            Op::Attention(attention) => {
-                let format = self.plan.in_block(self.plan.linear, block);
-                OpWeights::Attention(self.attention(format, place, attention)?)
+            Op::Attention(attention) => OpWeights::Attention(self.attention(format, place, attention)?),
+            Op::FeedForward(ffn) => OpWeights::FeedForward(self.feed_forward(format, place, ffn)?),
+            Op::Experts(experts) => OpWeights::Experts(self.experts((block, format), place, experts)?),
+            Op::Parallel(branches) => {
+                let branch = |(n, branch)| self.sublayer(block, place.branch(n), branch);
+                OpWeights::Parallel(branches.iter().enumerate().map(branch).collect::<Result<_>>()?)
             }
-            Op::FeedForward(ffn) => OpWeights::FeedForward(self.feed_forward(
-                self.plan.in_block(self.plan.linear, block),
-                place,
-                ffn,
-            )?),
-            Op::Experts(experts) => self.experts(block, sublayer, experts)?,
         };
-        let post_norm = layer.post_norm.map(|norm| self.norm(place, Role::PostNorm, norm, self.d));
+        let scale = layer.output_scale.then(|| self.stored(place, Role::OutputScale, 1)).transpose()?;
         Ok(SubLayerWeights {
-            norm: self.norm(place, Role::Norm, layer.norm, self.d)?,
+            norm: self.norm_if(place, Role::Norm, layer.norm)?,
             op,
-            post_norm: post_norm.transpose()?,
+            post_norm: self.norm_if(place, Role::PostNorm, layer.post_norm)?,
+            output_scale: scale.map(|scale| scale[0]),
         })
     }
 
@@ -203,29 +223,75 @@ where
     ) -> Result<AttentionWeights> {
         let (d, h) = (self.d, attention.head_dim as usize);
         let (q, kv) = (attention.heads as usize * h, attention.kv_heads as usize * h);
-        let mut qk_norm = |role| attention.qk_norm.map(|norm| self.norm(place, role, norm, h)).transpose();
+        let mut qk_norm = |role, width: u32| {
+            attention.qk_norm.map(|norm| self.norm(place, role, norm, width as usize)).transpose()
+        };
+        let [q_width, k_width] = attention.qk_norm_widths();
         Ok(AttentionWeights {
-            q_norm: qk_norm(Role::QNorm)?,
-            k_norm: qk_norm(Role::KNorm)?,
+            q_norm: qk_norm(Role::QNorm, q_width)?,
+            k_norm: qk_norm(Role::KNorm, k_width)?,
+            sinks: attention
+                .sinks
+                .then(|| self.stored(place, Role::Sinks, attention.heads as usize))
+                .transpose()?,
             q: self.linear(format, place, Role::Q, [q, d], attention.qkv_bias)?,
             k: self.linear(format, place, Role::K, [kv, d], attention.qkv_bias)?,
-            v: self.linear(format, place, Role::V, [kv, d], attention.qkv_bias)?,
+            v: (!attention.v_is_k)
+                .then(|| self.linear(format, place, Role::V, [kv, d], attention.qkv_bias))
+                .transpose()?,
             out: self.linear(format, place, Role::Out, [d, q], attention.out_bias)?,
         })
     }
 
-    fn experts(&mut self, block: usize, sublayer: usize, experts: &Experts) -> Result<OpWeights> {
-        let shape = [experts.count as usize, self.d];
-        let router = Slot::weight(Place::SubLayer { block, sublayer }, Role::Router);
-        Ok(OpWeights::Experts {
-            router: (self.fetch)(router, &shape)?,
-            experts: (0..experts.count as usize)
-                .map(|expert| {
-                    let place = Place::Expert { block, sublayer, expert };
-                    self.feed_forward(self.plan.of_expert(block, expert), place, &experts.expert)
-                })
-                .collect::<Result<_>>()?,
+    fn experts(
+        &mut self,
+        (block, format): (usize, WeightFormat),
+        place: Place,
+        config: &Experts,
+    ) -> Result<ExpertsWeights> {
+        let (count, d) = (config.count as usize, self.d);
+        let topk = match config.routing {
+            Routing::Topk(topk) => Some(topk),
+            Routing::SparseMixer { .. } => None,
+        };
+        let mut of_each = |is_there: bool, role| match is_there {
+            true => self.stored(place, role, count).map(Some),
+            false => Ok(None),
+        };
+        let is_biased = topk.is_some_and(|topk| topk.selection_bias);
+        let selection_bias = of_each(is_biased, Role::SelectionBias)?;
+        let is_scaled = topk.is_some_and(|topk| topk.expert_scale);
+        let expert_scale = of_each(is_scaled, Role::ExpertScale)?;
+        let (mut shared, mut shared_gate) = (None, None);
+        if let Some(SharedExpert { expert, gated }) = &config.shared {
+            shared = Some(self.feed_forward(format, place.shared_expert(), expert)?);
+            if *gated {
+                shared_gate = Some((self.fetch)(Slot::weight(place, Role::SharedGate), &[1, d])?);
+            }
+        }
+        let mut expert = |expert: usize| {
+            let format = self.plan.of_expert(block, expert);
+            self.feed_forward(format, place.expert(expert), &config.expert)
+        };
+        Ok(ExpertsWeights {
+            experts: (0..count).map(&mut expert).collect::<Result<_>>()?,
+            router_norm: self.norm_if(place, Role::RouterNorm, config.router_norm)?,
+            router: self.linear(WeightFormat::F32, place, Role::Router, [count, d], config.router_bias)?,
+            selection_bias,
+            expert_scale,
+            shared,
+            shared_gate,
         })
+    }
+
+    /// Numbers as they are.
+    fn stored(&mut self, place: Place, role: Role, count: usize) -> Result<Vec<f32>> {
+        (self.fetch)(Slot::weight(place, role), &[count])
+    }
+
+    /// A norm of the residual stream, if there is one.
+    fn norm_if(&mut self, place: Place, role: Role, norm: Option<Norm>) -> Result<Option<NormWeights>> {
+        norm.map(|norm| self.norm(place, role, norm, self.d)).transpose()
     }
 
     fn feed_forward(
@@ -292,10 +358,13 @@ where
     }
 
     fn norm(&mut self, place: Place, role: Role, norm: Norm, len: usize) -> Result<NormWeights> {
-        let weight = (self.fetch)(Slot::weight(place, role), &[len])?;
+        let weight = match norm.kind.has_weight() {
+            true => (self.fetch)(Slot::weight(place, role), &[len])?,
+            false => vec![1.0; len],
+        };
         let bias = match norm.kind {
             NormKind::LayerNormBias => Some((self.fetch)(Slot::bias(place, role), &[len])?),
-            NormKind::Rms | NormKind::RmsUnitOffset | NormKind::LayerNorm => None,
+            _ => None,
         };
         Ok(NormWeights { weight, bias })
     }

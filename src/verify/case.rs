@@ -5,9 +5,11 @@ use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use crate::model::config::{Experts, ModelConfig};
+use crate::model::config::{Experts, Routing};
+use crate::model::slot::{Place, Role, Slot};
 use crate::model::{Source, open};
 use crate::reference::forward::{RouteTrace, Trace, expert_layers};
+use crate::reference::moe::Router;
 use crate::{Error, Result};
 
 /// A model directory with a `golden.safetensors`.
@@ -77,7 +79,7 @@ impl Golden {
         let logits = self.floats(&format!("{prefix}logits"), &[batch, length, vocab])?;
         let shape = [batch, length, config.hidden_size as usize];
         let (layers, last_block) = self.hidden(prefix, config.blocks.len(), &shape)?;
-        let routes = self.routes(prefix, config, batch * length)?;
+        let routes = self.routes(prefix, source, batch * length)?;
         let prompt = |row: usize| Prompt {
             ids: part(&ids, batch, row),
             trace: Trace {
@@ -105,20 +107,22 @@ impl Golden {
     }
 
     /// The routers' records by layer, each of `tokens` rows; none of them where a file has none.
-    fn routes(&self, prefix: &str, config: &ModelConfig, tokens: usize) -> Result<Vec<RouteTrace>> {
+    fn routes(&self, prefix: &str, source: &Source, tokens: usize) -> Result<Vec<RouteTrace>> {
         let name = |part: &str, layer: usize| format!("{prefix}router_{part}.{layer}");
         let names = |layer: usize| ["logits", "topk_idx", "topk_weight"].map(|part| name(part, layer));
-        let layers: Vec<_> = expert_layers(config).collect();
+        let layers: Vec<_> = expert_layers(&source.config).collect();
         for name in names(layers.len()) {
             self.refuse(&name, format_args!("the model has {} routers", layers.len()))?;
         }
         if !(0..layers.len()).flat_map(names).any(|name| self.has(&name)) {
             return Ok(Vec::new());
         }
-        let route = |(layer, experts): (usize, &&Experts)| {
+        let route = |(layer, (place, experts)): (usize, &(Place, &Experts))| {
             let (count, top_k) = (experts.count as usize, experts.top_k as usize);
+            let logits = self.floats(&name("logits", layer), &[tokens, count])?;
             Ok(RouteTrace {
-                logits: self.floats(&name("logits", layer), &[tokens, count])?,
+                keys: keys(source, *place, experts, &logits)?,
+                logits,
                 experts: self.integers(&name("topk_idx", layer), &[tokens, top_k])?,
                 weights: self.floats(&name("topk_weight", layer), &[tokens, top_k])?,
                 top_k,
@@ -186,9 +190,20 @@ fn part<T: Clone>(all: &[T], batch: usize, row: usize) -> Vec<T> {
     all[row * length..(row + 1) * length].to_vec()
 }
 
+/// What the experts of a layer are chosen by.
+fn keys(source: &Source, place: Place, experts: &Experts, logits: &[f32]) -> Result<Vec<f32>> {
+    let count = experts.count as usize;
+    let is_biased = matches!(experts.routing, Routing::Topk(topk) if topk.selection_bias);
+    let bias = is_biased.then(|| source.fetch(Slot::weight(place, Role::SelectionBias), &[count]));
+    let bias = bias.transpose()?;
+    let router = Router::new(experts.routing, count, experts.top_k as usize);
+    Ok(Router { selection_bias: bias.as_deref(), ..router }.keys(logits))
+}
+
 fn part_of_routes(all: &RouteTrace, batch: usize, row: usize) -> RouteTrace {
     RouteTrace {
         logits: part(&all.logits, batch, row),
+        keys: part(&all.keys, batch, row),
         experts: part(&all.experts, batch, row),
         weights: part(&all.weights, batch, row),
         top_k: all.top_k,

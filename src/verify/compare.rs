@@ -12,7 +12,7 @@ const ABSOLUTE: f64 = 5e-4;
 const RELATIVE: f64 = 1e-4;
 /// Distance of two logits below which it is a tie which token is chosen.
 const TOKEN_MARGIN: f32 = 3e-3;
-/// Distance of a router's logits, which it chooses on, below which it is a tie which expert is chosen.
+/// Distance of what a router chooses by below which it is a tie which expert is chosen.
 const EXPERT_MARGIN: f32 = 3e-4;
 
 /// The largest difference seen, and the largest in units of its tolerance.
@@ -190,14 +190,14 @@ impl RouteTrace {
 
     /// Whether another expert could as well have been chosen for a token.
     pub(super) fn undecided(&self, token: usize, rounding: f64) -> bool {
-        let mut logits = self.logits_of(token).to_vec();
-        let margin = margin(EXPERT_MARGIN, &logits, rounding);
-        logits.sort_by(|a, b| b.total_cmp(a));
-        let next = logits.get(self.top_k.saturating_sub(1)..).unwrap_or(&[]);
+        let mut keys = self.keys_of(token).to_vec();
+        let margin = margin(EXPERT_MARGIN, self.logits_of(token), rounding);
+        keys.sort_by(|a, b| b.total_cmp(a));
+        let next = keys.get(self.top_k.saturating_sub(1)..).unwrap_or(&[]);
         matches!(next, [last, next, ..] if last - next < margin)
     }
 
-    /// How far apart the logits are of the experts that only one of the two chose for a token; `None` where both chose
+    /// How far apart the keys are of the experts that only one of the two chose for a token; `None` where both chose
     /// the same, in whatever order.
     fn distance(&self, found: &Self, token: usize) -> Option<f32> {
         let (ours, theirs) = (self.experts_of(token), found.experts_of(token));
@@ -212,9 +212,9 @@ impl RouteTrace {
         if dropped.len() != taken.len() {
             return Some(f32::INFINITY);
         }
-        let logits = self.logits_of(token);
-        let logit = |expert: &u32| logits.get(*expert as usize).copied().unwrap_or(f32::INFINITY);
-        let exchanged = dropped.iter().chain(&taken).map(logit);
+        let keys = self.keys_of(token);
+        let key = |expert: &u32| keys.get(*expert as usize).copied().unwrap_or(f32::INFINITY);
+        let exchanged = dropped.iter().chain(&taken).map(key);
         let range = (f32::INFINITY, f32::NEG_INFINITY);
         let (least, most) = exchanged.fold(range, |(least, most), l| (least.min(l), most.max(l)));
         Some(most - least)
@@ -225,7 +225,15 @@ impl RouteTrace {
     }
 
     fn logits_of(&self, token: usize) -> &[f32] {
-        let count = self.logits.len() / self.tokens().max(1);
-        self.logits.get(token * count..(token + 1) * count).unwrap_or(&[])
+        self.row_of(&self.logits, token)
+    }
+
+    fn keys_of(&self, token: usize) -> &[f32] {
+        self.row_of(&self.keys, token)
+    }
+
+    fn row_of<'a>(&self, rows: &'a [f32], token: usize) -> &'a [f32] {
+        let count = rows.len() / self.tokens().max(1);
+        rows.get(token * count..(token + 1) * count).unwrap_or(&[])
     }
 }

@@ -123,6 +123,7 @@ fn spliced_routes(
         };
         RouteTrace {
             logits: splice(&before.logits, &after.logits, tokens, from),
+            keys: splice(&before.keys, &after.keys, tokens, from),
             experts: splice(&before.experts, &after.experts, tokens, from),
             weights: splice(&before.weights, &after.weights, tokens, from),
             top_k: after.top_k,

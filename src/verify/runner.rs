@@ -3,12 +3,11 @@
 use super::{Case, Products};
 use crate::energy::Level;
 use crate::gpu::{Capabilities, Gpu};
-use crate::model::config::{ModelConfig, Op};
+use crate::model::config::ModelConfig;
 use crate::model::forward::{LogitRows, Sampling};
 use crate::model::plan::WeightPlan;
-use crate::model::slot::Place;
 use crate::model::{LoadOptions, Model, Session, SessionOptions};
-use crate::reference::forward::{Cache, RouteTrace, Trace, forward, forward_with_experts};
+use crate::reference::forward::{Cache, RouteTrace, Trace, expert_layers, forward, forward_with_experts};
 use crate::reference::sample::argmax;
 use crate::reference::weights::Weights;
 use crate::tuning::ProductPath;
@@ -267,12 +266,15 @@ impl OnGpu {
     /// What the routers of the last pass computed.
     async fn routes(&self, rows: usize) -> Result<Vec<RouteTrace>> {
         let mut routes = Vec::new();
-        for (block, sublayer, layer) in self.prompts.model().config().sublayers() {
-            let Op::Experts(experts) = &layer.op else { continue };
-            let at = |part: &str| Place::SubLayer { block, sublayer }.name(part);
+        for (place, experts) in expert_layers(self.prompts.model().config()) {
+            let at = |part: &str| place.name(part);
             let (count, top_k) = (experts.count as usize, experts.top_k as usize);
+            // The gate of a shared expert stands behind the logits.
+            let columns = count + usize::from(experts.shared.is_some_and(|shared| shared.gated));
+            let logits: Vec<f32> = self.read(&at("router_logits"), rows * columns).await?;
             routes.push(RouteTrace {
-                logits: self.read(&at("router_logits"), rows * count).await?,
+                logits: logits.chunks_exact(columns).flat_map(|row| &row[..count]).copied().collect(),
+                keys: Vec::new(),
                 experts: self.read(&at("expert_of_slot"), rows * top_k).await?,
                 weights: self.read(&at("weight_of_slot"), rows * top_k).await?,
                 top_k,
@@ -298,6 +300,7 @@ fn join(whole: &mut Trace, chunk: Trace) {
     whole.hidden.iter_mut().zip(chunk.hidden).for_each(|(layer, more)| layer.extend(more));
     for (route, more) in whole.routes.iter_mut().zip(chunk.routes) {
         route.logits.extend(more.logits);
+        route.keys.extend(more.keys);
         route.experts.extend(more.experts);
         route.weights.extend(more.weights);
     }

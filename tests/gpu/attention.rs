@@ -1,10 +1,11 @@
 use wattle::energy::Phase;
-use wattle::kernels::attention::{Attention, AttentionParams, first_visible, split_count};
+use wattle::fragments::Reach;
+use wattle::kernels::attention::{Attention, AttentionParams, split_count};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::reference::attention::{self as reference, Mask};
 
 use crate::harness::{Run, span};
-use crate::keys::Sequence;
+use crate::keys::{Sequence, mask};
 use crate::select::selected;
 use crate::support::compare::Tolerance;
 use crate::support::golden::Golden;
@@ -19,8 +20,8 @@ fn check(sequence: &Sequence, run: Run, golden: Option<&[f32]>) {
 }
 
 fn prefill(sequence: &Sequence, slots: usize, chunk_slots: usize, what: &str, golden: Option<&[f32]>) {
-    let Sequence { layer, position, rows, .. } = *sequence;
-    let variant = variant(&layer, Phase::Prefill);
+    let Sequence { position, rows, .. } = *sequence;
+    let variant = variant(sequence, Phase::Prefill);
     let params =
         AttentionParams { slots: slots as u32, chunk_slots: chunk_slots as u32, ..sequence.params() };
     let run = Run::new(variant, params, span(position, rows), what)
@@ -29,32 +30,48 @@ fn prefill(sequence: &Sequence, slots: usize, chunk_slots: usize, what: &str, go
         .with("v_cache", &sequence.ring(&sequence.v, slots, position))
         .with("k_chunk", &sequence.chunk(&sequence.k, chunk_slots))
         .with("v_chunk", &sequence.chunk(&sequence.v, chunk_slots));
-    check(sequence, run, golden);
+    check(sequence, with_sinks(run, sequence), golden);
 }
 
 fn decode(sequence: &Sequence, slots: usize, split_keys: u32, what: &str, golden: Option<&[f32]>) {
     let Sequence { layer, position, .. } = *sequence;
     let params = AttentionParams { slots: slots as u32, split_keys, ..sequence.params() };
     let newest = position as u32;
-    let splits = split_count(first_visible(newest, params.window), newest, split_keys);
+    let variant = variant(sequence, Phase::Decode);
+    let splits = split_count(variant.reach.first_visible(newest, params.reach), newest, split_keys);
     // A window may touch one part more at another position.
     let params = AttentionParams { max_splits: splits + 1, ..params };
     let part_words = layer.heads * (layer.head_dim + 2);
-    let parts = Run::new(variant(&layer, Phase::Decode), params, span(position, 1), what)
+    let parts = Run::new(variant, params, span(position, 1), what)
         .with("q", &sequence.q)
         .with("k_cache", &sequence.ring(&sequence.k, slots, position + 1))
         .with("v_cache", &sequence.ring(&sequence.v, slots, position + 1))
         .out("parts", part_words * params.max_splits as usize)
         .go();
-    let AttentionParams { heads, window, split_keys, max_splits, .. } = params;
+    let AttentionParams { heads, reach, split_keys, max_splits, .. } = params;
     let merge =
-        AttentionMergeParams { heads, head_dim: layer.head_dim as u32, window, split_keys, max_splits };
-    let run = Run::new(AttentionMerge, merge, span(position, 1), what).with("parts", parts.floats("parts"));
-    check(sequence, run, golden);
+        AttentionMergeParams { heads, head_dim: layer.head_dim as u32, reach, split_keys, max_splits };
+    let variant = AttentionMerge { reach: variant.reach, sinks: sequence.sinks.is_some() };
+    let run = Run::new(variant, merge, span(position, 1), what).with("parts", parts.floats("parts"));
+    check(sequence, with_sinks(run, sequence), golden);
 }
 
-fn variant(layer: &reference::Attention, phase: Phase) -> Attention {
-    Attention { head_dim: layer.head_dim as u32, softcap: layer.softcap.is_some(), phase }
+fn with_sinks(run: Run, sequence: &Sequence) -> Run {
+    match &sequence.sinks {
+        Some(sinks) => run.with("sinks", sinks),
+        None => run,
+    }
+}
+
+fn variant(sequence: &Sequence, phase: Phase) -> Attention {
+    let layer = &sequence.layer;
+    Attention {
+        head_dim: layer.head_dim as u32,
+        softcap: layer.softcap.is_some(),
+        reach: if layer.mask.chunk.is_some() { Reach::Chunk } else { Reach::Window },
+        sinks: sequence.sinks.is_some() && phase == Phase::Prefill,
+        phase,
+    }
 }
 
 /// Heads, key/value heads, window, slots (0: all positions), position, rows.
@@ -94,26 +111,36 @@ fn variants_agree_with_the_reference() {
     for (i, variant) in selected::<Attention>().into_iter().enumerate() {
         let cap = if variant.softcap { 3.0 } else { 0.0 };
         for seed in [i, i + 3, i + 7] {
-            run_case(variant.head_dim as usize, cap, variant.phase, seed, 1.0);
+            run_case(variant, cap, seed, 1.0);
         }
     }
 }
 
-fn run_case(head_dim: usize, softcap: f32, phase: Phase, seed: usize, size: f32) {
+fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
     let what = format!("size {size}, seed {seed}");
-    let seed_64 = seed as u64;
-    match phase {
+    let (seed_64, head_dim) = (seed as u64, variant.head_dim as usize);
+    let of = |heads, kv_heads, tokens| reference::Attention {
+        // What has no window has chunks of a few tokens.
+        mask: mask(variant.reach, if variant.reach == Reach::Chunk && tokens == 0 { 7 } else { tokens }),
+        ..Sequence::layer(heads, kv_heads, head_dim, 0, softcap)
+    };
+    // A decode has its sinks when its parts are merged.
+    let with = |sequence: Sequence| match variant.sinks || (variant.phase == Phase::Decode && seed % 2 == 1) {
+        true => sequence.with_sinks(seed_64),
+        false => sequence,
+    };
+    match variant.phase {
         Phase::Prefill => {
             let (heads, kv_heads, window, slots, position, rows) = PREFILLS[seed % PREFILLS.len()];
-            let layer = Sequence::layer(heads, kv_heads, head_dim, window, softcap);
-            let sequence = Sequence::random(layer, position, rows, size, seed_64);
+            let layer = of(heads, kv_heads, window);
+            let sequence = with(Sequence::random(layer, position, rows, size, seed_64));
             let slots = if slots == 0 { position + rows } else { slots };
             prefill(&sequence, slots, rows + seed % 3, &what, None);
         }
         Phase::Decode => {
             let (heads, kv_heads, window, slots, split_keys, position) = DECODES[seed % DECODES.len()];
-            let layer = Sequence::layer(heads, kv_heads, head_dim, window, softcap);
-            let sequence = Sequence::random(layer, position, 1, size, seed_64);
+            let layer = of(heads, kv_heads, window);
+            let sequence = with(Sequence::random(layer, position, 1, size, seed_64));
             decode(&sequence, if slots == 0 { position + 1 } else { slots }, split_keys, &what, None);
         }
     }
@@ -121,14 +148,20 @@ fn run_case(head_dim: usize, softcap: f32, phase: Phase, seed: usize, size: f32)
 
 #[test]
 fn every_shape_agrees_with_the_reference() {
-    for softcap in [0.0, 5.0] {
+    for (softcap, reach, sinks) in
+        [(0.0, Reach::Window, true), (5.0, Reach::Window, false), (0.0, Reach::Chunk, false)]
+    {
         for seed in 0..PREFILLS.len() {
-            run_case(10, softcap, Phase::Prefill, seed, 1.0);
+            run_case(of_size(10, softcap, reach, sinks, Phase::Prefill), softcap, seed, 1.0);
         }
         for seed in 0..DECODES.len() {
-            run_case(16, softcap, Phase::Decode, seed, 1.0);
+            run_case(of_size(16, softcap, reach, false, Phase::Decode), softcap, seed, 1.0);
         }
     }
+}
+
+fn of_size(head_dim: u32, softcap: f32, reach: Reach, sinks: bool, phase: Phase) -> Attention {
+    Attention { head_dim, softcap: softcap > 0.0, reach, sinks, phase }
 }
 
 /// Scores of 1e4 either way: exp of any of them is 0 or infinite.
@@ -138,25 +171,27 @@ fn large_scores_stay_finite() {
         for (phase, seed) in
             [(Phase::Prefill, 3), (Phase::Prefill, 8), (Phase::Decode, 5), (Phase::Decode, 9)]
         {
-            run_case(16, softcap, phase, seed, 1e4);
+            run_case(of_size(16, softcap, Reach::Window, false, phase), softcap, seed, 1e4);
         }
     }
 }
 
 fn golden_sequence(golden: &Golden, softcap: f32) -> Sequence {
     let &[_, heads, head_dim] = &golden.shape("q")[..] else { panic!("q is [Tq,H,h]") };
-    let window = golden.integer("window") as u32;
+    let [window, chunk] =
+        ["window", "chunk"].map(|name| if golden.has(name) { golden.integer(name) as u32 } else { 0 });
     let layer = reference::Attention {
         scale: golden.float("scale"),
-        mask: Mask { causal: true, window: (window > 0).then_some(window) },
-        ..Sequence::layer(heads, golden.shape("k")[1], head_dim, window, softcap)
+        mask: if chunk > 0 { mask(Reach::Chunk, chunk) } else { mask(Reach::Window, window) },
+        ..Sequence::layer(heads, golden.shape("k")[1], head_dim, 0, softcap)
     };
     let (q, k, v) = (golden.floats("q"), golden.floats("k"), golden.floats("v"));
     let rows = golden.shape("q")[0];
-    Sequence { layer, position: golden.shape("k")[0] - rows, rows, q, k, v }
+    let sinks = golden.has("sinks").then(|| golden.floats("sinks"));
+    Sequence { layer, position: golden.shape("k")[0] - rows, rows, q, k, v, sinks }
 }
 
-const FILES: [&str; 14] = [
+const FILES: [&str; 18] = [
     "attn_mha_causal",
     "attn_gqa_causal",
     "attn_mqa_causal",
@@ -171,6 +206,10 @@ const FILES: [&str; 14] = [
     "attn_decode_first",
     "attn_chunk_prefill",
     "attn_chunk_prefill_window",
+    "attn_local_chunks",
+    "attn_sinks",
+    "attn_sinks_window",
+    "attn_decode_sinks_softcap",
 ];
 
 #[test]
@@ -182,7 +221,8 @@ fn attention_is_golden() {
         let whole: Vec<u32> = (0..keys as u32).collect();
         assert_eq!(golden.indices("k_pos"), whole, "{file}");
         assert_eq!(golden.indices("q_pos"), whole[sequence.position..], "{file}");
-        let slots = sequence.layer.mask.window.map_or(keys, |window| window as usize);
+        let Mask { window, chunk, .. } = sequence.layer.mask;
+        let slots = window.or(chunk).map_or(keys, |reach| reach as usize);
         prefill(&sequence, slots, sequence.rows, file, Some(&out));
         for (row, out) in out.chunks(out.len() / sequence.rows).enumerate() {
             decode(&sequence.decode(row), slots, 32, &format!("{file}, row {row}"), Some(out));
@@ -227,7 +267,7 @@ fn chunks_over_a_ring_are_golden() {
         let seen = end * whole.layer.kv_heads * whole.layer.head_dim;
         let q = whole.q[position * row..end * row].to_vec();
         let (k, v) = (whole.k[..seen].to_vec(), whole.v[..seen].to_vec());
-        let chunk = Sequence { layer: whole.layer, position, rows: end - position, q, k, v };
+        let chunk = Sequence { layer: whole.layer, position, rows: end - position, q, k, v, sinks: None };
         let what = format!("chunk at {position}");
         prefill(&chunk, ring, most, &what, Some(&out[position * row..end * row]));
     }

@@ -1,4 +1,5 @@
-use wattle::kernels::attention::{first_visible, split_count};
+use wattle::fragments::Reach;
+use wattle::kernels::attention::split_count;
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 
 use crate::bound::{EPS, exp_roundings, roundings};
@@ -41,7 +42,8 @@ fn parts_are_joined_by_weight() {
     .enumerate()
     {
         let mut random = Random::new(seed as u64);
-        let splits = split_count(first_visible(position, window), position, split_keys) as usize;
+        let splits =
+            split_count(Reach::Window.first_visible(position, window), position, split_keys) as usize;
         let mut part = |_| {
             let max = spread * random.gaussian(1)[0];
             Part { sums: random.gaussian(head_dim), max, weight: 1.0 + random.unit() as f32 }
@@ -64,11 +66,16 @@ fn parts_are_joined_by_weight() {
         let params = AttentionMergeParams {
             heads: heads as u32,
             head_dim: head_dim as u32,
-            window,
+            reach: window,
             split_keys,
             max_splits: splits as u32 + 1,
         };
-        let run = Run::new(AttentionMerge, params, span(position as usize, 1), format_args!("seed {seed}"));
+        let run = Run::new(
+            AttentionMerge { reach: Reach::Window, sinks: false },
+            params,
+            span(position as usize, 1),
+            format_args!("seed {seed}"),
+        );
         let found = run.with("parts", &buffer).out("out", expected.len()).go();
         found.close("out", &expected, Tolerance::Each(&tolerances));
     }

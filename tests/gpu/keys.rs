@@ -1,5 +1,6 @@
 //! What tests of attention share: sequences, caches, expected outputs and their tolerances.
 
+use wattle::fragments::Reach;
 use wattle::kernels::attention::AttentionParams;
 use wattle::reference::attention::{Attention, KeyValues, Mask, attention};
 
@@ -35,6 +36,17 @@ pub struct Sequence {
     /// `[position + rows, G, h]`.
     pub k: Vec<f32>,
     pub v: Vec<f32>,
+    /// `[H]`.
+    pub sinks: Option<Vec<f32>>,
+}
+
+/// How far back queries see: a window or a chunk of so many tokens, or all.
+pub fn mask(reach: Reach, tokens: u32) -> Mask {
+    let tokens = (tokens > 0).then_some(tokens);
+    match reach {
+        Reach::Window => Mask { causal: true, window: tokens, chunk: None },
+        Reach::Chunk => Mask { causal: true, window: None, chunk: tokens },
+    }
 }
 
 impl Sequence {
@@ -45,7 +57,15 @@ impl Sequence {
         let (mut q, k) = (draw(rows, layer.heads), draw(position + rows, layer.kv_heads));
         let v = draw(position + rows, layer.kv_heads);
         q.iter_mut().for_each(|q| *q *= size);
-        Self { layer, position, rows, q, k, v }
+        Self { layer, position, rows, q, k, v, sinks: None }
+    }
+
+    /// The same with sinks, of which some are larger than any score.
+    pub fn with_sinks(self, seed: u64) -> Self {
+        let sinks = Random::new(seed).gaussian(self.layer.heads);
+        let size = |head: usize| if head % 3 == 2 { 30.0 } else { 2.0 };
+        let sinks = sinks.iter().enumerate().map(|(head, sink)| size(head) * sink).collect();
+        Self { sinks: Some(sinks), ..self }
     }
 
     /// A layer with `h^-1/2` as its scale; a window or a cap of 0 is none.
@@ -56,7 +76,7 @@ impl Sequence {
             head_dim,
             scale: (head_dim as f32).sqrt().recip(),
             softcap: (softcap > 0.0).then_some(softcap),
-            mask: Mask { causal: true, window: (window > 0).then_some(window) },
+            mask: mask(Reach::Window, window),
         }
     }
 
@@ -66,7 +86,8 @@ impl Sequence {
         let seen = (self.position + row + 1) * self.layer.kv_heads * self.layer.head_dim;
         let q = self.q[row * width..][..width].to_vec();
         let (k, v) = (self.k[..seen].to_vec(), self.v[..seen].to_vec());
-        Self { layer: self.layer, position: self.position + row, rows: 1, q, k, v }
+        let sinks = self.sinks.clone();
+        Self { layer: self.layer, position: self.position + row, rows: 1, q, k, v, sinks }
     }
 
     /// The uniform, but for the sizes of buffers.
@@ -76,7 +97,7 @@ impl Sequence {
             kv_heads: self.layer.kv_heads as u32,
             slots: 0,
             chunk_slots: 0,
-            window: self.layer.mask.window.unwrap_or(0),
+            reach: self.layer.mask.window.or(self.layer.mask.chunk).unwrap_or(0),
             split_keys: 0,
             max_splits: 0,
             scale: self.layer.scale,
@@ -121,7 +142,8 @@ impl Sequence {
 
     fn attention(&self, values: &[f32]) -> Vec<f32> {
         let positions: Vec<u32> = (0..(self.position + self.rows) as u32).collect();
-        let kv = KeyValues { keys: &self.k, values, positions: &positions };
+        let sinks = self.sinks.as_deref();
+        let kv = KeyValues { keys: &self.k, values, positions: &positions, sinks };
         attention(&self.layer, &self.q, &positions[self.position..], kv)
     }
 

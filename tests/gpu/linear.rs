@@ -2,9 +2,9 @@
 
 use wattle::fragments::{Activate, Codec, Epilogue, InputNorm};
 use wattle::kernels::linear::LinearParams;
-use wattle::model::config::{Activation, Norm, NormKind};
+use wattle::model::config::{Activation, GateClamp, Norm, NormKind};
 use wattle::quant::{IntFormat, PackedMatrix, QuantBlock, WeightFormat};
-use wattle::reference::activation::activate;
+use wattle::reference::activation::{activate, clamped_gated};
 use wattle::reference::matmul::matmul;
 use wattle::reference::norm::norm;
 use wattle::reference::quantize::{InputBlock, quantize};
@@ -66,6 +66,7 @@ pub struct Linear {
     pub x: Vec<f32>,
     pub bias: Vec<f32>,
     pub residual: Vec<f32>,
+    pub slot_weights: Vec<f32>,
     /// Scale, then shift.
     pub norm_weight: Vec<f32>,
     /// Whether the kernel multiplies codes, and scales the sums.
@@ -81,7 +82,7 @@ impl Linear {
     pub fn plain(matrix: PackedMatrix, experts: usize, x: Vec<f32>) -> Self {
         let params = LinearParams::dense(matrix.format, (matrix.rows / experts) as u32, matrix.cols as u32);
         let nothing = Vec::new;
-        let (bias, residual, norm_weight) = (nothing(), nothing(), nothing());
+        let (bias, residual, slot_weights, norm_weight) = (nothing(), nothing(), nothing(), nothing());
         Self {
             params,
             norm: InputNorm::None,
@@ -90,6 +91,7 @@ impl Linear {
             x,
             bias,
             residual,
+            slot_weights,
             norm_weight,
             by_codes: false,
             in_f16: false,
@@ -128,6 +130,7 @@ impl Linear {
         // Of the size of the small rows' squares, so that they notice it.
         layer.params.eps = 1e-5;
         layer.params.softcap = 5.0;
+        (layer.params.glu_alpha, layer.params.glu_limit) = (1.7, 2.0);
         layer.bias = random.gaussian(rows);
         layer.norm_weight = random.gaussian(2 * inputs);
         Self { norm, epilogue, ..layer }
@@ -147,6 +150,7 @@ impl Linear {
     ) -> Outputs {
         let words = rows * self.params.out_stride as usize;
         self.residual = Random::new(words as u64).gaussian(words);
+        self.slot_weights = Random::new(rows as u64).gaussian(rows);
         let (expected, tolerances) = self.expected(sites, rows);
         let outputs = self.bind(run(self.params)).out("y", words).go();
         outputs.close("y", &expected, Tolerance::Each(&tolerances));
@@ -164,6 +168,8 @@ impl Linear {
         let run = if is_int { run.with("scales", &self.matrix.scales) } else { run };
         let run = if self.epilogue.bias { run.with("bias", &self.bias) } else { run };
         let run = if self.epilogue.residual { run.with("residual", &self.residual) } else { run };
+        let is_weighted = self.epilogue.slot_weight;
+        let run = if is_weighted { run.with("weight_of_slot", &self.slot_weights) } else { run };
         match self.norm {
             InputNorm::None => run,
             InputNorm::Rms => run.with("norm_weight", &self.norm_weight[..self.matrix.cols]),
@@ -183,13 +189,20 @@ impl Linear {
             let (x, size, c) = self.normed(&self.x[site.input * inputs..][..inputs]);
             let expert = site.expert * outputs..(site.expert + 1) * outputs;
             let of_expert = expert.start * inputs..expert.end * inputs;
-            let bias = self.epilogue.bias.then(|| &self.bias[expert]);
-            let sums = matmul(&x, &weights[of_expert.clone()], bias, inputs);
-            let sizes = matmul(&size, &magnitudes[of_expert.clone()], bias.map(abs).as_deref(), inputs);
-            let mut errors = scaled(c, &sizes);
+            let bias = |n: usize| if self.epilogue.bias { self.bias[expert.start + n] } else { 0.0 };
+            // The weight of a slot multiplies its sums, and no bias.
+            let weight = if self.epilogue.slot_weight { self.slot_weights[site.output] } else { 1.0 };
+            let sums = matmul(&x, &weights[of_expert.clone()], None, inputs);
+            let sizes = matmul(&size, &magnitudes[of_expert.clone()], None, inputs);
+            let weighted = |values: Vec<f32>, weight: f32, sign: fn(f32) -> f32| -> Vec<f32> {
+                values.iter().enumerate().map(|(n, value)| value * weight + sign(bias(n))).collect()
+            };
+            let (sums, sizes) =
+                (weighted(sums, weight, |bias| bias), weighted(sizes, weight.abs(), f32::abs));
+            let mut errors = scaled(c + 1.0, &sizes);
             if self.in_f16 {
                 let more = rounded_to_f16(&x, &weights[of_expert]);
-                errors.iter_mut().zip(more).for_each(|(error, more)| *error += more);
+                errors.iter_mut().zip(more).for_each(|(error, more)| *error += weight.abs() * more);
             }
             let at = site.output * stride + offset;
             let stored: Vec<(f32, f32)> = if self.epilogue.gated {
@@ -243,6 +256,15 @@ impl Linear {
     }
 
     fn gated(&self, sums: &[f32], errors: &[f32]) -> (f32, f32) {
+        if self.epilogue.activate == Activate::ClampedGlu {
+            let (alpha, limit) = (self.params.glu_alpha, self.params.glu_limit);
+            let clamp = GateClamp { alpha, limit };
+            let y = clamped_gated(clamp, &sums[..1], &sums[1..2])[0];
+            let (gate, up) = (sums[0].min(limit).abs(), sums[1].abs().min(limit) + 1.0);
+            // The gate's part is no steeper than 1.1, and clamping makes nothing steeper.
+            let error = 1.1 * errors[0] * (up + errors[1]) + (gate + errors[0]) * errors[1];
+            return (y, error + 16.0 * EPS * (gate + errors[0]) * up);
+        }
         let (gate, gate_error) = self.activated(sums[0], errors[0]);
         let y = gate * sums[1];
         (y, gate_error * (sums[1].abs() + errors[1]) + gate.abs() * errors[1] + 2.0 * EPS * y.abs())
@@ -253,7 +275,8 @@ impl Linear {
     fn activated(&self, x: f32, error: f32) -> (f32, f32) {
         let of = |activation| activate(activation, x);
         let (y, slope, own) = match self.epilogue.activate {
-            Activate::Identity => (x, 1.0, 0.0),
+            // A clamped pair has no function of one number.
+            Activate::Identity | Activate::ClampedGlu => (x, 1.0, 0.0),
             Activate::Softcap => {
                 let cap = self.params.softcap;
                 (softcap(Some(cap), x), 1.0, 16.0 * EPS * cap)

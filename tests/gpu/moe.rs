@@ -1,6 +1,6 @@
 //! Routing, plan, grouped products and combining together, and what their tests share.
 
-use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, Reduce};
+use wattle::fragments::{Activate, Codec, Epilogue, ExpertWeight, InputNorm, Reduce, RouteRule, Selection};
 use wattle::kernels::expert_plan::{MoeSlotParams, RUN, TILE_ROWS, max_tiles};
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
@@ -10,6 +10,7 @@ use wattle::kernels::moe_count::MoeCount;
 use wattle::kernels::moe_place::MoePlace;
 use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
 use wattle::kernels::moe_scan::{MoeScan, MoeScanParams};
+use wattle::model::config::Score;
 use wattle::quant::{PackedMatrix, WeightFormat};
 use wattle::reference::moe::Plan;
 
@@ -180,6 +181,49 @@ impl Layer {
     }
 }
 
+/// A rule of the golden files: the names of its choice, of its weights and of its outputs.
+struct Rule {
+    index: &'static str,
+    weight: &'static str,
+    y: Option<&'static str>,
+    score: ExpertWeight,
+    renormalize: bool,
+    is_biased: bool,
+}
+
+const RULES: [Rule; 5] = {
+    const SOFTMAX: Rule = Rule {
+        index: "topk_idx",
+        weight: "weight_softmax_topk",
+        y: Some("y_softmax_topk"),
+        score: ExpertWeight::Softmax,
+        renormalize: false,
+        is_biased: false,
+    };
+    const SIGMOID: Rule =
+        Rule { weight: "weight_sigmoid_topk", y: None, score: ExpertWeight::Sigmoid, ..SOFTMAX };
+    [
+        SOFTMAX,
+        // Renormalized weights are the softmax over the chosen logits.
+        Rule { weight: "weight_topk_softmax", y: Some("y_topk_softmax"), renormalize: true, ..SOFTMAX },
+        SIGMOID,
+        Rule {
+            weight: "weight_sigmoid_topk_renorm",
+            y: Some("y_sigmoid_topk_renorm"),
+            renormalize: true,
+            ..SIGMOID
+        },
+        Rule {
+            index: "biased_idx",
+            weight: "biased_weight",
+            y: Some("y_biased"),
+            renormalize: true,
+            is_biased: true,
+            ..SIGMOID
+        },
+    ]
+};
+
 #[test]
 fn layers_are_golden() {
     for file in
@@ -189,30 +233,50 @@ fn layers_are_golden() {
         let (rows, width) = (layer.rows(), layer.width);
         let choices: &[usize] = if file == "moe_all_to_one" { &[1, 2] } else { &[1, 2, 4] };
         for &k in choices {
-            // Renormalized weights are the softmax over the chosen logits.
-            for (weights, y, renormalize) in
-                [("softmax_topk", "softmax_topk", false), ("softmax_topk_renorm", "topk_softmax", true)]
-            {
-                let case = format!("{file}, {weights}, k = {k}");
-                let variant =
-                    MoeRoute { experts: layer.experts as u32, renormalize, reduce: Reduce::Workgroup };
-                let run = Run::new(variant, MoeRouteParams { choices: k as u32 }, span(0, rows), &case);
+            for Rule { index, weight, y, score, renormalize, is_biased } in RULES {
+                if is_biased && file != "moe_topk" {
+                    continue;
+                }
+                let case = format!("{file}, {weight}, k = {k}");
+                let rule = RouteRule {
+                    weight: score,
+                    selection: if is_biased { Selection::Biased } else { Selection::Logits },
+                    renormalize,
+                    ..RouteRule::SOFTMAX
+                };
+                let variant = MoeRoute { experts: layer.experts as u32, rule, reduce: Reduce::Workgroup };
+                let scale = if is_biased { layer.golden.float("routed_scaling") } else { 1.0 };
+                let logit_stride = layer.experts as u32;
+                let params = MoeRouteParams { choices: k as u32, logit_stride, scale, jitter: 0.0 };
+                let mut run = Run::new(variant, params, span(0, rows), &case);
                 let logits = layer.golden.floats("logits");
-                let run = run.with("logits", &logits);
+                run = run.with("logits", &logits);
+                let bias = if is_biased { layer.golden.floats("select_bias") } else { Vec::new() };
+                if is_biased {
+                    run = run.with("selection_bias", &bias);
+                }
                 let routes = run.out("expert_of_slot", rows * k).out("weight_of_slot", rows * k).go();
-                let chosen = layer.golden.indices(&format!("topk_idx.{k}"));
+                let chosen = layer.golden.indices(&format!("{index}.{k}"));
                 routes.same("expert_of_slot", &chosen);
-                let golden = layer.golden.floats(&format!("weight_{weights}.{k}"));
-                let tolerances = tolerances(&logits, &chosen, &golden, rows);
+                let golden = layer.golden.floats(&format!("{weight}.{k}"));
+                let score = if score == ExpertWeight::Sigmoid { Score::Sigmoid } else { Score::Softmax };
+                let tolerances = tolerances(&logits, &chosen, &golden, rows, score);
                 routes.close("weight_of_slot", &golden, Tolerance::Each(&tolerances));
 
                 let (few, many) = (layer.selected(&chosen, k), layer.grouped(&chosen, k));
                 assert_close(&case, &many, &few, Tolerance::OfLargest(1e-5));
-                let params = MoeCombineParams { hidden_size: width as u32, choices: k as u32 };
-                let run = Run::new(MoeCombine { residual: false }, params, span(0, rows), &case);
+                let Some(y) = y else { continue };
+                let params = MoeCombineParams {
+                    hidden_size: width as u32,
+                    choices: k as u32,
+                    gate_stride: 0,
+                    gate_offset: 0,
+                };
+                let variant = MoeCombine { residual: false, shared: false, weighted: true };
+                let run = Run::new(variant, params, span(0, rows), &case);
                 let run =
                     run.with("expert_rows", &many).with("weight_of_slot", routes.floats("weight_of_slot"));
-                let golden = layer.golden.floats(&format!("y_{y}.{k}"));
+                let golden = layer.golden.floats(&format!("{y}.{k}"));
                 run.out("y", rows * width).go().close("y", &golden, Tolerance::OfLargest(1e-5));
             }
         }

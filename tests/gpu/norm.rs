@@ -14,13 +14,16 @@ fn check(variant: Norm, rows: usize, width: usize, eps: f32, seed: u64) {
     let x = rows_of_every_size(&mut random, rows, width);
     let (weight, residual) = (random.gaussian(2 * width), random.gaussian(rows * width));
     let (scale, shift) = weight.split_at(width);
+    let stored_scale = random.gaussian(1);
+    let scale_all = if variant.scaled { stored_scale[0] } else { 1.0 };
     let (mut y, mut tolerances) = (Vec::new(), Vec::new());
     for (x, residual) in x.chunks(width).zip(residual.chunks(width)) {
         let (row, size) = normed(variant.norm, eps, x, scale, shift);
         let residual = |i: usize| if variant.residual { residual[i] } else { 0.0 };
         let error = scaled(norm_roundings(variant.norm, width), &size);
-        tolerances.extend((0..width).map(|i| error[i] + 2.0 * EPS * (residual(i).abs() + row[i].abs())));
-        y.extend((0..width).map(|i| residual(i) + row[i]));
+        let error = |i| scale_all.abs() * (error[i] + 3.0 * EPS * (residual(i).abs() + row[i].abs()));
+        tolerances.extend((0..width).map(error));
+        y.extend((0..width).map(|i| (residual(i) + row[i]) * scale_all));
     }
     // Several rows of one token by turns.
     let rows_per_token = if seed % 2 == 1 { rows } else { 1 };
@@ -29,6 +32,7 @@ fn check(variant: Norm, rows: usize, width: usize, eps: f32, seed: u64) {
     let vectors = if variant.norm == InputNorm::Rms { scale } else { &weight };
     let run = run.with("x", &x).with("norm_weight", vectors).out("y", x.len());
     let run = if variant.residual { run.with("residual", &residual) } else { run };
+    let run = if variant.scaled { run.with("stored_scale", &stored_scale) } else { run };
     run.go().close("y", &y, Tolerance::Each(&tolerances));
 }
 

@@ -1,5 +1,5 @@
 use wattle::fragments::InputNorm;
-use wattle::kernels::rope::{Rope, RopeParams};
+use wattle::kernels::rope::{QkNorm, Rope, RopeParams};
 use wattle::model::config::{Norm, NormKind, Rope as Rotation, RopeLayout, RopeScaling};
 use wattle::reference::norm::norm;
 use wattle::reference::rope::{rotate, tables};
@@ -40,10 +40,15 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
     let Shape { heads, kv_heads, position, rows, slots } = shape;
     let width = variant.head_dim as usize;
     let mut random = Random::new(seed);
-    let all = heads + 2 * kv_heads;
+    let all = heads + if variant.v_is_k { 1 } else { 2 } * kv_heads;
     // Every head is a row of its own to the norm.
     let qkv = rows_of_every_size(&mut random, rows * all, width);
-    let head_norm = random.gaussian(2 * width);
+    let of_all = variant.qk_norm == QkNorm::AllHeads;
+    let (q_scales, k_scales) = if of_all { (heads * width, kv_heads * width) } else { (width, width) };
+    let head_norm = random.gaussian(q_scales + k_scales);
+    // Some seeds clamp, and let queries grow.
+    let clip = if seed % 3 == 1 { 0.7 } else { f32::MAX };
+    let growth = if seed % 2 == 1 { Some((0.3, 5)) } else { None };
     let layout = if variant.interleaved { RopeLayout::Interleaved } else { RopeLayout::HalfSplit };
     let rotation =
         Rotation { theta: 100.0, rotary_dim: rotary_dim as u32, layout, scaling: RopeScaling::None };
@@ -58,20 +63,41 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
         let (k_row, v_row) = kv_row.split_at(kv_heads * width);
         q.extend_from_slice(q_row);
         k.extend_from_slice(k_row);
-        v.extend_from_slice(v_row);
+        v.extend_from_slice(if variant.v_is_k { k_row } else { v_row });
     }
+    let rms = Norm { kind: NormKind::Rms, eps: EPSILON };
     let turn = |x: &[f32], heads: usize, weight: &[f32]| {
-        let rms = Norm { kind: NormKind::Rms, eps: EPSILON };
-        let mut y = if variant.qk_norm { norm(rms, x, weight, None) } else { x.to_vec() };
-        let c = if variant.qk_norm { norm_roundings(InputNorm::Rms, width) } else { 0.0 } + 4.0;
+        let is_normed = variant.qk_norm != QkNorm::None;
+        let mut y = if is_normed { norm(rms, x, weight, None) } else { x.to_vec() };
+        let c = if is_normed { norm_roundings(InputNorm::Rms, weight.len()) } else { 0.0 } + 4.0;
         let mut size = abs(&y);
+        y.iter_mut().for_each(|y| *y = y.clamp(-clip, clip));
+        size.iter_mut().for_each(|size| *size = size.min(clip));
         rotate(&rotation, &mut y, heads, width, &cos[from..], &sin[from..]);
         // Magnitudes turned without signs: a |cos| + b |sin|.
         rotate_sizes(&rotation, &mut size, width);
         (y, size.iter().map(|size| c * EPS * size).collect::<Vec<f32>>())
     };
-    let (q, q_tolerance) = turn(&q, heads, &head_norm[..width]);
-    let (k, k_tolerance) = turn(&k, kv_heads, &head_norm[width..]);
+    let (mut q, mut q_tolerance) = turn(&q, heads, &head_norm[..q_scales]);
+    let (k, k_tolerance) = turn(&k, kv_heads, &head_norm[q_scales..]);
+    if let Some((scale, floor)) = growth {
+        let rows = q.chunks_mut(heads * width).zip(q_tolerance.chunks_mut(heads * width));
+        for (row, (q, tolerance)) in rows.enumerate() {
+            let factor = 1.0 + scale * f64::from((position + row + 1) as u32 / floor).ln_1p();
+            for (q, tolerance) in q.iter_mut().zip(tolerance) {
+                // log is good to three units in the last place, and may be off by 2^-21 near 1.
+                *q = (f64::from(*q) * factor) as f32;
+                *tolerance = *tolerance * factor as f32 + 16.0 * EPS * q.abs();
+            }
+        }
+    }
+    let mut v_tolerance = vec![0.0; v.len()];
+    if variant.v_norm {
+        v = norm(rms, &v, &vec![1.0; width], None);
+        let c = norm_roundings(InputNorm::Rms, width) + 2.0;
+        v_tolerance = v.iter().map(|v| c * EPS * v.abs()).collect();
+    }
+    v.iter_mut().for_each(|v| *v = v.clamp(-clip, clip));
     let slot = |row: usize| if variant.to_cache { (position + row) % slots } else { row };
     let place = |x: &[f32]| by_head(x, kv_heads, width, slots, |row| Some(slot(row)));
 
@@ -81,15 +107,18 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
         rotary_dim: rotary_dim as u32,
         slots: slots as u32,
         eps: EPSILON,
+        clip,
+        temperature_scale: growth.map_or(0.0, |(scale, _)| scale as f32),
+        temperature_floor: growth.map_or(0, |(_, floor)| floor),
     };
     let run = Run::new(variant, params, span(position, rows), format_args!("seed {seed}"));
     let run = run.with("qkv", &qkv).with("rope_table", &table).out("q_out", q.len());
-    let run = if variant.qk_norm { run.with("head_norm", &head_norm) } else { run };
+    let run = if variant.qk_norm != QkNorm::None { run.with("head_norm", &head_norm) } else { run };
     let kv_words = kv_heads * slots * width;
     let found = run.out("k_out", kv_words).out("v_out", kv_words).go();
     found.close("q_out", &q, Tolerance::Each(&q_tolerance));
     found.close("k_out", &place(&k), Tolerance::Each(&place(&k_tolerance)));
-    found.close("v_out", &place(&v), Tolerance::Mixed(0.0, 0.0));
+    found.close("v_out", &place(&v), Tolerance::Each(&place(&v_tolerance)));
 }
 
 /// What a pair's roundings are relative to: the length of both, which no rotation changes, times the root of 2.
@@ -131,8 +160,7 @@ fn rotations_are_golden() {
         let heads = golden.shape(&format!("{case}.x"))[1];
         for (name, interleaved) in [("half", false), ("interleaved", true)] {
             let expected = read(name);
-            let reduce = wattle::fragments::Reduce::Workgroup;
-            let variant = Rope { head_dim: width, qk_norm: false, interleaved, to_cache: false, reduce };
+            let variant = Rope { interleaved, ..Rope::new(width) };
             // The positions are no range: each row alone, its angles first in the table.
             for (t, x) in x.chunks(heads * width as usize).enumerate() {
                 let pairs = rotary_dim / 2;
@@ -145,6 +173,9 @@ fn rotations_are_golden() {
                     rotary_dim: rotary_dim as u32,
                     slots: 1,
                     eps: 0.0,
+                    clip: f32::MAX,
+                    temperature_scale: 0.0,
+                    temperature_floor: 0,
                 };
                 let what = format!("{case}.{name} at {}", positions[t]);
                 let run =

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use wattle::model::Source;
 use wattle::model::checkpoint::Checkpoint;
 use wattle::model::config::{
-    Activation, Attention, Block, Experts, FeedForward, Head, ModelConfig, Norm, NormKind, Op, Rope,
-    RopeLayout, RopeScaling, Routing, SubLayer,
+    Activation, Attention, Block, ExpertGroups, Experts, FeedForward, GateClamp, GroupScore, Head,
+    ModelConfig, Norm, NormKind, Op, Rope, RopeLayout, RopeScaling, Routing, Score, SharedExpert, SubLayer,
+    Temperature, Topk, WeightOn,
 };
 use wattle::model::naming::Naming;
 use wattle::model::plan::WeightPlan;
@@ -55,8 +56,9 @@ fn check_models(seeds: std::ops::Range<u64>, formats: &[&str], path: ProductPath
 
 /// Where weights are integers, every other expert at a width of its own.
 fn with_widths(mut plan: WeightPlan, config: &ModelConfig, random: &mut Random) -> WeightPlan {
-    for (block, _, layer) in config.sublayers() {
-        let Op::Experts(experts) = &layer.op else { continue };
+    for (place, op) in config.ops() {
+        let (Op::Experts(experts), Some(at)) = (op, place.at()) else { continue };
+        let block = at.block;
         let mut any = || Width::ALL[between(random, 0, 7) as usize];
         let widths: BTreeMap<_, _> = (0..experts.count as usize).step_by(2).map(|e| (e, any())).collect();
         let least = plan.expert_widths.get(&block).map_or(usize::MAX, BTreeMap::len);
@@ -78,8 +80,9 @@ fn describe(random: &mut Random) -> ModelConfig {
         embedding_scale: 1.5,
         blocks: Vec::new(),
         final_norm: norm,
-        head: Head { tied: coin(random), softcap: coin(random).then_some(9.0) },
+        head: Head { tied: coin(random), softcap: coin(random).then_some(9.0), bias: false },
     };
+    model.head.bias = !model.head.tied && coin(random);
     for _ in 0..between(random, 1, 3) {
         let sublayers = (0..between(random, 1, 3)).map(|_| sublayer(random)).collect();
         model.blocks.push(Block { sublayers });
@@ -88,38 +91,97 @@ fn describe(random: &mut Random) -> ModelConfig {
 }
 
 fn sublayer(random: &mut Random) -> SubLayer {
-    let op = match between(random, 0, 2) {
+    let op = match between(random, 0, 6) {
+        0 => Op::Parallel((0..between(random, 1, 3)).map(|_| branch(random)).collect()),
+        _ => simple(random),
+    };
+    let post_norm = coin(random).then(|| norm(random));
+    let output_scale = post_norm.is_some() && coin(random);
+    SubLayer { norm: rarely_not(random).then(|| norm(random)), op, post_norm, output_scale }
+}
+
+fn branch(random: &mut Random) -> SubLayer {
+    let post_norm = coin(random).then(|| norm(random));
+    SubLayer { norm: coin(random).then(|| norm(random)), op: simple(random), post_norm, output_scale: false }
+}
+
+fn simple(random: &mut Random) -> Op {
+    match between(random, 0, 2) {
         0 => Op::Attention(attention(random)),
         1 => Op::FeedForward(feed_forward(random)),
-        _ => {
-            let count = between(random, 1, 9);
-            let routing = Routing::SoftmaxTopk { renormalize: coin(random) };
-            Op::Experts(Experts {
-                count,
-                top_k: between(random, 1, count),
-                routing,
-                expert: feed_forward(random),
-            })
-        }
+        _ => Op::Experts(experts(random)),
+    }
+}
+
+fn experts(random: &mut Random) -> Experts {
+    let count = between(random, 1, 9);
+    let groups = [2, 3].into_iter().find(|groups| count.is_multiple_of(2 * groups)).filter(|_| coin(random));
+    let groups = groups.map(|groups| ExpertGroups {
+        count: groups,
+        limit: between(random, 1, groups),
+        score: if coin(random) { GroupScore::Best } else { GroupScore::TwoBest },
+    });
+    let most = groups.map_or(count, |groups| groups.limit * count / groups.count);
+    let topk = Topk {
+        renormalize: coin(random),
+        scale: if coin(random) { 1.0 } else { 1.5 },
+        selection_bias: coin(random),
+        expert_scale: coin(random),
+        groups,
+        weight_on: if rarely_not(random) { WeightOn::Output } else { WeightOn::Input },
+        ..Topk::of(if coin(random) { Score::Softmax } else { Score::Sigmoid })
     };
-    SubLayer { norm: norm(random), op, post_norm: coin(random).then(|| norm(random)) }
+    let mixes = groups.is_none() && !rarely_not(random);
+    let routing = if mixes { Routing::SparseMixer { jitter: 0.3 } } else { Routing::Topk(topk) };
+    let mut expert = feed_forward(random);
+    expert.bias &= !routing.weighs_inputs();
+    Experts {
+        router_norm: (!rarely_not(random)).then(|| norm(random)),
+        router_bias: coin(random),
+        shared: coin(random).then(|| SharedExpert { expert: feed_forward(random), gated: coin(random) }),
+        ..Experts::new(count, between(random, 1, most), routing, expert)
+    }
 }
 
 fn attention(random: &mut Random) -> Attention {
     let (kv_heads, head_dim) = (between(random, 1, 3), between(random, 1, 40));
     let rotary_dim = 2 * between(random, 0, head_dim / 2);
     let layout = if coin(random) { RopeLayout::HalfSplit } else { RopeLayout::Interleaved };
-    let scaling = if coin(random) { RopeScaling::Linear { factor: 4.0 } } else { RopeScaling::None };
-    let qk_norm = coin(random).then_some(Norm { kind: NormKind::RmsUnitOffset, eps: 1e-6 });
+    let yarn = RopeScaling::Yarn {
+        factor: 4.0,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+        truncate: coin(random),
+        magnitude: 1.2,
+        original_context: 16,
+    };
+    let scaling = match between(random, 0, 3) {
+        0 => RopeScaling::None,
+        1 => RopeScaling::Linear { factor: 4.0 },
+        2 => yarn,
+        _ => RopeScaling::Proportional { pairs: rotary_dim / 4, factor: 1.0 },
+    };
+    let kind = if coin(random) { NormKind::RmsUnitOffset } else { NormKind::RmsUnweighted };
+    let qk_norm = coin(random).then_some(Norm { kind, eps: 1e-6 });
+    let qk_norm_of_all_heads = qk_norm.is_some() && coin(random);
+    let reach = coin(random).then(|| between(random, 1, 9));
+    let in_chunks = coin(random);
     Attention {
         heads: kv_heads * between(random, 1, 10),
         kv_heads,
         head_dim,
         scale: 1.0 / (head_dim as f32).sqrt(),
-        window: coin(random).then(|| between(random, 1, 9)),
+        window: reach.filter(|_| !in_chunks),
+        chunk: reach.filter(|_| in_chunks),
         softcap: coin(random).then_some(5.0),
         qk_norm,
+        qk_norm_of_all_heads,
+        v_norm: qk_norm.is_some() && !qk_norm_of_all_heads && coin(random),
+        v_is_k: !rarely_not(random),
+        qkv_clip: (!rarely_not(random)).then_some(0.8),
         rope: (rotary_dim > 0).then_some(Rope { theta: 1e4, rotary_dim, layout, scaling }),
+        temperature: (!rarely_not(random)).then_some(Temperature { scale: 0.1, floor: 3 }),
+        sinks: coin(random),
         qkv_bias: coin(random),
         out_bias: coin(random),
     }
@@ -128,13 +190,26 @@ fn attention(random: &mut Random) -> Attention {
 fn feed_forward(random: &mut Random) -> FeedForward {
     use Activation::{GeluErf, GeluTanh, Relu, Relu2, Silu};
     let activation = [Relu, Relu2, Silu, GeluTanh, GeluErf][between(random, 0, 4) as usize];
-    FeedForward { hidden: between(random, 1, 70), activation, gated: coin(random), bias: coin(random) }
+    let gated = coin(random);
+    let clamp = GateClamp { alpha: 1.7, limit: 0.9 };
+    FeedForward {
+        gated,
+        bias: coin(random),
+        clamp: (gated && activation == Silu).then_some(clamp),
+        ..FeedForward::plain(between(random, 1, 70), activation)
+    }
+}
+
+/// Three times of four.
+fn rarely_not(random: &mut Random) -> bool {
+    between(random, 0, 3) > 0
 }
 
 fn norm(random: &mut Random) -> Norm {
-    use NormKind::{LayerNorm, LayerNormBias, Rms, RmsUnitOffset};
+    use NormKind::{LayerNorm, LayerNormBias, Rms, RmsUnitOffset, RmsUnweighted};
     // Not too small: a row of one element has no variance, and its LayerNorm would only magnify rounding.
-    Norm { kind: [Rms, RmsUnitOffset, LayerNorm, LayerNormBias][between(random, 0, 3) as usize], eps: 1e-2 }
+    let kinds = [Rms, RmsUnitOffset, LayerNorm, LayerNormBias, RmsUnweighted];
+    Norm { kind: kinds[between(random, 0, 4) as usize], eps: 1e-2 }
 }
 
 /// A checkpoint in memory: matrices that keep the scale of what they multiply, vectors around one.

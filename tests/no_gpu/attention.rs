@@ -20,6 +20,10 @@ pub const FILES: &[&str] = &[
     "attn_decode_first",
     "attn_chunk_prefill",
     "attn_chunk_prefill_window",
+    "attn_local_chunks",
+    "attn_sinks",
+    "attn_sinks_window",
+    "attn_decode_sinks_softcap",
 ];
 pub const RING_FILES: &[&str] = &["attn_ring_decode", "attn_ring_prefill"];
 
@@ -29,13 +33,14 @@ const TOLERANCE: Tolerance = Tolerance::OfLargest(1e-6);
 fn layer(golden: &Golden, causal: bool, softcap: f32) -> Attention {
     let (q, k) = (golden.shape("q"), golden.shape("k"));
     let window = golden.integer("window") as u32;
+    let chunk = if golden.has("chunk") { golden.integer("chunk") as u32 } else { 0 };
     Attention {
         heads: q[1],
         kv_heads: k[1],
         head_dim: q[2],
         scale: golden.float("scale"),
         softcap: (softcap > 0.0).then_some(softcap),
-        mask: Mask { causal, window: (window > 0).then_some(window) },
+        mask: Mask { causal, window: (window > 0).then_some(window), chunk: (chunk > 0).then_some(chunk) },
     }
 }
 
@@ -43,10 +48,10 @@ fn layer(golden: &Golden, causal: bool, softcap: f32) -> Attention {
 fn attention_is_golden() {
     for &file in FILES {
         let golden = Golden::op(file);
-        assert_eq!(golden.integer("chunk"), 0, "{file} needs a mask that is not here");
         let layer = layer(&golden, golden.integer("causal") != 0, golden.float("softcap"));
         let (keys, values) = (&golden.floats("k"), &golden.floats("v"));
-        let kv = KeyValues { keys, values, positions: &golden.indices("k_pos") };
+        let sinks = golden.has("sinks").then(|| golden.floats("sinks"));
+        let kv = KeyValues { keys, values, positions: &golden.indices("k_pos"), sinks: sinks.as_deref() };
         let found = attention(&layer, &golden.floats("q"), &golden.indices("q_pos"), kv);
         assert_close(file, &found, &golden.floats("out"), TOLERANCE);
     }
@@ -68,6 +73,7 @@ fn a_step_over_a_ring_is_golden() {
             keys: &keys[step * ring_row..][..ring_row],
             values: &values[step * ring_row..][..ring_row],
             positions: &slots[step * ring..][..ring],
+            sinks: None,
         };
         let found = attention(&layer, &q[position as usize * row..][..row], &[position], kv);
         assert_close(&format!("step {step}"), &found, &out[step * row..][..row], TOLERANCE);
@@ -94,7 +100,7 @@ fn chunks_over_a_ring_are_golden() {
             let element = |p: u32, i| if p == EMPTY_SLOT { f32::NAN } else { data[p as usize * kv_row + i] };
             positions.iter().flat_map(|&p| (0..kv_row).map(move |i| element(p, i))).collect()
         };
-        let kv = KeyValues { keys: &gather(&k), values: &gather(&v), positions: &positions };
+        let kv = KeyValues { keys: &gather(&k), values: &gather(&v), positions: &positions, sinks: None };
         let of_chunk = start as usize * row..end * row;
         let found = attention(&layer, &q[of_chunk.clone()], &new, kv);
         assert_close(&format!("chunk {chunk}"), &found, &out[of_chunk], TOLERANCE);
@@ -105,12 +111,12 @@ fn chunks_over_a_ring_are_golden() {
 
 #[test]
 fn a_query_that_sees_no_key_gets_zero() {
-    let mask = Mask { causal: true, window: Some(2) };
+    let mask = Mask { causal: true, window: Some(2), chunk: None };
     let layer = Attention { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, softcap: None, mask };
-    let kv = KeyValues { keys: &[1.0; 6], values: &[3.0; 6], positions: &[0, 9, EMPTY_SLOT] };
+    let kv = KeyValues { keys: &[1.0; 6], values: &[3.0; 6], positions: &[0, 9, EMPTY_SLOT], sinks: None };
     assert_eq!(attention(&layer, &[1.0; 4], &[2, 1], kv), [0.0, 0.0, 3.0, 3.0]);
     assert_eq!(
-        attention(&layer, &[1.0; 2], &[1], KeyValues { keys: &[], values: &[], positions: &[] }),
+        attention(&layer, &[1.0; 2], &[1], KeyValues { keys: &[], values: &[], positions: &[], sinks: None }),
         [0.0; 2]
     );
 }

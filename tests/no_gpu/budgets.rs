@@ -15,10 +15,13 @@ const MOST_BYTES: u64 = 1_000_000;
 
 /// Dispatches that a decode step and a prompt may take in a sub-layer.
 fn budget(layer: &SubLayer) -> [usize; 2] {
-    let [decode, prefill] = match layer.op {
+    let [decode, prefill] = match &layer.op {
         Op::Attention(_) => [5, 6],
         Op::FeedForward(_) => [2, 3],
-        Op::Experts(_) => [5, 9],
+        Op::Experts(experts) => [5, 9].map(|most| most + 2 * usize::from(experts.shared.is_some())),
+        Op::Parallel(branches) => {
+            branches.iter().map(budget).fold([0, 0], |[a, b], [decode, prefill]| [a + decode, b + prefill])
+        }
     };
     [decode, prefill].map(|most| most + usize::from(layer.post_norm.is_some()))
 }

@@ -42,7 +42,7 @@ fn counted_on(config: &ModelConfig, format: WeightFormat, path: ProductPath) -> 
 /// The same from the model's tensors: bytes in the plan's format, of scales, and in f32.
 fn expected(config: &ModelConfig, format: WeightFormat) -> [u64; 3] {
     use slot::{Part, Place, Role};
-    let top_k = |block: usize, sublayer: usize| match &config.blocks[block].sublayers[sublayer].op {
+    let top_k = |at: slot::SubLayerPlace| match &config.blocks[at.block].sublayers[at.sublayer].op {
         Op::Experts(experts) => experts.top_k as usize,
         _ => 0,
     };
@@ -50,7 +50,7 @@ fn expected(config: &ModelConfig, format: WeightFormat) -> [u64; 3] {
     for (slot, shape) in slot::slots(config) {
         // A token reads its own row of the embedding, and only the experts it is routed to.
         let used = match slot.place {
-            Place::Expert { block, sublayer, expert } => expert < top_k(block, sublayer),
+            Place::Expert(at, expert) => expert < top_k(at),
             _ => true,
         };
         let is_matrix = slot.part == Part::Weight && shape.len() == 2;
@@ -75,8 +75,8 @@ fn expected(config: &ModelConfig, format: WeightFormat) -> [u64; 3] {
 
 fn is_before_experts(config: &ModelConfig, place: slot::Place) -> bool {
     match place {
-        slot::Place::SubLayer { block, sublayer } => {
-            matches!(config.blocks[block].sublayers[sublayer].op, Op::Experts(_))
+        slot::Place::SubLayer(at) => {
+            matches!(config.blocks[at.block].sublayers[at.sublayer].op, Op::Experts(_))
         }
         _ => false,
     }

@@ -9,6 +9,7 @@ use wattle::model::forward::{Sampling, expert_places};
 use wattle::model::layout::{ExpertGroup, ExpertStack, ExpertsLayout, Layout, OpLayout};
 use wattle::model::plan::WeightPlan;
 use wattle::model::session::SessionPlan;
+use wattle::model::slot::Place;
 use wattle::quant::{WeightFormat, Width};
 use wattle::schedule::{Schedule, Step};
 
@@ -50,8 +51,8 @@ fn assert_places(stack: &ExpertStack, plan: &WeightPlan, block: usize) {
             let row = first + place * group.matrix.rows;
             assert!(row < group.matrix.shards[group.shard].end, "{}", group.matrix.name);
             let (slot, at) = group.matrix.locate(row);
-            let found = format!("{:?}", slot.place);
-            assert!(found.ends_with(&format!("expert: {expert} }}")) && at == 0, "{expert}: {found}, {at}");
+            let is_its_own = matches!(slot.place, Place::Expert(_, found) if found == expert);
+            assert!(is_its_own && at == 0, "{expert}: {:?}, {at}", slot.place);
             let width = plan.expert_widths.get(&block).and_then(|widths| widths.get(&expert));
             let WeightFormat::Int(int) = group.matrix.format else { panic!("{}", group.matrix.format) };
             assert_eq!(int.codes.width, *width.unwrap_or(&Width::Int8), "expert {expert}");

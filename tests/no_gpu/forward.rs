@@ -8,7 +8,7 @@ use wattle::model::slot::{Part, Place, Role, Slot};
 use wattle::quant::{PackedMatrix, WeightFormat, Width};
 use wattle::reference::forward::{Cache, Trace, forward};
 use wattle::reference::sample::argmax;
-use wattle::reference::weights::{OpWeights, Weights};
+use wattle::reference::weights::{ExpertsWeights, OpWeights, Weights};
 use wattle::tuning::ProductPath;
 use wattle::{Error, Result};
 
@@ -31,9 +31,11 @@ const F32: WeightPlan = WeightPlan {
 fn tensor_name(config: &ModelConfig, slot: Slot) -> String {
     let (prefix, second) = match slot.place {
         Place::Model => (String::from("model."), false),
-        Place::SubLayer { block, sublayer } => (format!("model.layers.{block}."), sublayer == 1),
-        Place::Expert { block, expert, .. } => {
-            (format!("model.layers.{block}.block_sparse_moe.experts.{expert}."), true)
+        Place::SubLayer(at) | Place::SharedExpert(at) => {
+            (format!("model.layers.{}.", at.block), at.sublayer == 1)
+        }
+        Place::Expert(at, expert) => {
+            (format!("model.layers.{}.block_sparse_moe.experts.{expert}.", at.block), true)
         }
     };
     let is_expert = matches!(slot.place, Place::Expert { .. });
@@ -59,6 +61,7 @@ fn tensor_name(config: &ModelConfig, slot: Slot) -> String {
         Role::Gate => "mlp.gate_proj",
         Role::Up => "mlp.up_proj",
         Role::Down => "mlp.down_proj",
+        other => panic!("none of these models has a {other:?}"),
     };
     let part = if slot.part == Part::Weight { "weight" } else { "bias" };
     format!("{prefix}{role}.{part}")
@@ -189,15 +192,20 @@ fn a_plan_changes_the_values_of_the_matrices_it_names() {
     let layer = "model.layers.1";
     let [attention, moe] = &packed.blocks[1][..] else { panic!("two sub-layers") };
     let OpWeights::Attention(attention) = &attention.op else { panic!("attention first") };
-    let OpWeights::Experts { router, experts } = &moe.op else { panic!("experts second") };
+    let OpWeights::Experts(ExpertsWeights { router, experts, .. }) = &moe.op else {
+        panic!("experts second")
+    };
     assert_eq!(
         attention.k.weight,
         stored(int(Width::Int8), &format!("{layer}.self_attn.k_proj.weight"), &file)
     );
     let w2 = format!("{layer}.block_sparse_moe.experts.3.w2.weight");
     assert_eq!(experts[3].down.weight, stored(int(Width::Int4), &w2, &file));
-    assert_eq!(router, &file.floats(&format!("{layer}.block_sparse_moe.gate.weight")));
-    assert_eq!(moe.norm.weight, file.floats(&format!("{layer}.post_attention_layernorm.weight")));
+    assert_eq!(router.weight, file.floats(&format!("{layer}.block_sparse_moe.gate.weight")));
+    assert_eq!(
+        moe.norm.as_ref().unwrap().weight,
+        file.floats(&format!("{layer}.post_attention_layernorm.weight"))
+    );
     assert_eq!(packed.head.weight, stored(int(Width::Int8), "lm_head.weight", &file));
 
     let file = Golden::open("llama_bias/model");

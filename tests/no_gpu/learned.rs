@@ -76,7 +76,7 @@ fn a_transformed_product_is_the_product() {
                 .unwrap();
         let coded = first_out(&coded);
 
-        let at = Slot::weight(Place::SubLayer { block: 0, sublayer: 0 }, Role::Out);
+        let at = Slot::weight(Place::sublayer(0, 0), Role::Out);
         let [delta, s] = [Part::Delta, Part::Scale].map(|part| learned(Slot { part, ..at }, inputs).unwrap());
         let scaled: Vec<f32> = plain.weight.iter().enumerate().map(|(at, w)| w * s[at % inputs]).collect();
         let parent = Parent::quantize(&scaled, rows, inputs, QuantBlock::Channel).unwrap();

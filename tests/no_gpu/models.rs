@@ -16,23 +16,19 @@ pub fn attention(heads: u32, kv_heads: u32, head_dim: u32, rope: Option<Rope>) -
         kv_heads,
         head_dim,
         scale: (f64::from(head_dim).sqrt().recip()) as f32,
-        window: None,
-        softcap: None,
-        qk_norm: None,
         rope,
-        qkv_bias: false,
-        out_bias: false,
+        ..Attention::default()
     }
 }
 
 pub fn feed_forward(hidden: u32, activation: Activation) -> FeedForward {
-    FeedForward { hidden, activation, gated: true, bias: false }
+    FeedForward::gated(hidden, activation)
 }
 
 /// Two of `count` experts.
 fn experts(count: u32, hidden: u32) -> Op {
-    let routing = Routing::SoftmaxTopk { renormalize: true };
-    Op::Experts(Experts { count, top_k: 2, routing, expert: feed_forward(hidden, Activation::Silu) })
+    let expert = feed_forward(hidden, Activation::Silu);
+    Op::Experts(Experts::new(count, 2, Routing::softmax_topk(true), expert))
 }
 
 /// Two sub-layers a block, all with the same norms.
@@ -42,7 +38,7 @@ pub fn model(
     post_norm: Option<Norm>,
     layers: Vec<(Attention, Op)>,
 ) -> ModelConfig {
-    let sublayer = |op| SubLayer { norm, op, post_norm };
+    let sublayer = |op| SubLayer { post_norm, ..SubLayer::new(norm, op) };
     let block = |(attention, op)| Block { sublayers: vec![sublayer(Op::Attention(attention)), sublayer(op)] };
     ModelConfig {
         name: String::new(),
@@ -77,7 +73,7 @@ pub fn config(name: &str) -> ModelConfig {
             let attention = Attention { qkv_bias: true, out_bias: true, ..attention };
             let ffn = Op::FeedForward(FeedForward { bias: true, ..feed_forward(72, Activation::Silu) });
             let model = model([111, 40], rms(1e-6), None, vec![(attention, ffn); 3]);
-            ModelConfig { head: Head { tied: true, softcap: None }, ..model }
+            ModelConfig { head: Head { tied: true, ..Head::default() }, ..model }
         }
         "gemma2" => {
             let layer = |l: u32| {
@@ -90,7 +86,7 @@ pub fn config(name: &str) -> ModelConfig {
                 (attention, Op::FeedForward(feed_forward(80, Activation::GeluTanh)))
             };
             let model = model([127, 48], gemma, Some(gemma), (0..4).map(layer).collect());
-            let head = Head { tied: true, softcap: Some(8.0) };
+            let head = Head { tied: true, softcap: Some(8.0), bias: false };
             ModelConfig { embedding_scale: 48f32.sqrt(), head, ..model }
         }
         "gemma3_text" => {
@@ -104,7 +100,11 @@ pub fn config(name: &str) -> ModelConfig {
                 (attention, Op::FeedForward(feed_forward(64, Activation::GeluTanh)))
             };
             let model = model([113, 40], gemma, Some(gemma), (0..7).map(layer).collect());
-            ModelConfig { embedding_scale: 40f32.sqrt(), head: Head { tied: true, softcap: None }, ..model }
+            ModelConfig {
+                embedding_scale: 40f32.sqrt(),
+                head: Head { tied: true, ..Head::default() },
+                ..model
+            }
         }
         "mixtral" => {
             let attention = attention(4, 2, 10, rope(1e6, 10, RopeScaling::None));

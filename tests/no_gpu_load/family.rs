@@ -163,8 +163,8 @@ fn a_multimodal_gemma_3_is_read_as_its_text_part() {
     assert_same(&json!({"model_type": "gemma3", "text_config": text.clone()}), &text);
 }
 
-const ATTENTION: Place = Place::SubLayer { block: 3, sublayer: 0 };
-const FEED_FORWARD: Place = Place::SubLayer { block: 3, sublayer: 1 };
+const ATTENTION: Place = Place::sublayer(3, 0);
+const FEED_FORWARD: Place = Place::sublayer(3, 1);
 
 #[test]
 fn names_of_gemma() {
@@ -190,15 +190,33 @@ fn names_of_llama_and_mixtral() {
         assert_eq!(norm, "model.layers.3.post_attention_layernorm.weight");
         let q_bias = naming.tensor_name(Slot::bias(ATTENTION, Role::Q));
         assert_eq!(q_bias, "model.layers.3.self_attn.q_proj.bias");
-        let expert = FEED_FORWARD.expert(6);
-        let names =
-            [Role::Gate, Role::Up, Role::Down].map(|role| naming.tensor_name(Slot::weight(expert, role)));
-        let expected =
-            ["w1", "w3", "w2"].map(|w| format!("model.layers.3.block_sparse_moe.experts.6.{w}.weight"));
-        assert_eq!(names, expected);
-        let router = naming.tensor_name(Slot::weight(FEED_FORWARD, Role::Router));
-        assert_eq!(router, "model.layers.3.block_sparse_moe.gate.weight");
     }
+}
+
+/// Experts are numbered, and their matrices are what a family calls them; or all are in one tensor.
+#[test]
+fn names_of_experts() {
+    for (model_type, router, expert) in [
+        ("mixtral", "block_sparse_moe.gate", ["experts.6.w1", "experts.6.w3", "experts.6.w2"]),
+        ("phimoe", "block_sparse_moe.gate", ["experts.6.w1", "experts.6.w3", "experts.6.w2"]),
+        ("qwen3_moe", "mlp.gate", ["experts.6.gate_proj", "experts.6.up_proj", "experts.6.down_proj"]),
+    ] {
+        let (_, naming) = parse(&json!({"model_type": model_type}));
+        let name = |place, role| naming.tensor_name(Slot::weight(place, role));
+        assert_eq!(name(FEED_FORWARD, Role::Router), format!("model.layers.3.{router}.weight"));
+        let module = router.split_once('.').unwrap().0;
+        for (role, matrix) in [Role::Gate, Role::Up, Role::Down].into_iter().zip(expert) {
+            let expected = format!("model.layers.3.{module}.{matrix}.weight");
+            assert_eq!(name(FEED_FORWARD.expert(6), role), expected, "{model_type}");
+        }
+    }
+    let (_, naming) = parse(&json!({"model_type": "gpt_oss"}));
+    let of_expert =
+        |slot: fn(Place, Role) -> Slot, role| naming.tensor_name(slot(FEED_FORWARD.expert(6), role));
+    let fused = "model.layers.3.mlp.experts";
+    assert_eq!(of_expert(Slot::weight, Role::Gate), format!("{fused}.gate_up_proj"));
+    assert_eq!(of_expert(Slot::weight, Role::Up), format!("{fused}.gate_up_proj"));
+    assert_eq!(of_expert(Slot::bias, Role::Down), format!("{fused}.down_proj_bias"));
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn schedule(source: &Source, layout: &Layout, phase: Phase) -> Schedule {
 
 #[test]
 fn names_lie_beside_the_weight() {
-    let at = Slot::weight(Place::SubLayer { block: 2, sublayer: 1 }, Role::Up);
+    let at = Slot::weight(Place::sublayer(2, 1), Role::Up);
     let parts = [(Part::Gamma, "gamma"), (Part::Beta, "beta"), (Part::Delta, "delta"), (Part::Scale, "s")];
     for (part, name) in parts {
         let slot = Slot { part, ..at };

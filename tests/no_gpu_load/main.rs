@@ -4,6 +4,8 @@
 
 #[path = "../support/expected.rs"]
 mod expected;
+#[path = "../support/models.rs"]
+mod models;
 
 mod checkpoint;
 mod damage;

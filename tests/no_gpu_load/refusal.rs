@@ -130,7 +130,7 @@ fn what_is_not_offered() {
 
 #[test]
 fn rotations_that_are_not_offered() {
-    for rope_type in ["yarn", "dynamic", "longrope"] {
+    for rope_type in ["dynamic", "longrope"] {
         let words = ["'rope_scaling.rope_type'", rope_type, "linear"];
         assert_unsupported("llama", "rope_scaling", json!({"rope_type": rope_type, "factor": 2}), &words);
         assert_unsupported("llama", "rope_scaling", json!({"type": rope_type, "factor": 2}), &words);
@@ -147,7 +147,7 @@ fn rotations_that_are_not_offered() {
     assert_unsupported("llama", "rope_parameters", unknown, &["'rope_parameters.mrope_section'"]);
     let flat = json!({"rope_type": "linear", "factor": 2});
     assert_unsupported("gemma3_text", "rope_parameters", flat, &["'rope_parameters.factor'"]);
-    let nested = json!({"full_attention": {"rope_type": "yarn"}});
+    let nested = json!({"full_attention": {"rope_type": "dynamic"}});
     assert_unsupported(
         "gemma3_text",
         "rope_parameters",
@@ -158,6 +158,44 @@ fn rotations_that_are_not_offered() {
     assert_says(&no_factor, &["'rope_scaling.factor'", "found nothing"]);
     let zero = error("llama", "rope_scaling", json!({"rope_type": "linear", "factor": 0}));
     assert_says(&zero, &["'rope_scaling.factor'", "found 0"]);
+}
+
+/// What would leave a router without a choice, or without the groups to choose from.
+#[test]
+fn experts_that_do_not_fit() {
+    let several = |model_type: &str, keys: Value| {
+        let mut config = json!({"model_type": model_type, "head_dim": 64});
+        config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        match family::parse(&config.to_string()) {
+            Ok(_) => panic!("{config} was accepted"),
+            Err(error) => error,
+        }
+    };
+    for model_type in
+        ["mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "glm4_moe", "dots1", "gpt_oss", "llama4_text"]
+    {
+        let error = several(
+            model_type,
+            json!({"num_local_experts": 4, "num_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 5}),
+        );
+        assert_says(&error, &["'num_experts_per_tok'", "at most the 4 experts", "found 5"]);
+    }
+    let groups = |keys: Value| several("glm4_moe", keys);
+    assert_says(&groups(json!({"n_group": 3})), &["'n_group'", "a divisor of the 128 experts", "found 3"]);
+    assert_says(&groups(json!({"n_group": 2, "topk_group": 3})), &["'topk_group'", "found 3"]);
+    let few = json!({"n_group": 64, "topk_group": 2, "num_experts_per_tok": 5});
+    assert_says(&groups(few), &["'topk_group'", "enough for 5 experts", "found 2"]);
+    assert_says(
+        &several("phimoe", json!({"num_experts_per_tok": 3})),
+        &["'num_experts_per_tok': 3", "two experts"],
+    );
+    let gemma4 = json!({"hidden_size_per_layer_input": 0, "enable_moe_block": true, "num_experts": 2});
+    assert_says(&several("gemma4_text", gemma4), &["'top_k_experts'", "found nothing"]);
+    assert_says(&several("gemma4_text", json!({})), &["'hidden_size_per_layer_input': 256"]);
+    let shared = json!({"hidden_size_per_layer_input": 0, "num_kv_shared_layers": 3});
+    assert_says(&several("gemma4_text", shared), &["'num_kv_shared_layers': 3"]);
+    let short = json!({"num_hidden_layers": 4, "no_rope_layers": [1, 0]});
+    assert_says(&several("llama4_text", short), &["'no_rope_layers'", "each of 4 layers", "found 2"]);
 }
 
 #[test]

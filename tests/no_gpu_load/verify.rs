@@ -13,6 +13,7 @@ use wattle::reference::weights::Weights;
 use wattle::tuning::ProductPath;
 use wattle::verify::{Case, Device, Report, check};
 
+use crate::models::MODELS;
 use crate::support::{TempDir, assert_says, golden_dir};
 
 #[path = "../support/near_tie.rs"]
@@ -31,6 +32,16 @@ struct Tensor {
     dtype: Dtype,
     shape: Vec<usize>,
     bytes: Vec<u8>,
+}
+
+/// The CPU reference on every family, prompts whole, in chunks and continued.
+#[test]
+fn the_reference_is_golden() {
+    for model in MODELS {
+        let case = Case::open(&golden_dir().join(model)).unwrap();
+        let report = pollster::block_on(check(&case, &Device::Cpu, &F32, ProductPath::Float)).unwrap();
+        assert!(report.passed(), "{model}: {report}");
+    }
 }
 
 /// The golden outputs of a model.

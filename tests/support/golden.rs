@@ -31,6 +31,12 @@ impl Golden {
         Self::open(&format!("ops/{name}"))
     }
 
+    /// Whether there is a tensor of that name.
+    pub fn has(&self, name: &str) -> bool {
+        let tensors = SafeTensors::deserialize(&self.bytes);
+        tensors.unwrap_or_else(|error| panic!("{}: {error}", self.path.display())).tensor(name).is_ok()
+    }
+
     /// A tensor of floats, widened to f32.
     pub fn floats(&self, name: &str) -> Vec<f32> {
         let (dtype, data) = self.tensor(name, |view| (view.dtype(), view.data().to_vec()));

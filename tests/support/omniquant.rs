@@ -2,7 +2,7 @@
 
 use wattle::model::Source;
 use wattle::model::checkpoint::Checkpoint;
-use wattle::model::slot::{Part, Place, Role, Slot, slots};
+use wattle::model::slot::{Part, Role, Slot, slots};
 
 /// Inputs of a block, for factors by block.
 const BLOCK: usize = 32;
@@ -61,12 +61,7 @@ fn clips(n: usize, shape: &[usize]) -> [Learned; 2] {
 /// The same for all matrices of one input. Heads alone have none where they are tied; every third sub-layer's is a
 /// shift or a scale alone.
 fn transform(slot: Slot, inputs: usize) -> [Option<Learned>; 2] {
-    let at = match slot.place {
-        Place::Model => 1,
-        Place::SubLayer { block, sublayer } | Place::Expert { block, sublayer, .. } => {
-            2 * block + sublayer + 2
-        }
-    };
+    let at = slot.place.at().map_or(1, |at| 2 * at.block + at.sublayer + 2);
     let group = match slot.role {
         Role::Embedding => return [None, None],
         Role::Q | Role::K | Role::V | Role::Gate | Role::Up => 0,

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
+use crate::model::naming::Stored;
 use crate::{Error, Result};
 
 /// How a checkpoint stores an element; always little-endian.
@@ -36,23 +37,31 @@ impl StoredType {
     }
 }
 
-/// A tensor as a checkpoint stores it: row-major bytes, of any alignment.
+/// A tensor of a checkpoint, or a part of one that is a matrix of its own.
 #[derive(Clone, Debug)]
 pub struct TensorData<'a> {
-    /// Its name in the checkpoint.
-    pub name: String,
+    pub(super) stored: Stored,
     /// Its element type.
     pub dtype: StoredType,
-    /// Its dimensions, innermost last.
-    pub shape: Vec<usize>,
-    /// Its elements: borrowed from memory or a mapped file where that is possible.
+    /// What is stored from its first element to its last, of any alignment: borrowed from memory or a mapped file where that
+    /// is possible.
     pub bytes: Cow<'a, [u8]>,
 }
 
 impl TensorData<'_> {
+    /// The tensor's name in the checkpoint.
+    pub fn name(&self) -> &str {
+        &self.stored.name
+    }
+
+    /// The tensor's dimensions, innermost last.
+    pub fn shape(&self) -> &[usize] {
+        &self.stored.shape
+    }
+
     /// How many elements there are.
     pub fn element_count(&self) -> usize {
-        self.bytes.len() / self.dtype.size_bytes()
+        self.stored.len()
     }
 
     /// Widens the elements `range` (row-major indices) to f32 and writes them to `out`.
@@ -60,45 +69,70 @@ impl TensorData<'_> {
     /// # Errors
     /// [`Error::TensorMismatch`] if the range leaves the tensor or `out` has another length.
     pub fn read_f32(&self, range: Range<usize>, out: &mut [f32]) -> Result<()> {
-        let bytes =
-            self.part(&range).filter(|_| range.len() == out.len()).ok_or_else(|| Error::TensorMismatch {
-                name: self.name.clone(),
+        if range.len() != out.len() || range.end > self.element_count() || range.start > range.end {
+            return Err(Error::TensorMismatch {
+                name: self.stored.name.clone(),
                 expected: format!(
                     "a range within its {} elements, as long as the output",
                     self.element_count()
                 ),
                 found: format!("{range:?} for an output of {}", out.len()),
-            })?;
-        self.dtype.widen(bytes, out);
+            });
+        }
+        self.widen(range.start, out);
         Ok(())
     }
 
     /// All elements, widened to f32.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.element_count()];
-        self.dtype.widen(&self.bytes, &mut out);
+        self.widen(0, &mut out);
         out
     }
 
-    /// Looks for NaN and infinities: an exponent of ones only.
+    /// Looks for NaN and infinities.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] with the first such element.
+    /// [`Error::NotFinite`] with the first such element, counted as it is stored.
     pub fn check_finite(&self) -> Result<()> {
-        let found = match self.dtype {
-            StoredType::F32 => first(&self.bytes, |b| has_all(u32::from_le_bytes(b), 0x7f80_0000)),
-            StoredType::F16 => first(&self.bytes, |b| has_all(u16::from_le_bytes(b).into(), 0x7c00)),
-            StoredType::Bf16 => first(&self.bytes, |b| has_all(u16::from_le_bytes(b).into(), 0x7f80)),
+        // An exponent of ones only.
+        let is_bad = |element: &[u8]| match (self.dtype, element) {
+            (StoredType::F32, [.., low, high]) => u16::from_le_bytes([*low, *high]) & 0x7f80 == 0x7f80,
+            (StoredType::Bf16, [low, high]) => u16::from_le_bytes([*low, *high]) & 0x7f80 == 0x7f80,
+            (StoredType::F16, [low, high]) => u16::from_le_bytes([*low, *high]) & 0x7c00 == 0x7c00,
+            _ => false,
         };
-        let Some(index) = found else { return Ok(()) };
+        let size = self.dtype.size_bytes();
+        let found = match self.stored.is_contiguous() {
+            true => self.bytes.chunks_exact(size).position(is_bad),
+            false => (0..self.element_count()).find(|element| is_bad(self.element(*element))),
+        };
+        let Some(element) = found else { return Ok(()) };
         let mut value = [0.0];
-        self.read_f32(index..index + 1, &mut value)?;
-        Err(Error::NotFinite { name: self.name.clone(), index, value: value[0] })
+        self.dtype.widen(self.element(element), &mut value);
+        let (name, index) = (self.stored.name.clone(), self.stored.index(element));
+        Err(Error::NotFinite { name, index, value: value[0] })
     }
 
-    fn part(&self, range: &Range<usize>) -> Option<&[u8]> {
+    /// Elements from `first` on, widened and multiplied as the slot wants them.
+    fn widen(&self, first: usize, out: &mut [f32]) {
+        if self.stored.is_contiguous() {
+            let size = self.dtype.size_bytes();
+            self.dtype.widen(&self.bytes[first * size..(first + out.len()) * size], out);
+        } else {
+            for (element, out) in (first..).zip(out.chunks_exact_mut(1)) {
+                self.dtype.widen(self.element(element), out);
+            }
+        }
+        if self.stored.factor != 1.0 {
+            out.iter_mut().for_each(|value| *value *= self.stored.factor);
+        }
+    }
+
+    fn element(&self, element: usize) -> &[u8] {
         let size = self.dtype.size_bytes();
-        self.bytes.get(range.start.checked_mul(size)?..range.end.checked_mul(size)?)
+        let at = (self.stored.index(element) - self.stored.first) * size;
+        &self.bytes[at..at + size]
     }
 }
 
@@ -106,12 +140,4 @@ fn widen<const N: usize>(bytes: &[u8], out: &mut [f32], to_f32: impl Fn([u8; N])
     for (out, element) in out.iter_mut().zip(bytes.as_chunks().0) {
         *out = to_f32(*element);
     }
-}
-
-fn first<const N: usize>(bytes: &[u8], test: impl Fn([u8; N]) -> bool) -> Option<usize> {
-    bytes.as_chunks().0.iter().position(|element| test(*element))
-}
-
-fn has_all(bits: u32, mask: u32) -> bool {
-    bits & mask == mask
 }

@@ -2,7 +2,10 @@
 
 use std::fmt::Display;
 
-use super::{Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Rope, RopeScaling, SubLayer};
+use super::{
+    Activation, Attention, ExpertGroups, Experts, FeedForward, GroupScore, ModelConfig, Norm, NormKind, Op,
+    Rope, RopeScaling, Routing, SubLayer,
+};
 use crate::kernels::attention::MAX_HEAD_DIM;
 use crate::kernels::moe_scan::MAX_EXPERTS;
 use crate::kernels::sample_best::MAX_VOCAB;
@@ -19,6 +22,9 @@ impl ModelConfig {
         positive("context_length", self.context_length)?;
         finite("embedding_scale", self.embedding_scale)?;
         self.final_norm.validate("final_norm")?;
+        if self.head.tied && self.head.bias {
+            return Err(Error::config("head.bias", "none of a head that is the embedding", true));
+        }
         if let Some(cap) = self.head.softcap {
             positive_number("head.softcap", cap)?;
         }
@@ -39,16 +45,37 @@ impl ModelConfig {
 
 impl SubLayer {
     fn validate(&self, at: &str, hidden_size: u32) -> Result<()> {
-        self.norm.validate(&format!("{at}.norm"))?;
-        if let Some(norm) = self.post_norm {
-            norm.validate(&format!("{at}.post_norm"))?;
+        for (norm, name) in [(self.norm, "norm"), (self.post_norm, "post_norm")] {
+            norm.map_or(Ok(()), |norm| norm.validate(&format!("{at}.{name}")))?;
+        }
+        if self.output_scale && self.post_norm.is_none() {
+            let expected = "none where there is no post_norm";
+            return Err(Error::config(format!("{at}.output_scale"), expected, true));
         }
         match &self.op {
             Op::Attention(attention) => attention.validate(&format!("{at}.attention")),
             Op::FeedForward(ffn) => ffn.validate(&format!("{at}.feed_forward")),
             Op::Experts(experts) => experts.validate(&format!("{at}.experts"), hidden_size),
+            Op::Parallel(branches) => parallel(branches, &format!("{at}.parallel"), hidden_size),
         }
     }
+}
+
+fn parallel(branches: &[SubLayer], at: &str, hidden_size: u32) -> Result<()> {
+    if branches.is_empty() {
+        return Err(Error::config(at, "at least one branch", 0));
+    }
+    for (n, branch) in branches.iter().enumerate() {
+        let at = format!("{at}[{n}]");
+        if matches!(branch.op, Op::Parallel(_)) {
+            return Err(Error::config(at, "a branch without branches of its own", "parallel"));
+        }
+        if branch.output_scale {
+            return Err(Error::config(format!("{at}.output_scale"), "none in a branch", true));
+        }
+        branch.validate(&at, hidden_size)?;
+    }
+    Ok(())
 }
 
 impl Norm {
@@ -71,17 +98,35 @@ impl Attention {
             return Err(Error::config(format!("{at}.heads"), "Q, K and V of fewer than 2^32 rows", rows));
         }
         finite(&format!("{at}.scale"), self.scale)?;
-        if self.window == Some(0) {
-            return Err(Error::config(format!("{at}.window"), "at least 1", 0));
+        for (reach, name) in [(self.window, "window"), (self.chunk, "chunk")] {
+            if reach == Some(0) {
+                return Err(Error::config(format!("{at}.{name}"), "at least 1", 0));
+            }
+        }
+        if self.window.is_some() && self.chunk.is_some() {
+            return Err(Error::config(format!("{at}.chunk"), "none beside a window", "both"));
+        }
+        if let Some(clip) = self.qkv_clip {
+            positive_number(&format!("{at}.qkv_clip"), clip)?;
+        }
+        if let Some(temperature) = self.temperature {
+            finite(&format!("{at}.temperature.scale"), temperature.scale)?;
+            positive(&format!("{at}.temperature.floor"), temperature.floor)?;
+        }
+        let of_heads = self.qk_norm.is_some() && !self.qk_norm_of_all_heads;
+        if self.v_norm && !of_heads {
+            let expected = "none but beside a norm of each head of Q and K";
+            return Err(Error::config(format!("{at}.v_norm"), expected, true));
         }
         if let Some(cap) = self.softcap {
             positive_number(&format!("{at}.softcap"), cap)?;
         }
         if let Some(norm) = self.qk_norm {
             norm.validate(&format!("{at}.qk_norm"))?;
-            if !matches!(norm.kind, NormKind::Rms | NormKind::RmsUnitOffset) {
+            if !matches!(norm.kind, NormKind::Rms | NormKind::RmsUnitOffset | NormKind::RmsUnweighted) {
                 let found = format!("{:?}", norm.kind);
-                return Err(Error::config(format!("{at}.qk_norm.kind"), "rms or rms_unit_offset", found));
+                let expected = "rms, rms_unit_offset or rms_unweighted";
+                return Err(Error::config(format!("{at}.qk_norm.kind"), expected, found));
             }
         }
         match self.rope {
@@ -112,6 +157,23 @@ impl Rope {
                 }
                 factor
             }
+            RopeScaling::Yarn { factor, beta_fast, beta_slow, magnitude, original_context, .. } => {
+                positive_number(&format!("{at}.scaling.magnitude"), magnitude)?;
+                positive(&format!("{at}.scaling.original_context"), original_context)?;
+                if !(beta_slow > 0.0 && beta_fast > beta_slow) {
+                    let (expected, found) =
+                        ("0 < beta_slow < beta_fast", format!("{beta_slow}, {beta_fast}"));
+                    return Err(Error::config(format!("{at}.scaling"), expected, found));
+                }
+                factor
+            }
+            RopeScaling::Proportional { pairs, factor } => {
+                if pairs > self.rotary_dim / 2 {
+                    let expected = format!("at most the {} of the rotary part", self.rotary_dim / 2);
+                    return Err(Error::config(format!("{at}.scaling.pairs"), expected, pairs));
+                }
+                factor
+            }
         };
         positive_number(&format!("{at}.scaling.factor"), factor)
     }
@@ -119,6 +181,13 @@ impl Rope {
 
 impl FeedForward {
     fn validate(&self, at: &str) -> Result<()> {
+        if let Some(clamp) = self.clamp {
+            positive_number(&format!("{at}.clamp.limit"), clamp.limit)?;
+            finite(&format!("{at}.clamp.alpha"), clamp.alpha)?;
+            if !self.gated || self.activation != Activation::Silu {
+                return Err(Error::config(format!("{at}.clamp"), "none but of a gated silu", "one"));
+            }
+        }
         let key = format!("{at}.hidden");
         positive(&key, self.hidden)?;
         count(&key, "rows of the matrix into it", [self.up_rows(), 1])
@@ -138,10 +207,46 @@ impl Experts {
             return Err(Error::config(format!("{at}.top_k"), expected, self.top_k));
         }
         self.expert.validate(&format!("{at}.expert"))?;
+        if self.routing.weighs_inputs() && self.expert.bias {
+            let expected = "none of experts whose inputs are weighted";
+            return Err(Error::config(format!("{at}.expert.bias"), expected, true));
+        }
+        if let Some(shared) = self.shared {
+            shared.expert.validate(&format!("{at}.shared.expert"))?;
+        }
+        if let Some(norm) = self.router_norm {
+            norm.validate(&format!("{at}.router_norm"))?;
+        }
+        self.routing.validate(&format!("{at}.routing"), self.count, self.top_k)?;
         let (into, out) = (self.expert.up_rows(), u64::from(hidden_size));
         let (experts, choices) = (u64::from(self.count), u64::from(self.top_k));
         count(&format!("{at}.count"), "rows of all experts' matrices", [experts, into.max(out)])?;
         count(&format!("{at}.top_k"), "outputs of a token's experts", [choices, into.max(out)])
+    }
+}
+
+impl Routing {
+    fn validate(self, at: &str, experts: u32, choices: u32) -> Result<()> {
+        let topk = match self {
+            Self::SparseMixer { jitter } => {
+                return positive_number(&format!("{at}.sparse_mixer.jitter"), jitter);
+            }
+            Self::Topk(topk) => topk,
+        };
+        finite(&format!("{at}.topk.scale"), topk.scale)?;
+        let Some(ExpertGroups { count, limit, score }) = topk.groups else { return Ok(()) };
+        let at = format!("{at}.topk.groups");
+        positive(&format!("{at}.count"), count)?;
+        let least = if score == GroupScore::TwoBest { 2 } else { 1 };
+        if !experts.is_multiple_of(count) || experts / count < least {
+            let expected = format!("groups of at least {least}, as a divisor of the {experts} experts");
+            return Err(Error::config(format!("{at}.count"), expected, count));
+        }
+        if limit > count || u64::from(limit) * u64::from(experts / count) < u64::from(choices) {
+            let expected = format!("of {count} groups enough for {choices} experts");
+            return Err(Error::config(format!("{at}.limit"), expected, limit));
+        }
+        Ok(())
     }
 }
 

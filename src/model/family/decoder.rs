@@ -26,6 +26,8 @@ pub(super) struct Defaults {
     /// The key of the activation, and its value.
     pub activation: (&'static str, &'static str),
     pub tied: bool,
+    /// The part of each head that is rotated; None: whole heads, and no other.
+    pub partial_rotary: Option<f64>,
 }
 
 /// The common part of a description; a family changes what differs and builds its blocks from it.
@@ -38,6 +40,8 @@ pub(super) struct Decoder {
     pub norm: Norm,
     /// The norm after each sub-layer, if there is one.
     pub post_norm: Option<Norm>,
+    /// The part of each head that is rotated, in families that say so.
+    pub partial_rotary: Option<f64>,
     /// Global, without positions, scaled by `head_dim^-0.5`.
     pub attention: Attention,
     /// Gated, without biases.
@@ -52,7 +56,13 @@ impl Decoder {
         if layers > MAX_LAYERS {
             return Err(keys.error("num_hidden_layers", format!("at most {MAX_LAYERS}"), layers));
         }
-        keys.only("partial_rotary_factor", 1.0, rope::WHOLE_HEADS)?;
+        let partial_rotary = match defaults.partial_rotary {
+            Some(default) => Some(keys.or("partial_rotary_factor", default)?),
+            None => {
+                keys.only("partial_rotary_factor", 1.0, rope::WHOLE_HEADS)?;
+                None
+            }
+        };
         let hidden = keys.or("intermediate_size", defaults.intermediate_size)?;
         let activation = activation(keys, defaults.activation)?;
         let eps = keys.or("rms_norm_eps", defaults.norm_eps)?;
@@ -64,16 +74,27 @@ impl Decoder {
             layers: layers as usize,
             norm: Norm { kind: NormKind::Rms, eps },
             post_norm: None,
+            partial_rotary,
             attention: attention(keys, defaults, hidden_size)?,
-            feed_forward: FeedForward { hidden, activation, gated: true, bias: false },
-            head: Head { tied: keys.or("tie_word_embeddings", defaults.tied)?, softcap: None },
+            feed_forward: FeedForward { hidden, activation, gated: true, bias: false, clamp: None },
+            head: Head { tied: keys.or("tie_word_embeddings", defaults.tied)?, ..Head::default() },
         })
     }
 
     /// A layer.
     pub fn block(&self, attention: Attention, feed_forward: Op) -> Block {
-        let sublayer = |op| SubLayer { norm: self.norm, op, post_norm: self.post_norm };
+        let sublayer =
+            |op| SubLayer { norm: Some(self.norm), op, post_norm: self.post_norm, output_scale: false };
         Block { sublayers: vec![sublayer(Op::Attention(attention)), sublayer(feed_forward)] }
+    }
+
+    /// What a rotation needs to know.
+    pub fn head_to_rotate(&self) -> rope::Head {
+        rope::Head {
+            head_dim: self.attention.head_dim,
+            context_length: self.context_length,
+            partial: self.partial_rotary,
+        }
     }
 
     pub fn model(self, name: &str, blocks: Vec<Block>) -> ModelConfig {
@@ -105,18 +126,7 @@ fn attention(keys: &Keys<'_>, defaults: &Defaults, hidden_size: u32) -> Result<A
             return Err(keys.error("num_attention_heads", expected, heads));
         }
     };
-    Ok(Attention {
-        heads,
-        kv_heads,
-        head_dim,
-        scale: inverse_sqrt(head_dim.into()),
-        window: None,
-        softcap: None,
-        qk_norm: None,
-        rope: None,
-        qkv_bias: false,
-        out_bias: false,
-    })
+    Ok(Attention { heads, kv_heads, head_dim, scale: inverse_sqrt(head_dim.into()), ..Attention::default() })
 }
 
 /// `n^-0.5`, rounded once.

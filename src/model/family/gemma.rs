@@ -3,9 +3,10 @@
 
 use super::decoder::{Decoder, Defaults, inverse_sqrt};
 use super::keys::Keys;
+use super::layers::{LayerType, layer_types, window};
 use crate::Result;
 use crate::model::config::{Attention, Block, ModelConfig, NormKind, Op};
-use crate::model::naming::{LayerNorms, Naming};
+use crate::model::naming::{LayerNames, Naming};
 
 /// Those of Gemma 2.
 pub(super) const DEFAULTS: Defaults = Defaults {
@@ -20,6 +21,7 @@ pub(super) const DEFAULTS: Defaults = Defaults {
     norm_eps: 1e-6,
     activation: ("hidden_activation", "gelu_pytorch_tanh"),
     tied: true,
+    partial_rotary: None,
 };
 
 /// The common part of a description, with a scale of its own for scores.
@@ -34,7 +36,7 @@ pub(super) fn decoder(keys: &Keys<'_>, defaults: &Defaults) -> Result<Decoder> {
     Ok(decoder)
 }
 
-/// The model: each layer has local attention, with a sliding window, or global, as [`is_local`] says.
+/// The model: each layer has local attention, with a sliding window, or global, as `layer_types` says, or all but every `period`-th one.
 pub(super) fn model(
     name: &str,
     keys: &Keys<'_>,
@@ -43,7 +45,7 @@ pub(super) fn model(
     period: u32,
 ) -> Result<(ModelConfig, Naming)> {
     let blocks = blocks(keys, &decoder, local_and_global, period)?;
-    Ok((decoder.model(name, blocks), Naming::hugging_face(LayerNorms::BeforeAndAfter)))
+    Ok((decoder.model(name, blocks), Naming::hugging_face(LayerNames::PRE_AND_POST_NORM)))
 }
 
 fn blocks(
@@ -52,33 +54,15 @@ fn blocks(
     [local, global]: [Attention; 2],
     period: u32,
 ) -> Result<Vec<Block>> {
-    let window = keys.nullable("sliding_window", Some(4096))?;
-    let is_local = is_local(keys, decoder.layers, period)?;
-    if let (None, Some(layer)) = (window, is_local.iter().position(|local| *local)) {
-        return Err(keys.error("sliding_window", format!("a number, as layer {layer} slides"), "null"));
-    }
-    let local = Attention { window, ..local };
-    let block = |is_local: bool| {
-        let attention = if is_local { &local } else { &global };
+    let known = [LayerType::Full, LayerType::Sliding];
+    let types = layer_types(keys, decoder.layers, &known, |layer| {
+        let is_global = (layer + 1).is_multiple_of(period as usize);
+        if is_global { LayerType::Full } else { LayerType::Sliding }
+    })?;
+    let local = Attention { window: window(keys, &types, Some(4096))?, ..local };
+    let block = |of: LayerType| {
+        let attention = if of == LayerType::Sliding { &local } else { &global };
         decoder.block(attention.clone(), Op::FeedForward(decoder.feed_forward))
     };
-    Ok(is_local.into_iter().map(block).collect())
-}
-
-/// Which layers are local: those `layer_types` says, or all but every `period`-th.
-fn is_local(keys: &Keys<'_>, layers: usize, period: u32) -> Result<Vec<bool>> {
-    let Some(types) = keys.nullable::<Vec<String>>("layer_types", None)? else {
-        return Ok((1..=layers).map(|nth| nth % period as usize != 0).collect());
-    };
-    if types.len() != layers {
-        return Err(keys.error("layer_types", format!("one for each of {layers} layers"), types.len()));
-    }
-    let is_local = |layer_type: &String| match layer_type.as_str() {
-        "sliding_attention" => Ok(true),
-        "full_attention" => Ok(false),
-        other => {
-            Err(keys.unsupported("layer_types", other, "known are sliding_attention and full_attention"))
-        }
-    };
-    types.iter().map(is_local).collect()
+    Ok(types.into_iter().map(block).collect())
 }

@@ -45,7 +45,7 @@ fn ropes(keys: &Keys<'_>, decoder: &Decoder) -> Result<[Rope; 2]> {
         None => full,
     };
     Ok([
-        rope::read(local.as_ref(), decoder, keys.or("rope_local_base_freq", 10_000.0)?)?,
-        rope::read(global.as_ref(), decoder, keys.or("rope_theta", 1_000_000.0)?)?,
+        rope::read(local.as_ref(), decoder.head_to_rotate(), keys.or("rope_local_base_freq", 10_000.0)?)?,
+        rope::read(global.as_ref(), decoder.head_to_rotate(), keys.or("rope_theta", 1_000_000.0)?)?,
     ])
 }

@@ -27,6 +27,35 @@ impl FromJson for u32 {
     }
 }
 
+/// A whole number that may be 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Whole(pub u32);
+
+impl FromJson for Whole {
+    const EXPECTED: &'static str = "a whole number from 0 to 4294967295";
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_u64().and_then(|n| u32::try_from(n).ok()).map(Self)
+    }
+}
+
+impl FromJson for Vec<Whole> {
+    const EXPECTED: &'static str = "a list of whole numbers from 0 to 4294967295";
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(Whole::from_json).collect()
+    }
+}
+
+/// Yes or no, which some files say by a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flag(pub bool);
+
+impl FromJson for Flag {
+    const EXPECTED: &'static str = "true, false or a whole number";
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_bool().or_else(|| value.as_u64().map(|n| n > 0)).map(Self)
+    }
+}
+
 impl FromJson for f64 {
     const EXPECTED: &'static str = "a positive number";
     fn from_json(value: &Value) -> Option<Self> {
@@ -98,6 +127,11 @@ impl<'a> Keys<'a> {
             }
             Some(other) => Err(self.error(key, "an object", describe(other))),
         }
+    }
+
+    /// Whether a key is there, and not null.
+    pub fn has(&self, key: &str) -> bool {
+        self.object.get(key).is_some_and(|value| !value.is_null())
     }
 
     /// Whether there is no key at all.

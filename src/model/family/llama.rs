@@ -5,7 +5,7 @@ use super::keys::Keys;
 use super::rope;
 use crate::Result;
 use crate::model::config::{Attention, FeedForward, ModelConfig, Op};
-use crate::model::naming::{LayerNorms, Naming};
+use crate::model::naming::{LayerNames, Naming};
 
 pub(super) const DEFAULTS: Defaults = Defaults {
     vocab_size: 32_000,
@@ -19,6 +19,7 @@ pub(super) const DEFAULTS: Defaults = Defaults {
     norm_eps: 1e-6,
     activation: ("hidden_act", "silu"),
     tied: false,
+    partial_rotary: None,
 };
 
 pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
@@ -33,5 +34,5 @@ pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
     let feed_forward = FeedForward { bias: keys.or("mlp_bias", false)?, ..decoder.feed_forward };
     let block = decoder.block(attention, Op::FeedForward(feed_forward));
     let blocks = vec![block; decoder.layers];
-    Ok((decoder.model("llama", blocks), Naming::hugging_face(LayerNorms::Before)))
+    Ok((decoder.model("llama", blocks), Naming::hugging_face(LayerNames::PRE_NORM)))
 }

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::model::config::{Rope, RopeLayout, RopeScaling};
 
 /// Every key that [`read`] knows; another one would change the positions in a way it cannot tell.
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 14] = [
     "rope_type",
     "type",
     "rope_theta",
@@ -15,7 +15,23 @@ const KNOWN: [&str; 8] = [
     "high_freq_factor",
     "original_max_position_embeddings",
     "partial_rotary_factor",
+    "beta_fast",
+    "beta_slow",
+    "truncate",
+    "attention_factor",
+    "mscale",
+    "mscale_all_dim",
 ];
+
+/// What is rotated.
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    pub head_dim: u32,
+    /// Most tokens of a sequence.
+    pub context_length: u32,
+    /// The part that is rotated, where a family rotates parts.
+    pub partial: Option<f64>,
+}
 
 /// Why a part of a head is refused.
 pub(super) const WHOLE_HEADS: &str = "these families rotate whole heads";
@@ -28,7 +44,8 @@ pub(super) fn uniform(keys: &Keys<'_>, decoder: &Decoder, default_theta: f64) ->
         Some(scaling) => Some(scaling),
         None => keys.child("rope_parameters")?,
     };
-    let mut rope = read(parameters.as_ref(), decoder, keys.or("rope_theta", default_theta)?)?;
+    let theta = keys.or("rope_theta", default_theta)?;
+    let mut rope = read(parameters.as_ref(), decoder.head_to_rotate(), theta)?;
     if let RopeScaling::Llama3 { original_context, .. } = &mut rope.scaling {
         *original_context = keys.or("original_max_position_embeddings", *original_context)?;
     }
@@ -36,29 +53,79 @@ pub(super) fn uniform(keys: &Keys<'_>, decoder: &Decoder, default_theta: f64) ->
 }
 
 /// The rotation that an object of parameters describes; `theta` holds where it gives none.
-pub(super) fn read(parameters: Option<&Keys<'_>>, decoder: &Decoder, theta: f64) -> Result<Rope> {
-    let (theta, scaling) = match parameters {
-        Some(keys) => (keys.or("rope_theta", theta)?, scaling(keys, decoder.context_length)?),
-        None => (theta, RopeScaling::None),
+pub(super) fn read(parameters: Option<&Keys<'_>>, head: Head, theta: f64) -> Result<Rope> {
+    let Some(keys) = parameters else {
+        let (rotary_dim, layout) = (rotary_dim(head, head.partial), RopeLayout::HalfSplit);
+        return Ok(Rope { theta, rotary_dim, layout, scaling: RopeScaling::None });
     };
-    let layout = RopeLayout::HalfSplit;
-    Ok(Rope { theta, rotary_dim: decoder.attention.head_dim, layout, scaling })
+    let theta = keys.or("rope_theta", theta)?;
+    let scaling = scaling(keys, head)?;
+    keys.known(&KNOWN, "its effect on positions is not known here")?;
+    let partial = match (head.partial, scaling) {
+        // The whole head takes part in it.
+        (_, RopeScaling::Proportional { .. }) => None,
+        (Some(partial), _) => Some(keys.or("partial_rotary_factor", partial)?),
+        (None, _) => {
+            keys.only("partial_rotary_factor", 1.0, WHOLE_HEADS)?;
+            None
+        }
+    };
+    let rotary_dim = rotary_dim(head, partial);
+    if rotary_dim == 0 {
+        let expected = format!("a part of the head's {} that is not empty", head.head_dim);
+        return Err(keys.error("partial_rotary_factor", expected, partial.unwrap_or(0.0)));
+    }
+    Ok(Rope { theta, rotary_dim, layout: RopeLayout::HalfSplit, scaling })
 }
 
-fn scaling(keys: &Keys<'_>, context_length: u32) -> Result<RopeScaling> {
+/// Elements of a head that are rotated.
+fn rotary_dim(head: Head, partial: Option<f64>) -> u32 {
+    partial.map_or(head.head_dim, |partial| (f64::from(head.head_dim) * partial) as u32)
+}
+
+fn scaling(keys: &Keys<'_>, head: Head) -> Result<RopeScaling> {
     let old_name = keys.or("type", "default".to_owned())?;
-    let scaling = match keys.or("rope_type", old_name)?.as_str() {
+    Ok(match keys.or("rope_type", old_name)?.as_str() {
         "default" => RopeScaling::None,
         "linear" => RopeScaling::Linear { factor: keys.required("factor")? },
         "llama3" => RopeScaling::Llama3 {
             factor: keys.required("factor")?,
             low_freq_factor: keys.required("low_freq_factor")?,
             high_freq_factor: keys.required("high_freq_factor")?,
-            original_context: keys.or("original_max_position_embeddings", context_length)?,
+            original_context: keys.or("original_max_position_embeddings", head.context_length)?,
         },
-        other => return Err(keys.unsupported("rope_type", other, "known are default, linear and llama3")),
+        "yarn" => yarn(keys, head)?,
+        "proportional" => {
+            let part = keys.or("partial_rotary_factor", 1.0)?;
+            let pairs = ((part * f64::from(head.head_dim)) as u32 / 2).min(head.head_dim / 2);
+            RopeScaling::Proportional { pairs, factor: keys.or("factor", 1.0)? }
+        }
+        other => {
+            let known = "known are default, linear, llama3, yarn and proportional";
+            return Err(keys.unsupported("rope_type", other, known));
+        }
+    })
+}
+
+/// YaRN, with the magnitude that its paper suggests where the file has none (arXiv 2309.00071, section 3.4; DeepSeek-V2's
+/// `mscale` as in transformers 5.23, `modeling_rope_utils.py`).
+fn yarn(keys: &Keys<'_>, head: Head) -> Result<RopeScaling> {
+    let original_context = keys.or("original_max_position_embeddings", head.context_length)?;
+    let stretched = f64::from(head.context_length) / f64::from(original_context);
+    let factor = keys.nullable("factor", None)?.unwrap_or(stretched);
+    let magnitude_of = |scale: f64| if factor <= 1.0 { 1.0 } else { 0.1 * scale * factor.ln() + 1.0 };
+    let scales = [keys.nullable("mscale", None)?, keys.nullable("mscale_all_dim", None)?];
+    let magnitude = match (keys.nullable("attention_factor", None)?, scales) {
+        (Some(magnitude), _) => magnitude,
+        (None, [Some(scale), Some(all)]) => magnitude_of(scale) / magnitude_of(all),
+        (None, _) => magnitude_of(1.0),
     };
-    keys.only("partial_rotary_factor", 1.0, WHOLE_HEADS)?;
-    keys.known(&KNOWN, "its effect on positions is not known here")?;
-    Ok(scaling)
+    Ok(RopeScaling::Yarn {
+        factor,
+        beta_fast: keys.nullable("beta_fast", None)?.unwrap_or(32.0),
+        beta_slow: keys.nullable("beta_slow", None)?.unwrap_or(1.0),
+        truncate: keys.or("truncate", true)?,
+        magnitude,
+        original_context,
+    })
 }

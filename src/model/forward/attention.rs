@@ -1,17 +1,17 @@
 //! The attention sub-layer: projections, heads, scores, output.
 
-use super::ForwardPass;
 use super::linear::Input;
+use super::{End, ForwardPass};
 use crate::Result;
 use crate::energy::Phase;
-use crate::fragments::{Epilogue, Reduce};
+use crate::fragments::{Epilogue, Reach, Reduce};
 use crate::kernel::Launch;
 use crate::kernels::attention::{self as kernel, AttentionParams};
 use crate::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use crate::kernels::kv_write::{KvWrite, KvWriteParams};
-use crate::kernels::rope::{Rope as RopeKernel, RopeParams};
+use crate::kernels::rope::{QkNorm, Rope as RopeKernel, RopeParams};
 use crate::model::config::{Attention, RopeLayout};
-use crate::model::layout::{AttentionLayout, SubLayerLayout, Vectors};
+use crate::model::layout::{AttentionLayout, Vectors};
 use crate::schedule::TensorId;
 
 /// Keys that one workgroup of a split decode walks: a megabyte of keys and values would be too much for one.
@@ -19,13 +19,23 @@ fn split_keys(head_dim: u32) -> u32 {
     (65_536 / head_dim).min(256)
 }
 
-/// Rows per head of an attention sub-layer's cache: the window of a local layer, else the whole context.
+/// Rows per head of an attention sub-layer's cache: the window or the chunk of a local layer, else the whole context.
 fn cache_slots(attention: &Attention, context: u32) -> u32 {
-    attention.window.map_or(context, |window| window.min(context))
+    attention.reach().map_or(context, |reach| reach.min(context))
 }
 
 fn variant(attention: &Attention, phase: Phase) -> kernel::Attention {
-    kernel::Attention { head_dim: attention.head_dim, softcap: attention.softcap.is_some(), phase }
+    kernel::Attention {
+        head_dim: attention.head_dim,
+        softcap: attention.softcap.is_some(),
+        reach: reach(attention),
+        sinks: attention.sinks && phase == Phase::Prefill,
+        phase,
+    }
+}
+
+fn reach(attention: &Attention) -> Reach {
+    if attention.chunk.is_some() { Reach::Chunk } else { Reach::Window }
 }
 
 /// Queries, and this pass's keys and values where attention reads them.
@@ -36,26 +46,26 @@ struct Heads {
 }
 
 impl ForwardPass<'_> {
-    /// `x + out(attend(rope(qkv(norm(x)))))`.
+    /// `end(out(attend(rope(qkv(input)))))`.
     pub(super) fn attention(
         &mut self,
-        x: TensorId,
-        layer: &SubLayerLayout,
+        input: Input<'_>,
         weights: &AttentionLayout,
+        end: End<'_>,
     ) -> Result<TensorId> {
         let attention = &weights.config;
-        let qkv = self.project("qkv", Input::normed(x, &layer.norm), &weights.qkv, Epilogue::NONE)?;
+        let qkv = self.project("qkv", input, &weights.qkv, Epilogue::NONE)?;
         let cache = self.cache(attention);
         let heads = self.heads(attention, weights.head_norm.as_ref(), qkv, &cache)?;
         let mixed = match self.options.phase {
             Phase::Prefill => {
-                let mixed = self.attend_whole(attention, &heads, &cache)?;
+                let mixed = self.attend_whole(weights, &heads, &cache)?;
                 self.kv_write(attention, &heads, &cache)?;
                 mixed
             }
-            Phase::Decode => self.attend_split(attention, heads.q, &cache)?,
+            Phase::Decode => self.attend_split(weights, heads.q, &cache)?,
         };
-        self.add("out", x, Input::plain(mixed), &weights.out, layer)
+        self.add("out", Input::plain(mixed), &weights.out, end)
     }
 
     fn cache(&mut self, attention: &Attention) -> [TensorId; 2] {
@@ -85,7 +95,13 @@ impl ForwardPass<'_> {
         };
         let variant = RopeKernel {
             head_dim: attention.head_dim,
-            qk_norm: head_norm.is_some(),
+            qk_norm: match head_norm {
+                None => QkNorm::None,
+                Some(_) if attention.qk_norm_of_all_heads => QkNorm::AllHeads,
+                Some(_) => QkNorm::Head,
+            },
+            v_norm: attention.v_norm,
+            v_is_k: attention.v_is_k,
             interleaved: attention.rope.is_some_and(|rope| rope.layout == RopeLayout::Interleaved),
             to_cache,
             reduce: if head_norm.is_some() { Reduce::of(self.capabilities) } else { Reduce::Workgroup },
@@ -96,6 +112,9 @@ impl ForwardPass<'_> {
             rotary_dim: attention.rope.map_or(0, |rope| rope.rotary_dim),
             slots,
             eps: head_norm.map_or(0.0, Vectors::eps),
+            clip: attention.qkv_clip.unwrap_or(f32::MAX),
+            temperature_scale: attention.temperature.map_or(0.0, |temperature| temperature.scale),
+            temperature_floor: attention.temperature.map_or(0, |temperature| temperature.floor),
         };
         let table = self.rope_table(attention);
         let mut tensors = vec![("qkv", qkv), ("rope_table", table), ("q_out", q), ("k_out", k), ("v_out", v)];
@@ -112,7 +131,7 @@ impl ForwardPass<'_> {
             kv_heads: attention.kv_heads,
             slots,
             chunk_slots: self.schedule.max_rows,
-            window: attention.window.unwrap_or(0),
+            reach: attention.reach().unwrap_or(0),
             split_keys,
             // A window may begin and end inside a part.
             max_splits: slots.div_ceil(split_keys) + 1,
@@ -124,14 +143,15 @@ impl ForwardPass<'_> {
     /// Prefill: tiles of queries over the old keys and the chunk's own.
     fn attend_whole(
         &mut self,
-        attention: &Attention,
+        weights: &AttentionLayout,
         heads: &Heads,
         cache: &[TensorId; 2],
     ) -> Result<TensorId> {
+        let attention = &weights.config;
         let out = self.schedule.activation("mixed", self.row_bytes(attention.q_rows()));
         let variant = variant(attention, Phase::Prefill);
         let params = self.attention_params(attention);
-        let tensors = [
+        let mut tensors = vec![
             ("q", heads.q),
             ("k_cache", cache[0]),
             ("v_cache", cache[1]),
@@ -139,6 +159,7 @@ impl ForwardPass<'_> {
             ("v_chunk", heads.v),
             ("out", out),
         ];
+        tensors.extend(weights.sinks.iter().map(|sinks| ("sinks", self.vectors(sinks))));
         self.dispatch("attend", Launch { variant, params }, &tensors)?;
         Ok(out)
     }
@@ -159,10 +180,11 @@ impl ForwardPass<'_> {
     /// Decode: the cache in parts of fixed length, merged in order.
     fn attend_split(
         &mut self,
-        attention: &Attention,
+        weights: &AttentionLayout,
         q: TensorId,
         cache: &[TensorId; 2],
     ) -> Result<TensorId> {
+        let attention = &weights.config;
         let params = self.attention_params(attention);
         let part_elements = u64::from(params.max_splits) * u64::from(attention.head_dim + 2);
         let parts = self.schedule.activation("parts", u64::from(attention.heads) * part_elements * 4);
@@ -173,12 +195,14 @@ impl ForwardPass<'_> {
         let params = AttentionMergeParams {
             heads: attention.heads,
             head_dim: attention.head_dim,
-            window: params.window,
+            reach: params.reach,
             split_keys: params.split_keys,
             max_splits: params.max_splits,
         };
-        let launch = Launch { variant: AttentionMerge, params };
-        self.dispatch("merge", launch, &[("parts", parts), ("out", out)])?;
+        let variant = AttentionMerge { reach: reach(attention), sinks: attention.sinks };
+        let mut tensors = vec![("parts", parts), ("out", out)];
+        tensors.extend(weights.sinks.iter().map(|sinks| ("sinks", self.vectors(sinks))));
+        self.dispatch("merge", Launch { variant, params }, &tensors)?;
         Ok(out)
     }
 }

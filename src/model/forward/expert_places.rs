@@ -7,7 +7,7 @@ use crate::schedule::TensorId;
 /// The names of a layout's tables with their contents, `[E]`, in order of first use.
 pub fn expert_places(layout: &Layout) -> Vec<(String, Vec<u32>)> {
     let mut tables: Vec<(String, Vec<u32>)> = Vec::new();
-    for layer in layout.blocks.iter().flatten() {
+    for layer in layout.sublayers() {
         let OpLayout::Experts(experts) = &layer.op else { continue };
         let groups = [&experts.into, &experts.down].into_iter().flat_map(|stack| stack.groups());
         for places in groups.filter_map(|group| group.places(experts.config.count)) {

@@ -1,8 +1,8 @@
 //! The expert sub-layer: router, plan, experts, combine.
 
-use super::ForwardPass;
-use super::feed_forward::activated;
+use super::feed_forward::{activated, clamp_of};
 use super::linear::{Input, outputs};
+use super::{End, ForwardPass, Target};
 use crate::Result;
 use crate::energy::Phase;
 use crate::fragments::{Epilogue, InputRows, Members, Reduce};
@@ -17,13 +17,24 @@ use crate::kernels::moe_place::MoePlace;
 use crate::kernels::moe_route::{MoeRoute, MoeRouteParams};
 use crate::kernels::moe_scan::{MoeScan, MoeScanParams};
 use crate::model::config::{Experts, Routing};
-use crate::model::layout::{ExpertStack, ExpertsLayout, Matrix, SubLayerLayout};
+use crate::model::layout::{ExpertStack, ExpertsLayout, Matrix};
 use crate::schedule::TensorId;
 
 /// Which expert every (token, choice) goes to, and with which weight.
+#[derive(Clone, Copy)]
 struct Routes {
     expert_of_slot: TensorId,
     weight_of_slot: TensorId,
+    /// Whether weights multiply inputs, not outputs.
+    on_input: bool,
+}
+
+/// What is left to join: the outputs of every (token, choice), what chose them, and the router's logits.
+#[derive(Clone, Copy)]
+struct Joined {
+    rows: TensorId,
+    routes: Routes,
+    logits: TensorId,
 }
 
 /// How the rows of an expert product are found.
@@ -42,21 +53,23 @@ struct GroupsInput<'a> {
 }
 
 impl ForwardPass<'_> {
-    /// `x + combine(down(up(norm(x))))` over the experts that the router chooses for each token.
+    /// `end(shared(input) + combine(down(up(input))))` over the experts that the router chooses for each token. The router
+    /// reads the input, or a norm of its own of `x`.
     pub(super) fn experts(
         &mut self,
-        x: TensorId,
-        layer: &SubLayerLayout,
+        (x, input): (TensorId, Input<'_>),
         weights: &ExpertsLayout,
+        end: End<'_>,
     ) -> Result<TensorId> {
         let experts = &weights.config;
-        let mut input = Input::normed(x, &layer.norm);
+        let mut input = input;
         if self.options.phase == Phase::Prefill {
             input = self.norm_first(input)?;
         }
-        let logits = self.traced(&self.place.name("router_logits"), self.row_bytes(experts.count));
-        self.project_into("router", input, &weights.router, Epilogue::NONE, logits, false)?;
-        let routes = self.route(experts, logits)?;
+        let routed = weights.router_norm.as_ref().map_or(input, |norm| Input::normed(x, norm));
+        let logits = self.traced(&self.place.name("router_logits"), self.row_bytes(weights.router.rows));
+        self.project_into("router", routed, &weights.router, Epilogue::NONE, logits, false)?;
+        let routes = self.route(weights, logits)?;
         let assignment = match self.options.phase {
             Phase::Decode => Assignment::Selected { expert_of_slot: routes.expert_of_slot },
             Phase::Prefill => self.plan(experts, routes.expert_of_slot)?,
@@ -64,34 +77,74 @@ impl ForwardPass<'_> {
 
         // Into the experts, a token's slots share its row; out of them, each slot has its own.
         let up = ("expert_up", experts.top_k);
-        let epilogue = activated(experts.expert);
-        let hidden = self.expert_product(up, input, &weights.into, epilogue, experts, &assignment)?;
+        let epilogue = Epilogue { slot_weight: routes.on_input, ..activated(experts.expert) };
+        let hidden =
+            self.expert_product(up, input, &weights.into, epilogue, experts, (&assignment, routes))?;
         let hidden = Input { rows_per_token: experts.top_k, ..Input::plain(hidden) };
         let down = ("expert_down", 1);
-        let rows = self.expert_product(down, hidden, &weights.down, Epilogue::NONE, experts, &assignment)?;
-        let Some(norm) = &layer.post_norm else {
-            let out = self.residual_stream();
-            self.combine(experts, rows, routes.weight_of_slot, Some(x), out)?;
-            return Ok(out);
-        };
-        let joined = self.schedule.activation("joined", self.row_bytes(self.config.hidden_size));
-        self.combine(experts, rows, routes.weight_of_slot, None, joined)?;
-        let out = self.residual_stream();
-        self.norm("post_norm", Input::plain(joined), norm, Some(x), out)?;
-        Ok(out)
+        let rows =
+            self.expert_product(down, hidden, &weights.down, Epilogue::NONE, experts, (&assignment, routes))?;
+        self.join(input, weights, Joined { rows, routes, logits }, end)
     }
 
-    fn route(&mut self, experts: &Experts, logits: TensorId) -> Result<Routes> {
-        let Routing::SoftmaxTopk { renormalize } = experts.routing;
+    /// `end(shared(input) + combine(rows))`.
+    fn join(
+        &mut self,
+        input: Input<'_>,
+        weights: &ExpertsLayout,
+        joined: Joined,
+        end: End<'_>,
+    ) -> Result<TensorId> {
+        let Some(norm) = end.post_norm else {
+            let (residual, gated) = self.shared_expert(input, weights, end.residual)?;
+            let out = self.target(end.to);
+            self.combine(weights, joined, (residual, gated), out)?;
+            return Ok(out);
+        };
+        let (residual, gated) = self.shared_expert(input, weights, None)?;
+        let out = self.target(Target::Sum);
+        self.combine(weights, joined, (residual, gated), out)?;
+        self.end_with_norm(out, norm, end)
+    }
+
+    /// What the experts' rows are added to: the residual, with the output of the expert that every token uses. One that has
+    /// a gate comes back beside it.
+    fn shared_expert(
+        &mut self,
+        input: Input<'_>,
+        weights: &ExpertsLayout,
+        residual: Option<TensorId>,
+    ) -> Result<(Option<TensorId>, Option<TensorId>)> {
+        let Some(ffn) = &weights.shared else { return Ok((residual, None)) };
+        let is_gated = weights.config.shared.is_some_and(|shared| shared.gated);
+        let added_to = residual.filter(|_| !is_gated);
+        let end = End { residual: added_to, post_norm: None, output_scale: None, to: Target::Sum };
+        let output = self.feed_forward(input, ffn, end)?;
+        Ok(if is_gated { (residual, Some(output)) } else { (Some(output), None) })
+    }
+
+    fn route(&mut self, weights: &ExpertsLayout, logits: TensorId) -> Result<Routes> {
+        let experts = &weights.config;
         let bytes = self.row_bytes(experts.top_k);
         let [expert_of_slot, weight_of_slot] =
             ["expert_of_slot", "weight_of_slot"].map(|part| self.traced(&self.place.name(part), bytes));
-        let variant = MoeRoute { experts: experts.count, renormalize, reduce: Reduce::of(self.capabilities) };
-        let params = MoeRouteParams { choices: experts.top_k };
-        let tensors =
-            [("logits", logits), ("expert_of_slot", expert_of_slot), ("weight_of_slot", weight_of_slot)];
+        let rule = experts.routing.into();
+        let variant = MoeRoute { experts: experts.count, rule, reduce: Reduce::of(self.capabilities) };
+        let (scale, jitter) = match experts.routing {
+            Routing::Topk(topk) => (topk.scale, 0.0),
+            Routing::SparseMixer { jitter } => (1.0, jitter),
+        };
+        let on_input = experts.routing.weighs_inputs();
+        let logit_stride = weights.router.rows;
+        let params = MoeRouteParams { choices: experts.top_k, logit_stride, scale, jitter };
+        let mut tensors =
+            vec![("logits", logits), ("expert_of_slot", expert_of_slot), ("weight_of_slot", weight_of_slot)];
+        let stored = [("selection_bias", &weights.selection_bias), ("expert_scale", &weights.expert_scale)];
+        for (name, vectors) in stored {
+            tensors.extend(vectors.iter().map(|vectors| (name, self.vectors(vectors))));
+        }
         self.dispatch("route", Launch { variant, params }, &tensors)?;
-        Ok(Routes { expert_of_slot, weight_of_slot })
+        Ok(Routes { expert_of_slot, weight_of_slot, on_input })
     }
 
     /// Sorts slots by expert and cuts them into tiles, on the device.
@@ -129,7 +182,7 @@ impl ForwardPass<'_> {
         stack: &ExpertStack,
         epilogue: Epilogue,
         experts: &Experts,
-        assignment: &Assignment,
+        (assignment, routes): (&Assignment, Routes),
     ) -> Result<TensorId> {
         // Matrices of a stack have one shape.
         let width = outputs(stack.matrices[0].rows, epilogue);
@@ -142,7 +195,9 @@ impl ForwardPass<'_> {
             params.out_stride = width;
             params.choices = experts.top_k;
             params.slots_per_input = slots_per_input;
+            (params.glu_alpha, params.glu_limit) = clamp_of(experts.expert);
             let mut tensors = vec![("y", y)];
+            tensors.extend(epilogue.slot_weight.then_some(("weight_of_slot", routes.weight_of_slot)));
             tensors.extend(self.weight_tensors(matrix, group.shard));
             let places = self.places(group, experts.count);
             tensors.extend(places.map(|places| ("place_of_expert", places)));
@@ -199,15 +254,25 @@ impl ForwardPass<'_> {
 
     fn combine(
         &mut self,
-        experts: &Experts,
-        expert_rows: TensorId,
-        weight_of_slot: TensorId,
-        residual: Option<TensorId>,
+        weights: &ExpertsLayout,
+        Joined { rows, routes, logits }: Joined,
+        (residual, shared): (Option<TensorId>, Option<TensorId>),
         y: TensorId,
     ) -> Result<()> {
-        let variant = MoeCombine { residual: residual.is_some() };
-        let params = MoeCombineParams { hidden_size: self.config.hidden_size, choices: experts.top_k };
-        let mut tensors = vec![("expert_rows", expert_rows), ("weight_of_slot", weight_of_slot), ("y", y)];
+        let experts = &weights.config;
+        let (is_weighted, is_shared) = (!routes.on_input, shared.is_some());
+        let variant = MoeCombine { residual: residual.is_some(), shared: is_shared, weighted: is_weighted };
+        let params = MoeCombineParams {
+            hidden_size: self.config.hidden_size,
+            choices: experts.top_k,
+            gate_stride: weights.router.rows,
+            gate_offset: experts.count,
+        };
+        let mut tensors = vec![("expert_rows", rows), ("y", y)];
+        tensors.extend(is_weighted.then_some(("weight_of_slot", routes.weight_of_slot)));
+        if let Some(shared) = shared {
+            tensors.extend([("shared_rows", shared), ("gates", logits)]);
+        }
         tensors.extend(residual.map(|residual| ("residual", residual)));
         self.dispatch("combine", Launch { variant, params }, &tensors)
     }

@@ -1,28 +1,37 @@
 //! The dense feed-forward sub-layer.
 
-use super::ForwardPass;
 use super::linear::Input;
+use super::{End, ForwardPass};
 use crate::Result;
-use crate::fragments::Epilogue;
+use crate::fragments::{Activate, Epilogue};
+use crate::kernels::matvec::VecRows;
 use crate::model::config::FeedForward;
-use crate::model::layout::{FeedForwardLayout, SubLayerLayout};
+use crate::model::layout::FeedForwardLayout;
 use crate::schedule::TensorId;
 
 impl ForwardPass<'_> {
-    /// `x + down(act(gate(norm(x))) * up(norm(x)))`, or `x + down(act(up(norm(x))))`.
+    /// `end(down(act(gate(input)) * up(input)))`, or `end(down(act(up(input))))`.
     pub(super) fn feed_forward(
         &mut self,
-        x: TensorId,
-        layer: &SubLayerLayout,
+        input: Input<'_>,
         ffn: &FeedForwardLayout,
+        end: End<'_>,
     ) -> Result<TensorId> {
-        let input = Input::normed(x, &layer.norm);
-        let hidden = self.project("up", input, &ffn.into, activated(ffn.config))?;
-        self.add("down", x, Input::plain(hidden), &ffn.down, layer)
+        let epilogue = activated(ffn.config);
+        let hidden = self.schedule.activation("up", self.row_bytes(ffn.config.hidden));
+        let clamp = clamp_of(ffn.config);
+        self.product("up", input, &ffn.into, (epilogue, clamp), VecRows::Dense, &[("y", hidden)])?;
+        self.add("down", Input::plain(hidden), &ffn.down, end)
     }
+}
+
+/// Steepness and limit of a clamped gate; 1 where it is not clamped.
+pub(super) fn clamp_of(ffn: FeedForward) -> (f32, f32) {
+    ffn.clamp.map_or((1.0, 1.0), |clamp| (clamp.alpha, clamp.limit))
 }
 
 /// What happens to the sums on the way into a feed-forward network.
 pub(super) fn activated(ffn: FeedForward) -> Epilogue {
-    Epilogue { activate: ffn.activation.into(), gated: ffn.gated, ..Epilogue::NONE }
+    let activate = if ffn.clamp.is_some() { Activate::ClampedGlu } else { ffn.activation.into() };
+    Epilogue { activate, gated: ffn.gated, ..Epilogue::NONE }
 }

@@ -1,6 +1,6 @@
 //! Products and norms: which kernel, how it is fused, and a dispatch per shard of a large matrix.
 
-use super::ForwardPass;
+use super::{End, ForwardPass};
 use crate::Result;
 use crate::energy::Phase;
 use crate::fragments::{Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reduce};
@@ -11,7 +11,7 @@ use crate::kernels::matmul_coop::MatmulCoop;
 use crate::kernels::matvec::{Matvec, VecRows, VecTile};
 use crate::kernels::norm::{Norm, NormParams};
 use crate::kernels::quantize::{Quantize, QuantizeParams};
-use crate::model::layout::{Matrix, SubLayerLayout, Vectors, VectorsKind};
+use crate::model::layout::{Matrix, Vectors, VectorsKind};
 use crate::schedule::TensorId;
 use crate::tuning::{ProductKernel, ProductShape};
 
@@ -26,6 +26,11 @@ pub(super) struct Input<'a> {
 impl<'a> Input<'a> {
     pub(super) fn plain(tensor: TensorId) -> Self {
         Self { tensor, norm: None, rows_per_token: 1 }
+    }
+
+    /// A tensor that is normed if there is a norm.
+    pub(super) fn of(tensor: TensorId, norm: Option<&'a Vectors>) -> Self {
+        Self { tensor, norm, rows_per_token: 1 }
     }
 
     pub(super) fn normed(tensor: TensorId, norm: &'a Vectors) -> Self {
@@ -58,37 +63,48 @@ impl ForwardPass<'_> {
         last_row: bool,
     ) -> Result<()> {
         let rows = if last_row { VecRows::Last } else { VecRows::Dense };
-        self.product(what, input, matrix, epilogue, rows, &[("y", y)])
+        self.product(what, input, matrix, (epilogue, (1.0, 1.0)), rows, &[("y", y)])
     }
 
-    /// `x + post_norm(w input)`: the end of every dense sub-layer.
+    /// `end(w input)`: the last product of every dense sub-layer.
     pub(super) fn add(
         &mut self,
         what: &'static str,
-        x: TensorId,
         input: Input<'_>,
         matrix: &Matrix,
-        layer: &SubLayerLayout,
+        end: End<'_>,
     ) -> Result<TensorId> {
-        let Some(norm) = &layer.post_norm else {
-            let out = self.residual_stream();
-            let epilogue = Epilogue { residual: true, ..Epilogue::NONE };
-            let ends = [("y", out), ("residual", x)];
-            self.product(what, input, matrix, epilogue, VecRows::Dense, &ends)?;
+        let Some(norm) = end.post_norm else {
+            let out = self.target(end.to);
+            let epilogue = Epilogue { residual: end.residual.is_some(), ..Epilogue::NONE };
+            let residual = end.residual.map(|residual| ("residual", residual));
+            let ends: Vec<_> = [("y", out)].into_iter().chain(residual).collect();
+            self.product(what, input, matrix, (epilogue, (1.0, 1.0)), VecRows::Dense, &ends)?;
             return Ok(out);
         };
         let product = self.project(what, input, matrix, Epilogue::NONE)?;
-        let out = self.residual_stream();
-        self.norm("post_norm", Input::plain(product), norm, Some(x), out)?;
+        self.end_with_norm(product, norm, end)
+    }
+
+    /// `(residual + norm(result)) * output_scale`.
+    pub(super) fn end_with_norm(
+        &mut self,
+        result: TensorId,
+        norm: &Vectors,
+        end: End<'_>,
+    ) -> Result<TensorId> {
+        let out = self.target(end.to);
+        self.norm("post_norm", Input::plain(result), norm, (end.residual, end.output_scale), out)?;
         Ok(out)
     }
 
-    fn product(
+    /// The same, of a gated pair with the steepness and the limit of its gate, into given tensors.
+    pub(super) fn product(
         &mut self,
         what: &'static str,
         input: Input<'_>,
         matrix: &Matrix,
-        epilogue: Epilogue,
+        (epilogue, clamp): (Epilogue, (f32, f32)),
         rows: VecRows,
         ends: &[(&'static str, TensorId)],
     ) -> Result<()> {
@@ -108,6 +124,7 @@ impl ForwardPass<'_> {
             params.out_stride = outputs(matrix.rows, epilogue);
             params.out_offset = outputs(shard.start, epilogue);
             params.softcap = self.config.head.softcap.unwrap_or(1.0);
+            (params.glu_alpha, params.glu_limit) = clamp;
             let mut tensors = vec![("x", input.tensor)];
             tensors.extend_from_slice(ends);
             tensors.extend(self.weight_tensors(matrix, n));
@@ -218,29 +235,31 @@ impl ForwardPass<'_> {
         let Input { tensor, norm, rows_per_token } = input;
         let Some(norm) = norm else { return Ok(Input { tensor, norm: None, rows_per_token }) };
         let (what, name) = match norm.kind {
-            VectorsKind::Norm(_) => ("norm", "normed"),
+            VectorsKind::Norm(_) | VectorsKind::Stored => ("norm", "normed"),
             VectorsKind::Transform => ("transform", "transformed"),
         };
-        let normed = self.schedule.activation(name, self.row_bytes(rows_per_token * norm.width));
-        self.norm(what, input, norm, None, normed)?;
+        let normed = self.schedule.activation(name, self.row_bytes(rows_per_token * norm.width()));
+        self.norm(what, input, norm, (None, None), normed)?;
         Ok(Input { tensor: normed, norm: None, rows_per_token })
     }
 
-    /// `y = residual + norm(x)`, whatever norm `x` itself would still want.
+    /// `y = (residual + norm(x)) * scale`, whatever norm `x` itself would still want.
     pub(super) fn norm(
         &mut self,
         what: &'static str,
         x: Input<'_>,
         norm: &Vectors,
-        residual: Option<TensorId>,
+        (residual, scale): (Option<TensorId>, Option<&Vectors>),
         y: TensorId,
     ) -> Result<()> {
         let reduce = Reduce::of(self.capabilities);
-        let variant = Norm { norm: norm.applied(), residual: residual.is_some(), reduce };
+        let (norm_kind, scaled) = (norm.applied(), scale.is_some());
+        let variant = Norm { norm: norm_kind, residual: residual.is_some(), scaled, reduce };
         let params =
-            NormParams { in_features: norm.width, eps: norm.eps(), rows_per_token: x.rows_per_token };
+            NormParams { in_features: norm.width(), eps: norm.eps(), rows_per_token: x.rows_per_token };
         let mut tensors = vec![("x", x.tensor), ("norm_weight", self.vectors(norm)), ("y", y)];
         tensors.extend(residual.map(|residual| ("residual", residual)));
+        tensors.extend(scale.map(|scale| ("stored_scale", self.vectors(scale))));
         self.dispatch(what, Launch { variant, params }, &tensors)
     }
 

@@ -7,8 +7,8 @@ use crate::schedule::TensorId;
 /// The names of a model's tables with their rotations, in order of first use.
 pub fn rope_tables(config: &ModelConfig) -> Vec<(String, Rope)> {
     let mut tables: Vec<(String, Rope)> = Vec::new();
-    for (_, _, layer) in config.sublayers() {
-        if let Op::Attention(attention) = &layer.op
+    for (_, op) in config.ops() {
+        if let Op::Attention(attention) = op
             && let Some(rope) = attention.rope
             && !tables.iter().any(|(_, known)| same_angles(*known, rope))
         {

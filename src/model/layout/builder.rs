@@ -4,7 +4,9 @@ use super::{
     AttentionLayout, ExpertStack, ExpertsLayout, FeedForwardLayout, Layout, Matrix, OpLayout, Rows,
     SubLayerLayout, Vectors, VectorsKind,
 };
-use crate::model::config::{Attention, Experts, FeedForward, ModelConfig, Norm, Op, SubLayer};
+use crate::model::config::{
+    Attention, Experts, FeedForward, ModelConfig, Norm, Op, Routing, SharedExpert, SubLayer,
+};
 use crate::model::plan::WeightPlan;
 use crate::model::slot::{Place, Role, Slot};
 use crate::quant::WeightFormat;
@@ -13,23 +15,23 @@ use crate::{Error, Result};
 /// Lays a model out for bindings of at most `limit` bytes.
 pub(super) fn build(config: &ModelConfig, plan: &WeightPlan, limit: u64) -> Result<Layout> {
     let builder = Builder { d: config.hidden_size, plan, limit };
-    let table = |name: &str, format, role| {
+    let table = |name: &str, format, role, bias| {
         let source = stacked(Place::Model, &[(role, config.vocab_size)]);
         let shape = [config.vocab_size, config.hidden_size];
-        builder.split(Matrix::whole(name.into(), format, shape, false, source))
+        builder.split(Matrix::whole(name.into(), format, shape, bias, source))
     };
-    let embedding = table("embedding", plan.embedding, Role::Embedding)?;
+    let embedding = table("embedding", plan.embedding, Role::Embedding, false)?;
     let head = match config.head.tied {
         true if plan.linear == plan.embedding => embedding.clone(),
-        true => table("head", plan.linear, Role::Embedding)?,
-        false => table("head", plan.linear, Role::Head)?,
+        true => table("head", plan.linear, Role::Embedding, false)?,
+        false => table("head", plan.linear, Role::Head, config.head.bias)?,
     };
     let mut blocks = vec![Vec::new(); config.blocks.len()];
     for (block, sublayer, layer) in config.sublayers() {
-        blocks[block].push(builder.sublayer(Place::SubLayer { block, sublayer }, layer)?);
+        blocks[block].push(builder.sublayer(Place::sublayer(block, sublayer), layer)?);
     }
     let final_norm =
-        vectors(Place::Model, "final_norm", config.final_norm, config.hidden_size, &[Role::FinalNorm]);
+        vectors(Place::Model, "final_norm", config.final_norm, &[(Role::FinalNorm, config.hidden_size)]);
     Ok(Layout { embedding, blocks, final_norm, head })
 }
 
@@ -45,28 +47,27 @@ impl Builder<'_> {
             Op::Attention(config) => OpLayout::Attention(self.attention(place, config)?),
             Op::FeedForward(config) => OpLayout::FeedForward(self.feed_forward(place, *config)?),
             Op::Experts(config) => OpLayout::Experts(self.experts(place, *config)?),
+            Op::Parallel(branches) => {
+                let branch = |(n, layer)| self.sublayer(place.branch(n), layer);
+                OpLayout::Parallel(branches.iter().enumerate().map(branch).collect::<Result<_>>()?)
+            }
         };
-        let norm = vectors(place, "norm", layer.norm, self.d, &[Role::Norm]);
-        let post_norm =
-            layer.post_norm.map(|norm| vectors(place, "post_norm", norm, self.d, &[Role::PostNorm]));
-        Ok(SubLayerLayout { norm, op, post_norm })
+        let norm = |part, role, norm: Norm| vectors(place, part, norm, &[(role, self.d)]);
+        Ok(SubLayerLayout {
+            norm: layer.norm.map(|of| norm("norm", Role::Norm, of)),
+            op,
+            post_norm: layer.post_norm.map(|of| norm("post_norm", Role::PostNorm, of)),
+            output_scale: layer.output_scale.then(|| stored(place, "output_scale", Role::OutputScale, 1)),
+        })
     }
 
     /// What a format becomes at a place.
     fn format(&self, place: Place, format: WeightFormat) -> WeightFormat {
-        match place {
-            Place::SubLayer { block, .. } | Place::Expert { block, .. } => self.plan.in_block(format, block),
-            Place::Model => format,
-        }
+        place.at().map_or(format, |at| self.plan.in_block(format, at.block))
     }
 
     fn format_of_expert(&self, place: Place, expert: u32) -> WeightFormat {
-        match place {
-            Place::SubLayer { block, .. } | Place::Expert { block, .. } => {
-                self.plan.of_expert(block, expert as usize)
-            }
-            Place::Model => self.plan.experts,
-        }
+        place.at().map_or(self.plan.experts, |at| self.plan.of_expert(at.block, expert as usize))
     }
 
     fn attention(&self, place: Place, config: &Attention) -> Result<AttentionLayout> {
@@ -77,12 +78,14 @@ impl Builder<'_> {
             self.split(Matrix::whole(place.name(part), format, shape, bias, source))
         };
         let qkv = [(Role::Q, q_rows), (Role::K, kv_rows), (Role::V, kv_rows)];
+        let qkv = &qkv[..if config.v_is_k { 2 } else { 3 }];
+        let [q_width, k_width] = config.qk_norm_widths();
+        let norms = [(Role::QNorm, q_width), (Role::KNorm, k_width)];
         Ok(AttentionLayout {
             config: config.clone(),
-            qkv: matrix("qkv", [config.qkv_rows(), self.d], config.qkv_bias, &qkv)?,
-            head_norm: config
-                .qk_norm
-                .map(|norm| vectors(place, "head_norm", norm, config.head_dim, &[Role::QNorm, Role::KNorm])),
+            qkv: matrix("qkv", [config.qkv_rows(), self.d], config.qkv_bias, qkv)?,
+            head_norm: config.qk_norm.map(|norm| vectors(place, "head_norm", norm, &norms)),
+            sinks: config.sinks.then(|| stored(place, "sinks", Role::Sinks, config.heads)),
             out: matrix("out", [self.d, q_rows], config.out_bias, &[(Role::Out, self.d)])?,
         })
     }
@@ -94,15 +97,35 @@ impl Builder<'_> {
     }
 
     fn experts(&self, place: Place, config: Experts) -> Result<ExpertsLayout> {
-        let source = stacked(place, &[(Role::Router, config.count)]);
-        let shape = [config.count, self.d];
-        let router = Matrix::whole(place.name("router"), WeightFormat::F32, shape, false, source);
+        // The gate of the shared expert is one more output of the router.
+        let gate = config.shared.is_some_and(|shared| shared.gated);
+        let source = [(Role::Router, config.count), (Role::SharedGate, 1)];
+        let source = stacked(place, &source[..if gate { 2 } else { 1 }]);
+        let shape = [config.count + u32::from(gate), self.d];
+        let router =
+            Matrix::whole(place.name("router"), WeightFormat::F32, shape, config.router_bias, source);
+        let topk = match config.routing {
+            Routing::Topk(topk) => Some(topk),
+            Routing::SparseMixer { .. } => None,
+        };
+        let of_each = |part, role| stored(place, part, role, config.count);
+        let shared = |shared: SharedExpert| self.feed_forward(place.shared_expert(), shared.expert);
         let (experts, format) = ("experts.", self.format(place, self.plan.experts));
         let [into, down] = self.feed_forward_matrices(place, experts, config.expert, format);
         let formats: Vec<_> = (0..config.count).map(|expert| self.format_of_expert(place, expert)).collect();
         Ok(ExpertsLayout {
             config,
+            router_norm: config
+                .router_norm
+                .map(|norm| vectors(place, "router_norm", norm, &[(Role::RouterNorm, self.d)])),
             router: self.split(router)?,
+            selection_bias: topk
+                .is_some_and(|topk| topk.selection_bias)
+                .then(|| of_each("selection_bias", Role::SelectionBias)),
+            expert_scale: topk
+                .is_some_and(|topk| topk.expert_scale)
+                .then(|| of_each("expert_scale", Role::ExpertScale)),
+            shared: config.shared.map(shared).transpose()?,
             into: self.stack(into, &formats)?,
             down: self.stack(down, &formats)?,
         })
@@ -184,7 +207,14 @@ fn stacked(place: Place, parts: &[(Role, u32)]) -> Rows {
     Rows::Stacked(parts.iter().map(|(role, rows)| (Slot::weight(place, *role), *rows)).collect())
 }
 
-fn vectors(place: Place, part: &str, norm: Norm, width: u32, roles: &[Role]) -> Vectors {
-    let slots = roles.iter().map(|role| Slot::weight(place, *role)).collect();
-    Vectors { name: place.name(part), kind: VectorsKind::Norm(norm), width, slots }
+/// The scales, and shifts, of norms with so many elements each.
+fn vectors(place: Place, part: &str, norm: Norm, parts: &[(Role, u32)]) -> Vectors {
+    let (slots, widths) = parts.iter().map(|(role, width)| (Slot::weight(place, *role), *width)).unzip();
+    Vectors { name: place.name(part), kind: VectorsKind::Norm(norm), widths, slots }
+}
+
+/// Numbers as they are stored.
+fn stored(place: Place, part: &str, role: Role, width: u32) -> Vectors {
+    let slots = vec![Slot::weight(place, role)];
+    Vectors { name: place.name(part), kind: VectorsKind::Stored, widths: vec![width], slots }
 }

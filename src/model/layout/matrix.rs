@@ -32,16 +32,16 @@ pub struct Matrix {
     pub shards: Vec<Range<u32>>,
 }
 
-/// A scale for each input, and a shift where there is one, in f32: of a norm, or of what inputs go through before a
-/// product.
+/// Numbers that are no matrix, in f32: a scale for each input, and a shift where there is one, of a norm, or of what inputs
+/// go through before a product; or stored numbers as they are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vectors {
     /// Name of its tensor.
     pub name: String,
     /// What they are part of.
     pub kind: VectorsKind,
-    /// Elements of one vector.
-    pub width: u32,
+    /// Elements of each vector: one for each slot, or one for all.
+    pub widths: Vec<u32>,
     /// The norms whose vectors stand one after the other: Q's and K's for heads. Or the weights that all take the
     /// transformed inputs.
     pub slots: Vec<Slot>,
@@ -55,6 +55,8 @@ pub enum VectorsKind {
     /// OmniQuant's transformation of a product (arXiv 2308.13137, section 3.3): `(x - delta) / s`, as the scale `1 / s`
     /// and the shift `-delta / s`.
     Transform,
+    /// Stored numbers: sinks of attention, what routers add to scores, and the like.
+    Stored,
 }
 
 impl Matrix {
@@ -156,19 +158,34 @@ impl Matrix {
 impl Vectors {
     /// Bytes in device memory.
     pub fn bytes(&self) -> u64 {
-        u64::from(self.vectors()) * u64::from(self.width) * 4
+        self.len() * 4
     }
 
-    /// Vectors of that width: a LayerNorm has a shift for each scale.
-    pub fn vectors(&self) -> u32 {
-        let each = match self.kind {
-            VectorsKind::Transform => return 2,
+    /// Elements of all vectors.
+    pub fn len(&self) -> u64 {
+        u64::from(self.vectors_each()) * self.widths.iter().map(|width| u64::from(*width)).sum::<u64>()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Elements of the first vector: the width of the inputs.
+    pub fn width(&self) -> u32 {
+        self.widths[0]
+    }
+
+    /// Vectors of each width: a LayerNorm has a shift for each scale.
+    fn vectors_each(&self) -> u32 {
+        match self.kind {
+            VectorsKind::Transform => 2,
+            VectorsKind::Stored => 1,
             VectorsKind::Norm(norm) => match norm.kind {
-                NormKind::Rms | NormKind::RmsUnitOffset => 1,
+                NormKind::Rms | NormKind::RmsUnitOffset | NormKind::RmsUnweighted => 1,
                 NormKind::LayerNorm | NormKind::LayerNormBias => 2,
             },
-        };
-        each * self.slots.len() as u32
+        }
     }
 
     /// What a kernel does with them.
@@ -176,6 +193,7 @@ impl Vectors {
         match self.kind {
             VectorsKind::Norm(norm) => norm.kind.into(),
             VectorsKind::Transform => InputNorm::Affine,
+            VectorsKind::Stored => InputNorm::None,
         }
     }
 
@@ -183,7 +201,7 @@ impl Vectors {
     pub fn eps(&self) -> f32 {
         match self.kind {
             VectorsKind::Norm(norm) => norm.eps,
-            VectorsKind::Transform => 0.0,
+            VectorsKind::Transform | VectorsKind::Stored => 0.0,
         }
     }
 }

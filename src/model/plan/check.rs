@@ -25,9 +25,11 @@ impl WeightPlan {
         if !matches!(self.experts, WeightFormat::Int(_)) {
             return Err(unsupported(what("an expert"), format!("{} experts have one width", self.experts)));
         }
-        let counts = config.blocks[block].sublayers.iter().filter_map(|layer| match &layer.op {
-            Op::Experts(experts) => Some(experts.count as usize),
-            Op::Attention(_) | Op::FeedForward(_) => None,
+        let counts = config.ops().filter_map(|(place, op)| match op {
+            Op::Experts(experts) if place.at().is_some_and(|at| at.block == block) => {
+                Some(experts.count as usize)
+            }
+            _ => None,
         });
         let Some(count) = counts.min() else {
             return Err(unsupported(what("an expert"), "it has none".into()));

@@ -128,7 +128,7 @@ impl SessionPlan {
         let weight_names = layout
             .matrices()
             .flat_map(|matrix| (0..matrix.shards.len()).flat_map(|n| matrix.shard_names(n)))
-            .chain(layout.norms().map(|norm| norm.name.clone()))
+            .chain(layout.vectors().map(|norm| norm.name.clone()))
             .chain(places.iter().map(|(name, _)| name.clone()))
             .collect();
         let context = options.context;

@@ -92,7 +92,7 @@ impl StoredWeights<'_> {
         {
             return Ok(transform.clone());
         }
-        let width = vectors.width as usize;
+        let width = vectors.width() as usize;
         let first = self.read_transform(vectors.slots[0], width)?;
         for slot in &vectors.slots[1..] {
             let other = self.read_transform(*slot, width)?;

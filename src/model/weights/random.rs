@@ -40,11 +40,12 @@ impl Contents for RandomWeights {
     }
 
     /// Scales between 1/2 and 3/2, shifts of 0.
-    fn norm(&mut self, norm: &Vectors) -> Result<Vec<f32>> {
-        let words = random_words(self.key(&norm.name, "norm"), 0, norm.slots.len() * norm.width as usize);
-        let mut vectors: Vec<f32> = words.into_iter().map(|word| 0.5 + unit(word)).collect();
-        vectors.resize((norm.vectors() * norm.width) as usize, 0.0);
-        Ok(vectors)
+    fn vectors(&mut self, vectors: &Vectors) -> Result<Vec<f32>> {
+        let scales = vectors.widths.iter().sum::<u32>() as usize;
+        let words = random_words(self.key(&vectors.name, "norm"), 0, scales);
+        let mut data: Vec<f32> = words.into_iter().map(|word| 0.5 + unit(word)).collect();
+        data.resize(vectors.len() as usize, 0.0);
+        Ok(data)
     }
 }
 
@@ -79,7 +80,7 @@ mod tests {
         config.final_norm.kind = crate::model::config::NormKind::LayerNorm;
         let plan = WeightPlan::uniform(WeightFormat::F32);
         let layout = Layout::new(&config, &plan, &Capabilities::webgpu()).unwrap();
-        let vectors = RandomWeights::new(1).norm(&layout.final_norm).unwrap();
+        let vectors = RandomWeights::new(1).vectors(&layout.final_norm).unwrap();
         let (scales, shifts) = vectors.split_at(config.hidden_size as usize);
         assert!(scales.iter().all(|scale| (0.5..1.5).contains(scale)), "{scales:?}");
         assert_eq!(shifts, vec![0.0; scales.len()]);

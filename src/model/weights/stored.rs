@@ -9,7 +9,7 @@ use super::{Contents, parent_of};
 use crate::model::checkpoint::TensorData;
 use crate::model::config::{Norm, NormKind};
 use crate::model::layout::{Matrix, Vectors, VectorsKind};
-use crate::model::slot::{Part, Slot};
+use crate::model::slot::{Part, Role, Slot};
 use crate::model::source::Source;
 use crate::quant::{Clip, PackedMatrix, WeightFormat};
 use crate::{Error, Result};
@@ -56,7 +56,7 @@ impl<'a> StoredWeights<'a> {
     }
 
     fn read(&self, slot: Slot, shape: &[usize]) -> Result<TensorData<'a>> {
-        let tensor = self.source.checkpoint.tensor(&self.source.naming.tensor_name(slot), shape)?;
+        let tensor = self.source.checkpoint.stored(self.source.naming.locate(slot, shape))?;
         if self.check {
             tensor.check_finite()?;
         }
@@ -129,7 +129,8 @@ impl Contents for StoredWeights<'_> {
         let mut weights = vec![0.0; matrix.cols as usize];
         for (row, out) in rows.zip(data.chunks_exact_mut(1)) {
             let (slot, at) = matrix.locate(row);
-            if matrix.bias {
+            // The gate of a shared expert is a row of the router's that has no bias.
+            if matrix.bias && slot.role != Role::SharedGate {
                 self.tensor(matrix, slot.its_bias())?.read_f32(at as usize..at as usize + 1, out)?;
             }
             if let Some(transform) = &transform {
@@ -143,29 +144,31 @@ impl Contents for StoredWeights<'_> {
         Ok(data)
     }
 
-    /// `1 + w` where the norm stores an offset; shifts of zero where a LayerNorm stores none.
-    fn norm(&mut self, norm: &Vectors) -> Result<Vec<f32>> {
-        let VectorsKind::Norm(Norm { kind, .. }) = norm.kind else {
-            return Ok(self.transform(norm)?.vectors());
+    /// `1 + w` where a norm stores an offset, 1 where it stores nothing; shifts of zero where a LayerNorm stores none.
+    fn vectors(&mut self, vectors: &Vectors) -> Result<Vec<f32>> {
+        let kind = match vectors.kind {
+            VectorsKind::Norm(Norm { kind, .. }) => Some(kind),
+            VectorsKind::Transform => return Ok(self.transform(vectors)?.vectors()),
+            VectorsKind::Stored => None,
         };
-        let width = norm.width as usize;
-        let mut data = Vec::with_capacity(norm.vectors() as usize * width);
-        for slot in &norm.slots {
-            let mut weight = self.read(*slot, &[width])?.to_f32();
-            if kind == NormKind::RmsUnitOffset {
+        let slots = || vectors.slots.iter().zip(vectors.widths.iter().map(|width| *width as usize));
+        let mut data = Vec::with_capacity(vectors.len() as usize);
+        for (slot, width) in slots() {
+            let mut weight = match kind {
+                Some(NormKind::RmsUnweighted) => vec![1.0; width],
+                _ => self.read(*slot, &[width])?.to_f32(),
+            };
+            if kind == Some(NormKind::RmsUnitOffset) {
                 weight.iter_mut().for_each(|w| *w += 1.0);
             }
             data.append(&mut weight);
         }
-        match kind {
-            NormKind::Rms | NormKind::RmsUnitOffset => {}
-            NormKind::LayerNorm => data.resize(data.len() + norm.slots.len() * width, 0.0),
-            NormKind::LayerNormBias => {
-                for slot in &norm.slots {
-                    data.append(&mut self.read(slot.its_bias(), &[width])?.to_f32());
-                }
+        if kind == Some(NormKind::LayerNormBias) {
+            for (slot, width) in slots() {
+                data.append(&mut self.read(slot.its_bias(), &[width])?.to_f32());
             }
         }
+        data.resize(vectors.len() as usize, 0.0);
         Ok(data)
     }
 }

@@ -17,8 +17,8 @@ use crate::support::compare::assert_close;
 const MODELS: [&str; 4] = ["gemma2", "gemma3_text", "llama", "mixtral_swa"];
 
 fn window(model: &Model) -> usize {
-    let windows = model.config().sublayers().filter_map(|(_, _, layer)| match &layer.op {
-        wattle::model::config::Op::Attention(attention) => attention.window,
+    let windows = model.config().ops().filter_map(|(_, op)| match op {
+        wattle::model::config::Op::Attention(attention) => attention.reach(),
         _ => None,
     });
     windows.min().unwrap_or(8) as usize

@@ -87,9 +87,8 @@ pub fn words(gpu: &Gpu, tensor: &Tensor) -> Vec<u32> {
 /// Everything that a session keeps from pass to pass, bit for bit: logits, caches, samples, its place.
 pub fn state(session: &Session) -> Vec<(String, Vec<u32>)> {
     let names = ["logits", "samples", "token_ids", "span"].map(String::from).into_iter();
-    let caches = session.model().config().sublayers().flat_map(|(block, sublayer, _)| {
-        ["k_cache", "v_cache"].map(|part| format!("blocks.{block}.sublayers.{sublayer}.{part}"))
-    });
+    let caches = session.model().config().ops();
+    let caches = caches.flat_map(|(place, _)| ["k_cache", "v_cache"].map(|part| place.name(part)));
     let found = names.chain(caches).filter_map(|name| {
         let words = words(session.model().gpu(), session.tensor(&name)?);
         Some((name, words))

@@ -37,7 +37,7 @@ fn a_model_and_a_session_take_what_was_planned() {
         let model = load(&gpu, name, plan).unwrap();
         let loaded = allocated(&gpu).unwrap();
         let matrices = model.layout().matrices().count() as u64;
-        let norms = model.layout().norms().count() as u64;
+        let norms = model.layout().vectors().count() as u64;
         let (planned, taken) = (model.layout().bytes(), loaded - before);
         assert!(taken >= planned, "{name}: {taken} bytes of weights, {planned} planned");
         assert!(

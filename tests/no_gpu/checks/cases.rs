@@ -3,28 +3,28 @@
 use std::sync::Arc;
 
 use wattle::energy::Phase;
-use wattle::fragments::{Epilogue, InputNorm, Members, Reduce};
+use wattle::fragments::{Epilogue, InputNorm, Members, Reach, Reduce, RouteRule, Selection};
 use wattle::kernel::AnyLaunch;
 use wattle::kernels::attention_merge::AttentionMerge;
 use wattle::kernels::kv_write::KvWrite;
 use wattle::kernels::matmul::TileRows;
 use wattle::kernels::matvec::VecRows;
-use wattle::kernels::moe_combine::{MoeCombine, MoeCombineParams};
+use wattle::kernels::moe_combine::MoeCombine;
 use wattle::kernels::moe_count::MoeCount;
 use wattle::kernels::moe_place::MoePlace;
-use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
+use wattle::kernels::moe_route::MoeRoute;
 use wattle::kernels::moe_scan::{MoeScan, MoeScanParams};
 use wattle::kernels::norm::{Norm, NormParams};
 use wattle::kernels::quantize::QuantizeParams;
-use wattle::kernels::rope::RopeParams;
+use wattle::kernels::rope::{QkNorm, Rope, RopeParams};
 use wattle::kernels::sample_best::SampleBest;
 use wattle::kernels::sample_pick::SamplePick;
 use wattle::kernels::slice::Slice;
 use wattle::quant::Width;
 
 use super::launches::{
-    ADDED, ATTENTION, BEST, GATED, KV_WRITE, MERGE, PICK, ROPE, SLOTS, attention, embed, expert, grouped_i8,
-    in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
+    ADDED, ATTENTION, BEST, COMBINE, GATED, KV_WRITE, MERGE, PICK, ROPE, ROUTE, SLOTS, WEIGHTED, attention,
+    embed, expert, grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
 };
 
 /// A launch, and the words that each of its tensors needs for [`super::ROWS`] rows.
@@ -34,6 +34,7 @@ fn attention_cases() -> Vec<Case> {
     let (q, cache, chunk) = (7 * 6 * 10, 2 * 20 * 10, 2 * 9 * 10);
     let (parts, norm) = (7 * 6 * 4 * 12, 2 * 10);
     let prefill = vec![
+        ("sinks", 6),
         ("q", q),
         ("k_cache", cache),
         ("v_cache", cache),
@@ -46,6 +47,16 @@ fn attention_cases() -> Vec<Case> {
         let ends = [("q_out", q), ("k_out", kv), ("v_out", kv)];
         [vec![("qkv", qkv), ("rope_table", 7 * 2 * 2), ("head_norm", norm)], ends.to_vec()].concat()
     };
+    let (qk, of_all) = (7 * (6 + 2) * 10, (6 + 2) * 10);
+    let shared = vec![
+        ("qkv", qk),
+        ("rope_table", 7 * 2 * 2),
+        ("head_norm", of_all),
+        ("q_out", q),
+        ("k_out", chunk),
+        ("v_out", chunk),
+    ];
+    let of_shared = Rope { qk_norm: QkNorm::AllHeads, v_is_k: true, ..rope(false) };
     let written = [("k_chunk", chunk), ("v_chunk", chunk), ("k_cache", cache), ("v_cache", cache)];
     vec![
         (launch(attention(Phase::Prefill), ATTENTION), prefill),
@@ -53,9 +64,13 @@ fn attention_cases() -> Vec<Case> {
             launch(attention(Phase::Decode), ATTENTION),
             vec![("q", q), ("k_cache", cache), ("v_cache", cache), ("parts", parts)],
         ),
-        (launch(AttentionMerge, MERGE), vec![("parts", parts), ("out", q)]),
+        (
+            launch(AttentionMerge { reach: Reach::Window, sinks: true }, MERGE),
+            vec![("parts", parts), ("out", q), ("sinks", 6)],
+        ),
         (launch(KvWrite, KV_WRITE), written.to_vec()),
         (launch(rope(false), ROPE), heads(chunk)),
+        (launch(of_shared, ROPE), shared),
         // A ring may be shorter than a pass, a chunk may not.
         (launch(rope(true), RopeParams { slots: 3, ..ROPE }), heads(2 * 3 * 10)),
         (launch(rope(false), RopeParams { slots: 3, ..ROPE }), heads(2 * 7 * 10)),
@@ -95,6 +110,10 @@ fn linear_cases() -> Vec<Case> {
             [&each[..], &[("x", x), ("y", 12), ("norm_weight", 33)]].concat(),
         ),
         (launch(matvec(VecRows::Selected, InputNorm::None, GATED), expert("int4", 3)), into(&of_three)),
+        (
+            launch(matvec(VecRows::Selected, InputNorm::None, WEIGHTED), expert("int4", 3)),
+            into(&[&of_three[..2], &[("expert_of_slot", 7 * 3), ("weight_of_slot", 7 * 3)]].concat()),
+        ),
         (launch(matvec(VecRows::SelectedOf(two), InputNorm::None, GATED), expert("int4", 3)), into(&of_two)),
         (launch(matmul(TileRows::GroupedOf(two), GATED), expert("f16", 3)), into(&two_of_five)),
         (
@@ -125,10 +144,10 @@ fn linear_cases() -> Vec<Case> {
 fn other_cases() -> Vec<Case> {
     let (slots, table) = (7 * 3, 5);
     let rows = 7 * 33;
-    let norm = Norm { norm: InputNorm::Layer, residual: true, reduce: Reduce::Workgroup };
-    let route = MoeRoute { experts: 5, renormalize: true, reduce: Reduce::Workgroup };
+    let norm = Norm { norm: InputNorm::Layer, residual: true, scaled: true, reduce: Reduce::Workgroup };
+    let rule = RouteRule { selection: Selection::Biased, expert_scale: true, ..RouteRule::SOFTMAX };
+    let route = MoeRoute { experts: 5, rule, reduce: Reduce::Workgroup };
     let best = SampleBest { kept: 5, gumbel: false, reduce: Reduce::Workgroup };
-    let combine = MoeCombineParams { hidden_size: 33, choices: 3 };
     vec![
         (
             {
@@ -140,7 +159,7 @@ fn other_cases() -> Vec<Case> {
         (embed(9).shared(), vec![("token_ids", 7), ("y", rows), ("words", 9 * 8), ("scales", 9 * 2 * 2)]),
         (
             launch(norm, NormParams { in_features: 33, eps: 1e-6, rows_per_token: 1 }),
-            vec![("x", rows), ("y", rows), ("residual", rows), ("norm_weight", 66)],
+            vec![("x", rows), ("y", rows), ("residual", rows), ("norm_weight", 66), ("stored_scale", 1)],
         ),
         (
             launch(
@@ -150,8 +169,14 @@ fn other_cases() -> Vec<Case> {
             vec![("x", 3 * rows), ("y", 7 * 3 * 2 * 12), ("norm_weight", 66)],
         ),
         (
-            launch(route, MoeRouteParams { choices: 3 }),
-            vec![("logits", 7 * 5), ("expert_of_slot", slots), ("weight_of_slot", slots)],
+            launch(route, ROUTE),
+            vec![
+                ("logits", 7 * 6),
+                ("expert_of_slot", slots),
+                ("weight_of_slot", slots),
+                ("selection_bias", 5),
+                ("expert_scale", 5),
+            ],
         ),
         (launch(MoeCount, SLOTS), vec![("expert_of_slot", slots), ("counts", table)]),
         (
@@ -163,8 +188,15 @@ fn other_cases() -> Vec<Case> {
             vec![("expert_of_slot", slots), ("offsets", table), ("slot_of_place", slots)],
         ),
         (
-            launch(MoeCombine { residual: true }, combine),
-            vec![("expert_rows", 3 * rows), ("weight_of_slot", slots), ("y", rows), ("residual", rows)],
+            launch(MoeCombine { residual: true, shared: true, weighted: true }, COMBINE),
+            vec![
+                ("expert_rows", 3 * rows),
+                ("weight_of_slot", slots),
+                ("shared_rows", rows),
+                ("gates", 7 * 6),
+                ("y", rows),
+                ("residual", rows),
+            ],
         ),
         (launch(best, BEST), vec![("logits", 4097), ("best", 5 * 5 * 4)]),
         (

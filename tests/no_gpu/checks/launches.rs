@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wattle::energy::Phase;
-use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reduce};
+use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reach, Reduce};
 use wattle::gpu::Capabilities;
 use wattle::kernel::{AnyLaunch, Kernel, Launch};
 use wattle::kernels::attention::{Attention, AttentionParams};
@@ -15,8 +15,10 @@ use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
 use wattle::kernels::matmul_coop::MatmulCoop;
 use wattle::kernels::matvec::{Matvec, VecRows};
+use wattle::kernels::moe_combine::MoeCombineParams;
+use wattle::kernels::moe_route::MoeRouteParams;
 use wattle::kernels::quantize::Quantize;
-use wattle::kernels::rope::{Rope, RopeParams};
+use wattle::kernels::rope::{QkNorm, Rope, RopeParams};
 use wattle::kernels::sample_best::SampleBestParams;
 use wattle::kernels::sample_pick::SamplePickParams;
 use wattle::quant::{WeightFormat, Width};
@@ -26,26 +28,38 @@ pub const ATTENTION: AttentionParams = AttentionParams {
     kv_heads: 2,
     slots: 20,
     chunk_slots: 9,
-    window: 0,
+    reach: 0,
     split_keys: 8,
     max_splits: 4,
     scale: 1.0,
     softcap: 1.0,
 };
 pub const MERGE: AttentionMergeParams =
-    AttentionMergeParams { heads: 6, head_dim: 10, window: 0, split_keys: 8, max_splits: 4 };
+    AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 8, max_splits: 4 };
 pub const KV_WRITE: KvWriteParams = KvWriteParams { kv_heads: 2, head_dim: 10, slots: 20, chunk_slots: 9 };
-pub const ROPE: RopeParams = RopeParams { heads: 6, kv_heads: 2, rotary_dim: 4, slots: 9, eps: 1e-6 };
+pub const ROPE: RopeParams = RopeParams {
+    heads: 6,
+    kv_heads: 2,
+    rotary_dim: 4,
+    slots: 9,
+    eps: 1e-6,
+    clip: f32::MAX,
+    temperature_scale: 0.0,
+    temperature_floor: 0,
+};
+pub const ROUTE: MoeRouteParams = MoeRouteParams { choices: 3, logit_stride: 6, scale: 1.0, jitter: 0.0 };
+pub const COMBINE: MoeCombineParams =
+    MoeCombineParams { hidden_size: 33, choices: 3, gate_stride: 6, gate_offset: 5 };
 pub const SLOTS: MoeSlotParams = MoeSlotParams { experts: 5, choices: 3 };
 pub const BEST: SampleBestParams = SampleBestParams { vocab_size: 4097, inverse_temperature: 1.0 };
 pub const PICK: SamplePickParams = SamplePickParams { vocab_size: 4097, max_samples: 11, top_p: 1.0 };
 
 pub fn attention(phase: Phase) -> Attention {
-    Attention { head_dim: 10, softcap: true, phase }
+    Attention { head_dim: 10, softcap: true, reach: Reach::Window, sinks: phase == Phase::Prefill, phase }
 }
 
 pub fn rope(to_cache: bool) -> Rope {
-    Rope { head_dim: 10, qk_norm: true, interleaved: false, to_cache, reduce: Reduce::Workgroup }
+    Rope { qk_norm: QkNorm::Head, to_cache, ..Rope::new(10) }
 }
 
 pub fn matvec(rows: VecRows, norm: InputNorm, epilogue: Epilogue) -> Matvec {
@@ -88,9 +102,9 @@ pub fn expert(format: &str, slots_per_input: u32) -> LinearParams {
     LinearParams { out_stride: 6, choices: 3, slots_per_input, max_tiles: 5, ..linear(format) }
 }
 
-pub const GATED: Epilogue = Epilogue { activate: Activate::Silu, gated: true, bias: true, residual: false };
-pub const ADDED: Epilogue =
-    Epilogue { activate: Activate::Identity, gated: false, bias: true, residual: true };
+pub const GATED: Epilogue = Epilogue { activate: Activate::Silu, gated: true, bias: true, ..Epilogue::NONE };
+pub const WEIGHTED: Epilogue = Epilogue { slot_weight: true, bias: false, ..GATED };
+pub const ADDED: Epilogue = Epilogue { bias: true, residual: true, ..Epilogue::NONE };
 
 pub fn embed(tokens: u32) -> Launch<Embed> {
     let format: WeightFormat = "int4".parse().unwrap();

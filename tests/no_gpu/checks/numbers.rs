@@ -2,7 +2,10 @@
 
 use wattle::Error;
 use wattle::energy::Phase;
-use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, InputRows, Members, Reduce};
+use wattle::fragments::{
+    Activate, Codec, Epilogue, ExpertWeight, GroupLimit, InputNorm, InputRows, Members, Reach, Reduce,
+    RouteRule, Selection,
+};
 use wattle::kernel::{Kernel, Launch};
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
@@ -24,8 +27,8 @@ use wattle::kernels::sample_best::{MAX_VOCAB, SampleBest, SampleBestParams};
 use wattle::kernels::sample_pick::{SamplePick, SamplePickParams};
 
 use super::launches::{
-    ATTENTION, BEST, GATED, KV_WRITE, MERGE, PICK, ROPE, attention, embed, expert, grouped_i8, in_i8, launch,
-    linear, matmul, matvec, on_matrices, quantize, rope,
+    ATTENTION, BEST, COMBINE, GATED, KV_WRITE, MERGE, PICK, ROPE, ROUTE, attention, embed, expert,
+    grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
 };
 use super::{ROWS, record};
 
@@ -57,8 +60,9 @@ fn attention_refuses_numbers_that_do_not_fit() {
         assert_refused(Attention { head_dim, ..whole }, ATTENTION, "head_dim");
         assert_refused(Rope { head_dim, ..rope(true) }, ROPE, "head_dim");
     }
-    assert_refused(AttentionMerge, AttentionMergeParams { split_keys: 0, ..MERGE }, "split_keys");
-    assert_refused(AttentionMerge, AttentionMergeParams { head_dim: 0, ..MERGE }, "head_dim");
+    let merge = AttentionMerge { reach: Reach::Window, sinks: false };
+    assert_refused(merge, AttentionMergeParams { split_keys: 0, ..MERGE }, "split_keys");
+    assert_refused(merge, AttentionMergeParams { head_dim: 0, ..MERGE }, "head_dim");
     assert_refused(KvWrite, KvWriteParams { slots: 0, ..KV_WRITE }, "slots");
     assert_refused(KvWrite, KvWriteParams { chunk_slots: 0, ..KV_WRITE }, "chunk_slots");
     assert_refused(rope(true), RopeParams { slots: 0, ..ROPE }, "slots");
@@ -129,7 +133,7 @@ fn products_refuse_numbers_that_do_not_fit() {
 
 #[test]
 fn the_other_kernels_refuse_numbers_that_do_not_fit() {
-    let norm = Norm { norm: InputNorm::Rms, residual: false, reduce: Reduce::Workgroup };
+    let norm = Norm { norm: InputNorm::Rms, residual: false, scaled: false, reduce: Reduce::Workgroup };
     let params = NormParams { in_features: 4, eps: 1e-6, rows_per_token: 1 };
     assert_refused(norm, NormParams { in_features: 0, ..params }, "in_features");
     assert_refused(norm, NormParams { rows_per_token: 0, ..params }, "rows_per_token");
@@ -145,17 +149,42 @@ fn the_other_kernels_refuse_numbers_that_do_not_fit() {
     for (experts, choices, option) in
         [(0, 1, "experts"), (4, 0, "choices"), (4, 5, "choices"), (MAX_EXPERTS + 1, 1, "experts")]
     {
-        let route = MoeRoute { experts, renormalize: false, reduce: Reduce::Workgroup };
-        assert_refused(route, MoeRouteParams { choices }, option);
+        let route = MoeRoute { experts, rule: RouteRule::SOFTMAX, reduce: Reduce::Workgroup };
+        let params = MoeRouteParams { choices, logit_stride: experts, ..ROUTE };
+        assert_refused(route, params, option);
         assert_refused(MoeScan { experts }, MoeScanParams { choices, max_tiles: 9 }, option);
         if experts <= MAX_EXPERTS {
             assert_refused(MoeCount, MoeSlotParams { experts, choices }, option);
             assert_refused(MoePlace, MoeSlotParams { experts, choices }, option);
         }
     }
-    let combine = MoeCombine { residual: false };
-    assert_refused(combine, MoeCombineParams { hidden_size: 0, choices: 1 }, "hidden_size");
-    assert_refused(combine, MoeCombineParams { hidden_size: 1, choices: 0 }, "choices");
+    let group = |groups, limit, two_best| RouteRule {
+        groups: Some(GroupLimit { groups, limit, two_best }),
+        ..RouteRule::SOFTMAX
+    };
+    let mixer = RouteRule { weight: ExpertWeight::SparseMixer, ..group(2, 1, false) };
+    for (rule, option) in [
+        (group(3, 1, false), "groups"),
+        (group(0, 1, false), "groups"),
+        (group(2, 3, false), "limit"),
+        (group(4, 2, false), "limit"),
+        (group(2, 1, true), "selection"),
+        (RouteRule { selection: Selection::Scores, ..group(8, 8, true) }, "groups"),
+        (mixer, "selection"),
+    ] {
+        let route = MoeRoute { experts: 8, rule, reduce: Reduce::Workgroup };
+        assert_refused(
+            route,
+            MoeRouteParams { choices: if option == "limit" { 5 } else { 3 }, logit_stride: 8, ..ROUTE },
+            option,
+        );
+    }
+    let route = MoeRoute { experts: 8, rule: RouteRule::SOFTMAX, reduce: Reduce::Workgroup };
+    assert_refused(route, MoeRouteParams { logit_stride: 7, ..ROUTE }, "logit_stride");
+    let combine = MoeCombine { residual: false, shared: true, weighted: true };
+    assert_refused(combine, MoeCombineParams { hidden_size: 0, ..COMBINE }, "hidden_size");
+    assert_refused(combine, MoeCombineParams { choices: 0, ..COMBINE }, "choices");
+    assert_refused(combine, MoeCombineParams { gate_offset: 6, ..COMBINE }, "gate_offset");
 
     let best = SampleBest { kept: 5, gumbel: false, reduce: Reduce::Workgroup };
     let pick = SamplePick { kept: 5, renormalize: true };

@@ -1,0 +1,202 @@
+//! One layer with random weights, run over tokens and timed by dispatch.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use wattle::Gpu;
+use wattle::energy::{Level, OpClass};
+use wattle::model::config::{
+    Activation, Block, Experts, FeedForward, Head, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
+};
+use wattle::model::forward::{LogitRows, Sampling};
+use wattle::model::plan::WeightPlan;
+use wattle::model::{Model, Session, SessionOptions};
+use wattle::quant::WeightFormat;
+
+use super::support::chain::wait;
+use super::support::{Result, Times};
+
+const VOCAB: u32 = 4096;
+
+/// A layer, and what runs through it.
+#[derive(Clone, Copy)]
+pub struct Layer {
+    pub kind: Kind,
+    /// Width of the residual stream.
+    pub width: u32,
+    /// Width of one branch of an expert.
+    pub hidden: u32,
+    pub rows: u32,
+    pub tokens: Tokens,
+    pub format: WeightFormat,
+}
+
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// One network.
+    Dense,
+    /// Networks of which each token has some.
+    Experts { count: u32, top_k: u32 },
+}
+
+/// Which tokens there are. A token's experts are a function of the token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Tokens {
+    /// Any of them, so that experts are used alike.
+    Random,
+    /// A few, some far more often than others.
+    Skewed,
+    /// One, so that all rows go to the same experts.
+    Alike,
+}
+
+/// Times of a layer.
+pub struct Measured {
+    /// Of a whole pass, as the host sees it.
+    pub wall: Times,
+    /// By what a dispatch does, medians in microseconds; empty where the device has no clock.
+    whats: BTreeMap<&'static str, f64>,
+    /// Rows that the experts' products may execute for each row that they have, partly empty tiles included.
+    pub executed: f64,
+}
+
+impl Tokens {
+    pub fn title(self, rows: u32) -> String {
+        match self {
+            Self::Random => rows.to_string(),
+            Self::Skewed => format!("{rows} skewed"),
+            Self::Alike => format!("{rows} alike"),
+        }
+    }
+
+    fn draw(self, rows: u32) -> Vec<u32> {
+        let mut state = 1u64;
+        let mut any = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as u32
+        };
+        let token = |_| match self {
+            Self::Random => any() % VOCAB,
+            // The number of trailing zeros of a random number is 0 half of the time, 1 a quarter of it, and so on.
+            Self::Skewed => any().trailing_zeros(),
+            Self::Alike => 7,
+        };
+        (0..rows).map(token).collect()
+    }
+}
+
+impl Layer {
+    pub fn title(&self) -> String {
+        let Self { width, hidden, .. } = self;
+        match self.kind {
+            Kind::Dense => format!("dense {width} x {hidden}"),
+            Kind::Experts { count, top_k } => format!("{top_k} of {count}, {width} x {hidden}"),
+        }
+    }
+
+    fn config(&self) -> ModelConfig {
+        let norm = Norm { kind: NormKind::Rms, eps: 1e-6 };
+        let network = FeedForward::gated(self.hidden, Activation::Silu);
+        let op = match self.kind {
+            Kind::Dense => Op::FeedForward(network),
+            Kind::Experts { count, top_k } => {
+                Op::Experts(Experts::new(count, top_k, Routing::softmax_topk(true), network))
+            }
+        };
+        ModelConfig {
+            name: self.title(),
+            vocab_size: VOCAB,
+            hidden_size: self.width,
+            context_length: self.rows + 1,
+            embedding_scale: 1.0,
+            blocks: vec![Block { sublayers: vec![SubLayer::new(norm, op)] }],
+            final_norm: norm,
+            head: Head { tied: true, ..Head::default() },
+        }
+    }
+
+    /// Runs the layer as a prompt; one token as a step of decoding.
+    pub fn measure(&self, gpu: &Gpu) -> Result<Measured> {
+        let config = self.config();
+        let plan = WeightPlan { embedding: WeightFormat::F32, ..WeightPlan::uniform(self.format) };
+        let model = gpu.block_on(Model::random(gpu, &config, plan, 1))?;
+        let options = SessionOptions {
+            max_chunk: self.rows,
+            chunk_ops: u64::MAX,
+            ledger: Level::Dispatch,
+            logits: LogitRows::None,
+            sampling: None,
+            ..SessionOptions::new(self.rows + 1, Sampling::GREEDY)
+        };
+        let mut session = gpu.block_on(Session::new(&model, options))?;
+        let tokens = self.tokens.draw(self.rows);
+        let mut runs: Vec<(Duration, BTreeMap<&'static str, f64>)> = Vec::new();
+        let begin = Instant::now();
+        // The first is for nothing.
+        while runs.len() < 8 || (runs.len() < 16 && begin.elapsed() < Duration::from_secs(1)) {
+            runs.push(run(gpu, &mut session, &tokens)?);
+        }
+        let executed = executed(&session, self.rows);
+        let runs = &runs[1..];
+        let median = |what: &'static str| {
+            let mut times: Vec<f64> = runs.iter().filter_map(|(_, whats)| whats.get(what)).copied().collect();
+            times.sort_by(f64::total_cmp);
+            times.get(times.len() / 2).map(|time| (what, *time))
+        };
+        let whats = runs[0].1.keys().filter_map(|what| median(what)).collect();
+        Ok(Measured { wall: Times::new(runs.iter().map(|(wall, _)| *wall)), whats, executed })
+    }
+}
+
+/// One pass: how long it took, and each of its parts.
+fn run(gpu: &Gpu, session: &mut Session, tokens: &[u32]) -> Result<(Duration, BTreeMap<&'static str, f64>)> {
+    session.reset();
+    let begin = Instant::now();
+    let mut encoder = gpu.device().create_command_encoder(&Default::default());
+    match tokens {
+        [token] => session.decode_token(&mut encoder, *token)?,
+        tokens => session.prefill(&mut encoder, tokens, false)?,
+    }
+    gpu.queue().submit([encoder.finish()]);
+    wait(gpu)?;
+    let wall = begin.elapsed();
+    gpu.block_on(session.ledger().collect(gpu))?;
+    let mut whats = BTreeMap::new();
+    for pass in session.ledger().passes() {
+        for (step, timing) in pass.schedule.steps.iter().zip(&pass.dispatches) {
+            if let Some(time) = timing.duration_ns() {
+                *whats.entry(step.site.what).or_insert(0.0) += time as f64 / 1e3;
+            }
+        }
+    }
+    session.ledger().clear();
+    Ok((wall, whats))
+}
+
+/// Multiply-adds of the experts' products that may be executed, for each that is useful.
+fn executed(session: &Session, rows: u32) -> f64 {
+    let [decode, prefill] = session.schedules();
+    let schedule = if rows == 1 { decode } else { prefill };
+    let span = wattle::kernel::Span { position: 0, rows };
+    let products = schedule.steps.iter().filter(|step| step.site.what.starts_with("expert_"));
+    let (mut least, mut most) = (0, 0);
+    for step in products {
+        let ops = step.launch.work(span).ops_of(OpClass::F32Fma);
+        (least, most) = (least + ops.least, most + ops.most);
+    }
+    if least == 0 { 1.0 } else { most as f64 / least as f64 }
+}
+
+impl Measured {
+    /// Time of some parts together, in microseconds.
+    pub fn of(&self, whats: &[&str]) -> Option<f64> {
+        let found: Vec<f64> = whats.iter().filter_map(|what| self.whats.get(what)).copied().collect();
+        (!found.is_empty()).then(|| found.iter().sum())
+    }
+
+    /// Time of the layer alone.
+    pub fn all(&self) -> Option<f64> {
+        let inside = self.whats.iter().filter(|(what, _)| !matches!(**what, "embed" | "head" | "sample"));
+        (!self.whats.is_empty()).then(|| inside.map(|(_, time)| time).sum())
+    }
+}

@@ -1,0 +1,147 @@
+//! Layers of experts: what routing and planning take, and how the experts' products compare with dense ones.
+//!
+//! `cargo bench --bench moe -- [--weights f32,int4] [--tokens 512] [--width 512] [--expert 256]`
+
+#[expect(dead_code, reason = "other benches use the rest")]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod layer;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::process::ExitCode;
+
+use layer::{Kind, Layer, Measured, Tokens};
+use support::arguments::Arguments;
+use support::table::Table;
+use support::{Bench, Result, Row, microseconds};
+use wattle::quant::WeightFormat;
+
+const USAGE: &str = "[--weights f32,int4] [--tokens 512] [--width 512] [--expert 256]";
+
+const COLUMNS: [(&str, usize); 11] = [
+    ("layer", 26),
+    ("weights", 7),
+    ("tokens", 10),
+    ("us", 14),
+    ("route us", 9),
+    ("plan us", 8),
+    ("share", 6),
+    ("experts us", 11),
+    ("combine us", 10),
+    ("executed", 8),
+    ("of dense", 8),
+];
+
+struct Options {
+    weights: Vec<WeightFormat>,
+    tokens: u32,
+    width: u32,
+    expert: u32,
+}
+
+fn main() -> ExitCode {
+    support::exit(run())
+}
+
+fn run() -> Result<()> {
+    let options = Options::read()?;
+    let mut bench = Bench::open("moe")?;
+    let table = Table::begin(&COLUMNS);
+    for format in &options.weights {
+        let base = Layer {
+            kind: Kind::Experts { count: 64, top_k: 4 },
+            width: options.width,
+            hidden: options.expert,
+            rows: options.tokens,
+            tokens: Tokens::Random,
+            format: *format,
+        };
+        let mut dense = BTreeMap::new();
+        for layer in layers(&base) {
+            let Kind::Experts { top_k, .. } = layer.kind else { continue };
+            // The same rows through one matrix.
+            let rows = layer.rows * top_k;
+            let dense = match dense.entry(rows) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    new.insert(Layer { kind: Kind::Dense, rows, ..layer }.measure(&bench.gpu)?)
+                }
+            };
+            let measured = layer.measure(&bench.gpu)?;
+            print(&mut bench, &table, &layer, &measured, dense)?;
+        }
+    }
+    Ok(())
+}
+
+/// Experts at fixed choices, choices, tokens, and how tokens are spread.
+fn layers(base: &Layer) -> Vec<Layer> {
+    let of = |count, top_k| Layer { kind: Kind::Experts { count, top_k }, ..*base };
+    let mut layers: Vec<_> = [8, 16, 32, 64, 128, 256, 512].map(|count| of(count, 4)).to_vec();
+    layers.extend([1, 2, 8].map(|top_k| of(64, top_k)));
+    layers.extend([1, 4, 16, 64, 128, 1024].map(|rows| Layer { rows, ..*base }));
+    layers.extend([Tokens::Alike, Tokens::Skewed].map(|tokens| Layer { tokens, ..*base }));
+    layers
+}
+
+fn print(
+    bench: &mut Bench,
+    table: &Table,
+    layer: &Layer,
+    measured: &Measured,
+    dense: &Measured,
+) -> Result<()> {
+    let of = |whats: &[&str]| measured.of(whats);
+    let route = of(&["router", "route"]);
+    let plan = of(&["count", "scan", "place"]);
+    let experts = of(&["expert_up", "expert_down"]);
+    let products = dense.of(&["up", "down"]);
+    let all = measured.all();
+    let share = route.zip(plan).zip(all).map(|((route, plan), all)| (route + plan) / all);
+    let ratio = products.zip(experts).map(|(dense, experts)| dense / experts);
+    let us = |time: Option<f64>| time.map_or("-".into(), |time| format!("{time:.0}"));
+    let percent = |share: Option<f64>| share.map_or("-".into(), |share| format!("{:.0}%", 100.0 * share));
+    let wall = format!("{:.0} ±{:.0}%", microseconds(measured.wall.median()), 50.0 * measured.wall.spread());
+    table.row(&[
+        layer.title(),
+        layer.format.to_string(),
+        layer.tokens.title(layer.rows),
+        wall,
+        us(route),
+        us(plan),
+        percent(share),
+        us(experts),
+        us(of(&["combine"])),
+        format!("{:.2}", measured.executed),
+        ratio.map_or("-".into(), |ratio| format!("{ratio:.2}")),
+    ]);
+    let mut metrics = vec![("executed_rows_per_row", measured.executed)];
+    let named = [
+        ("route_us", route),
+        ("plan_us", plan),
+        ("experts_us", experts),
+        ("share_of_routing", share),
+        ("speed_of_dense", ratio),
+    ];
+    metrics.extend(named.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    let (shape, variant) = (layer.title(), format!("{} {}", layer.format, layer.tokens.title(layer.rows)));
+    bench.record(&Row { name: bench.name, shape, variant, times: &measured.wall, metrics })
+}
+
+impl Options {
+    fn read() -> Result<Self> {
+        let mut arguments = Arguments::read();
+        let weights = arguments.value("--weights")?.unwrap_or_else(|| "f32,int4".into());
+        let mut number = |name: &str, default: u32| -> Result<u32> {
+            let number = arguments.value(name)?.map_or(Ok(default), |n| n.parse());
+            number.ok().filter(|n| *n > 0).ok_or_else(|| format!("{name} takes a positive number").into())
+        };
+        let (tokens, width, expert) =
+            (number("--tokens", 512)?, number("--width", 512)?, number("--expert", 256)?);
+        arguments.finish(USAGE)?;
+        let weights = weights.split(',').map(str::parse).collect::<Result<_, _>>()?;
+        Ok(Self { weights, tokens, width, expert })
+    }
+}

@@ -1,0 +1,3 @@
+fn output_scale() -> f32 {
+    return 1.0;
+}

@@ -1,0 +1,3 @@
+fn slot_weight(slot: u32) -> f32 {
+    return 1.0;
+}

@@ -1,0 +1,149 @@
+//! `shaders/expert_weight`, `shaders/selection`, `shaders/expert_groups`, `shaders/expert_scale`: how a router's logits become
+//! a choice of experts with weights.
+
+use crate::Result;
+use crate::kernel::Binding;
+use crate::kernel::check::require;
+use crate::shader::{Source, fragment};
+
+/// From logits to the weights of experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExpertWeight {
+    /// A softmax over all experts.
+    Softmax,
+    /// A sigmoid of each.
+    Sigmoid,
+    /// A softmax over those that remain and are near the best of them.
+    SparseMixer,
+}
+
+/// What experts are chosen by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Selection {
+    /// Their logits.
+    Logits,
+    /// Their scores.
+    Scores,
+    /// Their scores and a stored bias.
+    Biased,
+}
+
+/// Groups of experts, of which the best few can be chosen from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GroupLimit {
+    /// How many there are.
+    pub groups: u32,
+    /// How many can be chosen from.
+    pub limit: u32,
+    /// Whether a group is worth the sum of its two best experts, not its best.
+    pub two_best: bool,
+}
+
+/// How a router's logits become a choice of experts with weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RouteRule {
+    /// From logits to weights.
+    pub weight: ExpertWeight,
+    /// What experts are chosen by.
+    pub selection: Selection,
+    /// Of which groups, if not of all.
+    pub groups: Option<GroupLimit>,
+    /// Whether the `k` weights are divided by their sum.
+    pub renormalize: bool,
+    /// Whether weights are multiplied by a stored number of each expert.
+    pub expert_scale: bool,
+}
+
+impl RouteRule {
+    /// The largest logits, weighted by softmax over all experts.
+    pub const SOFTMAX: Self = Self {
+        weight: ExpertWeight::Softmax,
+        selection: Selection::Logits,
+        groups: None,
+        renormalize: false,
+        expert_scale: false,
+    };
+
+    /// Rules that show every arm, those of published models among them.
+    pub(crate) fn variants(experts: u32) -> Vec<Self> {
+        let mut all = Vec::new();
+        for renormalize in [false, true] {
+            for weight in [ExpertWeight::Softmax, ExpertWeight::Sigmoid] {
+                for selection in [Selection::Logits, Selection::Scores, Selection::Biased] {
+                    let rule = Self { weight, selection, renormalize, ..Self::SOFTMAX };
+                    all.push(rule);
+                    for (groups, limit, two_best) in
+                        [(2, 1, false), (4, 2, false), (2, 1, true), (4, 3, true)]
+                    {
+                        let size = if experts.is_multiple_of(groups) { experts / groups } else { 0 };
+                        // Sums are of scores.
+                        let has_sums = !two_best || (size > 1 && selection != Selection::Logits);
+                        if size > 0 && has_sums {
+                            all.push(Self { groups: Some(GroupLimit { groups, limit, two_best }), ..rule });
+                        }
+                    }
+                }
+            }
+            all.push(Self { renormalize, expert_scale: true, ..Self::SOFTMAX });
+        }
+        all.push(Self { weight: ExpertWeight::SparseMixer, ..Self::SOFTMAX });
+        all
+    }
+
+    /// Refuses rules whose parts do not go together.
+    pub(crate) fn check(self, kernel: &'static str, experts: u32, choices: u32) -> Result<()> {
+        let mixes = self.weight == ExpertWeight::SparseMixer;
+        let plain = !mixes || (self.selection == Selection::Logits && self.groups.is_none());
+        require(kernel, "selection", plain, "logits of all experts", "a sparse mixer's own")?;
+        let Some(GroupLimit { groups, limit, two_best }) = self.groups else { return Ok(()) };
+        let divides = groups > 0 && experts.is_multiple_of(groups);
+        require(kernel, "groups", divides, format_args!("a divisor of the {experts} experts"), groups)?;
+        let size = experts / groups;
+        let fits = limit <= groups && limit.saturating_mul(size) >= choices;
+        let enough = format_args!("of {groups} groups of {size} enough for {choices} experts");
+        require(kernel, "limit", fits, enough, limit)?;
+        let sums_scores = !two_best || self.selection != Selection::Logits;
+        require(kernel, "selection", sums_scores, "scores, where groups are worth sums", "logits")?;
+        let least = if two_best { 2 } else { 1 };
+        require(kernel, "groups", size >= least, format_args!("groups of at least {least}"), size)
+    }
+
+    /// Adds its fragments.
+    pub(crate) fn add_to(self, source: Source) -> Source {
+        let source = source
+            .with(match self.weight {
+                ExpertWeight::Softmax => fragment!("expert_weight/softmax.wgsl"),
+                ExpertWeight::Sigmoid => fragment!("expert_weight/sigmoid.wgsl"),
+                ExpertWeight::SparseMixer => fragment!("expert_weight/sparse_mixer.wgsl"),
+            })
+            .with(match self.selection {
+                Selection::Logits => fragment!("selection/logits.wgsl"),
+                Selection::Scores => fragment!("selection/scores.wgsl"),
+                Selection::Biased => fragment!("selection/biased.wgsl"),
+            })
+            .with(match self.expert_scale {
+                true => fragment!("expert_scale/stored.wgsl"),
+                false => fragment!("expert_scale/none.wgsl"),
+            })
+            .flag("RENORMALIZE", self.renormalize);
+        let Some(GroupLimit { groups, limit, two_best }) = self.groups else {
+            return source.with(fragment!("expert_groups/all.wgsl"));
+        };
+        source
+            .with(fragment!("expert_groups/limited.wgsl"))
+            .with(match two_best {
+                true => fragment!("group_score/two_best.wgsl"),
+                false => fragment!("group_score/best.wgsl"),
+            })
+            .constant("GROUPS", groups)
+            .constant("GROUP_LIMIT", limit)
+    }
+
+    /// Its bindings, all of `[E]`.
+    pub(crate) fn bindings(self) -> impl Iterator<Item = Binding> {
+        let biased = self.selection == Selection::Biased;
+        let bias = biased.then_some(Binding::read(5, "selection_bias"));
+        let scale = self.expert_scale.then_some(Binding::read(6, "expert_scale"));
+        bias.into_iter().chain(scale)
+    }
+}

@@ -1,0 +1,152 @@
+//! Gemma 4's text model with experts: a dense network and experts side by side, each with norms of its own; larger heads with
+//! a partial rotation in global layers, whose values may be their keys.
+//!
+//! Its small models, with embeddings of their own for each layer, are not offered.
+
+use super::decoder::{Decoder, Defaults, inverse_sqrt};
+use super::experts::experts;
+use super::keys::{Keys, Whole};
+use super::layers::{LayerType, layer_types, window};
+use super::{gemma, rope};
+use crate::Result;
+use crate::model::config::{
+    Attention, Block, Experts, ModelConfig, Op, RopeScaling, Routing, Score, SubLayer, Topk,
+};
+use crate::model::naming::{ExpertNames, FusedExperts, LayerNames, Naming};
+
+const DEFAULTS: Defaults =
+    Defaults { vocab_size: 262_144, layers: 30, context_length: 131_072, ..gemma::DEFAULTS };
+
+/// The text part of a model that also sees and hears.
+pub(super) fn read_multimodal(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
+    match keys.child("text_config")? {
+        Some(text) => read(&text),
+        None => Err(keys.error("text_config", "an object", "nothing")),
+    }
+}
+
+pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
+    keys.only("use_bidirectional_attention", "vision".to_owned(), "attention here is causal")?;
+    let Whole(per_layer) = keys.or("hidden_size_per_layer_input", Whole(256))?;
+    if per_layer > 0 {
+        let why = "embeddings for each layer are not offered";
+        return Err(keys.unsupported("hidden_size_per_layer_input", per_layer, why));
+    }
+    let Whole(sharing) = keys.or("num_kv_shared_layers", Whole(0))?;
+    if sharing > 0 {
+        let why = "keys and values that layers share are not offered";
+        return Err(keys.unsupported("num_kv_shared_layers", sharing, why));
+    }
+    let mut decoder = Decoder::read(keys, &DEFAULTS)?;
+    decoder.post_norm = Some(decoder.norm);
+    decoder.embedding_scale = f64::from(decoder.hidden_size).sqrt() as f32;
+    decoder.head.softcap = keys.nullable("final_logit_softcapping", None)?;
+    let bias = keys.or("attention_bias", false)?;
+    let base = Attention {
+        scale: 1.0,
+        qk_norm: Some(decoder.norm),
+        v_norm: true,
+        qkv_bias: bias,
+        out_bias: bias,
+        ..decoder.attention.clone()
+    };
+    let known = [LayerType::Full, LayerType::Sliding];
+    let mut types = layer_types(keys, decoder.layers, &known, |layer| {
+        if (layer + 1).is_multiple_of(6) { LayerType::Full } else { LayerType::Sliding }
+    })?;
+    if let Some(last) = types.last_mut() {
+        // So does the reference implementation (transformers 5.23, `configuration_gemma4.py`).
+        *last = LayerType::Full;
+    }
+    let window = window(keys, &types, Some(512))?;
+    let (feed_forward, names) = feed_forward_layer(keys, &decoder)?;
+    let block = |(layer, of): (usize, LayerType)| {
+        let attention = attention(keys, &base, (layer, of), (&decoder, window))?;
+        let attention = SubLayer {
+            norm: Some(decoder.norm),
+            op: Op::Attention(attention),
+            post_norm: decoder.post_norm,
+            output_scale: false,
+        };
+        Ok(Block { sublayers: vec![attention, feed_forward.clone()] })
+    };
+    let blocks = types.into_iter().enumerate().map(block).collect::<Result<_>>()?;
+    Ok((decoder.model("gemma4_text", blocks), Naming::hugging_face(names)))
+}
+
+/// The attention of a layer. Layers may differ in their heads: those that `per_layer_config` lists, or in older files the
+/// global ones.
+fn attention(
+    keys: &Keys<'_>,
+    base: &Attention,
+    (layer, of): (usize, LayerType),
+    (decoder, window): (&Decoder, Option<u32>),
+) -> Result<Attention> {
+    let is_global = of == LayerType::Full;
+    let v_is_k = is_global && keys.or("attention_k_eq_v", false)?;
+    let mut attention = Attention { v_is_k, window: window.filter(|_| !is_global), ..base.clone() };
+    if let Some(own) = keys.child("per_layer_config")? {
+        if let Some(own) = own.child(&layer.to_string())? {
+            attention.head_dim = own.or("head_dim", attention.head_dim)?;
+            attention.kv_heads = own.or("num_key_value_heads", attention.kv_heads)?;
+        }
+    } else if is_global {
+        attention.head_dim = keys.or("global_head_dim", 512)?;
+        if keys.or("attention_k_eq_v", false)? {
+            let kv_heads = keys.nullable("num_global_key_value_heads", None)?;
+            attention.kv_heads = kv_heads.unwrap_or(attention.kv_heads);
+        }
+    }
+    let parameters = keys.child("rope_parameters")?;
+    let name = if is_global { "full_attention" } else { "sliding_attention" };
+    let own = parameters.as_ref().map_or(Ok(None), |parameters| parameters.child(name))?;
+    let theta = if is_global { 1_000_000.0 } else { 10_000.0 };
+    let head = rope::Head { head_dim: attention.head_dim, ..decoder.head_to_rotate() };
+    let mut rope = rope::read(own.as_ref(), head, theta)?;
+    if is_global && own.is_none() {
+        rope.scaling = RopeScaling::Proportional { pairs: attention.head_dim / 8, factor: 1.0 };
+    }
+    attention.rope = Some(rope);
+    Ok(attention)
+}
+
+/// The other half of a layer, and what the layer's tensors are called: a dense network, with experts beside it or alone.
+fn feed_forward_layer(keys: &Keys<'_>, decoder: &Decoder) -> Result<(SubLayer, LayerNames)> {
+    let dense = SubLayer {
+        norm: Some(decoder.norm),
+        op: Op::FeedForward(decoder.feed_forward),
+        post_norm: decoder.post_norm,
+        output_scale: true,
+    };
+    if !keys.or("enable_moe_block", false)? {
+        return Ok((dense, LayerNames::PRE_AND_POST_NORM));
+    }
+    let count = keys.required("num_experts")?;
+    let top_k = keys.required("top_k_experts")?;
+    if top_k > count {
+        return Err(keys.error("top_k_experts", format!("at most the {count} experts"), top_k));
+    }
+    let expert_size = keys.required("moe_intermediate_size")?;
+    let topk = Topk { renormalize: true, expert_scale: true, ..Topk::of(Score::Softmax) };
+    let sparse = Experts {
+        router_norm: Some(decoder.norm),
+        ..experts(decoder, [count, top_k], expert_size, Routing::Topk(topk))
+    };
+    let sparse = SubLayer { op: Op::Experts(sparse), output_scale: false, ..dense.clone() };
+    let branches = vec![SubLayer { output_scale: false, ..dense.clone() }, sparse];
+    let layer = SubLayer { norm: None, op: Op::Parallel(branches), ..dense };
+    let names = LayerNames {
+        router: "router.proj",
+        router_norm_factor: inverse_sqrt(decoder.hidden_size.into()),
+        experts: ExpertNames::Fused(FusedExperts {
+            module: "experts",
+            count,
+            hidden_size: decoder.hidden_size,
+            expert_size,
+            input_major: false,
+            interleaved: false,
+        }),
+        ..LayerNames::PRE_AND_POST_NORM
+    };
+    Ok((layer, names))
+}

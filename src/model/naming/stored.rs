@@ -1,0 +1,51 @@
+//! Where in a checkpoint a slot's values are.
+
+/// A tensor of a checkpoint, and which of its elements are a slot's: element `(i, j)` is at
+/// `first + i row_step + j col_step`, times `factor`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stored {
+    /// The tensor.
+    pub name: String,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Rows and columns of the slot; a vector is a column.
+    pub size: [usize; 2],
+    /// The first element.
+    pub first: usize,
+    /// From a row to the next.
+    pub row_step: usize,
+    /// From an element of a row to the next.
+    pub col_step: usize,
+    /// Multiplies every element.
+    pub factor: f32,
+}
+
+impl Stored {
+    /// All of a tensor of the slot's own shape.
+    pub fn whole(name: String, shape: &[usize]) -> Self {
+        let cols = shape.get(1..).unwrap_or(&[]).iter().product();
+        let size = [shape.first().copied().unwrap_or(1), cols];
+        Self { name, shape: shape.to_vec(), size, first: 0, row_step: cols, col_step: 1, factor: 1.0 }
+    }
+
+    /// The same below a module.
+    pub fn below(self, module: &str) -> Self {
+        Self { name: format!("{module}{}", self.name), ..self }
+    }
+
+    /// Elements of the slot.
+    pub fn len(&self) -> usize {
+        self.size[0] * self.size[1]
+    }
+
+    /// Where an element of the slot, counted row by row, is in the tensor.
+    pub fn index(&self, element: usize) -> usize {
+        let cols = self.size[1].max(1);
+        self.first + element / cols * self.row_step + element % cols * self.col_step
+    }
+
+    /// Whether its elements are neighbours, in order.
+    pub fn is_contiguous(&self) -> bool {
+        self.col_step == 1 && self.row_step == self.size[1]
+    }
+}
