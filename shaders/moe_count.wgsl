@@ -1,12 +1,14 @@
-// Slots per expert in each run of 256 slots. One workgroup per run; lanes stride over the experts, each counting
-// in slot order, so that no atomic is needed.
-// Needs: span. Constants: WORKGROUP_SIZE.
+// Ranks the slots of each run of 256 within their expert, and counts them by expert. One workgroup per run, one lane per slot;
+// each lane counts for itself, in slot order, so that no atomic is needed and the time does not hang on the experts.
+// Needs: span. Constants: WORKGROUP_SIZE, EXPERTS.
 struct Params { experts: u32, choices: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> expert_of_slot: array<u32>;      // [rows choices]
-@group(0) @binding(3) var<storage, read_write> counts: array<u32>;        // [runs, experts]
+@group(0) @binding(3) var<storage, read_write> counts: array<u32>;        // [runs, EXPERTS]
+@group(0) @binding(4) var<storage, read_write> rank_of_slot: array<u32>;  // [rows choices]: among those of its run
 
 var<workgroup> run_experts: array<u32, WORKGROUP_SIZE>;
+var<workgroup> run_counts: array<u32, EXPERTS>;
 
 fn run(workgroup: u32, lane: u32) {
     let slots = span.rows * params.choices;
@@ -18,12 +20,27 @@ fn run(workgroup: u32, lane: u32) {
     if lane < length {
         run_experts[lane] = expert_of_slot[first + lane];
     }
+    for (var e = lane; e < EXPERTS; e += WORKGROUP_SIZE) {
+        run_counts[e] = 0u;
+    }
     workgroupBarrier();
-    for (var e = lane; e < params.experts; e += WORKGROUP_SIZE) {
-        var count = 0u;
+    if lane < length {
+        let expert = run_experts[lane];
+        var before = 0u;
+        var others = 0u;
         for (var i = 0u; i < length; i += 1u) {
-            count += u32(run_experts[i] == e);
+            let is_alike = u32(run_experts[i] == expert);
+            others += is_alike;
+            before += is_alike & u32(i < lane);
         }
-        counts[workgroup * params.experts + e] = count;
+        rank_of_slot[first + lane] = before;
+        // The last of an expert knows how many there are.
+        if before + 1u == others {
+            run_counts[expert] = others;
+        }
+    }
+    workgroupBarrier();
+    for (var e = lane; e < EXPERTS; e += WORKGROUP_SIZE) {
+        counts[workgroup * EXPERTS + e] = run_counts[e];
     }
 }

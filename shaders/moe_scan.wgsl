@@ -1,5 +1,5 @@
 // From counts to places: where each expert's slots of each run start, and which rows each matmul tile takes.
-// One workgroup; lanes stride over the experts. Tiles beyond the last get a count of 0.
+// One workgroup; each lane has neighbouring experts. Tiles beyond the last get a count of 0.
 // Needs: span. Constants: EXPERTS, TILE_ROWS, RUN.
 struct Params { choices: u32, max_tiles: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -8,49 +8,52 @@ struct Params { choices: u32, max_tiles: u32 }
 @group(0) @binding(4) var<storage, read_write> tile_map: array<vec4<u32>>;    // [max_tiles]: expert, first, count, 0
 const WORKGROUP_SIZE: u32 = 256u;
 
-var<workgroup> totals: array<u32, EXPERTS>;
-var<workgroup> first_slot: array<u32, EXPERTS>;
-var<workgroup> first_tile: array<u32, EXPERTS>;
-var<workgroup> tile_total: u32;
+const LANE_EXPERTS: u32 = (EXPERTS + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
+
+var<workgroup> sums: array<vec2<u32>, WORKGROUP_SIZE>;     // slots, tiles: of a lane's experts, then of all up to them
 
 fn run(workgroup: u32, lane: u32) {
     if workgroup > 0u {
         return;
     }
     let runs = (span.rows * params.choices + RUN - 1u) / RUN;
-    for (var e = lane; e < EXPERTS; e += WORKGROUP_SIZE) {
+    let end = min((lane + 1u) * LANE_EXPERTS, EXPERTS);
+    var totals = array<u32, LANE_EXPERTS>();
+    var own = vec2<u32>();
+    for (var e = lane * LANE_EXPERTS; e < end; e += 1u) {
         var total = 0u;
         for (var r = 0u; r < runs; r += 1u) {
             total += counts[r * EXPERTS + e];
         }
-        totals[e] = total;
+        totals[e % LANE_EXPERTS] = total;
+        own += vec2<u32>(total, (total + TILE_ROWS - 1u) / TILE_ROWS);
     }
+    sums[lane] = own;
     workgroupBarrier();
-    if lane == 0u {
-        var slot = 0u;
-        var tile = 0u;
-        for (var e = 0u; e < EXPERTS; e += 1u) {
-            first_slot[e] = slot;
-            first_tile[e] = tile;
-            slot += totals[e];
-            tile += (totals[e] + TILE_ROWS - 1u) / TILE_ROWS;
+    for (var stride = 1u; stride < WORKGROUP_SIZE; stride *= 2u) {
+        var sum = sums[lane];
+        if lane >= stride {
+            sum += sums[lane - stride];
         }
-        tile_total = tile;
+        workgroupBarrier();
+        sums[lane] = sum;
+        workgroupBarrier();
     }
-    workgroupBarrier();
-    for (var e = lane; e < EXPERTS; e += WORKGROUP_SIZE) {
-        var slot = first_slot[e];
+    var next = sums[lane] - own;
+    for (var e = lane * LANE_EXPERTS; e < end; e += 1u) {
+        let total = totals[e % LANE_EXPERTS];
+        var slot = next.x;
         for (var r = 0u; r < runs; r += 1u) {
             offsets[r * EXPERTS + e] = slot;
             slot += counts[r * EXPERTS + e];
         }
-        let tiles = (totals[e] + TILE_ROWS - 1u) / TILE_ROWS;
-        for (var t = 0u; t < tiles; t += 1u) {
-            let done = t * TILE_ROWS;
-            tile_map[first_tile[e] + t] = vec4<u32>(e, first_slot[e] + done, min(TILE_ROWS, totals[e] - done), 0u);
+        for (var done = 0u; done < total; done += TILE_ROWS) {
+            let tile = next.y + done / TILE_ROWS;
+            tile_map[tile] = vec4<u32>(e, next.x + done, min(TILE_ROWS, total - done), 0u);
         }
+        next += vec2<u32>(total, (total + TILE_ROWS - 1u) / TILE_ROWS);
     }
-    for (var t = tile_total + lane; t < params.max_tiles; t += WORKGROUP_SIZE) {
+    for (var t = sums[WORKGROUP_SIZE - 1u].y + lane; t < params.max_tiles; t += WORKGROUP_SIZE) {
         tile_map[t] = vec4<u32>();
     }
 }

@@ -1,15 +1,20 @@
-//! The expert plan, first part: slots per expert in every run of slots.
+//! The expert plan, first part: slots ranked and counted by expert in every run of slots.
 
 use super::expert_plan::{MoeSlotParams, RUN, check_choices, run_bytes};
+use super::moe_scan::MAX_EXPERTS;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::kernel::check::bytes;
+use crate::kernel::check::{at_most, bytes, require};
 use crate::kernel::{Binding, Kernel, Span};
 use crate::shader::{Source, fragment};
 
-/// `counts[run, e]` = slots of that run which chose expert `e`: `[rows, k]` to `[runs, E]`.
+/// `counts[run, e]` = slots of that run which chose expert `e`, and `rank[slot]` = those of them before the slot: `[rows, k]`
+/// to `[runs, E]` and `[rows, k]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MoeCount;
+pub struct MoeCount {
+    /// Experts, `E`, at most [`MAX_EXPERTS`].
+    pub experts: u32,
+}
 
 impl Kernel for MoeCount {
     type Params = MoeSlotParams;
@@ -20,23 +25,34 @@ impl Kernel for MoeCount {
             .with_span()
             .with(fragment!("entry/plain.wgsl"))
             .constant("WORKGROUP_SIZE", RUN as u32)
+            .constant("EXPERTS", self.experts)
     }
 
     fn bindings(self) -> Vec<Binding> {
-        vec![Binding::PARAMS, Binding::SPAN, Binding::read(2, "expert_of_slot"), Binding::write(3, "counts")]
+        vec![
+            Binding::PARAMS,
+            Binding::SPAN,
+            Binding::read(2, "expert_of_slot"),
+            Binding::write(3, "counts"),
+            Binding::write(4, "rank_of_slot"),
+        ]
     }
 
     fn variants() -> Vec<Self> {
-        vec![Self]
+        [1, 4, 8, 64, 512, MAX_EXPERTS].map(|experts| Self { experts }).to_vec()
     }
 
     fn check(self, params: &MoeSlotParams) -> Result<()> {
+        at_most(Self::NAME, "experts", MAX_EXPERTS, self.experts)?;
+        let same = params.experts == self.experts;
+        require(Self::NAME, "experts", same, format_args!("the variant's {}", self.experts), params.experts)?;
         check_choices(Self::NAME, params.experts, params.choices)
     }
 
     fn sizes(self, params: &MoeSlotParams, rows: u32) -> Vec<(&'static str, u64)> {
         let slots = [rows, params.choices];
-        vec![("expert_of_slot", bytes(slots)), ("counts", run_bytes(slots, params.experts))]
+        let counts = run_bytes(slots, params.experts);
+        vec![("expert_of_slot", bytes(slots)), ("counts", counts), ("rank_of_slot", bytes(slots))]
     }
 
     fn workgroups(self, params: &MoeSlotParams, span: Span) -> u64 {
@@ -46,11 +62,8 @@ impl Kernel for MoeCount {
     fn work(self, params: &MoeSlotParams, span: Span) -> Work {
         let slots = params.slots(span);
         let counts = self.workgroups(params, span) * u64::from(params.experts) * 4;
-        let compared = slots * u64::from(params.experts);
-        Work::default().with_bytes(ByteClass::Index, slots * 4 + counts, slots * 4 + counts).with_ops(
-            OpClass::I32Alu,
-            slots,
-            compared,
-        )
+        let bytes = slots * 8 + counts;
+        let compared = 2 * slots * RUN.min(slots);
+        Work::default().with_bytes(ByteClass::Index, bytes, bytes).with_ops(OpClass::I32Alu, slots, compared)
     }
 }

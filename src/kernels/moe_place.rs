@@ -7,7 +7,7 @@ use crate::kernel::check::bytes;
 use crate::kernel::{Binding, Kernel, Span};
 use crate::shader::{Source, fragment};
 
-/// `slot_of_place[offset + rank] = slot`, stable within an expert: choices `[rows, k]` and offsets `[runs, E]` to
+/// `slot_of_place[offset + rank] = slot`, stable within an expert: choices and ranks `[rows, k]` and offsets `[runs, E]` to
 /// `[rows k]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoePlace;
@@ -28,8 +28,9 @@ impl Kernel for MoePlace {
             Binding::PARAMS,
             Binding::SPAN,
             Binding::read(2, "expert_of_slot"),
-            Binding::read(3, "offsets"),
-            Binding::write(4, "slot_of_place"),
+            Binding::read(3, "rank_of_slot"),
+            Binding::read(4, "offsets"),
+            Binding::write(5, "slot_of_place"),
         ]
     }
 
@@ -45,6 +46,7 @@ impl Kernel for MoePlace {
         let slots = [rows, params.choices];
         vec![
             ("expert_of_slot", bytes(slots)),
+            ("rank_of_slot", bytes(slots)),
             ("offsets", run_bytes(slots, params.experts)),
             ("slot_of_place", bytes(slots)),
         ]
@@ -56,10 +58,10 @@ impl Kernel for MoePlace {
 
     fn work(self, params: &MoeSlotParams, span: Span) -> Work {
         let slots = params.slots(span);
-        Work::default().with_bytes(ByteClass::Index, slots * 12, slots * 12).with_ops(
+        Work::default().with_bytes(ByteClass::Index, slots * 16, slots * 16).with_ops(
             OpClass::I32Alu,
             slots,
-            slots * RUN.min(slots) / 2,
+            slots,
         )
     }
 }

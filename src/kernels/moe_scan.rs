@@ -17,8 +17,8 @@ params! {
     }
 }
 
-/// Most experts: with three numbers for each, this kernel needs more of the 16 KiB of workgroup memory that every device
-/// has than the others.
+/// Most experts: `moe_route` has two numbers for each in the 16 KiB of workgroup memory that every device has, beside what it
+/// adds with.
 pub const MAX_EXPERTS: u32 = 1024;
 
 /// Exclusive prefix over experts, then over runs; and the tile map of the grouped matmul.
@@ -80,6 +80,6 @@ impl Kernel for MoeScan {
         let tiles = max_tiles(slots, self.experts).max(u64::from(params.max_tiles));
         Work::default()
             .with_bytes(ByteClass::Index, counts * 8 + tiles * 16, counts * 12 + tiles * 16)
-            .with_ops(OpClass::I32Alu, 2 * counts, 2 * counts + 3 * u64::from(self.experts))
+            .with_ops(OpClass::I32Alu, 2 * counts, 2 * counts + 16 * u64::from(self.experts))
     }
 }

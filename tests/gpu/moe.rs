@@ -42,6 +42,13 @@ pub fn slot_of_place(plan: &Plan) -> Vec<u32> {
     slots
 }
 
+/// Of every slot, those before it in its run that chose the same expert.
+pub fn ranks(experts: &[u32]) -> Vec<u32> {
+    let rank = |run: &[u32], n: usize| run[..n].iter().filter(|&&expert| expert == run[n]).count() as u32;
+    let of_run = |run: &[u32]| (0..run.len()).map(|n| rank(run, n)).collect::<Vec<_>>();
+    experts.chunks(RUN as usize).flat_map(of_run).collect()
+}
+
 /// First place of each expert in each run of slots, `[runs, E]`.
 pub fn run_offsets(plan: &Plan, experts: &[u32]) -> Vec<u32> {
     let mut next = plan.offsets[..plan.counts.len()].to_vec();
@@ -157,13 +164,15 @@ impl Layer {
         let runs = slots.div_ceil(RUN as usize);
         let tiles = max_tiles(slots as u64, self.experts as u32);
         let counting = MoeSlotParams { experts: self.experts as u32, choices: k as u32 };
-        let run = Run::new(MoeCount, counting, call, "golden").with("expert_of_slot", chosen);
-        let counts = run.out("counts", runs * self.experts).go();
+        let variant = MoeCount { experts: self.experts as u32 };
+        let run = Run::new(variant, counting, call, "golden").with("expert_of_slot", chosen);
+        let counts = run.out("counts", runs * self.experts).out("rank_of_slot", slots).go();
         let scanning = MoeScanParams { choices: k as u32, max_tiles: tiles as u32 };
         let run = Run::new(MoeScan { experts: self.experts as u32 }, scanning, call, "golden");
         let run = run.with("counts", counts.words("counts")).out("offsets", runs * self.experts);
         let plan = run.out("tile_map", 4 * tiles as usize).go();
         let run = Run::new(MoePlace, counting, call, "golden").with("expert_of_slot", chosen);
+        let run = run.with("rank_of_slot", counts.words("rank_of_slot"));
         let places = run.with("offsets", plan.words("offsets")).out("slot_of_place", slots).go();
         self.feed_forward(k, |matrix, params, epilogue, x, words| {
             let rows = TileRows::Grouped { experts: self.experts as u32 };

@@ -157,10 +157,13 @@ impl ForwardPass<'_> {
         let tiles = max_tiles(slots, experts.count);
         let tile_map = self.schedule.activation("tile_map", tiles * 16);
         let max_tiles = tiles as u32;
-        let slot_of_place = self.schedule.activation("slot_of_place", slots * 4);
+        let [rank_of_slot, slot_of_place] =
+            ["rank_of_slot", "slot_of_place"].map(|name| self.schedule.activation(name, slots * 4));
 
-        let tensors = [("expert_of_slot", expert_of_slot), ("counts", counts)];
-        self.dispatch("count", Launch { variant: MoeCount, params }, &tensors)?;
+        let variant = MoeCount { experts: experts.count };
+        let tensors =
+            [("expert_of_slot", expert_of_slot), ("counts", counts), ("rank_of_slot", rank_of_slot)];
+        self.dispatch("count", Launch { variant, params }, &tensors)?;
         let scan = MoeScanParams { choices: experts.top_k, max_tiles };
         let tensors = [("counts", counts), ("offsets", offsets), ("tile_map", tile_map)];
         self.dispatch(
@@ -168,8 +171,12 @@ impl ForwardPass<'_> {
             Launch { variant: MoeScan { experts: experts.count }, params: scan },
             &tensors,
         )?;
-        let tensors =
-            [("expert_of_slot", expert_of_slot), ("offsets", offsets), ("slot_of_place", slot_of_place)];
+        let tensors = [
+            ("expert_of_slot", expert_of_slot),
+            ("rank_of_slot", rank_of_slot),
+            ("offsets", offsets),
+            ("slot_of_place", slot_of_place),
+        ];
         self.dispatch("place", Launch { variant: MoePlace, params }, &tensors)?;
         Ok(Assignment::Grouped { experts: experts.count, tile_map, max_tiles, slot_of_place })
     }

@@ -178,14 +178,22 @@ fn other_cases() -> Vec<Case> {
                 ("expert_scale", 5),
             ],
         ),
-        (launch(MoeCount, SLOTS), vec![("expert_of_slot", slots), ("counts", table)]),
+        (
+            launch(MoeCount { experts: 5 }, SLOTS),
+            vec![("expert_of_slot", slots), ("counts", table), ("rank_of_slot", slots)],
+        ),
         (
             launch(MoeScan { experts: 5 }, MoeScanParams { choices: 3, max_tiles: 1 }),
             vec![("counts", table), ("offsets", table), ("tile_map", 5 * 4)],
         ),
         (
             launch(MoePlace, SLOTS),
-            vec![("expert_of_slot", slots), ("offsets", table), ("slot_of_place", slots)],
+            vec![
+                ("expert_of_slot", slots),
+                ("rank_of_slot", slots),
+                ("offsets", table),
+                ("slot_of_place", slots),
+            ],
         ),
         (
             launch(MoeCombine { residual: true, shared: true, weighted: true }, COMBINE),

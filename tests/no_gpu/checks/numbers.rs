@@ -154,7 +154,7 @@ fn the_other_kernels_refuse_numbers_that_do_not_fit() {
         assert_refused(route, params, option);
         assert_refused(MoeScan { experts }, MoeScanParams { choices, max_tiles: 9 }, option);
         if experts <= MAX_EXPERTS {
-            assert_refused(MoeCount, MoeSlotParams { experts, choices }, option);
+            assert_refused(MoeCount { experts }, MoeSlotParams { experts, choices }, option);
             assert_refused(MoePlace, MoeSlotParams { experts, choices }, option);
         }
     }
