@@ -123,7 +123,7 @@ pub enum Error {
         /// Its name in the checkpoint.
         name: String,
         /// Row-major index of the first such element.
-        index: usize,
+        index: u64,
         /// The value.
         value: f32,
     },

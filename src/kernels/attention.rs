@@ -208,6 +208,9 @@ impl Kernel for Attention {
                 work.with_bytes(ByteClass::Scratch, bytes, bytes)
             }
         };
+        if self.sinks && self.phase == Phase::Prefill {
+            work += sink_work(heads, rows * heads, head_dim);
+        }
         if self.softcap {
             work = work.with_ops(OpClass::Sfu, heads * pairs, walked);
         }
@@ -217,6 +220,16 @@ impl Kernel for Attention {
 
 /// The logit of each query head's sink, `[H]`.
 pub(super) const SINKS: Binding = Binding::read(8, "sinks");
+
+/// What sinks add to the outputs of `rows` tokens' heads: a logit each, and two exponentials in each lane of an output.
+pub(super) fn sink_work(heads: u64, outputs: u64, head_dim: u64) -> Work {
+    let lanes = outputs * head_dim;
+    Work::default().with_bytes(ByteClass::Weight, heads * 4, lanes * 4).with_ops(
+        OpClass::Sfu,
+        2 * outputs,
+        2 * lanes,
+    )
+}
 
 /// The fragment that adds sinks to a softmax, or does not.
 pub(super) fn sinks_fragment(sinks: bool) -> Fragment {

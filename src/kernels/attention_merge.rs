@@ -1,6 +1,6 @@
 //! Joins the parts of a split attention.
 
-use super::attention::{SINKS, part_bytes, sinks_fragment, split_count};
+use super::attention::{SINKS, part_bytes, sink_work, sinks_fragment, split_count};
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::fragments::Reach;
@@ -91,10 +91,14 @@ impl Kernel for AttentionMerge {
         let (outputs, head_dim) =
             (u64::from(span.rows) * u64::from(params.heads), u64::from(params.head_dim));
         let parts = outputs * splits;
-        Work::default()
+        let mut work = Work::default()
             .with_bytes(ByteClass::Scratch, parts * (head_dim + 2) * 4, parts * (4 * head_dim + 64) * 4)
             .with_bytes(ByteClass::ActOut, outputs * head_dim * 4, outputs * head_dim * 4)
             .with_ops(OpClass::F32Fma, parts * head_dim, 2 * parts * head_dim)
-            .with_ops(OpClass::Sfu, parts, parts * head_dim)
+            .with_ops(OpClass::Sfu, parts, parts * head_dim);
+        if self.sinks {
+            work += sink_work(u64::from(params.heads), outputs, head_dim);
+        }
+        work
     }
 }

@@ -4,7 +4,7 @@ use super::expert_plan::check_choices;
 use super::moe_scan::MAX_EXPERTS;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::fragments::{ExpertWeight, Reduce, RouteRule};
+use crate::fragments::{ExpertWeight, GroupLimit, Reduce, RouteRule, Selection};
 use crate::kernel::check::{at_most, bytes, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
@@ -103,18 +103,28 @@ impl Kernel for MoeRoute {
     fn work(self, params: &MoeRouteParams, span: Span) -> Work {
         let (rows, experts) = (u64::from(span.rows), u64::from(self.experts));
         let (logits, slots) = (rows * experts, rows * u64::from(params.choices));
-        // A softmax looks for the largest, adds, and chooses.
-        let (reads, exps) = match self.rule.weight {
-            ExpertWeight::Softmax => (3, logits + slots),
-            ExpertWeight::Sigmoid => (1, slots),
-            ExpertWeight::SparseMixer => (1, slots * experts),
+        // A softmax looks for the largest, adds, and chooses; the chosen are weighed by their logits.
+        let (reads, mut exps) = match self.rule.weight {
+            ExpertWeight::Softmax => (3 * logits + slots, logits + slots),
+            ExpertWeight::Sigmoid => (logits + slots, slots),
+            ExpertWeight::SparseMixer => (logits, slots * experts),
         };
-        let stored = self.rule.bindings().count() as u64;
+        if self.rule.selection != Selection::Logits {
+            exps += logits;
+        }
+        // A bias is read for every expert, a factor for the chosen ones.
+        let biased = u64::from(self.rule.selection == Selection::Biased);
+        let scaled = u64::from(self.rule.expert_scale);
+        let stored = biased * experts + scaled * experts.min(slots);
+        let compared = match self.rule.groups {
+            Some(GroupLimit { groups, .. }) => logits + rows * u64::from(groups).pow(2),
+            None => 0,
+        };
         Work::default()
-            .with_bytes(ByteClass::ActIn, logits * 4, reads * logits * 4)
-            .with_bytes(ByteClass::Weight, stored * experts * 4, stored * logits * 4)
+            .with_bytes(ByteClass::ActIn, logits * 4, reads * 4)
+            .with_bytes(ByteClass::Weight, stored * 4, (biased * logits + scaled * slots) * 4)
             .with_bytes(ByteClass::Index, slots * 8, slots * 8)
             .with_ops(OpClass::Sfu, exps, exps)
-            .with_ops(OpClass::F32Other, slots * experts, slots * experts)
+            .with_ops(OpClass::F32Other, slots * experts, slots * experts + compared)
     }
 }

@@ -98,10 +98,10 @@ impl Checkpoint {
         let entry = self.entry(&stored.name)?;
         let dtype = entry.stored_type(&stored.name, &stored.shape)?;
         let size = dtype.size_bytes() as u64;
-        let start = entry.range.start + stored.first as u64 * size;
+        let start = entry.range.start + stored.first * size;
         let end = match stored.len() {
             0 => start,
-            elements => entry.range.start + (stored.index(elements - 1) as u64 + 1) * size,
+            elements => entry.range.start + (stored.index(elements - 1) + 1) * size,
         };
         let bytes = reader::read(&*self.reader, &entry.file, start..end)?;
         Ok(TensorData { stored, dtype, bytes })

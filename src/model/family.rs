@@ -40,14 +40,14 @@ type Family = fn(&Keys<'_>) -> Result<(ModelConfig, Naming)>;
 const FAMILIES: [(&str, Family); 16] = [
     ("dots1", dots1::read),
     ("gemma2", gemma2::read),
-    ("gemma3", gemma3::read_multimodal),
+    ("gemma3", |keys| gemma3::read(&text_part(keys)?)),
     ("gemma3_text", gemma3::read),
-    ("gemma4", gemma4::read_multimodal),
+    ("gemma4", |keys| gemma4::read(&text_part(keys)?)),
     ("gemma4_text", gemma4::read),
     ("glm4_moe", glm4_moe::read),
     ("gpt_oss", gpt_oss::read),
     ("llama", llama::read),
-    ("llama4", llama4::read_multimodal),
+    ("llama4", |keys| llama4::read(&text_part(keys)?)),
     ("llama4_text", llama4::read),
     ("mixtral", mixtral::read),
     ("olmoe", olmoe::read),
@@ -70,6 +70,11 @@ pub fn parse(json: &str) -> Result<(ModelConfig, Naming)> {
     };
     config.validate()?;
     Ok((config, naming))
+}
+
+/// The text part of a model that also sees or hears.
+fn text_part<'a>(keys: &'a Keys<'_>) -> Result<Keys<'a>> {
+    keys.child("text_config")?.ok_or_else(|| keys.error("text_config", "an object", "nothing"))
 }
 
 fn native(json: &str) -> Result<ModelConfig> {

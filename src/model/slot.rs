@@ -62,9 +62,9 @@ pub enum Role {
     V,
     /// Output projection, `[d, H h]`.
     Out,
-    /// Norm over each query head, `[h]`.
+    /// Norm over each query head, `[h]`, or over all of them, `[H h]`.
     QNorm,
-    /// Norm over each key head, `[h]`.
+    /// Norm over each key head, `[h]`, or over all of them, `[K h]`.
     KNorm,
     /// The logit of each query head's sink, `[H]`.
     Sinks,

@@ -182,7 +182,9 @@ pub(super) fn check_len(weights: &[f32], rows: usize, cols: usize) -> Result<()>
 pub(super) fn check(weights: &[f32], rows: usize, cols: usize) -> Result<()> {
     check_len(weights, rows, cols)?;
     match weights.iter().position(|w| !w.is_finite()) {
-        Some(index) => Err(Error::NotFinite { name: "weights".into(), index, value: weights[index] }),
+        Some(index) => {
+            Err(Error::NotFinite { name: "weights".into(), index: index as u64, value: weights[index] })
+        }
         None => Ok(()),
     }
 }

@@ -60,7 +60,8 @@ fn stretch(scaling: RopeScaling, frequency: f32) -> f32 {
             if wavelength > (context / low_freq_factor) as f32 {
                 return frequency / factor as f32;
             }
-            if wavelength < (context / high_freq_factor) as f32 {
+            // Also where both borders are the same, and no ramp is between them.
+            if wavelength <= (context / high_freq_factor) as f32 {
                 return frequency;
             }
             let ramp = context as f32 / wavelength - low_freq_factor as f32;

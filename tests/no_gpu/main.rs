@@ -44,3 +44,4 @@ mod shaders;
 mod shapes;
 mod softmax;
 mod tuning;
+mod work;

@@ -1,4 +1,4 @@
-//! The file also has yarn and proportional frequencies, which no model here uses.
+//! Rotary positions: frequencies, tables and rotations of every scaling against golden values.
 
 use wattle::model::config::{Rope, RopeLayout, RopeScaling};
 use wattle::reference::rope::{frequencies, rotate, tables};
@@ -9,16 +9,24 @@ use crate::support::golden::Golden;
 pub const FILES: &[&str] = &["rope"];
 
 fn cases(golden: &Golden) -> Vec<(&'static str, Rope)> {
-    let rope = |case, scaling| {
+    let whole = |case, rotary_dim, scaling| {
         let theta = golden.float(&format!("{case}.theta")).into();
-        let rotary_dim = golden.integer(&format!("{case}.rotary_dim")) as u32;
         (case, Rope { theta, rotary_dim, layout: RopeLayout::HalfSplit, scaling })
     };
+    let rope = |case, scaling| whole(case, golden.integer(&format!("{case}.rotary_dim")) as u32, scaling);
     let llama3 = RopeScaling::Llama3 {
         factor: 8.0,
         low_freq_factor: 1.0,
         high_freq_factor: 4.0,
         original_context: 64,
+    };
+    let yarn = RopeScaling::Yarn {
+        factor: 32.0,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+        truncate: false,
+        magnitude: golden.float("yarn.attention_factor").into(),
+        original_context: 4096,
     };
     vec![
         rope("default", RopeScaling::None),
@@ -26,6 +34,9 @@ fn cases(golden: &Golden) -> Vec<(&'static str, Rope)> {
         rope("partial", RopeScaling::None),
         rope("linear", RopeScaling::Linear { factor: 8.0 }),
         rope("llama3", llama3),
+        rope("yarn", yarn),
+        // The file's case has heads of 16 elements, of which a quarter turns.
+        whole("proportional", 16, RopeScaling::Proportional { pairs: 2, factor: 1.0 }),
     ]
 }
 
@@ -71,6 +82,10 @@ fn rotations_are_golden() {
             panic!("{case}: x is [T,H,h]")
         };
         for (name, layout) in [("half", RopeLayout::HalfSplit), ("interleaved", RopeLayout::Interleaved)] {
+            if case == "proportional" && layout == RopeLayout::Interleaved {
+                // The file has none.
+                continue;
+            }
             let mut x = read("x");
             rotate(&Rope { layout, ..rope }, &mut x, heads, head_dim, &read("cos"), &read("sin"));
             assert_close(&format!("{case}.{name}"), &x, &read(name), Tolerance::OfLargest(1e-6));

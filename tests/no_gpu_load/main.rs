@@ -9,6 +9,7 @@ mod models;
 
 mod checkpoint;
 mod damage;
+mod experts;
 mod family;
 mod golden;
 mod learned;

@@ -1,9 +1,10 @@
 //! The descriptions of published models, as their files give them, are those of the presets.
 
-use wattle::model::config::{ModelConfig, Op};
+use wattle::model::config::{Attention, ModelConfig, Op, Rope, RopeScaling};
 use wattle::model::family;
 use wattle::model::presets::preset;
 use wattle::model::slot::slots;
+use wattle::reference::rope::frequencies;
 
 const GEMMA_2_2B: &str = r#"{
   "architectures": ["Gemma2ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
@@ -63,6 +64,19 @@ const MIXTRAL_8X7B: &str = r#"{
   "torch_dtype": "bfloat16", "transformers_version": "4.36.0.dev0", "use_cache": true, "vocab_size": 32000
 }"#;
 
+/// The text part of it. Its rotation is Llama 3's with one border for both: no ramp.
+const LLAMA_4_SCOUT: &str = r#"{
+  "attention_bias": false, "attention_chunk_size": 8192, "attn_scale": 0.1, "attn_temperature_tuning": 4,
+  "floor_scale": 8192, "head_dim": 128, "hidden_act": "silu", "hidden_size": 5120, "interleave_moe_layer_step": 1,
+  "intermediate_size": 8192, "intermediate_size_mlp": 16384, "max_position_embeddings": 10485760,
+  "model_type": "llama4_text", "no_rope_layers": [], "num_attention_heads": 40, "num_experts_per_tok": 1,
+  "num_hidden_layers": 48, "num_key_value_heads": 8, "num_local_experts": 16, "rms_norm_eps": 1e-05,
+  "rope_scaling": {"factor": 16.0, "high_freq_factor": 1.0, "low_freq_factor": 1.0,
+    "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+  "rope_theta": 500000.0, "router_jitter_noise": 0.0, "torch_dtype": "bfloat16", "use_cache": true,
+  "use_qk_norm": true, "vocab_size": 202048
+}"#;
+
 fn parse(json: &str) -> ModelConfig {
     family::parse(json).unwrap().0
 }
@@ -88,6 +102,19 @@ fn a_published_file_describes_the_model_of_its_preset() {
 fn parameters_of_a_model_without_a_preset() {
     let count: usize = slots(&parse(LLAMA_3_2_1B)).map(|(_, shape)| shape.iter().product::<usize>()).sum();
     assert_eq!(count, 1_235_814_400);
+}
+
+#[test]
+fn one_border_for_low_and_high_frequencies() {
+    let Op::Attention(Attention { rope: Some(rope), .. }) = &parse(LLAMA_4_SCOUT).blocks[0].sublayers[0].op
+    else {
+        panic!("the first layer has positions")
+    };
+    let plain = frequencies(&Rope { scaling: RopeScaling::None, ..*rope });
+    let longest = std::f32::consts::TAU / 8192.0;
+    for (stretched, plain) in frequencies(rope).into_iter().zip(plain) {
+        assert_eq!(stretched, if plain < longest { plain / 16.0 } else { plain });
+    }
 }
 
 #[test]

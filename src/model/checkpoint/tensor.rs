@@ -131,7 +131,7 @@ impl TensorData<'_> {
 
     fn element(&self, element: usize) -> &[u8] {
         let size = self.dtype.size_bytes();
-        let at = (self.stored.index(element) - self.stored.first) * size;
+        let at = self.stored.offset(element) * size;
         &self.bytes[at..at + size]
     }
 }

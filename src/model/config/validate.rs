@@ -147,17 +147,20 @@ impl Rope {
             RopeScaling::None => 1.0,
             RopeScaling::Linear { factor } => factor,
             RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
-                if !(low_freq_factor > 0.0 && high_freq_factor > low_freq_factor) || original_context == 0 {
+                if !(low_freq_factor > 0.0 && high_freq_factor >= low_freq_factor) || original_context == 0 {
                     let found = format!("{low_freq_factor}, {high_freq_factor}, {original_context}");
                     return Err(Error::config(
                         format!("{at}.scaling"),
-                        "0 < low_freq_factor < high_freq_factor and a positive original context",
+                        "0 < low_freq_factor <= high_freq_factor and a positive original context",
                         found,
                     ));
                 }
                 factor
             }
             RopeScaling::Yarn { factor, beta_fast, beta_slow, magnitude, original_context, .. } => {
+                if self.theta <= 1.0 {
+                    return Err(Error::config(format!("{at}.theta"), "more than 1 to stretch", self.theta));
+                }
                 positive_number(&format!("{at}.scaling.magnitude"), magnitude)?;
                 positive(&format!("{at}.scaling.original_context"), original_context)?;
                 if !(beta_slow > 0.0 && beta_fast > beta_slow) {
@@ -229,7 +232,15 @@ impl Routing {
     fn validate(self, at: &str, experts: u32, choices: u32) -> Result<()> {
         let topk = match self {
             Self::SparseMixer { jitter } => {
-                return positive_number(&format!("{at}.sparse_mixer.jitter"), jitter);
+                let holds = jitter.is_finite() && jitter >= 0.0;
+                let error = || {
+                    Error::config(
+                        format!("{at}.sparse_mixer.jitter"),
+                        "a number that is not negative",
+                        jitter,
+                    )
+                };
+                return if holds { Ok(()) } else { Err(error()) };
             }
             Self::Topk(topk) => topk,
         };

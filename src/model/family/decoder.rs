@@ -93,6 +93,7 @@ impl Decoder {
         rope::Head {
             head_dim: self.attention.head_dim,
             context_length: self.context_length,
+            original_context: None,
             partial: self.partial_rotary,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::decoder::{Decoder, Defaults};
 use super::experts::{DeepSeek, deepseek};
-use super::keys::Keys;
+use super::keys::{Keys, Whole};
 use super::layers::{LayerType, layer_types, window};
 use super::{llama, rope};
 use crate::Result;
@@ -22,10 +22,10 @@ const ROUTER: DeepSeek = DeepSeek { counts: [128, 6], shared: None, dense: 0, re
 pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
     let decoder = Decoder::read(keys, &DEFAULTS)?;
     let slides = keys.nullable("sliding_window", Some(4096))?.is_some();
-    let first = keys.nullable("max_window_layers", Some(62))?.unwrap_or(62) as usize;
+    let Whole(first) = keys.nullable("max_window_layers", None)?.unwrap_or(Whole(62));
     let known = [LayerType::Full, LayerType::Sliding];
     let types = layer_types(keys, decoder.layers, &known, |layer| {
-        if slides && layer >= first { LayerType::Sliding } else { LayerType::Full }
+        if slides && layer >= first as usize { LayerType::Sliding } else { LayerType::Full }
     })?;
     let window = window(keys, &types, Some(4096))?;
     let bias = keys.or("attention_bias", false)?;

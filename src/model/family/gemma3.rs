@@ -10,14 +10,6 @@ use crate::model::naming::Naming;
 
 const DEFAULTS: Defaults = Defaults { vocab_size: 262_208, context_length: 131_072, ..gemma::DEFAULTS };
 
-/// The text part of a model that also sees images.
-pub(super) fn read_multimodal(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
-    match keys.child("text_config")? {
-        Some(text) => read(&text),
-        None => Err(keys.error("text_config", "an object", "nothing")),
-    }
-}
-
 pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
     keys.refuse("attn_logit_softcapping", "the reference implementation ignores it for this family")?;
     let mut decoder = gemma::decoder(keys, &DEFAULTS)?;

@@ -17,14 +17,6 @@ use crate::model::naming::{ExpertNames, FusedExperts, LayerNames, Naming};
 const DEFAULTS: Defaults =
     Defaults { vocab_size: 262_144, layers: 30, context_length: 131_072, ..gemma::DEFAULTS };
 
-/// The text part of a model that also sees and hears.
-pub(super) fn read_multimodal(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
-    match keys.child("text_config")? {
-        Some(text) => read(&text),
-        None => Err(keys.error("text_config", "an object", "nothing")),
-    }
-}
-
 pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
     keys.only("use_bidirectional_attention", "vision".to_owned(), "attention here is causal")?;
     let Whole(per_layer) = keys.or("hidden_size_per_layer_input", Whole(256))?;
@@ -59,6 +51,11 @@ pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
         *last = LayerType::Full;
     }
     let window = window(keys, &types, Some(512))?;
+    if let Some(own) = keys.child("per_layer_config")? {
+        let layers: Vec<String> = (0..decoder.layers).map(|layer| layer.to_string()).collect();
+        let layers: Vec<&str> = layers.iter().map(String::as_str).collect();
+        own.known(&layers, "it is no layer's")?;
+    }
     let (feed_forward, names) = feed_forward_layer(keys, &decoder)?;
     let block = |(layer, of): (usize, LayerType)| {
         let attention = attention(keys, &base, (layer, of), (&decoder, window))?;
@@ -87,6 +84,7 @@ fn attention(
     let mut attention = Attention { v_is_k, window: window.filter(|_| !is_global), ..base.clone() };
     if let Some(own) = keys.child("per_layer_config")? {
         if let Some(own) = own.child(&layer.to_string())? {
+            own.known(&["head_dim", "num_key_value_heads"], "layers differ in their heads alone here")?;
             attention.head_dim = own.or("head_dim", attention.head_dim)?;
             attention.kv_heads = own.or("num_key_value_heads", attention.kv_heads)?;
         }

@@ -63,6 +63,17 @@ impl FromJson for f64 {
     }
 }
 
+/// A number that may be 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct NotNegative(pub f64);
+
+impl FromJson for NotNegative {
+    const EXPECTED: &'static str = "a number that is not negative";
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_f64().filter(|x| *x >= 0.0).map(Self)
+    }
+}
+
 impl FromJson for f32 {
     const EXPECTED: &'static str = "a positive number within the range of f32";
     fn from_json(value: &Value) -> Option<Self> {

@@ -26,14 +26,6 @@ const DEFAULTS: Defaults = Defaults {
     ..llama::DEFAULTS
 };
 
-/// The text part of a model that also sees images.
-pub(super) fn read_multimodal(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
-    match keys.child("text_config")? {
-        Some(text) => read(&text),
-        None => Err(keys.error("text_config", "an object", "nothing")),
-    }
-}
-
 pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
     let decoder = Decoder::read(keys, &DEFAULTS)?;
     let layers = decoder.layers;

@@ -20,10 +20,10 @@ const DEFAULTS: Defaults = Defaults {
 };
 
 pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
+    keys.refuse("sliding_window", "the reference implementation's layers see every token")?;
     let decoder = Decoder::read(keys, &DEFAULTS)?;
     let bias = keys.or("attention_bias", false)?;
     let attention = Attention {
-        window: keys.nullable("sliding_window", None)?,
         qk_norm: Some(decoder.norm),
         qk_norm_of_all_heads: true,
         qkv_clip: keys.nullable("clip_qkv", None)?,

@@ -2,7 +2,7 @@
 
 use super::decoder::{Decoder, Defaults};
 use super::experts::{counts, experts};
-use super::keys::Keys;
+use super::keys::{Keys, NotNegative};
 use super::{llama, mixtral, rope};
 use crate::Result;
 use crate::model::config::{Attention, ModelConfig, NormKind, Op, Routing};
@@ -34,7 +34,8 @@ pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
         let why = "the reference implementation mixes two experts whatever it says";
         return Err(keys.unsupported("num_experts_per_tok", counts[1], why));
     }
-    let routing = Routing::SparseMixer { jitter: keys.or("router_jitter_noise", 0.01)? };
+    let NotNegative(jitter) = keys.or("router_jitter_noise", NotNegative(0.01))?;
+    let routing = Routing::SparseMixer { jitter: jitter as f32 };
     let sparse = Op::Experts(experts(&decoder, counts, decoder.feed_forward.hidden, routing));
     let blocks = vec![decoder.block(attention, sparse); decoder.layers];
     Ok((decoder.model("phimoe", blocks), Naming::hugging_face(mixtral::NAMES)))

@@ -3,7 +3,7 @@
 
 use super::decoder::{Decoder, Defaults};
 use super::experts::{counts, experts, sparse_layers};
-use super::keys::Keys;
+use super::keys::{Keys, Whole};
 use super::layers::{LayerType, layer_types, window};
 use super::{llama, rope};
 use crate::Result;
@@ -24,10 +24,14 @@ const DEFAULTS: Defaults = Defaults {
 pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
     let decoder = Decoder::read(keys, &DEFAULTS)?;
     let slides = keys.or("use_sliding_window", false)?;
-    let most = keys.or("max_window_layers", 28)? as usize;
+    let Whole(most) = keys.or("max_window_layers", Whole(28))?;
     let known = [LayerType::Full, LayerType::Sliding];
     let types = layer_types(keys, decoder.layers, &known, |layer| {
-        if slides && layer.is_multiple_of(2) && layer < most { LayerType::Sliding } else { LayerType::Full }
+        if slides && layer.is_multiple_of(2) && layer < most as usize {
+            LayerType::Sliding
+        } else {
+            LayerType::Full
+        }
     })?;
     let window = window(keys, &types, Some(4096))?;
     let global = Attention {

@@ -1,7 +1,7 @@
 //! Rotary positions, in the key styles of old and new files.
 
 use super::decoder::Decoder;
-use super::keys::Keys;
+use super::keys::{Keys, NotNegative};
 use crate::Result;
 use crate::model::config::{Rope, RopeLayout, RopeScaling};
 
@@ -13,7 +13,7 @@ const KNOWN: [&str; 14] = [
     "factor",
     "low_freq_factor",
     "high_freq_factor",
-    "original_max_position_embeddings",
+    ORIGINAL_CONTEXT,
     "partial_rotary_factor",
     "beta_fast",
     "beta_slow",
@@ -23,12 +23,16 @@ const KNOWN: [&str; 14] = [
     "mscale_all_dim",
 ];
 
+const ORIGINAL_CONTEXT: &str = "original_max_position_embeddings";
+
 /// What is rotated.
 #[derive(Clone, Copy)]
 pub(super) struct Head {
     pub head_dim: u32,
     /// Most tokens of a sequence.
     pub context_length: u32,
+    /// Most tokens of a sequence in training, where a file says it outside of the rotation.
+    pub original_context: Option<u32>,
     /// The part that is rotated, where a family rotates parts.
     pub partial: Option<f64>,
 }
@@ -45,11 +49,8 @@ pub(super) fn uniform(keys: &Keys<'_>, decoder: &Decoder, default_theta: f64) ->
         None => keys.child("rope_parameters")?,
     };
     let theta = keys.or("rope_theta", default_theta)?;
-    let mut rope = read(parameters.as_ref(), decoder.head_to_rotate(), theta)?;
-    if let RopeScaling::Llama3 { original_context, .. } = &mut rope.scaling {
-        *original_context = keys.or("original_max_position_embeddings", *original_context)?;
-    }
-    Ok(rope)
+    let original_context = keys.nullable(ORIGINAL_CONTEXT, None)?;
+    read(parameters.as_ref(), Head { original_context, ..decoder.head_to_rotate() }, theta)
 }
 
 /// The rotation that an object of parameters describes; `theta` holds where it gives none.
@@ -92,7 +93,7 @@ fn scaling(keys: &Keys<'_>, head: Head) -> Result<RopeScaling> {
             factor: keys.required("factor")?,
             low_freq_factor: keys.required("low_freq_factor")?,
             high_freq_factor: keys.required("high_freq_factor")?,
-            original_context: keys.or("original_max_position_embeddings", head.context_length)?,
+            original_context: original_context(keys, head)?,
         },
         "yarn" => yarn(keys, head)?,
         "proportional" => {
@@ -107,18 +108,25 @@ fn scaling(keys: &Keys<'_>, head: Head) -> Result<RopeScaling> {
     })
 }
 
+/// Most tokens of a sequence in training.
+fn original_context(keys: &Keys<'_>, head: Head) -> Result<u32> {
+    let within = keys.or(ORIGINAL_CONTEXT, head.context_length)?;
+    Ok(head.original_context.unwrap_or(within))
+}
+
 /// YaRN, with the magnitude that its paper suggests where the file has none (arXiv 2309.00071, section 3.4; DeepSeek-V2's
 /// `mscale` as in transformers 5.23, `modeling_rope_utils.py`).
 fn yarn(keys: &Keys<'_>, head: Head) -> Result<RopeScaling> {
-    let original_context = keys.or("original_max_position_embeddings", head.context_length)?;
+    let original_context = original_context(keys, head)?;
     let stretched = f64::from(head.context_length) / f64::from(original_context);
     let factor = keys.nullable("factor", None)?.unwrap_or(stretched);
     let magnitude_of = |scale: f64| if factor <= 1.0 { 1.0 } else { 0.1 * scale * factor.ln() + 1.0 };
-    let scales = [keys.nullable("mscale", None)?, keys.nullable("mscale_all_dim", None)?];
-    let magnitude = match (keys.nullable("attention_factor", None)?, scales) {
-        (Some(magnitude), _) => magnitude,
-        (None, [Some(scale), Some(all)]) => magnitude_of(scale) / magnitude_of(all),
-        (None, _) => magnitude_of(1.0),
+    let scale = |key| Ok(keys.nullable(key, None)?.map_or(0.0, |NotNegative(scale)| scale));
+    let [own, all] = [scale("mscale")?, scale("mscale_all_dim")?];
+    let magnitude = match keys.nullable("attention_factor", None)? {
+        Some(magnitude) => magnitude,
+        None if own > 0.0 && all > 0.0 => magnitude_of(own) / magnitude_of(all),
+        None => magnitude_of(1.0),
     };
     Ok(RopeScaling::Yarn {
         factor,

@@ -98,7 +98,7 @@ impl ForwardPass<'_> {
         Ok(out)
     }
 
-    /// The same, of a gated pair with the steepness and the limit of its gate, into given tensors.
+    /// A product into given tensors, with the steepness and the limit of the gate where its rows are gated pairs.
     pub(super) fn product(
         &mut self,
         what: &'static str,

@@ -213,7 +213,7 @@ impl FusedExperts {
         if slot.part == Part::Bias {
             return Stored {
                 size: [rows, 1],
-                first: expert * stored_rows + first_row,
+                first: expert as u64 * stored_rows as u64 + first_row as u64,
                 row_step: row,
                 ..Stored::whole(format!("{layer}{module}.{tensor}_bias"), &[experts, stored_rows])
             };
@@ -232,7 +232,7 @@ impl FusedExperts {
         };
         Stored {
             size: [rows, inputs],
-            first: expert * stored_rows * inputs + first_row * one_row,
+            first: expert as u64 * (stored_rows * inputs) as u64 + (first_row * one_row) as u64,
             row_step: row * one_row,
             col_step: one_input,
             ..Stored::whole(name, &whole)

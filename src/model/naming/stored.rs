@@ -1,7 +1,8 @@
 //! Where in a checkpoint a slot's values are.
 
 /// A tensor of a checkpoint, and which of its elements are a slot's: element `(i, j)` is at
-/// `first + i row_step + j col_step`, times `factor`.
+/// `first + i row_step + j col_step`, times `factor`. A tensor may have more elements than a `usize` of 32 bits counts; what
+/// lies between a slot's own fits one.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Stored {
     /// The tensor.
@@ -11,7 +12,7 @@ pub(crate) struct Stored {
     /// Rows and columns of the slot; a vector is a column.
     pub size: [usize; 2],
     /// The first element.
-    pub first: usize,
+    pub first: u64,
     /// From a row to the next.
     pub row_step: usize,
     /// From an element of a row to the next.
@@ -39,9 +40,14 @@ impl Stored {
     }
 
     /// Where an element of the slot, counted row by row, is in the tensor.
-    pub fn index(&self, element: usize) -> usize {
+    pub fn index(&self, element: usize) -> u64 {
+        self.first + self.offset(element) as u64
+    }
+
+    /// How far an element of the slot, counted row by row, is from the first.
+    pub fn offset(&self, element: usize) -> usize {
         let cols = self.size[1].max(1);
-        self.first + element / cols * self.row_step + element % cols * self.col_step
+        element / cols * self.row_step + element % cols * self.col_step
     }
 
     /// Whether its elements are neighbours, in order.

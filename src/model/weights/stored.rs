@@ -78,18 +78,18 @@ impl<'a> StoredWeights<'a> {
     /// Packing knows no tensor names, and counts from the beginning of the piece; `bad_row` of it is the first that
     /// cannot be packed.
     fn named(&self, error: Error, matrix: &Matrix, first_row: u32, bad_row: u32) -> Error {
-        let locate = |row: u32| {
-            let (slot, at) = matrix.locate(row);
-            (self.source.naming.tensor_name(slot), at as usize)
-        };
         match error {
             Error::TensorMismatch { expected, found, .. } => {
-                Error::TensorMismatch { name: locate(first_row + bad_row).0, expected, found }
+                let name = self.name(matrix, first_row + bad_row, Part::Weight);
+                Error::TensorMismatch { name, expected, found }
             }
             Error::NotFinite { index, value, .. } => {
-                let cols = matrix.cols as usize;
-                let (name, row) = locate(first_row + (index / cols) as u32);
-                Error::NotFinite { name, index: row * cols + index % cols, value }
+                let cols = u64::from(matrix.cols);
+                let (slot, row) = matrix.locate(first_row + (index / cols) as u32);
+                let shape = [matrix.source.rows_of(slot, matrix.rows) as usize, matrix.cols as usize];
+                let stored = self.source.naming.locate(slot, &shape);
+                let element = u64::from(row) * cols + index % cols;
+                Error::NotFinite { index: stored.index(element as usize), name: stored.name, value }
             }
             other => other,
         }

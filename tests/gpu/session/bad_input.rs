@@ -71,8 +71,7 @@ fn weights_that_are_no_numbers_are_refused_by_name_and_place() {
     for (model, tensor, index, value) in cases {
         for format in ["f32", "f16", "int4"] {
             let error = load(&with_value(model, tensor, index, value), format, false).err().unwrap();
-            let found =
-                matches!(&error, Error::NotFinite { name, index: at, .. } if name == tensor && *at == index);
+            let found = matches!(&error, Error::NotFinite { name, index: at, .. } if name == tensor && *at == index as u64);
             assert!(found, "{model} in {format}: {error}");
             let text = format!("'{tensor}' holds {value} at element {index}");
             assert!(error.to_string().contains(&text), "'{error}' does not say '{text}'");
@@ -88,10 +87,21 @@ fn they_are_accepted_where_they_are_asked_for() {
     block_on(session.feed(&[1, 2, 3])).unwrap();
     assert_eq!(logits(&session).len(), 137);
     // No code stands for them, and the name and the place are those of the file, not of our fused matrices.
-    for format in ["f16", "int8"] {
-        let error = load(&source, format, true).err().unwrap();
-        let text = "'model.layers.1.mlp.up_proj.weight' holds NaN at element 77";
-        assert!(error.to_string().contains(text), "{format}: '{error}' does not say '{text}'");
+    let cases = [
+        ("llama", "model.layers.1.mlp.up_proj.weight", 77),
+        // Experts in one tensor: inputs before outputs with gate and up in turns, and outputs before inputs, one behind
+        // the other.
+        ("gpt_oss", "model.layers.1.mlp.experts.gate_up_proj", 2345),
+        ("gpt_oss", "model.layers.1.mlp.experts.down_proj", 1234),
+        ("gemma4_moe", "model.layers.0.experts.gate_up_proj", 4321),
+    ];
+    for (model, tensor, index) in cases {
+        let source = with_value(model, tensor, index, f32::NAN);
+        for format in ["f16", "int8"] {
+            let error = load(&source, format, true).err().unwrap();
+            let text = format!("'{tensor}' holds NaN at element {index}");
+            assert!(error.to_string().contains(&text), "{format}: '{error}' does not say '{text}'");
+        }
     }
 }
 

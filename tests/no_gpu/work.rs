@@ -1,0 +1,67 @@
+//! What a variant of a kernel adds to its work.
+
+use wattle::energy::{ByteClass, OpClass, Phase, Work};
+use wattle::fragments::{ExpertWeight, GroupLimit, Reach, Reduce, RouteRule, Selection};
+use wattle::kernel::{Kernel, Span};
+use wattle::kernels::attention::{Attention, AttentionParams};
+use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
+use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
+
+/// Counted by hand for 3 tokens of 8 experts, of which 2 are chosen.
+#[test]
+fn a_router_counts_what_its_rule_asks_for() {
+    let counts = |rule| {
+        let params = MoeRouteParams { choices: 2, logit_stride: 8, scale: 1.0, jitter: 0.0 };
+        let work = MoeRoute { experts: 8, rule, reduce: Reduce::Workgroup }
+            .work(&params, Span { position: 0, rows: 3 });
+        let weights = work.bytes_of(ByteClass::Weight);
+        (work.ops_of(OpClass::Sfu).least, [weights.least, weights.most], work.ops_of(OpClass::F32Other).most)
+    };
+    let softmax = RouteRule::SOFTMAX;
+    // An exponential of every logit, and one more of those chosen.
+    assert_eq!(counts(softmax), (24 + 6, [0, 0], 6 * 8));
+    // A score of every expert.
+    let scores = RouteRule { selection: Selection::Scores, ..softmax };
+    assert_eq!(counts(scores), (24 + 6 + 24, [0, 0], 6 * 8));
+    let biased =
+        RouteRule { weight: ExpertWeight::Sigmoid, selection: Selection::Biased, ..RouteRule::SOFTMAX };
+    assert_eq!(counts(biased), (6 + 24, [8 * 4, 3 * 8 * 4], 6 * 8));
+    // Every score of a group, and every pair of groups.
+    let groups = Some(GroupLimit { groups: 4, limit: 2, two_best: false });
+    assert_eq!(counts(RouteRule { groups, ..biased }).2, 6 * 8 + 24 + 3 * 16);
+    // Factors are read for the chosen alone.
+    let scaled = RouteRule { expert_scale: true, ..softmax };
+    assert_eq!(counts(scaled), (24 + 6, [6 * 4, 6 * 4], 6 * 8));
+}
+
+/// A logit of each head, and two exponentials of each output head.
+#[test]
+fn sinks_are_counted_where_outputs_are_final() {
+    let added = |with: Work, without: Work| {
+        let bytes = |work: &Work| work.bytes_of(ByteClass::Weight);
+        let exps = |work: &Work| work.ops_of(OpClass::Sfu).least;
+        assert_eq!(bytes(&without).most, 0);
+        ([bytes(&with).least, bytes(&with).most], exps(&with) - exps(&without))
+    };
+    let params = AttentionParams {
+        heads: 6,
+        kv_heads: 2,
+        slots: 64,
+        chunk_slots: 16,
+        reach: 0,
+        split_keys: 32,
+        max_splits: 2,
+        scale: 1.0,
+        softcap: 0.0,
+    };
+    let prefill = |sinks| {
+        let variant =
+            Attention { head_dim: 10, softcap: false, reach: Reach::Window, sinks, phase: Phase::Prefill };
+        variant.work(&params, Span { position: 7, rows: 3 })
+    };
+    assert_eq!(added(prefill(true), prefill(false)), ([6 * 4, 3 * 6 * 10 * 4], 2 * 3 * 6));
+    let params = AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 32, max_splits: 2 };
+    let merge =
+        |sinks| AttentionMerge { reach: Reach::Window, sinks }.work(&params, Span { position: 7, rows: 1 });
+    assert_eq!(added(merge(true), merge(false)), ([6 * 4, 6 * 10 * 4], 2 * 6));
+}
