@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{FeedForward, Norm, Routing, is_false};
+use crate::Result;
+use crate::kernels::expert_plan::ExpertShare;
 
 /// Sparse feed-forward: a router chooses `top_k` of `count` feed-forward networks per token.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,6 +87,33 @@ impl Experts {
     /// Experts that a router chooses by the sub-layer's input, and nothing beside them.
     pub const fn new(count: u32, top_k: u32, routing: Routing, expert: FeedForward) -> Self {
         Self { count, top_k, routing, capacity: None, expert, router_norm: None, router_bias: false, shared: None }
+    }
+
+    /// What an expert takes of a pass, where that is not all that chose it.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for a factor that is too fine.
+    pub fn share(&self) -> Result<Option<ExpertShare>> {
+        let share = |factor: f32, choices, up| {
+            ExpertShare::new((factor * 1000.0).round() as u32, choices, self.count, up).map(Some)
+        };
+        match (self.routing, self.capacity) {
+            (Routing::ExpertChoice { factor }, _) => share(factor, 1, false),
+            (_, Some(Capacity { factor, share: Share::PerChoice, .. })) => share(factor, self.top_k, true),
+            (_, Some(Capacity { factor, share: Share::PerToken, .. })) => share(factor, 1, false),
+            (_, None) => Ok(None),
+        }
+    }
+
+    /// Experts of a token that is alone in its pass: where experts choose, all of them.
+    pub fn choices_of_one(&self) -> u32 {
+        if matches!(self.routing, Routing::ExpertChoice { .. }) { self.count } else { self.top_k }
+    }
+
+    /// Whether each token's experts follow from its own logits. Else other tokens have a say, or there is no router.
+    pub fn chooses_by_token(&self, as_trained: bool) -> bool {
+        let is_alone = !Self { capacity: None, ..*self }.compares_tokens(as_trained);
+        is_alone && self.routing.has_router()
     }
 
     /// Whether what a token gets hangs on the other tokens of its pass, at inference or as trained.

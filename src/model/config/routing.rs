@@ -190,6 +190,20 @@ impl Routing {
         !matches!(self, Self::Hash | Self::Task { .. } | Self::Random { .. })
     }
 
+    /// Whether a token has one choice, whatever number of experts comes of it.
+    pub fn has_one_choice(self) -> bool {
+        matches!(self, Self::ExpertChoice { .. } | Self::Sinkhorn { .. } | Self::Base { .. })
+    }
+
+    /// Rows of the table that experts are looked up in, if there is one.
+    pub fn table_rows(self, vocab_size: u32) -> Option<u32> {
+        match self {
+            Self::Hash => Some(vocab_size),
+            Self::Task { tasks } => Some(tasks),
+            _ => None,
+        }
+    }
+
     /// Whether weights multiply experts' inputs.
     pub fn weighs_inputs(self) -> bool {
         matches!(self, Self::Topk(Topk { weight_on: WeightOn::Input, .. }))
@@ -215,6 +229,11 @@ impl Topk {
             noise: false,
             later: Later::Always,
         }
+    }
+
+    /// Whether choices after a token's first may go unused.
+    pub fn may_leave_out(self) -> bool {
+        self.later != Later::Always
     }
 
     /// Whether experts are chosen by their scores. Else it is by their logits, whose order is the same, and of which
