@@ -1,23 +1,21 @@
 // Experts are auctioned to tokens, so that each takes as many (arXiv 2103.16716, section 3.1; Bertsekas and Castanon, "The auction
-// algorithm for the transportation problem", 1989). A bidder without an expert bids for the one it gains most from; each
-// expert takes the highest bid of a round, for its lowest when it is full. Increments fall by factors of 5.
-// One workgroup; lanes stride over the bidders (tokens, and what fills the experts up), then over the experts.
-// Needs: sigmoid (common/sigmoid), span. Constants: EXPERTS.
+// algorithm for the transportation problem", 1989). A bidder without an expert bids for the one it gains most from; an
+// expert keeps the highest bids it has places for, and its price is the lowest of them. Increments fall by factors of 5.
+// One workgroup; lanes stride over the bidders: tokens, and what fills the experts up.
+// Needs: sigmoid (common/sigmoid), workgroup_sum4 (reduce/*), span. Constants: EXPERTS.
 struct Params { logit_stride: u32, epsilon: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> logits: array<f32>;              // [rows, logit_stride]
-@group(0) @binding(3) var<storage, read_write> bidders: array<vec4<u32>>; // [EXPERTS capacity]: expert, wanted, bid, 0
+@group(0) @binding(3) var<storage, read_write> bidders: array<vec4<u32>>; // [EXPERTS capacity]: has a place, expert, bid, 0
 @group(0) @binding(4) var<storage, read_write> expert_of_slot: array<u32>;    // [rows]
 @group(0) @binding(5) var<storage, read_write> weight_of_slot: array<f32>;    // [rows]
 const WORKGROUP_SIZE: u32 = 256u;
-const NONE: u32 = 0xffffffffu;
 const LARGE: f32 = 3.2e38;
 
 var<workgroup> prices: array<f32, EXPERTS>;
 var<workgroup> held: array<u32, EXPERTS>;
-var<workgroup> ranges: array<vec2<f32>, WORKGROUP_SIZE>;    // least and largest logit of a lane, then of all
-var<workgroup> open: array<u32, WORKGROUP_SIZE>;            // bidders of a lane without an expert
-var<workgroup> any_open: u32;
+var<workgroup> ranges: array<vec2<f32>, WORKGROUP_SIZE>;    // least and largest logit
+var<workgroup> is_open: bool;
 
 fn is_finite(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
@@ -37,11 +35,15 @@ fn find_range(lane: u32) {
     }
     ranges[lane] = range;
     workgroupBarrier();
-    if lane == 0u {
-        for (var i = 1u; i < WORKGROUP_SIZE; i += 1u) {
-            range = vec2<f32>(min(range.x, ranges[i].x), max(range.y, ranges[i].y));
+    for (var stride = WORKGROUP_SIZE / 2u; stride > 0u; stride /= 2u) {
+        if lane < stride {
+            let other = ranges[lane + stride];
+            ranges[lane] = vec2<f32>(min(ranges[lane].x, other.x), max(ranges[lane].y, other.y));
         }
-        ranges[0] = select(vec2<f32>(), range, range.x <= range.y);
+        workgroupBarrier();
+    }
+    if lane == 0u && ranges[0].x > ranges[0].y {
+        ranges[0] = vec2<f32>();
     }
     workgroupBarrier();
 }
@@ -55,17 +57,6 @@ fn worth(bidder: u32, expert: u32) -> f32 {
     let is_high = bitcast<u32>(logit) == 0x7f800000u;
     let beyond = select(ranges[0].x - 1.0, ranges[0].y + 1.0, is_high);
     return select(beyond, logit, is_finite(logit));
-}
-
-fn reopen(lane: u32) {
-    for (var b = lane; b < EXPERTS * capacity(); b += WORKGROUP_SIZE) {
-        bidders[b] = vec4<u32>(NONE, NONE, 0u, 0u);
-    }
-    for (var e = lane; e < EXPERTS; e += WORKGROUP_SIZE) {
-        held[e] = 0u;
-    }
-    storageBarrier();
-    workgroupBarrier();
 }
 
 // A bidder's best expert, ties to the lower one, and a bid: as much above its price as the next best would give less.
@@ -84,83 +75,61 @@ fn bid(bidder: u32, increment: f32) -> vec4<u32> {
         }
     }
     let margin = select(first - second, 0.0, second == -LARGE);
-    return vec4<u32>(NONE, best, bitcast<u32>(prices[best] + margin + increment), 0u);
+    return vec4<u32>(0u, best, bitcast<u32>(prices[best] + margin + increment), 0u);
 }
 
-// All bids of a round; whether there are any.
-fn collect_bids(increment: f32, lane: u32) -> bool {
-    var count = 0u;
+// Bids of everybody without a place, of whom there are at first all; whether there were any.
+fn collect_bids(increment: f32, is_first: bool, lane: u32) -> bool {
+    var count = 0.0;
     for (var b = lane; b < EXPERTS * capacity(); b += WORKGROUP_SIZE) {
-        if bidders[b].x == NONE {
+        if is_first || bidders[b].x == 0u {
             bidders[b] = bid(b, increment);
-            count += 1u;
+            count += 1.0;
         }
     }
-    open[lane] = count;
+    storageBarrier();
+    let total = workgroup_sum4(vec4<f32>(count, 0.0, 0.0, 0.0), lane).x;
+    if lane == 0u {
+        is_open = total > 0.0;
+    }
+    return workgroupUniformLoad(&is_open);
+}
+
+// Of everybody who bids for an expert or has a place of it, the highest bids have places, ties to the earlier bidder.
+fn sell(lane: u32) {
+    for (var b = lane; b < EXPERTS * capacity(); b += WORKGROUP_SIZE) {
+        let own = bidders[b];
+        let offer = bitcast<f32>(own.z);
+        var rank = 0u;
+        for (var other = 0u; other < EXPERTS * capacity(); other += 1u) {
+            let rival = bidders[other].yz;
+            let rival_offer = bitcast<f32>(rival.y);
+            let is_before = rival_offer > offer || (rival_offer == offer && other < b);
+            rank += u32(rival.x == own.y && is_before);
+        }
+        bidders[b].x = u32(rank < capacity());
+        if rank + 1u == capacity() {
+            prices[own.y] = max(prices[own.y], offer);
+        }
+    }
     storageBarrier();
     workgroupBarrier();
-    if lane == 0u {
-        var total = 0u;
-        for (var i = 0u; i < WORKGROUP_SIZE; i += 1u) {
-            total += open[i];
-        }
-        any_open = total;
-    }
-    return workgroupUniformLoad(&any_open) > 0u;
-}
-
-// The highest bid gets a place of the expert. When that fills it, or it was full, the lowest bid is its price.
-fn sell(expert: u32) {
-    var winner = NONE;
-    var most = -LARGE;
-    var loser = NONE;
-    var least = LARGE;
-    for (var b = 0u; b < EXPERTS * capacity(); b += 1u) {
-        let bidder = bidders[b];
-        let offer = bitcast<f32>(bidder.z);
-        if bidder.x == NONE && bidder.y == expert && offer > most {
-            most = offer;
-            winner = b;
-        }
-        if bidder.x == expert && offer < least {
-            least = offer;
-            loser = b;
-        }
-    }
-    if winner == NONE {
-        return;
-    }
-    let is_full = held[expert] == capacity();
-    if is_full {
-        bidders[loser].x = NONE;
-    } else {
-        held[expert] += 1u;
-    }
-    bidders[winner].x = expert;
-    if held[expert] == capacity() {
-        prices[expert] = max(prices[expert], lowest_bid(expert));
-    }
-}
-
-fn lowest_bid(expert: u32) -> f32 {
-    var least = LARGE;
-    for (var b = 0u; b < EXPERTS * capacity(); b += 1u) {
-        if bidders[b].x == expert {
-            least = min(least, bitcast<f32>(bidders[b].z));
-        }
-    }
-    return least;
 }
 
 // Should the rounds have run out, what is left goes to the first experts with room.
 fn place_the_rest() {
+    for (var b = 0u; b < EXPERTS * capacity(); b += 1u) {
+        if bidders[b].x == 1u {
+            held[bidders[b].y] += 1u;
+        }
+    }
     var free = 0u;
     for (var b = 0u; b < EXPERTS * capacity(); b += 1u) {
-        if bidders[b].x == NONE {
+        if bidders[b].x == 0u {
             while free + 1u < EXPERTS && held[free] == capacity() {
                 free += 1u;
             }
-            bidders[b].x = free;
+            bidders[b].y = free;
             held[free] += 1u;
         }
     }
@@ -172,6 +141,7 @@ fn run(workgroup: u32, lane: u32) {
     }
     for (var e = lane; e < EXPERTS; e += WORKGROUP_SIZE) {
         prices[e] = 0.0;
+        held[e] = 0u;
     }
     find_range(lane);
     let range = ranges[0].y - ranges[0].x;
@@ -181,24 +151,21 @@ fn run(workgroup: u32, lane: u32) {
     var is_last = false;
     while !is_last {
         is_last = increment <= last;
-        reopen(lane);
-        while rounds > 0u && collect_bids(increment, lane) {
-            for (var e = lane; e < EXPERTS; e += WORKGROUP_SIZE) {
-                sell(e);
-            }
-            storageBarrier();
-            workgroupBarrier();
+        var is_unsold = collect_bids(increment, true, lane);
+        while is_unsold && rounds > 0u {
+            sell(lane);
+            is_unsold = collect_bids(increment, false, lane);
             rounds -= 1u;
         }
         increment = max(last, increment * 0.2);
     }
-    if lane == 0u {
+    if rounds == 0u && lane == 0u {
         place_the_rest();
     }
     storageBarrier();
     workgroupBarrier();
     for (var row = lane; row < span.rows; row += WORKGROUP_SIZE) {
-        let expert = bidders[row].x;
+        let expert = bidders[row].y;
         expert_of_slot[row] = expert;
         weight_of_slot[row] = sigmoid(worth(row, expert));
     }

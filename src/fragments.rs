@@ -25,6 +25,4 @@ pub use queue::Queue;
 pub(crate) use queue::add_capacity;
 pub use reach::Reach;
 pub use reduce::Reduce;
-pub use route::{
-    ExpertWeight, FIRST_LATER_DRAW, GroupLimit, LaterRule, NestedGroups, RouteRule, Selection,
-};
+pub use route::{ExpertWeight, FIRST_LATER_DRAW, GroupLimit, LaterRule, NestedGroups, RouteRule, Selection};

@@ -46,8 +46,8 @@ pub fn product(
 fn quantize(gpu: &Gpu, in_features: u32) -> Arc<dyn AnyLaunch> {
     let reduce = Reduce::of(gpu.capabilities());
     let inputs = InputRows::of(in_features);
-    let variant = Quantize { inputs, norm: InputNorm::None, last: false, reduce };
-    let params = QuantizeParams { in_features, rows_per_token: 1, eps: 0.0 };
+    let variant = Quantize { inputs, norm: InputNorm::None, last: false, chosen: false, reduce };
+    let params = QuantizeParams::new(in_features, 1, 0.0);
     Launch { variant, params }.shared()
 }
 

@@ -1,4 +1,4 @@
-// Every expert can be chosen.
+// Every expert can be chosen. Constants: EXPERTS.
 fn rule_out(row: u32, lane: u32) {}
 
 fn candidates(choice: u32) -> vec2<u32> {

@@ -95,12 +95,12 @@ impl ChosenSlots {
 
 impl MoeSlotParams {
     /// Experts that take all that chose them, `choices` to a token.
-    pub fn new(experts: u32, choices: u32) -> Self {
+    pub const fn new(experts: u32, choices: u32) -> Self {
         Self::within(experts, choices, ExpertShare::ALL)
     }
 
     /// Experts that take a share.
-    pub fn within(experts: u32, choices: u32, share: ExpertShare) -> Self {
+    pub const fn within(experts: u32, choices: u32, share: ExpertShare) -> Self {
         let ExpertShare { numerator, denominator, round } = share;
         Self {
             experts,

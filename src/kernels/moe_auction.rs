@@ -45,6 +45,7 @@ impl Kernel for MoeAuction {
         Source::kernel(Self::NAME, fragment!("moe_auction.wgsl"))
             .with_span()
             .with(fragment!("common/sigmoid.wgsl"))
+            .with(fragment!("reduce/workgroup.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
             .constant("EXPERTS", self.experts)
     }
@@ -86,14 +87,14 @@ impl Kernel for MoeAuction {
         1
     }
 
-    /// Of one round, in which everybody bids: how many there are only the device knows.
+    /// Of one round, in which everybody bids: how many rounds there are only the device knows.
     fn work(self, _: &MoeAuctionParams, span: Span) -> Work {
-        let (rows, experts) = (u64::from(span.rows), u64::from(self.experts));
-        let (logits, bidders) = (rows * experts, self.bidder_bytes(span.rows));
+        let rows = u64::from(span.rows);
+        let (logits, bidders) = (rows * u64::from(self.experts), self.bidder_bytes(span.rows));
         Work::default()
             .with_bytes(ByteClass::ActIn, logits * 4, 2 * logits * 4)
-            .with_bytes(ByteClass::Index, 2 * bidders + rows * 8, (2 + 2 * experts) * bidders + rows * 8)
-            .with_ops(OpClass::F32Other, logits, 2 * logits + 2 * experts * bidders / 16)
+            .with_bytes(ByteClass::Index, 2 * bidders + rows * 8, bidders * (2 + bidders / 32) + rows * 8)
+            .with_ops(OpClass::F32Other, logits, 2 * logits + (bidders / 16).pow(2))
             .with_ops(OpClass::Sfu, rows, rows)
     }
 }

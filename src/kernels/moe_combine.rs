@@ -116,7 +116,12 @@ impl Kernel for MoeCombine {
         for residual in [false, true] {
             for shared in [false, true] {
                 let all_slots = CombineSlots::All;
-                all.extend([false, true].map(|weighted| Self { residual, shared, weighted, slots: all_slots }));
+                all.extend([false, true].map(|weighted| Self {
+                    residual,
+                    shared,
+                    weighted,
+                    slots: all_slots,
+                }));
                 let listed = CombineSlots::Listed(ChosenSlots { experts: 8, share: ExpertShare::ALL });
                 for slots in [CombineSlots::Placed, listed] {
                     all.push(Self { residual, shared, weighted: true, slots });

@@ -60,8 +60,10 @@ impl Kernel for MoePriority {
         let (rows, choices) = (u64::from(span.rows), u64::from(params.choices));
         // Every workgroup looks at every token.
         let read = (self.workgroups(params, span) + 1) * rows * choices * 4;
-        Work::default()
-            .with_bytes(ByteClass::Index, rows * choices * 4 + rows * 4, read + rows * 4)
-            .with_ops(OpClass::F32Other, rows, rows * rows)
+        Work::default().with_bytes(ByteClass::Index, rows * choices * 4 + rows * 4, read + rows * 4).with_ops(
+            OpClass::F32Other,
+            rows,
+            rows * rows,
+        )
     }
 }

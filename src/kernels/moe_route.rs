@@ -31,16 +31,8 @@ params! {
 
 impl MoeRouteParams {
     /// The `choices` best of logits that lie together, as they are.
-    pub fn new(choices: u32, logit_stride: u32) -> Self {
-        Self {
-            choices,
-            logit_stride,
-            scale: 1.0,
-            jitter: 0.0,
-            second_offset: 0,
-            seed: 0,
-            later_share: 0.0,
-        }
+    pub const fn new(choices: u32, logit_stride: u32) -> Self {
+        Self { choices, logit_stride, scale: 1.0, jitter: 0.0, second_offset: 0, seed: 0, later_share: 0.0 }
     }
 }
 
@@ -104,8 +96,8 @@ impl Kernel for MoeRoute {
         let wide = params.logit_stride >= least;
         let expected = format_args!("at least {least}");
         require(Self::NAME, "logit_stride", wide, expected, params.logit_stride)?;
-        let shared = self.rule.later == LaterRule::Always
-            || (params.later_share > 0.0 && params.later_share <= 1.0);
+        let shared =
+            self.rule.later == LaterRule::Always || (params.later_share > 0.0 && params.later_share <= 1.0);
         require(Self::NAME, "later_share", shared, "above 0 and at most 1", params.later_share)
     }
 

@@ -26,12 +26,12 @@ params! {
 
 impl MoeScanParams {
     /// Experts that take all that chose them.
-    pub fn new(choices: u32, max_tiles: u32) -> Self {
+    pub const fn new(choices: u32, max_tiles: u32) -> Self {
         Self::within(choices, max_tiles, ExpertShare::ALL)
     }
 
     /// Experts that take a share.
-    pub fn within(choices: u32, max_tiles: u32, share: ExpertShare) -> Self {
+    pub const fn within(choices: u32, max_tiles: u32, share: ExpertShare) -> Self {
         let ExpertShare { numerator, denominator, round } = share;
         Self {
             choices,
@@ -90,11 +90,8 @@ impl Kernel for MoeScan {
         at_most(Self::NAME, "experts", MAX_EXPERTS, self.experts)?;
         check_choices(Self::NAME, self.experts, params.choices)?;
         let MoeScanParams { share_numerator, share_denominator, share_round, .. } = *params;
-        let share = ExpertShare {
-            numerator: share_numerator,
-            denominator: share_denominator,
-            round: share_round,
-        };
+        let share =
+            ExpertShare { numerator: share_numerator, denominator: share_denominator, round: share_round };
         if self.limited { share.check(Self::NAME) } else { Ok(()) }
     }
 

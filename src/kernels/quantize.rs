@@ -33,7 +33,7 @@ params! {
 
 impl QuantizeParams {
     /// Rows of tokens, so many for each.
-    pub fn new(in_features: u32, rows_per_token: u32, eps: f32) -> Self {
+    pub const fn new(in_features: u32, rows_per_token: u32, eps: f32) -> Self {
         let ExpertShare { numerator, denominator, round } = ExpertShare::ALL;
         Self {
             in_features,

@@ -12,32 +12,30 @@ pub fn least_increment(epsilon: f32, range: f32) -> f32 {
 }
 
 /// The expert of each token, `[n]`: at most `ceil(n / E)` of each, so that the sum of `logits` `[n, E]` is at most `n` least
-/// increments below the largest there is.
+/// increments below the largest there is, `n` rounded up to a multiple of `E`.
 ///
-/// Every expert takes so many tokens, the missing ones being indifferent. Tokens without an expert bid for the one they gain
-/// most from, as much more than its price as they would gain less from the next one, and an increment; each expert
-/// takes the highest bid of a round, for which it gives up the lowest it has when it is full. Its price is that lowest bid.
-/// Increments fall from a quarter of the range of the logits to the least by factors of 5; prices stay.
-/// All of it in f32, as the kernel.
+/// Every expert takes so many bidders, those that are no tokens being indifferent. Who has no place bids for the expert it
+/// gains most from, as much more than its price as it would gain less from the next one, and an increment. An expert
+/// keeps the highest bids that it has places for; the lowest of those is its price once they are taken. Increments fall from a
+/// quarter of the range of the logits to the least by factors of 5; prices stay. All of it in f32, as the kernel.
 pub fn auction(logits: &[f32], experts: usize, epsilon: f32) -> Vec<u32> {
     let tokens = logits.len() / experts;
-    let capacity = tokens.div_ceil(experts);
-    let bidders = capacity * experts;
     let finite = || logits.iter().copied().filter(|logit| logit.is_finite());
     let (low, high) = (finite().fold(f32::INFINITY, f32::min), finite().fold(f32::NEG_INFINITY, f32::max));
     let (low, high) = if low <= high { (low, high) } else { (0.0, 0.0) };
-    let value = |token: usize, expert: usize| match logits.get(token * experts + expert) {
+    let value = |bidder: usize, expert: usize| match logits.get(bidder * experts + expert) {
         None => 0.0,
         Some(logit) if logit.is_nan() => low - 1.0,
         Some(logit) => logit.clamp(low - 1.0, high + 1.0),
     };
     let last = least_increment(epsilon, high - low);
     let mut increment = last.max((high - low) * 0.25);
-    let mut sale = Sale::new(bidders, experts, capacity);
+    let mut sale = Sale::new(tokens.div_ceil(experts), experts);
     let mut rounds = most_rounds(tokens);
     loop {
-        sale.reopen();
-        while rounds > 0 && sale.round(value, increment) {
+        sale.has_place.fill(false);
+        while sale.collect_bids(value, increment) && rounds > 0 {
+            sale.sell();
             rounds -= 1;
         }
         if increment <= last {
@@ -45,55 +43,40 @@ pub fn auction(logits: &[f32], experts: usize, epsilon: f32) -> Vec<u32> {
         }
         increment = last.max(increment * 0.2);
     }
-    sale.place_the_rest();
+    if rounds == 0 {
+        sale.place_the_rest();
+    }
     sale.expert_of[..tokens].iter().map(|expert| *expert as u32).collect()
 }
 
-const NOBODY: usize = usize::MAX;
-
-/// Who holds a place of which expert, and at what bid.
+/// Who wants which expert, at what bid, and who has a place.
 struct Sale {
     capacity: usize,
     prices: Vec<f32>,
-    /// Of each bidder.
+    has_place: Vec<bool>,
     expert_of: Vec<usize>,
     bids: Vec<f32>,
-    /// Of each expert.
-    held: Vec<usize>,
 }
 
 impl Sale {
-    fn new(bidders: usize, experts: usize, capacity: usize) -> Self {
+    fn new(capacity: usize, experts: usize) -> Self {
+        let bidders = capacity * experts;
         Self {
             capacity,
             prices: vec![0.0; experts],
-            expert_of: vec![NOBODY; bidders],
+            has_place: vec![false; bidders],
+            expert_of: vec![0; bidders],
             bids: vec![0.0; bidders],
-            held: vec![0; experts],
         }
     }
 
-    /// Everybody is without an expert; prices stay.
-    fn reopen(&mut self) {
-        self.expert_of.fill(NOBODY);
-        self.held.fill(0);
-    }
-
-    /// One round of bids; `false` where everybody has an expert.
-    fn round(&mut self, value: impl Fn(usize, usize) -> f32, increment: f32) -> bool {
-        let mut best: Vec<(f32, usize)> = vec![(f32::NEG_INFINITY, NOBODY); self.prices.len()];
-        for bidder in (0..self.expert_of.len()).filter(|bidder| self.expert_of[*bidder] == NOBODY) {
-            let (expert, bid) = self.bid(|expert| value(bidder, expert), increment);
-            self.bids[bidder] = bid;
-            if bid > best[expert].0 {
-                best[expert] = (bid, bidder);
-            }
+    /// Bids of everybody without a place; whether there were any.
+    fn collect_bids(&mut self, value: impl Fn(usize, usize) -> f32, increment: f32) -> bool {
+        let without: Vec<usize> = (0..self.bids.len()).filter(|bidder| !self.has_place[*bidder]).collect();
+        for &bidder in &without {
+            (self.expert_of[bidder], self.bids[bidder]) = self.bid(|expert| value(bidder, expert), increment);
         }
-        let is_open = best.iter().any(|(_, bidder)| *bidder != NOBODY);
-        for (expert, (_, bidder)) in best.into_iter().enumerate().filter(|(_, (_, bidder))| *bidder != NOBODY) {
-            self.take(expert, bidder);
-        }
-        is_open
+        !without.is_empty()
     }
 
     /// Where a bidder bids, ties to the lower expert, and how much.
@@ -112,32 +95,30 @@ impl Sale {
         (expert, self.prices[expert] + margin + increment)
     }
 
-    /// A bidder gets a place; of equal lowest bids the earlier bidder's ends.
-    fn take(&mut self, expert: usize, bidder: usize) {
-        if self.held[expert] == self.capacity {
-            let loser = self.lowest(expert);
-            self.expert_of[loser] = NOBODY;
-        } else {
-            self.held[expert] += 1;
+    /// The highest bids for each expert have places, ties to the earlier bidder.
+    fn sell(&mut self) {
+        for expert in 0..self.prices.len() {
+            let mut bidders: Vec<usize> =
+                (0..self.bids.len()).filter(|bidder| self.expert_of[*bidder] == expert).collect();
+            bidders.sort_by(|a, b| self.bids[*b].total_cmp(&self.bids[*a]));
+            for (rank, bidder) in bidders.into_iter().enumerate() {
+                self.has_place[bidder] = rank < self.capacity;
+                if rank + 1 == self.capacity {
+                    self.prices[expert] = self.prices[expert].max(self.bids[bidder]);
+                }
+            }
         }
-        self.expert_of[bidder] = expert;
-        if self.held[expert] == self.capacity {
-            self.prices[expert] = self.prices[expert].max(self.bids[self.lowest(expert)]);
-        }
-    }
-
-    fn lowest(&self, expert: usize) -> usize {
-        let holders = (0..self.expert_of.len()).filter(|bidder| self.expert_of[*bidder] == expert);
-        holders.reduce(|low, next| if self.bids[next] < self.bids[low] { next } else { low }).unwrap_or(0)
     }
 
     fn place_the_rest(&mut self) {
-        for bidder in 0..self.expert_of.len() {
-            if self.expert_of[bidder] == NOBODY {
-                let free = self.held.iter().position(|held| *held < self.capacity).unwrap_or(0);
-                self.expert_of[bidder] = free;
-                self.held[free] += 1;
-            }
+        let mut held = vec![0; self.prices.len()];
+        let (with, without): (Vec<usize>, Vec<usize>) =
+            (0..self.has_place.len()).partition(|bidder| self.has_place[*bidder]);
+        with.into_iter().for_each(|bidder| held[self.expert_of[bidder]] += 1);
+        for bidder in without {
+            let free = held.iter().position(|held| *held < self.capacity).unwrap_or(0);
+            self.expert_of[bidder] = free;
+            held[free] += 1;
         }
     }
 }

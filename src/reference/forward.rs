@@ -3,9 +3,9 @@
 use super::activation::{activate, clamped_gated, gated};
 use super::attention::{self, KeyValues, Mask, attention};
 use super::embed::embed;
-use super::matmul::matmul;
 use super::expert_plan::{NONE, combine, plan_within, queue};
 use super::lookup::{looked_up, random_experts};
+use super::matmul::matmul;
 use super::moe::{Router, Routes, Training, with_noise};
 use super::norm::norm;
 use super::quantize::quantize;
@@ -17,8 +17,8 @@ use super::weights::{
     Weights,
 };
 use crate::model::config::{
-    Attention, Capacity, Experts, FeedForward, GrantOrder, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
-    Temperature,
+    Attention, Capacity, Experts, FeedForward, GrantOrder, ModelConfig, Norm, NormKind, Op, Routing,
+    SubLayer, Temperature,
 };
 use crate::model::slot::Place;
 use crate::{Error, Result};
@@ -307,7 +307,13 @@ impl Pass<'_> {
             None => own.clone(),
         };
         let Routes { experts, weights } = own;
-        self.routes.push(RouteTrace { keys: router.keys(&logits), logits: unnoised, experts, weights, top_k });
+        self.routes.push(RouteTrace {
+            keys: router.keys(&logits),
+            logits: unnoised,
+            experts,
+            weights,
+            top_k,
+        });
         Ok(routes)
     }
 

@@ -98,7 +98,8 @@ impl Router<'_> {
             (Routing::Sinkhorn { iterations }, Some(_)) => {
                 let factors = column_factors(&self.keys(logits), self.count, iterations);
                 let keys = self.keys(logits);
-                let balanced = keys.iter().enumerate().map(|(n, key)| f64::from(*key) + factors[n % self.count]);
+                let balanced =
+                    keys.iter().enumerate().map(|(n, key)| f64::from(*key) + factors[n % self.count]);
                 self.largest(&balanced.collect::<Vec<_>>())
             }
             (Routing::Base { epsilon }, Some(_)) => auction(logits, self.count, epsilon),
@@ -114,8 +115,10 @@ impl Router<'_> {
     /// For each token the experts that take it, `[n, E]`.
     fn chosen_by_experts(&self, factor: f32, logits: &[f32]) -> Vec<u32> {
         let rows = logits.chunks_exact(self.count);
-        let scores: Vec<f32> =
-            rows.flat_map(|row| scores(Score::Softmax, &without_nan(row))).map(|score| score as f32).collect();
+        let scores: Vec<f32> = rows
+            .flat_map(|row| scores(Score::Softmax, &without_nan(row)))
+            .map(|score| score as f32)
+            .collect();
         let tokens = logits.len() / self.count;
         let capacity = capacity(factor, tokens as u32, self.count as u32) as usize;
         let mut experts = vec![NONE; logits.len()];

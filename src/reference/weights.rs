@@ -258,9 +258,10 @@ where
     ) -> Result<ExpertsWeights> {
         let (count, d) = (config.count as usize, self.d);
         let topk = config.routing.topk();
-        let router = config.routing.has_router().then(|| {
-            self.linear(WeightFormat::F32, place, Role::Router, [count, d], config.router_bias)
-        });
+        let router = config
+            .routing
+            .has_router()
+            .then(|| self.linear(WeightFormat::F32, place, Role::Router, [count, d], config.router_bias));
         let router = router.transpose()?;
         let mut stored = |shape: Option<Vec<usize>>, role| {
             shape.map(|shape| (self.fetch)(Slot::weight(place, role), &shape)).transpose()
@@ -280,9 +281,8 @@ where
         let expert_scale = stored(of_each(topk.is_some_and(|topk| topk.expert_scale)), Role::ExpertScale)?;
         let is_gated = config.shared.is_some_and(|shared| shared.gated);
         let shared_gate = stored(is_gated.then(|| vec![1, d]), Role::SharedGate)?;
-        let shared = config.shared.map(|shared| {
-            self.feed_forward(format, place.shared_expert(), &shared.expert)
-        });
+        let shared =
+            config.shared.map(|shared| self.feed_forward(format, place.shared_expert(), &shared.expert));
         let shared = shared.transpose()?;
         let mut expert = |expert: usize| {
             let format = self.plan.of_expert(block, expert);

@@ -6,8 +6,8 @@ use crate::gpu::{Capabilities, Gpu};
 use crate::model::config::ModelConfig;
 use crate::model::forward::{LogitRows, Sampling};
 use crate::model::plan::WeightPlan;
-use crate::model::{LoadOptions, Model, Session, SessionOptions};
 use crate::model::slot::router_parts;
+use crate::model::{LoadOptions, Model, Session, SessionOptions};
 use crate::reference::forward::{
     Cache, Conditions, RouteTrace, Trace, forward, forward_with_experts, routed_layers,
 };

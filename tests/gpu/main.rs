@@ -12,6 +12,8 @@
     reason = "a test fails by panicking, and what tests share is no library"
 )]
 
+#[path = "../support/assignment.rs"]
+mod assignment;
 #[path = "../support/expected.rs"]
 mod expected;
 #[path = "../support/mod.rs"]
@@ -33,11 +35,18 @@ mod matmul;
 mod matmul_coop;
 mod matvec;
 mod moe;
+mod moe_auction;
 mod moe_combine;
 mod moe_count;
+mod moe_expert_choice;
+mod moe_list;
+mod moe_lookup;
 mod moe_place;
+mod moe_priority;
 mod moe_route;
 mod moe_scan;
+mod moe_scores;
+mod moe_sinkhorn;
 mod norm;
 mod quantize;
 mod rope;

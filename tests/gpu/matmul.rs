@@ -1,11 +1,11 @@
 use wattle::fragments::{Codec, InputNorm, InputRows};
 use wattle::kernel::Kernel;
-use wattle::kernels::expert_plan::max_tiles;
+use wattle::kernels::expert_plan::{TILE_ROWS, max_tiles};
 use wattle::kernels::linear::LinearParams;
-use wattle::kernels::matmul::{Matmul, TileRows};
+use wattle::kernels::matmul::{Chosen, Matmul, TileRows};
 use wattle::model::layout::ExpertGroup;
 use wattle::quant::WeightFormat;
-use wattle::reference::moe::plan;
+use wattle::reference::expert_plan::plan;
 
 use crate::harness::{Run, gpu, span};
 use crate::linear::{Linear, Shape, Site, formats, formats_of};
@@ -54,6 +54,9 @@ pub fn check_with<K: Kernel<Params = LinearParams>>(
     seed: u64,
     change: impl FnOnce(&mut Linear),
 ) {
+    if let TileRows::Chosen(chosen) = variant.rows {
+        return check_chosen(kernel, variant, chosen, format, (rows, inputs, outputs), seed, change);
+    }
     let grouped = variant.rows != TileRows::Dense;
     let inputs = if variant.inputs == InputRows::Quads { inputs.next_multiple_of(4) } else { inputs };
     // As in `matvec`: into the experts, out of the experts.
@@ -85,6 +88,50 @@ pub fn check_with<K: Kernel<Params = LinearParams>>(
             .with("tile_map", &tile_map(&plan, tiles))
             .with("slot_of_place", &slot_of_place(&plan));
         if is_part { run.with("place_of_expert", &PLACES) } else { run }
+    });
+}
+
+/// The same of experts that chose their tokens, into them or out of them.
+fn check_chosen<K: Kernel<Params = LinearParams>>(
+    kernel: K,
+    variant: Matmul,
+    chosen: Chosen,
+    format: WeightFormat,
+    (rows, inputs, outputs): (usize, usize, usize),
+    seed: u64,
+    change: impl FnOnce(&mut Linear),
+) {
+    let inputs = if variant.inputs == InputRows::Quads { inputs.next_multiple_of(4) } else { inputs };
+    let (taken, slots) = (chosen.slots.share.of(rows as u32) as usize, chosen.slots.of(rows as u32) as usize);
+    let x_rows = if chosen.by_token { rows } else { slots };
+    let shape = Shape { rows: x_rows, inputs, outputs, experts: EXPERTS };
+    let mut layer = Linear::random(format, InputNorm::None, variant.epilogue, shape, seed);
+    layer.in_i8 = variant.inputs == InputRows::I8;
+    change(&mut layer);
+    // Neighbouring tokens from another one on for each expert.
+    let token_of_slot: Vec<u32> =
+        (0..slots).map(|slot| ((slot / taken * 5 + slot % taken) % rows) as u32).collect();
+    let place = |slot: usize| match chosen.members {
+        Some(_) => PLACES[slot / taken],
+        None => (slot / taken) as u32,
+    };
+    let input = |slot: usize| if chosen.by_token { token_of_slot[slot] as usize } else { slot };
+    let site = |slot| Site { input: input(slot), output: slot, expert: place(slot) as usize };
+    let sites: Vec<_> = (0..slots).filter(|slot| place(*slot) != ExpertGroup::ELSEWHERE).map(site).collect();
+    let tiles = chosen.slots.tiles(rows as u32) as usize;
+    let of_expert = |expert: u32| {
+        let tile =
+            move |first: u32| [expert, expert * taken as u32 + first, TILE_ROWS.min(taken as u32 - first), 0];
+        (0..taken as u32).step_by(TILE_ROWS as usize).map(tile)
+    };
+    let map: Vec<[u32; 4]> = (0..EXPERTS as u32).flat_map(of_expert).collect();
+    assert_eq!(map.len(), tiles);
+    layer.params.max_tiles = tiles as u32;
+    let what = format_args!("{format}, {shape:?}, seed {seed}").to_string();
+    layer.check_some(&sites, slots, |params| {
+        let run = Run::new(kernel, params, span(7, rows), &what).with("tile_map", &map);
+        let run = if chosen.by_token { run.with("token_of_slot", &token_of_slot) } else { run };
+        if chosen.members.is_some() { run.with("place_of_expert", &PLACES) } else { run }
     });
 }
 

@@ -1,18 +1,20 @@
 //! Routing, plan, grouped products and combining together, and what their tests share.
 
-use wattle::fragments::{Activate, Codec, Epilogue, ExpertWeight, InputNorm, Reduce, RouteRule, Selection};
-use wattle::kernels::expert_plan::{MoeSlotParams, RUN, TILE_ROWS, max_tiles};
+use wattle::fragments::{
+    Activate, Codec, Epilogue, ExpertWeight, InputNorm, Queue, Reduce, RouteRule, Selection,
+};
+use wattle::kernels::expert_plan::{ExpertShare, MoeSlotParams, RUN, TILE_ROWS, max_tiles};
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
 use wattle::kernels::matvec::{Matvec, VecRows};
-use wattle::kernels::moe_combine::{MoeCombine, MoeCombineParams};
+use wattle::kernels::moe_combine::{CombineSlots, MoeCombine, MoeCombineParams};
 use wattle::kernels::moe_count::MoeCount;
 use wattle::kernels::moe_place::MoePlace;
 use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
 use wattle::kernels::moe_scan::{MoeScan, MoeScanParams};
 use wattle::model::config::Score;
 use wattle::quant::{PackedMatrix, WeightFormat};
-use wattle::reference::moe::Plan;
+use wattle::reference::expert_plan::{NONE, Plan};
 
 use crate::harness::{Run, span};
 use crate::moe_route::tolerances;
@@ -35,11 +37,38 @@ pub fn tile_map(plan: &Plan, tiles: usize) -> Vec<[u32; 4]> {
 
 /// The (token, choice) of every place.
 pub fn slot_of_place(plan: &Plan) -> Vec<u32> {
-    let mut slots = vec![0; plan.slots.len()];
-    for (slot, &place) in plan.slots.iter().enumerate() {
+    let mut slots = vec![0; plan.tokens.len()];
+    for (slot, &place) in plan.slots.iter().enumerate().filter(|(_, place)| **place != NONE) {
         slots[place as usize] = slot as u32;
     }
     slots
+}
+
+/// Every order of choices.
+pub const QUEUES: [Queue; 3] = [Queue::TokenMajor, Queue::ChoiceMajor, Queue::Priority];
+
+/// Shares of experts: most are dropped, some, and none but of those that all choose.
+pub const SHARES: [ExpertShare; 3] = [
+    ExpertShare { numerator: 1, denominator: 1024, round: 0 },
+    ExpertShare { numerator: 5, denominator: 48, round: 47 },
+    ExpertShare { numerator: 1, denominator: 2, round: 1 },
+];
+
+/// An order of tokens.
+pub fn token_of_rank(rows: usize) -> Vec<u32> {
+    let mut tokens: Vec<u32> = (0..rows as u32).collect();
+    tokens.sort_by_key(|token| (token * 7919) % 1009);
+    tokens
+}
+
+/// The slots of choices `[rows, k]` in the order of a queue.
+pub fn in_queue(queue: Queue, chosen: &[u32], k: usize) -> Vec<usize> {
+    let tokens: Vec<u32> = match queue {
+        Queue::TokenMajor => return (0..chosen.len()).collect(),
+        Queue::ChoiceMajor => (0..(chosen.len() / k) as u32).collect(),
+        Queue::Priority => token_of_rank(chosen.len() / k),
+    };
+    (0..k).flat_map(|choice| tokens.iter().map(move |token| *token as usize * k + choice)).collect()
 }
 
 /// Of every slot, those before it in its run that chose the same expert.
@@ -55,7 +84,7 @@ pub fn run_offsets(plan: &Plan, experts: &[u32]) -> Vec<u32> {
     let mut offsets = Vec::new();
     for run in experts.chunks(RUN as usize) {
         offsets.extend(&next);
-        run.iter().for_each(|&expert| next[expert as usize] += 1);
+        run.iter().filter(|expert| **expert != NONE).for_each(|&expert| next[expert as usize] += 1);
     }
     offsets
 }
@@ -163,15 +192,16 @@ impl Layer {
         let slots = chosen.len();
         let runs = slots.div_ceil(RUN as usize);
         let tiles = max_tiles(slots as u64, self.experts as u32);
-        let counting = MoeSlotParams { experts: self.experts as u32, choices: k as u32 };
-        let variant = MoeCount { experts: self.experts as u32 };
+        let counting = MoeSlotParams::new(self.experts as u32, k as u32);
+        let variant = MoeCount { experts: self.experts as u32, queue: Queue::TokenMajor };
         let run = Run::new(variant, counting, call, "golden").with("expert_of_slot", chosen);
         let counts = run.out("counts", runs * self.experts).out("rank_of_slot", slots).go();
-        let scanning = MoeScanParams { choices: k as u32, max_tiles: tiles as u32 };
-        let run = Run::new(MoeScan { experts: self.experts as u32 }, scanning, call, "golden");
+        let scanning = MoeScanParams::new(k as u32, tiles as u32);
+        let run =
+            Run::new(MoeScan { experts: self.experts as u32, limited: false }, scanning, call, "golden");
         let run = run.with("counts", counts.words("counts")).out("offsets", runs * self.experts);
         let plan = run.out("tile_map", 4 * tiles as usize).go();
-        let run = Run::new(MoePlace, counting, call, "golden").with("expert_of_slot", chosen);
+        let run = Run::new(MoePlace::ALL, counting, call, "golden").with("expert_of_slot", chosen);
         let run = run.with("rank_of_slot", counts.words("rank_of_slot"));
         let places = run.with("offsets", plan.words("offsets")).out("slot_of_place", slots).go();
         self.feed_forward(k, |matrix, params, epilogue, x, words| {
@@ -256,7 +286,7 @@ fn layers_are_golden() {
                 let variant = MoeRoute { experts: layer.experts as u32, rule, reduce: Reduce::Workgroup };
                 let scale = if is_biased { layer.golden.float("routed_scaling") } else { 1.0 };
                 let logit_stride = layer.experts as u32;
-                let params = MoeRouteParams { choices: k as u32, logit_stride, scale, jitter: 0.0 };
+                let params = MoeRouteParams { scale, ..MoeRouteParams::new(k as u32, logit_stride) };
                 let mut run = Run::new(variant, params, span(0, rows), &case);
                 let logits = layer.golden.floats("logits");
                 run = run.with("logits", &logits);
@@ -281,7 +311,8 @@ fn layers_are_golden() {
                     gate_stride: 0,
                     gate_offset: 0,
                 };
-                let variant = MoeCombine { residual: false, shared: false, weighted: true };
+                let variant =
+                    MoeCombine { residual: false, shared: false, weighted: true, slots: CombineSlots::All };
                 let run = Run::new(variant, params, span(0, rows), &case);
                 let run =
                     run.with("expert_rows", &many).with("weight_of_slot", routes.floats("weight_of_slot"));
@@ -296,7 +327,7 @@ fn layers_are_golden() {
 fn a_plan_is_made_of_every_slot_once() {
     for (rows, experts, k) in PLANS {
         for (case, chosen) in choices(rows, experts, k) {
-            let plan = wattle::reference::moe::plan(&chosen, experts, k);
+            let plan = wattle::reference::expert_plan::plan(&chosen, experts, k);
             let mut slots = slot_of_place(&plan);
             slots.sort_unstable();
             let all: Vec<u32> = (0..chosen.len() as u32).collect();

@@ -1,27 +1,31 @@
-use wattle::kernels::expert_plan::{RUN, max_tiles};
+use wattle::kernels::expert_plan::{ExpertShare, RUN, max_tiles};
 use wattle::kernels::moe_scan::{MoeScan, MoeScanParams};
-use wattle::reference::moe::plan;
+use wattle::reference::expert_plan::{plan, plan_within};
 
 use crate::harness::{Run, span};
-use crate::moe::{PLANS, choices, run_offsets, tile_map};
+use crate::moe::{PLANS, SHARES, choices, run_offsets, tile_map};
 
 #[test]
 fn offsets_and_tiles_are_those_of_the_plan() {
     for (rows, experts, k) in PLANS {
         for (case, chosen) in choices(rows, experts, k) {
-            let plan = plan(&chosen, experts, k);
-            let counts: Vec<u32> = chosen
-                .chunks(RUN as usize)
-                .flat_map(|run| wattle::reference::moe::plan(run, experts, 1).counts)
-                .collect();
-            // One tile more than there can be: it has to be empty.
-            let tiles = max_tiles(chosen.len() as u64, experts as u32) as usize + 1;
-            let params = MoeScanParams { choices: k as u32, max_tiles: tiles as u32 };
-            let run = Run::new(MoeScan { experts: experts as u32 }, params, span(5, rows), &case);
-            let run = run.with("counts", &counts).out("offsets", counts.len());
-            let found = run.out("tile_map", 4 * tiles).go();
-            found.same("offsets", &run_offsets(&plan, &chosen));
-            found.same("tile_map", &tile_map(&plan, tiles));
+            for share in [None, Some(SHARES[0]), Some(SHARES[1]), Some(SHARES[2])] {
+                let queue: Vec<usize> = (0..chosen.len()).collect();
+                let capacity = share.map_or(u32::MAX, |share: ExpertShare| share.of(rows as u32));
+                let limited = plan_within(&chosen, &queue, [experts, k], capacity);
+                let counts: Vec<u32> =
+                    chosen.chunks(RUN as usize).flat_map(|run| plan(run, experts, 1).counts).collect();
+                // One tile more than there can be: it has to be empty.
+                let tiles = max_tiles(chosen.len() as u64, experts as u32) as usize + 1;
+                let all = share.unwrap_or(ExpertShare::ALL);
+                let params = MoeScanParams::within(k as u32, tiles as u32, all);
+                let variant = MoeScan { experts: experts as u32, limited: share.is_some() };
+                let run = Run::new(variant, params, span(5, rows), &case);
+                let run = run.with("counts", &counts).out("offsets", counts.len());
+                let found = run.out("tile_map", 4 * tiles).go();
+                found.same("offsets", &run_offsets(&limited, &chosen));
+                found.same("tile_map", &tile_map(&limited, tiles));
+            }
         }
     }
 }

@@ -12,7 +12,13 @@ use crate::support::random::Random;
 const WORDS: usize = 12;
 
 fn plain() -> Quantize {
-    Quantize { inputs: InputRows::Any, norm: InputNorm::None, last: false, reduce: Reduce::Workgroup }
+    Quantize {
+        inputs: InputRows::Any,
+        norm: InputNorm::None,
+        last: false,
+        chosen: false,
+        reduce: Reduce::Workgroup,
+    }
 }
 
 fn run(
@@ -21,8 +27,7 @@ fn run(
     x: &[f32],
     norm_weight: &[f32],
 ) -> Outputs {
-    let params =
-        QuantizeParams { in_features: width as u32, rows_per_token: rows_per_token as u32, eps: 1e-5 };
+    let params = QuantizeParams::new(width as u32, rows_per_token as u32, 1e-5);
     let what = format!("{tokens} x {rows_per_token} rows of {width}");
     let run = Run::new(variant, params, span(3, tokens), what).with("x", x);
     let run = match variant.norm {

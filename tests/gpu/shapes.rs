@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use wattle::model::Source;
 use wattle::model::checkpoint::Checkpoint;
 use wattle::model::config::{
-    Activation, Attention, Block, ExpertGroups, Experts, FeedForward, GateClamp, GroupScore, Head,
-    ModelConfig, Norm, NormKind, Op, Rope, RopeLayout, RopeScaling, Routing, Score, SharedExpert, SubLayer,
-    Temperature, Topk, WeightOn,
+    Activation, Attention, Block, Capacity, ExpertGroups, Experts, FeedForward, GateClamp, GrantOrder,
+    GroupScore, Head, Hierarchical, Later, ModelConfig, Norm, NormKind, Op, Rope, RopeLayout, RopeScaling,
+    Routing, Score, Share, SharedExpert, SubLayer, Temperature, Topk, WeightOn,
 };
 use wattle::model::naming::Naming;
 use wattle::model::plan::WeightPlan;
-use wattle::model::slot::slots;
+use wattle::model::slot::{Place, Role, slots};
 use wattle::quant::{WeightFormat, Width};
+use wattle::reference::forward::Conditions;
 use wattle::tuning::ProductPath;
 use wattle::verify::{Case, Device, check};
 
@@ -25,6 +26,7 @@ use crate::support::random::Random;
 /// Lengths of the prompts: one token, and enough to wrap every window.
 const PROMPTS: [usize; 2] = [1, 23];
 const GREEDY: usize = 5;
+const TASKS: u32 = 6;
 
 #[test]
 fn random_models_are_those_of_the_reference() {
@@ -131,15 +133,54 @@ fn experts(random: &mut Random) -> Experts {
         weight_on: if rarely_not(random) { WeightOn::Output } else { WeightOn::Input },
         ..Topk::of(if coin(random) { Score::Softmax } else { Score::Sigmoid })
     };
-    let mixes = groups.is_none() && !rarely_not(random);
-    let routing = if mixes { Routing::SparseMixer { jitter: 0.3 } } else { Routing::Topk(topk) };
+    let routing = match between(random, 0, 9) {
+        0 => Routing::SparseMixer { jitter: 0.3 },
+        1 => Routing::ExpertChoice { factor: [0.5, 1.0, 2.0][between(random, 0, 2) as usize] },
+        2 => Routing::Sinkhorn { iterations: 8 },
+        3 => Routing::Base { epsilon: 1e-3 },
+        4 => [Routing::Hash, Routing::Task { tasks: TASKS }, Routing::Random { seed: 5 }]
+            [between(random, 0, 2) as usize],
+        5 => {
+            let groups =
+                (1..=count).rev().find(|groups| count.is_multiple_of(*groups) && 2 * groups <= count);
+            let groups = groups.unwrap_or(1);
+            let top_groups = between(random, 1, groups);
+            Routing::Hierarchical(Hierarchical { groups, top_groups })
+        }
+        6 => {
+            let later = [Later::AtLeast { share: 0.6 }, Later::Sampled { share: 0.9 }];
+            let (later, noise) = (later[between(random, 0, 1) as usize], coin(random));
+            let topk = Topk { expert_scale: false, weight_on: WeightOn::Output, ..topk };
+            Routing::Topk(Topk { later, noise, ..topk })
+        }
+        _ => Routing::Topk(Topk { noise: coin(random), ..topk }),
+    };
+    let choices = match routing {
+        Routing::Hierarchical(Hierarchical { groups, top_groups }) => {
+            top_groups * between(random, 1, count / groups)
+        }
+        _ if routing.has_one_choice() => 1,
+        Routing::Topk(Topk { groups: Some(_), .. }) => between(random, 1, most),
+        _ => between(random, 1, count),
+    };
+    let limits = !routing.weighs_inputs() && !matches!(routing, Routing::ExpertChoice { .. });
     let mut expert = feed_forward(random);
     expert.bias &= !routing.weighs_inputs();
     Experts {
+        capacity: (limits && !rarely_not(random)).then(|| capacity(random)),
         router_norm: (!rarely_not(random)).then(|| norm(random)),
-        router_bias: coin(random),
+        router_bias: routing.has_router() && coin(random),
         shared: coin(random).then(|| SharedExpert { expert: feed_forward(random), gated: coin(random) }),
-        ..Experts::new(count, between(random, 1, most), routing, expert)
+        ..Experts::new(count, choices, routing, expert)
+    }
+}
+
+fn capacity(random: &mut Random) -> Capacity {
+    use GrantOrder::{ChoiceMajor, Priority, TokenMajor};
+    Capacity {
+        factor: [0.5, 1.0, 1.25][between(random, 0, 2) as usize],
+        share: if coin(random) { Share::PerChoice } else { Share::PerToken },
+        order: [ChoiceMajor, TokenMajor, Priority][between(random, 0, 2) as usize],
     }
 }
 
@@ -223,6 +264,10 @@ fn fill(config: ModelConfig, random: &mut Random) -> Source {
                 _ => (0.3, 0.2),
             };
             values.iter_mut().for_each(|value| *value = *value * scale + offset);
+            if slot.role == Role::ExpertTable {
+                let experts = experts_at(&config, slot.place);
+                values.iter_mut().for_each(|value| *value = between(random, 0, experts - 1) as f32);
+            }
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
             (Naming::Native.tensor_name(slot), shape, bytes)
         })
@@ -237,15 +282,26 @@ fn fill(config: ModelConfig, random: &mut Random) -> Source {
     Source { config, naming: Naming::Native, checkpoint }
 }
 
+/// Experts of a sub-layer.
+fn experts_at(config: &ModelConfig, place: Place) -> u32 {
+    let count = config.ops().find_map(|(at, op)| match op {
+        Op::Experts(experts) if at == place => Some(experts.count),
+        _ => None,
+    });
+    count.unwrap_or_else(|| panic!("no experts at {place:?}"))
+}
+
 /// What the reference computes with the weights as stored.
 fn expect(source: Source, plan: &WeightPlan, random: &mut Random) -> Case {
     let config = &source.config;
+    let training = coin(random).then_some(17);
+    let conditions = Conditions { task: Some(between(random, 0, TASKS - 1)), training };
     let weights = expected::weights(&source, plan);
     let prompts = PROMPTS.map(|length| {
         let ids = (0..length).map(|_| between(random, 0, config.vocab_size - 1)).collect();
-        expected::prompt(&source, &weights, ids, GREEDY)
+        expected::prompt(&source, &weights, conditions, ids, GREEDY)
     });
-    Case { name: "random".into(), source, prompts: prompts.into() }
+    Case { name: "random".into(), source, prompts: prompts.into(), conditions }
 }
 
 fn between(random: &mut Random, least: u32, most: u32) -> u32 {

@@ -144,11 +144,17 @@ fn steps_over_the_inputs_are_counted_as_they_are() {
 #[test]
 fn quantize_norms_each_input_once() {
     const INPUTS: u32 = 4096;
-    let params = QuantizeParams { in_features: INPUTS, rows_per_token: 1, eps: 0.0 };
+    let params = QuantizeParams::new(INPUTS, 1, 0.0);
     for (norm, fma, vectors) in
         [(InputNorm::Rms, 2 * INPUTS, 1), (InputNorm::Layer, 4 * INPUTS, 2), (InputNorm::Affine, INPUTS, 2)]
     {
-        let variant = Quantize { inputs: InputRows::Quads, norm, last: false, reduce: Reduce::Workgroup };
+        let variant = Quantize {
+            inputs: InputRows::Quads,
+            norm,
+            last: false,
+            chosen: false,
+            reduce: Reduce::Workgroup,
+        };
         let work = variant.work(&params, one_row(0));
         assert_eq!(variant.workgroups(&params, one_row(0)), 2);
         assert_eq!(work.ops_of(OpClass::F32Fma).most, u64::from(fma), "{norm:?}");

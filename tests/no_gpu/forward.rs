@@ -201,7 +201,10 @@ fn a_plan_changes_the_values_of_the_matrices_it_names() {
     );
     let w2 = format!("{layer}.block_sparse_moe.experts.3.w2.weight");
     assert_eq!(experts[3].down.weight, stored(int(Width::Int4), &w2, &file));
-    assert_eq!(router.weight, file.floats(&format!("{layer}.block_sparse_moe.gate.weight")));
+    assert_eq!(
+        router.as_ref().unwrap().weight,
+        file.floats(&format!("{layer}.block_sparse_moe.gate.weight"))
+    );
     assert_eq!(
         moe.norm.as_ref().unwrap().weight,
         file.floats(&format!("{layer}.post_attention_layernorm.weight"))

@@ -1,7 +1,8 @@
 use wattle::model::config::{Activation, ExpertGroups, GroupScore, Routing, Score, Topk};
 use wattle::reference::activation::gated;
+use wattle::reference::expert_plan::{Plan, combine, plan};
 use wattle::reference::matmul::matmul;
-use wattle::reference::moe::{Plan, Router, combine, plan};
+use wattle::reference::moe::Router;
 
 use crate::support::compare::{Tolerance, assert_close, assert_same};
 use crate::support::golden::Golden;

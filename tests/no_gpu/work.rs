@@ -11,7 +11,7 @@ use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
 #[test]
 fn a_router_counts_what_its_rule_asks_for() {
     let counts = |rule| {
-        let params = MoeRouteParams { choices: 2, logit_stride: 8, scale: 1.0, jitter: 0.0 };
+        let params = MoeRouteParams::new(2, 8);
         let work = MoeRoute { experts: 8, rule, reduce: Reduce::Workgroup }
             .work(&params, Span { position: 0, rows: 3 });
         let weights = work.bytes_of(ByteClass::Weight);

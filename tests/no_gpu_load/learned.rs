@@ -39,6 +39,7 @@ fn schedule(source: &Source, layout: &Layout, phase: Phase) -> Schedule {
         sampling: None,
         tuning: None,
         path: ProductPath::Float,
+        training: None,
     };
     record(&source.config, layout, &Capabilities::webgpu(), &options).unwrap()
 }

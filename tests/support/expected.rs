@@ -2,16 +2,22 @@
 
 use wattle::model::Source;
 use wattle::model::plan::WeightPlan;
-use wattle::reference::forward::{Cache, forward};
+use wattle::reference::forward::{Cache, Conditions, forward};
 use wattle::reference::sample::argmax;
 use wattle::reference::weights::Weights;
 use wattle::tuning::ProductPath;
 use wattle::verify::Prompt;
 
 /// A prompt with its outputs, and so many greedy tokens after it.
-pub fn prompt(source: &Source, weights: &Weights, ids: Vec<u32>, greedy: usize) -> Prompt {
+pub fn prompt(
+    source: &Source,
+    weights: &Weights,
+    conditions: Conditions,
+    ids: Vec<u32>,
+    greedy: usize,
+) -> Prompt {
     let config = &source.config;
-    let mut cache = Cache::new(config);
+    let mut cache = Cache::under(config, conditions);
     let trace = forward(config, weights, &mut cache, &ids).unwrap();
     let (mut greedy_ids, mut greedy_logits) = (Vec::new(), Vec::new());
     let mut logits = trace.logits[trace.logits.len() - config.vocab_size as usize..].to_vec();

@@ -8,6 +8,7 @@ use wattle::model::plan::WeightPlan;
 use wattle::model::slot::{Role, slots};
 use wattle::model::{Source, open};
 use wattle::quant::WeightFormat;
+use wattle::reference::forward::Conditions;
 use wattle::verify::Case;
 
 use crate::expected;
@@ -23,9 +24,10 @@ pub fn case(golden: &Path, lead: f32, model_has_lead: bool) -> Case {
     let long: Vec<u32> = (0..23).map(|n| 5 * n + 3).collect();
     let prompts = (0..6).map(|n| vec![17 * n + 2]).chain([long]);
     let weights = expected::weights(&leading, &WeightPlan::uniform(WeightFormat::F32));
-    let prompts = prompts.map(|ids| expected::prompt(&leading, &weights, ids, GREEDY)).collect();
+    let prompts =
+        prompts.map(|ids| expected::prompt(&leading, &weights, Conditions::default(), ids, GREEDY)).collect();
     let source = if model_has_lead { leading } else { with_lead(&original, 0.0) };
-    Case { name: "near tie".into(), source, prompts }
+    Case { name: "near tie".into(), source, prompts, conditions: Conditions::default() }
 }
 
 /// The model with the second row of each router a copy of the first, times `1 + lead`.

@@ -86,7 +86,16 @@ pub enum GrantOrder {
 impl Experts {
     /// Experts that a router chooses by the sub-layer's input, and nothing beside them.
     pub const fn new(count: u32, top_k: u32, routing: Routing, expert: FeedForward) -> Self {
-        Self { count, top_k, routing, capacity: None, expert, router_norm: None, router_bias: false, shared: None }
+        Self {
+            count,
+            top_k,
+            routing,
+            capacity: None,
+            expert,
+            router_norm: None,
+            router_bias: false,
+            shared: None,
+        }
     }
 
     /// What an expert takes of a pass, where that is not all that chose it.

@@ -68,7 +68,9 @@ impl ForwardPass<'_> {
         let read = weights.router_norm.as_ref().map_or(input, |norm| Input::normed(x, norm));
         let logits = self.router_logits(read, weights)?;
         let routed = match (experts.routing, self.options.phase) {
-            (Routing::ExpertChoice { .. }, Phase::Prefill) => self.chosen_by_experts(experts, logits, logit_stride(weights))?,
+            (Routing::ExpertChoice { .. }, Phase::Prefill) => {
+                self.chosen_by_experts(experts, logits, logit_stride(weights))?
+            }
             _ => {
                 let routes = self.route(weights, logits)?;
                 self.assign(experts, routes)?

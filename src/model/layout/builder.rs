@@ -4,9 +4,7 @@ use super::{
     AttentionLayout, ExpertStack, ExpertsLayout, FeedForwardLayout, Layout, Matrix, OpLayout, Rows,
     SubLayerLayout, Vectors, VectorsKind,
 };
-use crate::model::config::{
-    Attention, Experts, FeedForward, ModelConfig, Norm, Op, SharedExpert, SubLayer,
-};
+use crate::model::config::{Attention, Experts, FeedForward, ModelConfig, Norm, Op, SharedExpert, SubLayer};
 use crate::model::plan::WeightPlan;
 use crate::model::slot::{Place, Role, Slot, router_parts};
 use crate::quant::WeightFormat;

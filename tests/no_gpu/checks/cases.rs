@@ -3,19 +3,26 @@
 use std::sync::Arc;
 
 use wattle::energy::Phase;
-use wattle::fragments::{Epilogue, InputNorm, Members, Reach, Reduce, RouteRule, Selection};
+use wattle::fragments::{Epilogue, InputNorm, Members, Queue, Reach, Reduce, RouteRule, Selection};
 use wattle::kernel::AnyLaunch;
 use wattle::kernels::attention_merge::AttentionMerge;
 use wattle::kernels::kv_write::KvWrite;
 use wattle::kernels::matmul::TileRows;
 use wattle::kernels::matvec::VecRows;
-use wattle::kernels::moe_combine::MoeCombine;
+use wattle::kernels::moe_auction::{MoeAuction, MoeAuctionParams};
+use wattle::kernels::moe_combine::{CombineSlots, MoeCombine, MoeCombineParams};
 use wattle::kernels::moe_count::MoeCount;
+use wattle::kernels::moe_expert_choice::{MoeExpertChoice, MoeExpertChoiceParams};
+use wattle::kernels::moe_list::{MoeList, MoeListParams};
+use wattle::kernels::moe_lookup::{MoeLookup, MoeLookupParams};
 use wattle::kernels::moe_place::MoePlace;
+use wattle::kernels::moe_priority::{MoePriority, MoePriorityParams};
 use wattle::kernels::moe_route::MoeRoute;
 use wattle::kernels::moe_scan::{MoeScan, MoeScanParams};
+use wattle::kernels::moe_scores::{MoeScores, MoeScoresParams};
+use wattle::kernels::moe_sinkhorn::{MoeSinkhorn, MoeSinkhornParams};
 use wattle::kernels::norm::{Norm, NormParams};
-use wattle::kernels::quantize::QuantizeParams;
+use wattle::kernels::quantize::{Quantize, QuantizeParams};
 use wattle::kernels::rope::{QkNorm, Rope, RopeParams};
 use wattle::kernels::sample_best::SampleBest;
 use wattle::kernels::sample_pick::SamplePick;
@@ -23,8 +30,8 @@ use wattle::kernels::slice::Slice;
 use wattle::quant::Width;
 
 use super::launches::{
-    ADDED, ATTENTION, BEST, COMBINE, GATED, KV_WRITE, MERGE, PICK, ROPE, ROUTE, SLOTS, WEIGHTED, attention,
-    embed, expert, grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
+    ADDED, ATTENTION, BEST, CHOSEN, COMBINE, GATED, KV_WRITE, MERGE, PICK, ROPE, ROUTE, SLOTS, WEIGHTED,
+    attention, embed, expert, grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
 };
 
 /// A launch, and the words that each of its tensors needs for [`super::ROWS`] rows.
@@ -162,10 +169,7 @@ fn other_cases() -> Vec<Case> {
             vec![("x", rows), ("y", rows), ("residual", rows), ("norm_weight", 66), ("stored_scale", 1)],
         ),
         (
-            launch(
-                quantize(InputNorm::Layer),
-                QuantizeParams { in_features: 33, rows_per_token: 3, eps: 0.0 },
-            ),
+            launch(quantize(InputNorm::Layer), QuantizeParams::new(33, 3, 0.0)),
             vec![("x", 3 * rows), ("y", 7 * 3 * 2 * 12), ("norm_weight", 66)],
         ),
         (
@@ -179,15 +183,15 @@ fn other_cases() -> Vec<Case> {
             ],
         ),
         (
-            launch(MoeCount { experts: 5 }, SLOTS),
+            launch(MoeCount { experts: 5, queue: Queue::TokenMajor }, SLOTS),
             vec![("expert_of_slot", slots), ("counts", table), ("rank_of_slot", slots)],
         ),
         (
-            launch(MoeScan { experts: 5 }, MoeScanParams { choices: 3, max_tiles: 1 }),
+            launch(MoeScan { experts: 5, limited: false }, MoeScanParams::new(3, 1)),
             vec![("counts", table), ("offsets", table), ("tile_map", 5 * 4)],
         ),
         (
-            launch(MoePlace, SLOTS),
+            launch(MoePlace::ALL, SLOTS),
             vec![
                 ("expert_of_slot", slots),
                 ("rank_of_slot", slots),
@@ -196,7 +200,10 @@ fn other_cases() -> Vec<Case> {
             ],
         ),
         (
-            launch(MoeCombine { residual: true, shared: true, weighted: true }, COMBINE),
+            launch(
+                MoeCombine { residual: true, shared: true, weighted: true, slots: CombineSlots::All },
+                COMBINE,
+            ),
             vec![
                 ("expert_rows", 3 * rows),
                 ("weight_of_slot", slots),
@@ -204,6 +211,66 @@ fn other_cases() -> Vec<Case> {
                 ("gates", 7 * 6),
                 ("y", rows),
                 ("residual", rows),
+            ],
+        ),
+        (
+            launch(MoeAuction { experts: 5 }, MoeAuctionParams { logit_stride: 6, epsilon: 0.1 }),
+            vec![("logits", 7 * 6), ("bidders", 10 * 4), ("expert_of_slot", 7), ("weight_of_slot", 7)],
+        ),
+        (
+            launch(MoeSinkhorn { experts: 5 }, MoeSinkhornParams { logit_stride: 6, iterations: 2 }),
+            vec![("logits", 7 * 6), ("row_factors", 7), ("expert_of_slot", 7), ("weight_of_slot", 7)],
+        ),
+        (
+            launch(MoeScores { experts: 5, reduce: Reduce::Workgroup }, MoeScoresParams { logit_stride: 6 }),
+            vec![("logits", 7 * 6), ("scores", 7 * 5)],
+        ),
+        (
+            // Of 7 tokens, each takes 3.
+            launch(MoeExpertChoice, MoeExpertChoiceParams::new(CHOSEN, 1)),
+            vec![
+                ("scores", 7 * 5),
+                ("slot_of_choice", 7 * 5),
+                ("token_of_slot", 5 * 3),
+                ("weight_of_slot", 5 * 3),
+                ("tile_map", 5 * 4),
+            ],
+        ),
+        (
+            launch(MoeList, MoeListParams { experts: 5 }),
+            vec![("slot_of_choice", 7 * 5), ("slots_of_token", 7 * 5), ("experts_of_token", 7)],
+        ),
+        (
+            launch(MoeLookup::Token, MoeLookupParams { experts: 5, choices: 3, seed: 0 }),
+            vec![("token_ids", 7), ("expert_table", 3), ("expert_of_slot", slots), ("weight_of_slot", slots)],
+        ),
+        (
+            launch(MoePriority, MoePriorityParams { choices: 3 }),
+            vec![("weight_of_slot", slots), ("token_of_rank", 7)],
+        ),
+        (
+            launch(
+                Quantize { chosen: true, ..quantize(InputNorm::None) },
+                QuantizeParams::chosen(33, CHOSEN),
+            ),
+            vec![("x", 5 * 3 * 33), ("y", 5 * 3 * 2 * 12)],
+        ),
+        (
+            launch(
+                MoeCombine {
+                    residual: false,
+                    shared: false,
+                    weighted: true,
+                    slots: CombineSlots::Listed(CHOSEN),
+                },
+                MoeCombineParams { choices: 5, ..COMBINE },
+            ),
+            vec![
+                ("expert_rows", 5 * 3 * 33),
+                ("weight_of_slot", 5 * 3),
+                ("slots_of_token", 7 * 5),
+                ("experts_of_token", 7),
+                ("y", rows),
             ],
         ),
         (launch(best, BEST), vec![("logits", 4097), ("best", 5 * 5 * 4)]),

@@ -9,7 +9,7 @@ use wattle::kernel::{AnyLaunch, Kernel, Launch};
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::AttentionMergeParams;
 use wattle::kernels::embed::{Embed, EmbedParams};
-use wattle::kernels::expert_plan::MoeSlotParams;
+use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams};
 use wattle::kernels::kv_write::KvWriteParams;
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
@@ -47,10 +47,13 @@ pub const ROPE: RopeParams = RopeParams {
     temperature_scale: 0.0,
     temperature_floor: 0,
 };
-pub const ROUTE: MoeRouteParams = MoeRouteParams { choices: 3, logit_stride: 6, scale: 1.0, jitter: 0.0 };
+pub const ROUTE: MoeRouteParams = MoeRouteParams::new(3, 6);
 pub const COMBINE: MoeCombineParams =
     MoeCombineParams { hidden_size: 33, choices: 3, gate_stride: 6, gate_offset: 5 };
-pub const SLOTS: MoeSlotParams = MoeSlotParams { experts: 5, choices: 3 };
+pub const SLOTS: MoeSlotParams = MoeSlotParams::new(5, 3);
+/// Of 7 tokens, each of 5 experts takes 3.
+pub const CHOSEN: ChosenSlots =
+    ChosenSlots { experts: 5, share: ExpertShare { numerator: 1, denominator: 2, round: 0 } };
 pub const BEST: SampleBestParams = SampleBestParams { vocab_size: 4097, inverse_temperature: 1.0 };
 pub const PICK: SamplePickParams = SamplePickParams { vocab_size: 4097, max_samples: 11, top_p: 1.0 };
 
@@ -85,7 +88,7 @@ pub fn grouped_i8(rows: TileRows) -> Matmul {
 }
 
 pub fn quantize(norm: InputNorm) -> Quantize {
-    Quantize { inputs: InputRows::Any, norm, last: false, reduce: Reduce::Workgroup }
+    Quantize { inputs: InputRows::Any, norm, last: false, chosen: false, reduce: Reduce::Workgroup }
 }
 
 pub fn on_matrices(product: Matmul) -> MatmulCoop {

@@ -3,7 +3,7 @@
 use wattle::Error;
 use wattle::energy::Phase;
 use wattle::fragments::{
-    Activate, Codec, Epilogue, ExpertWeight, GroupLimit, InputNorm, InputRows, Members, Reach, Reduce,
+    Activate, Codec, Epilogue, ExpertWeight, GroupLimit, InputNorm, InputRows, Members, Queue, Reach, Reduce,
     RouteRule, Selection,
 };
 use wattle::kernel::{Kernel, Launch};
@@ -15,7 +15,7 @@ use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
 use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
-use wattle::kernels::moe_combine::{MoeCombine, MoeCombineParams};
+use wattle::kernels::moe_combine::{CombineSlots, MoeCombine, MoeCombineParams};
 use wattle::kernels::moe_count::MoeCount;
 use wattle::kernels::moe_place::MoePlace;
 use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
@@ -139,7 +139,7 @@ fn the_other_kernels_refuse_numbers_that_do_not_fit() {
     assert_refused(norm, NormParams { rows_per_token: 0, ..params }, "rows_per_token");
     assert_refused(Norm { norm: InputNorm::None, ..norm }, params, "norm");
 
-    let params = QuantizeParams { in_features: 33, rows_per_token: 1, eps: 0.0 };
+    let params = QuantizeParams::new(33, 1, 0.0);
     let variant = quantize(InputNorm::None);
     assert_refused(variant, QuantizeParams { in_features: 0, ..params }, "in_features");
     assert_refused(variant, QuantizeParams { rows_per_token: 0, ..params }, "rows_per_token");
@@ -152,10 +152,14 @@ fn the_other_kernels_refuse_numbers_that_do_not_fit() {
         let route = MoeRoute { experts, rule: RouteRule::SOFTMAX, reduce: Reduce::Workgroup };
         let params = MoeRouteParams { choices, logit_stride: experts, ..ROUTE };
         assert_refused(route, params, option);
-        assert_refused(MoeScan { experts }, MoeScanParams { choices, max_tiles: 9 }, option);
+        assert_refused(MoeScan { experts, limited: false }, MoeScanParams::new(choices, 9), option);
         if experts <= MAX_EXPERTS {
-            assert_refused(MoeCount { experts }, MoeSlotParams { experts, choices }, option);
-            assert_refused(MoePlace, MoeSlotParams { experts, choices }, option);
+            assert_refused(
+                MoeCount { experts, queue: Queue::TokenMajor },
+                MoeSlotParams::new(experts, choices),
+                option,
+            );
+            assert_refused(MoePlace::ALL, MoeSlotParams::new(experts, choices), option);
         }
     }
     let group = |groups, limit, two_best| RouteRule {
@@ -181,7 +185,7 @@ fn the_other_kernels_refuse_numbers_that_do_not_fit() {
     }
     let route = MoeRoute { experts: 8, rule: RouteRule::SOFTMAX, reduce: Reduce::Workgroup };
     assert_refused(route, MoeRouteParams { logit_stride: 7, ..ROUTE }, "logit_stride");
-    let combine = MoeCombine { residual: false, shared: true, weighted: true };
+    let combine = MoeCombine { residual: false, shared: true, weighted: true, slots: CombineSlots::All };
     assert_refused(combine, MoeCombineParams { hidden_size: 0, ..COMBINE }, "hidden_size");
     assert_refused(combine, MoeCombineParams { choices: 0, ..COMBINE }, "choices");
     assert_refused(combine, MoeCombineParams { gate_offset: 6, ..COMBINE }, "gate_offset");

@@ -54,11 +54,7 @@ impl Experts {
 
 /// Refuses what is no factor, or has less than a thousandth.
 fn check_factor(key: &str, factor: f32) -> Result<()> {
-    if (0.001..=1000.0).contains(&factor) {
-        Ok(())
-    } else {
-        Err(Error::config(key, "0.001 to 1000", factor))
-    }
+    if (0.001..=1000.0).contains(&factor) { Ok(()) } else { Err(Error::config(key, "0.001 to 1000", factor)) }
 }
 
 impl Routing {

@@ -138,8 +138,8 @@ impl ForwardPass<'_> {
         let slot_bytes = u64::from(slots.of(self.schedule.max_rows)) * 4;
         let tiles = slots.tiles(self.schedule.max_rows);
         let tile_map = self.schedule.activation("tile_map", tiles * 16);
-        let [slot_of_choice, slots_of_token] =
-            ["slot_of_choice", "slots_of_token"].map(|name| self.schedule.activation(name, self.row_bytes(count)));
+        let [slot_of_choice, slots_of_token] = ["slot_of_choice", "slots_of_token"]
+            .map(|name| self.schedule.activation(name, self.row_bytes(count)));
         let [token_of_slot, weight_of_slot] =
             ["token_of_slot", "chosen_weight"].map(|name| self.schedule.activation(name, slot_bytes));
         let tensors = [

@@ -1,0 +1,78 @@
+use wattle::kernels::moe_sinkhorn::{MoeSinkhorn, MoeSinkhornParams};
+use wattle::model::config::{Routing, Score};
+use wattle::reference::moe::Router;
+use wattle::reference::sinkhorn::column_factors;
+
+use crate::bound::EPS;
+use crate::harness::{Run, span};
+use crate::moe_route::tolerances;
+use crate::support::compare::Tolerance;
+use crate::support::random::Random;
+
+#[test]
+fn experts_are_those_of_the_balanced_plan() {
+    for (seed, (rows, experts, iterations)) in
+        [(1, 1, 1), (1, 8, 8), (37, 4, 8), (64, 8, 1), (300, 5, 8), (256, 64, 20), (3, 512, 2)]
+            .into_iter()
+            .enumerate()
+    {
+        let scale = [1.0, 8.0][seed % 2];
+        let logits: Vec<f32> =
+            Random::new(seed as u64).gaussian(rows * experts).into_iter().map(|x| scale * x).collect();
+        let stride = experts + seed % 3;
+        let mut strided = vec![f32::NAN; rows * stride];
+        for (to, from) in strided.chunks_mut(stride).zip(logits.chunks(experts)) {
+            to[..experts].copy_from_slice(from);
+        }
+        let params = MoeSinkhornParams { logit_stride: stride as u32, iterations };
+        let variant = MoeSinkhorn { experts: experts as u32 };
+        let run = Run::new(variant, params, span(2, rows), format_args!("seed {seed}"));
+        let run = run.with("logits", &strided).out("row_factors", rows);
+        let found = run.out("expert_of_slot", rows).out("weight_of_slot", rows).go();
+
+        let factors = column_factors(&logits, experts, iterations);
+        let chosen = found.words("expert_of_slot");
+        // Every round adds the roundings of two sums of exponentials, each of a few units of the largest term.
+        let rounding = f64::from(EPS) * f64::from(iterations + 1) * 32.0 * f64::from(scale).max(4.0);
+        for (row, (&expert, logits)) in chosen.iter().zip(logits.chunks(experts)).enumerate() {
+            let key = |e: usize| f64::from(logits[e]) + factors[e];
+            let best = (0..experts).map(key).fold(f64::NEG_INFINITY, f64::max);
+            let off = best - key(expert as usize);
+            assert!(off <= rounding, "{}, row {row}: {off} below the best, bound {rounding}", found.what());
+        }
+        let router = Router::new(Routing::softmax_topk(false), experts, 1);
+        let weights = router.weigh(&logits, chosen);
+        let tolerances = tolerances(&logits, chosen, &weights, rows, Score::Softmax);
+        // The running sum is rescaled as its largest term grows.
+        let tolerances: Vec<f32> = tolerances.iter().map(|tolerance| 4.0 * tolerance).collect();
+        found.close("weight_of_slot", &weights, Tolerance::Each(&tolerances));
+    }
+}
+
+/// A hundred rounds leave nothing unbalanced: where all tokens like one expert best, it gets its share.
+#[test]
+fn columns_are_balanced() {
+    let (rows, experts) = (256, 4);
+    let mut logits = Random::new(3).gaussian(rows * experts);
+    logits.iter_mut().step_by(experts).for_each(|logit| *logit += 5.0);
+    let params = MoeSinkhornParams { logit_stride: experts as u32, iterations: 100 };
+    let run = Run::new(MoeSinkhorn { experts: experts as u32 }, params, span(0, rows), "");
+    let run = run.with("logits", &logits).out("row_factors", rows);
+    let found = run.out("expert_of_slot", rows).out("weight_of_slot", rows).go();
+    let of = |expert: u32| found.words("expert_of_slot").iter().filter(|e| **e == expert).count();
+    let counts: Vec<usize> = (0..experts as u32).map(of).collect();
+    // Without it, nearly all 256. The plan's mass is balanced, its largest entries are about.
+    assert!(counts.iter().all(|count| (32..=96).contains(count)), "{counts:?}");
+}
+
+/// NaN, infinities and logits of 1e4 leave every token with some expert and a weight.
+#[test]
+fn bad_logits_are_survived() {
+    let logits = [[f32::NAN, 1e4, -1e4], [f32::NEG_INFINITY, 0.0, 0.0], [f32::INFINITY, 0.0, 1.0]].concat();
+    let params = MoeSinkhornParams { logit_stride: 3, iterations: 8 };
+    let run = Run::new(MoeSinkhorn { experts: 3 }, params, span(0, 3), "").with("logits", &logits);
+    let found = run.out("row_factors", 3).out("expert_of_slot", 3).out("weight_of_slot", 3).go();
+    assert!(found.words("expert_of_slot").iter().all(|e| *e < 3), "{:?}", found.words("expert_of_slot"));
+    let weights = found.floats("weight_of_slot");
+    assert!(weights.iter().all(|w| (0.0..=1.0).contains(w)), "{weights:?}");
+}
