@@ -1,4 +1,5 @@
 use wattle::fragments::{InputNorm, InputRows, Reduce};
+use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare};
 use wattle::kernels::quantize::{Quantize, QuantizeParams};
 use wattle::reference::quantize::quantize;
 
@@ -27,7 +28,14 @@ fn run(
     x: &[f32],
     norm_weight: &[f32],
 ) -> Outputs {
-    let params = QuantizeParams::new(width as u32, rows_per_token as u32, 1e-5);
+    let params = match variant.chosen {
+        // So many experts that each take every token.
+        true => {
+            let slots = ChosenSlots { experts: rows_per_token as u32, share: ExpertShare::ALL };
+            QuantizeParams::chosen(width as u32, slots)
+        }
+        false => QuantizeParams::new(width as u32, rows_per_token as u32, 1e-5),
+    };
     let what = format!("{tokens} x {rows_per_token} rows of {width}");
     let run = Run::new(variant, params, span(3, tokens), what).with("x", x);
     let run = match variant.norm {
