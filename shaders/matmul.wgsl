@@ -1,7 +1,7 @@
 // Matrix product: y[r, n] = epilogue(sum_k w[n, k] * x[r, k]), for many rows r.
 // A workgroup computes a tile of 32 rows by 32 outputs, each lane 4 by 4 of it; inputs and weights pass through workgroup
 // memory, DEPTH inputs at a time. Rows and weights come by tile, so that rows of one expert may be anywhere.
-// Needs: fill_inputs, fill_weights, tile_products (tile/*), tile_site, slot_at (rows/*_tile), store4 (epilogue/*).
+// Needs: fill_inputs, fill_weights, tile_products (tile/*), tile_site (rows/*_tile), slot_at (tile_rows/*), store4 (epilogue/*).
 // Constants: TILE_ROWS, TILE_OUTPUTS, DEPTH.
 const WORKGROUP_SIZE: u32 = 64u;
 const_assert TILE_ROWS == 32u && TILE_OUTPUTS == 32u;   // 8 by 8 lanes of 4 by 4

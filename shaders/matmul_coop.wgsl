@@ -3,7 +3,7 @@
 // weights become f16 on their way into workgroup memory, 32 at a time; sums are f32.
 // f16 ends at 65504: a row of x is multiplied by the power of two that brings its largest magnitude to between 2^14 and
 // 2^15, and its sums are divided by it; a weight beyond that range is cut off at its end.
-// Needs: decode16 (codec/*), load4 (linear/input), tile_site, slot_at (rows/*_tile), store4 (epilogue/*),
+// Needs: decode16 (codec/*), load4 (linear/input), tile_site (rows/*_tile), slot_at, input_at (tile_rows/*), store4 (epilogue/*),
 // Rows, Columns, Sums, SIDE (matrix/*), subgroup_index (entry/subgroup).
 // Constants: WORKGROUP_SIZE, TILE_ROWS, TILE_OUTPUTS.
 const DEPTH: u32 = 32u;                     // inputs per pass
@@ -25,7 +25,7 @@ var<workgroup> scale_exponent: array<u32, TILE_ROWS>;       // as in the bits of
 
 fn input4(tile: TileSite, r: u32, quad: u32) -> vec4<f32> {
     if r < tile.count && 4u * quad < params.in_features {
-        return load4(slot_at(tile.first + r) / params.slots_per_input, quad);
+        return load4(input_at(tile.first + r), quad);
     }
     return vec4<f32>();
 }

@@ -1,7 +1,8 @@
 // Ranks the slots of each run of 256 within their expert, and counts them by expert. One workgroup per run, one lane per slot;
-// each lane counts for itself, in slot order, so that no atomic is needed and the time does not hang on the experts.
-// Needs: span. Constants: WORKGROUP_SIZE, EXPERTS.
-struct Params { experts: u32, choices: u32 }
+// each lane counts for itself, in the order of the queue, so that no atomic is needed and the time does not hang on the
+// experts. A slot without an expert is counted for none.
+// Needs: queued_slot (queue/*), span. Constants: WORKGROUP_SIZE, EXPERTS.
+struct Params { experts: u32, choices: u32, share_numerator: u32, share_denominator: u32, share_round: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> expert_of_slot: array<u32>;      // [rows choices]
 @group(0) @binding(3) var<storage, read_write> counts: array<u32>;        // [runs, EXPERTS]
@@ -17,8 +18,10 @@ fn run(workgroup: u32, lane: u32) {
         return;
     }
     let length = min(WORKGROUP_SIZE, slots - first);
+    var slot = 0u;
     if lane < length {
-        run_experts[lane] = expert_of_slot[first + lane];
+        slot = queued_slot(first + lane);
+        run_experts[lane] = expert_of_slot[slot];
     }
     for (var e = lane; e < EXPERTS; e += WORKGROUP_SIZE) {
         run_counts[e] = 0u;
@@ -33,9 +36,9 @@ fn run(workgroup: u32, lane: u32) {
             others += is_alike;
             before += is_alike & u32(i < lane);
         }
-        rank_of_slot[first + lane] = before;
+        rank_of_slot[slot] = before;
         // The last of an expert knows how many there are.
-        if before + 1u == others {
+        if before + 1u == others && expert < EXPERTS {
             run_counts[expert] = others;
         }
     }

@@ -1,34 +1,48 @@
 // Chooses each token's experts, the `choices` best, ties to the lower index, and weighs them. One workgroup per token; lanes
 // stride over the experts.
 // Needs: better, workgroup_argmax (reduce/argmax), weight_prepare, expert_weight (expert_weight/*), selection_key
-// (selection/*), rule_out (expert_groups/*), expert_scale_of (expert_scale/*), span. Constants: EXPERTS, RENORMALIZE.
+// (selection/*), rule_out, candidates (expert_groups/*), expert_scale_of (expert_scale/*), router_noise (router_noise/*),
+// is_used (later/*), normalized (normalize/*), span. Constants: EXPERTS.
 struct Params {
     choices: u32,
     logit_stride: u32,  // elements between the logits of two tokens
     scale: f32,         // multiplies every weight
     jitter: f32,        // of expert_weight/sparse_mixer
+    second_offset: u32, // where spreads of noise or logits of groups begin
+    seed: u32,          // of noise and of later/sampled
+    later_share: f32,   // of later/*
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> logits: array<f32>;              // [rows, logit_stride]
-@group(0) @binding(3) var<storage, read_write> expert_of_slot: array<u32>;    // [rows, choices]
+@group(0) @binding(3) var<storage, read_write> expert_of_slot: array<u32>;    // [rows, choices]; NONE: not used
 @group(0) @binding(4) var<storage, read_write> weight_of_slot: array<f32>;    // [rows, choices]
 const WORKGROUP_SIZE: u32 = 64u;
 const LOWEST: f32 = -3.2e38;                // of a logit; minus infinity and NaN count as it
 const RULED_OUT: f32 = -3.3e38;             // below any key: chosen only when nothing else is left
 const TAKEN: f32 = -3.4e38;                 // below that: chosen already
+const NONE: u32 = 0xffffffffu;
 
+var<workgroup> row_logits: array<f32, EXPERTS>;
 var<workgroup> remaining: array<f32, EXPERTS>;
 var<workgroup> chosen_weight: array<f32, EXPERTS>;
 
-fn logit_at(row: u32, expert: u32) -> f32 {
-    let logit = logits[row * params.logit_stride + expert];
+fn number(logit: f32) -> f32 {
     let is_nan = (bitcast<u32>(logit) & 0x7fffffffu) > 0x7f800000u;
     return select(max(logit, LOWEST), LOWEST, is_nan);
 }
 
-fn best_remaining(lane: u32) -> Candidate {
+// What stands behind the logits of experts.
+fn second_at(row: u32, index: u32) -> f32 {
+    return number(logits[row * params.logit_stride + params.second_offset + index]);
+}
+
+fn logit_at(row: u32, expert: u32) -> f32 {
+    return row_logits[expert];
+}
+
+fn best_remaining(range: vec2<u32>, lane: u32) -> Candidate {
     var best = Candidate(TAKEN, EXPERTS);
-    for (var e = lane; e < EXPERTS; e += WORKGROUP_SIZE) {
+    for (var e = range.x + lane; e < range.y; e += WORKGROUP_SIZE) {
         best = better(best, Candidate(remaining[e], e));
     }
     return workgroup_argmax(best, lane);
@@ -38,26 +52,33 @@ fn run(row: u32, lane: u32) {
     if row >= span.rows {
         return;
     }
+    for (var e = lane; e < EXPERTS; e += WORKGROUP_SIZE) {
+        let logit = number(logits[row * params.logit_stride + e]);
+        row_logits[e] = max(logit + router_noise(row, e), LOWEST);
+    }
+    workgroupBarrier();
     weight_prepare(row, lane);
     for (var e = lane; e < EXPERTS; e += WORKGROUP_SIZE) {
         remaining[e] = selection_key(e, logit_at(row, e));
     }
     workgroupBarrier();
-    rule_out(lane);
+    rule_out(row, lane);
     var weight_sum = 0.0;
+    var first_weight = 0.0;
     for (var choice = 0u; choice < params.choices; choice += 1u) {
-        let best = best_remaining(lane);
+        let best = best_remaining(candidates(choice), lane);
         let weight = expert_weight(row, best, lane);
         weight_sum += weight;
+        first_weight = select(first_weight, weight, choice == 0u);
         if lane == 0u {
-            expert_of_slot[row * params.choices + choice] = best.index;
-            chosen_weight[choice] = weight * expert_scale_of(best.index);
+            let used = is_used(row, choice, weight, first_weight);
+            expert_of_slot[row * params.choices + choice] = select(NONE, best.index, used);
+            chosen_weight[choice] = select(0.0, weight * expert_scale_of(best.index), used);
             remaining[best.index] = TAKEN;
         }
         workgroupBarrier();
     }
     for (var choice = lane; choice < params.choices; choice += WORKGROUP_SIZE) {
-        let divisor = select(1.0, weight_sum + 1e-20, RENORMALIZE);
-        weight_of_slot[row * params.choices + choice] = chosen_weight[choice] / divisor * params.scale;
+        weight_of_slot[row * params.choices + choice] = normalized(choice, weight_sum) * params.scale;
     }
 }

@@ -1,7 +1,7 @@
 // From counts to places: where each expert's slots of each run start, and which rows each matmul tile takes.
 // One workgroup; each lane has neighbouring experts. Tiles beyond the last get a count of 0.
-// Needs: span. Constants: EXPERTS, TILE_ROWS, RUN.
-struct Params { choices: u32, max_tiles: u32 }
+// Needs: capacity (capacity/*), span. Constants: EXPERTS, TILE_ROWS, RUN.
+struct Params { choices: u32, max_tiles: u32, share_numerator: u32, share_denominator: u32, share_round: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> counts: array<u32>;              // [runs, EXPERTS]
 @group(0) @binding(3) var<storage, read_write> offsets: array<u32>;       // [runs, EXPERTS]
@@ -25,6 +25,7 @@ fn run(workgroup: u32, lane: u32) {
         for (var r = 0u; r < runs; r += 1u) {
             total += counts[r * EXPERTS + e];
         }
+        total = min(total, capacity());
         totals[e % LANE_EXPERTS] = total;
         own += vec2<u32>(total, (total + TILE_ROWS - 1u) / TILE_ROWS);
     }

@@ -1,10 +1,15 @@
 // Rows of inputs, normed on the way in, as blocks of 32 signed 8-bit codes: scale = max |x| / 127, code = round(x / scale).
-// A lane computes a block. Needs: load4 (linear/input*), norm_prepare, norm4 (norm/*), InputBlock (common/input_block).
+// A lane computes a block. Needs: load4 (linear/input*), norm_prepare, norm4 (norm/*), InputBlock (common/input_block),
+// row_total (row_total/*).
 // Constants: WORKGROUP_SIZE, LAST.
 struct Params {
     in_features: u32,
     rows_per_token: u32,
     eps: f32,               // of the fused norm
+    experts: u32,           // of row_total/chosen, with their share
+    share_numerator: u32,
+    share_denominator: u32,
+    share_round: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(7) var<storage, read_write> y: array<InputBlock>;    // [rows, ceil(in_features / 32)]
@@ -14,7 +19,7 @@ const LEAST: u32 = 0x0da24260u;
 fn run(workgroup: u32, lane: u32) {
     let blocks = (params.in_features + 31u) / 32u;
     let tiles = (blocks + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
-    let rows = span.rows * params.rows_per_token;
+    let rows = row_total();
     let row = workgroup / tiles + select(0u, rows - 1u, LAST);
     if row >= rows {
         return;

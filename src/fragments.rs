@@ -7,6 +7,7 @@ mod input_norm;
 mod input_rows;
 mod matrix_size;
 mod members;
+mod queue;
 mod reach;
 mod reduce;
 mod route;
@@ -20,6 +21,10 @@ pub(crate) use input_rows::INPUT_BLOCK;
 pub use input_rows::InputRows;
 pub use matrix_size::MatrixSize;
 pub use members::Members;
+pub use queue::Queue;
+pub(crate) use queue::add_capacity;
 pub use reach::Reach;
 pub use reduce::Reduce;
-pub use route::{ExpertWeight, GroupLimit, RouteRule, Selection};
+pub use route::{
+    ExpertWeight, FIRST_LATER_DRAW, GroupLimit, LaterRule, NestedGroups, RouteRule, Selection,
+};

@@ -7,14 +7,19 @@
 
 pub mod activation;
 pub mod attention;
+pub mod auction;
 pub mod embed;
+pub mod expert_choice;
+pub mod expert_plan;
 pub mod forward;
+pub mod lookup;
 pub mod matmul;
 pub mod moe;
 pub mod norm;
 pub mod quantize;
 pub mod rope;
 pub mod sample;
+pub mod sinkhorn;
 pub mod softmax;
 pub mod transform;
 pub mod weights;

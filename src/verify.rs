@@ -14,10 +14,10 @@ pub use compare::{Agreement, Deviation};
 pub use runner::Device;
 
 use crate::Result;
-use crate::model::config::ModelConfig;
+use crate::model::config::{ModelConfig, Op};
 use crate::model::plan::WeightPlan;
 use crate::quant::WeightFormat;
-use crate::reference::forward::{RouteTrace, expert_layers};
+use crate::reference::forward::{RouteTrace, routed_layers};
 use crate::tuning::{ProductPath, Tuning};
 
 use compare::{agree, compare};
@@ -135,7 +135,9 @@ pub async fn check(
     let path = products.path;
     let mut runner = Runner::new(case, device, plan, products).await?;
     let mut oracle = Oracle::new(case, plan, path);
-    let has_experts = expert_layers(&case.source.config).next().is_some();
+    let as_trained = case.conditions.training.is_some();
+    let has_experts = routed_layers(&case.source.config, as_trained).next().is_some();
+    let compares_tokens = compares_tokens(&case.source.config, as_trained);
     let rounding = rounding(&case.source.config, plan, path);
     let mut report = Report { routes: has_experts.then(Agreement::default), rounding, ..Report::default() };
     let mut rms = (0.0, 0.0);
@@ -147,6 +149,11 @@ pub async fn check(
         // Of chunks, the device keeps no hidden states.
         expected.trace.hidden.clear();
         for chunk in CHUNKS {
+            if compares_tokens {
+                // Another chunk is another group of tokens.
+                expected = oracle.chunked(prompt, chunk)?;
+                expected.trace.hidden.clear();
+            }
             let chunked = runner.prompt(&prompt.ids, chunk).await?;
             hold(&mut report, &mut oracle, &prompt.ids, &expected, &expected.trace.routes, &chunked)?;
         }
@@ -199,6 +206,12 @@ fn rounding(config: &ModelConfig, plan: &WeightPlan, path: ProductPath) -> f64 {
     // Into a sub-layer and out of it, and the head.
     let products = 2 * config.ops().count() + 1;
     each * 2f64.sqrt() * (products as f64).sqrt()
+}
+
+/// Whether what a token gets hangs on the tokens beside it in a pass, other than by attention.
+fn compares_tokens(config: &ModelConfig, as_trained: bool) -> bool {
+    let mut ops = config.ops();
+    ops.any(|(_, op)| matches!(op, Op::Experts(experts) if experts.compares_tokens(as_trained)))
 }
 
 fn accumulate_rms(sums: &mut (f64, f64), golden: &[f32], found: &[f32]) {

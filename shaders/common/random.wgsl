@@ -5,7 +5,11 @@ fn pcg(value: u32) -> u32 {
     return (word >> 22u) ^ word;
 }
 
+fn random_bits(seed: u32, draw: u32, index: u32) -> u32 {
+    return pcg(index ^ pcg(draw ^ pcg(seed)));
+}
+
 // Odd multiples of 2^-24: all of them are f32, so that none rounds to 1.
 fn uniform_random(seed: u32, draw: u32, index: u32) -> f32 {
-    return (f32(pcg(index ^ pcg(draw ^ pcg(seed))) >> 9u) + 0.5) / 8388608.0;
+    return (f32(random_bits(seed, draw, index) >> 9u) + 0.5) / 8388608.0;
 }

@@ -5,7 +5,7 @@ const GROUP_SIZE: u32 = EXPERTS / GROUPS;
 
 var<workgroup> group_scores: array<f32, GROUPS>;
 
-fn rule_out(lane: u32) {
+fn rule_out(row: u32, lane: u32) {
     for (var g = lane; g < GROUPS; g += WORKGROUP_SIZE) {
         group_scores[g] = group_score(g * GROUP_SIZE, GROUP_SIZE);
     }
@@ -24,4 +24,8 @@ fn rule_out(lane: u32) {
         }
     }
     workgroupBarrier();
+}
+
+fn candidates(choice: u32) -> vec2<u32> {
+    return vec2<u32>(0u, EXPERTS);
 }

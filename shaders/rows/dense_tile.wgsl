@@ -5,7 +5,3 @@ fn tile_site(tile: u32) -> TileSite {
     let first = tile * TILE_ROWS;
     return TileSite(0u, first, min(TILE_ROWS, max(span.rows, first) - first));
 }
-
-fn slot_at(index: u32) -> u32 {
-    return index;
-}

@@ -1,5 +1,5 @@
 // Inputs and weights of a tile as floats, DEPTH inputs at a time.
-// Needs: decode16 (codec/*), load4 (linear/input*), slot_at (rows/*_tile). Constants: TILE_ROWS,
+// Needs: decode16 (codec/*), load4 (linear/input*), input_at (tile_rows/*). Constants: TILE_ROWS,
 // TILE_OUTPUTS, DEPTH.
 const QUADS: u32 = DEPTH / 4u;
 const PIECES: u32 = DEPTH / 16u;            // in sixteens, as weights are decoded
@@ -14,7 +14,7 @@ fn fill_inputs(tile: TileSite, k: u32, lane: u32) {
         let quad = k / 4u + i % QUADS;
         var x4 = vec4<f32>();
         if r < tile.count && 4u * quad < params.in_features {
-            x4 = load4(slot_at(tile.first + r) / params.slots_per_input, quad);
+            x4 = load4(input_at(tile.first + r), quad);
         }
         x_tile[r * STRIDE + i % QUADS] = x4;
     }

@@ -1,5 +1,5 @@
 // Inputs and weights of a tile as signed 8-bit codes, DEPTH inputs at a time, in blocks of 32.
-// Needs: codes32, signed_scale, dot32 (codec/signed), input_block (linear/input_blocks), slot_at (rows/*_tile).
+// Needs: codes32, signed_scale, dot32 (codec/signed), input_block (linear/input_blocks), input_at (tile_rows/*).
 // Constants: TILE_ROWS, TILE_OUTPUTS, DEPTH.
 const BLOCKS: u32 = DEPTH / 32u;
 const STRIDE: u32 = 2u * BLOCKS + 1u;       // in sixteens of codes; one of padding keeps lanes on different banks
@@ -15,7 +15,7 @@ fn fill_inputs(tile: TileSite, k: u32, lane: u32) {
         let block = k / 32u + i % BLOCKS;
         var x = InputBlock();
         if r < tile.count && 32u * block < params.in_features {
-            x = input_block(slot_at(tile.first + r) / params.slots_per_input, block);
+            x = input_block(input_at(tile.first + r), block);
         }
         x_tile[r * STRIDE + 2u * (i % BLOCKS)] = x.low;
         x_tile[r * STRIDE + 2u * (i % BLOCKS) + 1u] = x.high;

@@ -1,5 +1,5 @@
-//! `shaders/expert_weight`, `shaders/selection`, `shaders/expert_groups`, `shaders/expert_scale`: how a router's logits become
-//! a choice of experts with weights.
+//! `shaders/expert_weight`, `shaders/selection`, `shaders/expert_groups`, `shaders/expert_scale`, `shaders/router_noise`,
+//! `shaders/later`, `shaders/normalize`: how a router's logits become a choice of experts with weights.
 
 use crate::Result;
 use crate::kernel::Binding;
@@ -15,6 +15,8 @@ pub enum ExpertWeight {
     Sigmoid,
     /// A softmax over those that remain and are near the best of them.
     SparseMixer,
+    /// The logit itself, until all that is chosen is known.
+    Logit,
 }
 
 /// What experts are chosen by.
@@ -39,6 +41,26 @@ pub struct GroupLimit {
     pub two_best: bool,
 }
 
+/// Groups of experts with logits of their own: as many experts are chosen of each of the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NestedGroups {
+    /// How many there are.
+    pub groups: u32,
+    /// How many are chosen.
+    pub top_groups: u32,
+}
+
+/// When choices after the first are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LaterRule {
+    /// Always.
+    Always,
+    /// Where their weight is at least a share of the first one's.
+    AtLeast,
+    /// With a probability of their weight over a share of the first one's.
+    Sampled,
+}
+
 /// How a router's logits become a choice of experts with weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RouteRule {
@@ -52,6 +74,28 @@ pub struct RouteRule {
     pub renormalize: bool,
     /// Whether weights are multiplied by a stored number of each expert.
     pub expert_scale: bool,
+    /// Groups that are chosen first. They go with [`ExpertWeight::Logit`] alone.
+    pub nested: Option<NestedGroups>,
+    /// Whether logits have noise.
+    pub noise: bool,
+    /// When choices after the first are used.
+    pub later: LaterRule,
+}
+
+/// Draws for the noise of a token's experts are those of their indices; those for its later choices begin here.
+pub const FIRST_LATER_DRAW: u32 = 1 << 16;
+
+impl NestedGroups {
+    fn check(self, kernel: &'static str, experts: u32, choices: u32) -> Result<()> {
+        let Self { groups, top_groups } = self;
+        let divides = groups > 0 && experts.is_multiple_of(groups);
+        require(kernel, "groups", divides, format_args!("a divisor of the {experts} experts"), groups)?;
+        let some = (1..=groups).contains(&top_groups);
+        require(kernel, "top_groups", some, format_args!("1 to {groups}"), top_groups)?;
+        let even = choices.is_multiple_of(top_groups) && choices / top_groups <= experts / groups;
+        let expected = format_args!("as many of each of {top_groups} groups of {}", experts / groups);
+        require(kernel, "choices", even, expected, choices)
+    }
 }
 
 impl RouteRule {
@@ -62,6 +106,9 @@ impl RouteRule {
         groups: None,
         renormalize: false,
         expert_scale: false,
+        nested: None,
+        noise: false,
+        later: LaterRule::Always,
     };
 
     /// Rules that show every arm, those of published models among them.
@@ -87,11 +134,33 @@ impl RouteRule {
             all.push(Self { renormalize, expert_scale: true, ..Self::SOFTMAX });
         }
         all.push(Self { weight: ExpertWeight::SparseMixer, ..Self::SOFTMAX });
+        for renormalize in [false, true] {
+            let rule = Self { renormalize, ..Self::SOFTMAX };
+            all.push(Self { noise: true, ..rule });
+            for later in [LaterRule::AtLeast, LaterRule::Sampled] {
+                all.extend([false, true].map(|noise| Self { noise, later, ..rule }));
+            }
+        }
+        for (groups, top_groups) in [(1, 1), (2, 1), (4, 2), (64, 3)] {
+            let nested = Some(NestedGroups { groups, top_groups });
+            if experts.is_multiple_of(groups) {
+                all.push(Self { weight: ExpertWeight::Logit, nested, ..Self::SOFTMAX });
+            }
+        }
         all
     }
 
     /// Refuses rules whose parts do not go together.
     pub(crate) fn check(self, kernel: &'static str, experts: u32, choices: u32) -> Result<()> {
+        let as_logits = (self.weight == ExpertWeight::Logit) == self.nested.is_some();
+        require(kernel, "weight", as_logits, "logits with nested groups, and only there", "another")?;
+        if let Some(nested) = self.nested {
+            let alone = Self { weight: ExpertWeight::Logit, nested: self.nested, ..Self::SOFTMAX };
+            require(kernel, "nested", self == alone, "nothing beside nested groups", "more")?;
+            return nested.check(kernel, experts, choices);
+        }
+        let unscaled = self.later == LaterRule::Always || !self.expert_scale;
+        require(kernel, "expert_scale", unscaled, "none where later choices may go unused", "one")?;
         let mixes = self.weight == ExpertWeight::SparseMixer;
         let plain = !mixes || (self.selection == Selection::Logits && self.groups.is_none());
         require(kernel, "selection", plain, "logits of all experts", "a sparse mixer's own")?;
@@ -115,6 +184,7 @@ impl RouteRule {
                 ExpertWeight::Softmax => fragment!("expert_weight/softmax.wgsl"),
                 ExpertWeight::Sigmoid => fragment!("expert_weight/sigmoid.wgsl"),
                 ExpertWeight::SparseMixer => fragment!("expert_weight/sparse_mixer.wgsl"),
+                ExpertWeight::Logit => fragment!("expert_weight/logit.wgsl"),
             })
             .with(match self.selection {
                 Selection::Logits => fragment!("selection/logits.wgsl"),
@@ -125,7 +195,21 @@ impl RouteRule {
                 true => fragment!("expert_scale/stored.wgsl"),
                 false => fragment!("expert_scale/none.wgsl"),
             })
-            .flag("RENORMALIZE", self.renormalize);
+            .with(match (self.nested, self.renormalize) {
+                (Some(_), _) => fragment!("normalize/nested.wgsl"),
+                (None, true) => fragment!("normalize/sum.wgsl"),
+                (None, false) => fragment!("normalize/none.wgsl"),
+            });
+        let source = self.add_draws_to(match self.weight {
+            ExpertWeight::Sigmoid => source.with(fragment!("common/sigmoid.wgsl")),
+            ExpertWeight::Softmax | ExpertWeight::SparseMixer | ExpertWeight::Logit => source,
+        });
+        if let Some(NestedGroups { groups, top_groups }) = self.nested {
+            return source
+                .with(fragment!("expert_groups/nested.wgsl"))
+                .constant("GROUPS", groups)
+                .constant("TOP_GROUPS", top_groups);
+        }
         let Some(GroupLimit { groups, limit, two_best }) = self.groups else {
             return source.with(fragment!("expert_groups/all.wgsl"));
         };
@@ -137,6 +221,34 @@ impl RouteRule {
             })
             .constant("GROUPS", groups)
             .constant("GROUP_LIMIT", limit)
+    }
+
+    /// Adds what draws numbers, or does not.
+    fn add_draws_to(self, source: Source) -> Source {
+        let source = match self.noise {
+            true => source
+                .with(fragment!("router_noise/normal.wgsl"))
+                .with(fragment!("common/normal.wgsl"))
+                .with(fragment!("common/random.wgsl")),
+            false => source.with(fragment!("router_noise/none.wgsl")),
+        };
+        match self.later {
+            LaterRule::Always => source.with(fragment!("later/always.wgsl")),
+            LaterRule::AtLeast => source.with(fragment!("later/at_least.wgsl")),
+            LaterRule::Sampled => source
+                .with(fragment!("later/sampled.wgsl"))
+                .with(fragment!("common/random.wgsl"))
+                .constant("FIRST_LATER_DRAW", FIRST_LATER_DRAW),
+        }
+    }
+
+    /// Numbers of a row behind the logits of its experts: spreads of noise, or logits of groups.
+    pub(crate) fn second_count(self, experts: u32) -> u32 {
+        match self.nested {
+            Some(nested) => nested.groups,
+            None if self.noise => experts,
+            None => 0,
+        }
     }
 
     /// Its bindings, all of `[E]`.

@@ -1,6 +1,6 @@
 //! Products of a weight matrix, or of many experts', with many rows: prefill.
 
-use super::expert_plan::{TILE_ROWS, check_choices, max_tiles, tile_map_bytes};
+use super::expert_plan::{ChosenSlots, ExpertShare, TILE_ROWS, check_choices, max_tiles, tile_map_bytes};
 use super::linear::LinearParams;
 use crate::Result;
 use crate::energy::{ByteClass, Work};
@@ -9,7 +9,7 @@ use crate::gpu::Capabilities;
 use crate::kernel::check::bytes;
 use crate::kernel::{Binding, Kernel, Span, distinct};
 use crate::quant::{WeightFormat, Width};
-use crate::shader::{Source, fragment};
+use crate::shader::{Fragment, Source, fragment};
 
 /// Outputs of a tile.
 const TILE_OUTPUTS: u64 = 32;
@@ -42,6 +42,19 @@ pub enum TileRows {
     },
     /// Those of them whose expert is one of a part.
     GroupedOf(Members),
+    /// Every slot of experts that chose their tokens.
+    Chosen(Chosen),
+}
+
+/// The slots of experts that chose their tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Chosen {
+    /// How many there are.
+    pub slots: ChosenSlots,
+    /// The experts that take part, where they are not all.
+    pub members: Option<Members>,
+    /// Whether a slot's input is its token's row. Else it is its own.
+    pub by_token: bool,
 }
 
 impl Matmul {
@@ -73,21 +86,41 @@ impl Matmul {
     /// The tiles that a call has workgroups for.
     pub(super) fn tiles(self, params: &LinearParams, span: Span, tile_outputs: u64) -> Tiles {
         let rows = u64::from(span.rows) * u64::from(params.choices);
-        let row_tiles = match self.rows.experts() {
-            None => rows.div_ceil(u64::from(TILE_ROWS)),
-            Some(experts) => max_tiles(rows, experts),
+        let (rows, row_tiles) = match self.rows {
+            TileRows::Dense => (rows, rows.div_ceil(u64::from(TILE_ROWS))),
+            TileRows::Grouped { experts } | TileRows::GroupedOf(Members { of: experts, .. }) => {
+                (rows, max_tiles(rows, experts))
+            }
+            TileRows::Chosen(Chosen { slots, .. }) => (slots.of(span.rows).into(), slots.tiles(span.rows)),
         };
         let output_tiles = u64::from(params.out_features).div_ceil(tile_outputs);
-        Tiles { rows, distinct_inputs: params.distinct_inputs(rows, span), row_tiles, output_tiles }
+        Tiles { rows, distinct_inputs: self.distinct_inputs(params, rows, span), row_tiles, output_tiles }
+    }
+
+    /// Rows of the input that so many rows of work read, each counted once.
+    fn distinct_inputs(self, params: &LinearParams, rows: u64, span: Span) -> u64 {
+        match self.rows {
+            TileRows::Chosen(Chosen { by_token: true, .. }) => rows.min(span.rows.into()),
+            TileRows::Chosen(_) => rows,
+            _ => params.distinct_inputs(rows, span),
+        }
     }
 
     /// Those of them that are computed; as many as there can be where only the device knows.
     pub(super) fn computed_tiles(self, params: &LinearParams, span: Span, tile_outputs: u64) -> Tiles {
         let all = self.tiles(params, span, tile_outputs);
         let Some(members) = self.rows.members() else { return all };
-        let rows = members.most_slots(span.rows, params.choices);
-        let distinct_inputs = params.distinct_inputs(rows, span);
-        Tiles { rows, distinct_inputs, row_tiles: max_tiles(rows, members.count), ..all }
+        let (rows, row_tiles) = match self.rows {
+            TileRows::Chosen(Chosen { slots, .. }) => {
+                let slots = ChosenSlots { experts: members.count, ..slots };
+                (slots.of(span.rows).into(), slots.tiles(span.rows))
+            }
+            _ => {
+                let rows = members.most_slots(span.rows, params.choices);
+                (rows, max_tiles(rows, members.count))
+            }
+        };
+        Tiles { rows, distinct_inputs: self.distinct_inputs(params, rows, span), row_tiles, ..all }
     }
 
     /// What a call moves for weights and inputs, the latter so many times, and what decoding computes.
@@ -100,6 +133,9 @@ impl Matmul {
             TileRows::Dense => 1,
             TileRows::Grouped { experts } => u64::from(experts).min(rows),
             TileRows::GroupedOf(members) => u64::from(members.count).min(rows),
+            TileRows::Chosen(Chosen { slots, members, .. }) => {
+                u64::from(members.map_or(slots.experts, |members| members.count))
+            }
         };
         let input_bytes = self.inputs.row_bytes(params.in_features);
         let requested = passes * rows * output_tiles * input_bytes;
@@ -117,7 +153,7 @@ impl Matmul {
         let Tiles { rows, row_tiles, .. } = tiles;
         match self.rows {
             TileRows::Dense => rows.next_multiple_of(step),
-            TileRows::Grouped { .. } | TileRows::GroupedOf(_) => {
+            TileRows::Grouped { .. } | TileRows::GroupedOf(_) | TileRows::Chosen(_) => {
                 (rows + (step - 1) * row_tiles).min(row_tiles * u64::from(TILE_ROWS))
             }
         }
@@ -126,8 +162,17 @@ impl Matmul {
 
 impl TileRows {
     /// Shapes that the tests know.
-    pub(super) fn variants() -> [Self; 3] {
-        [Self::Dense, Self::Grouped { experts: 8 }, Self::GroupedOf(Members { count: 3, of: 8 })]
+    pub(super) fn variants() -> [Self; 5] {
+        let members = Members { count: 3, of: 8 };
+        let share = ExpertShare { numerator: 1, denominator: 4, round: 0 };
+        let slots = ChosenSlots { experts: 8, share };
+        [
+            Self::Dense,
+            Self::Grouped { experts: 8 },
+            Self::GroupedOf(members),
+            Self::Chosen(Chosen { slots, members: None, by_token: true }),
+            Self::Chosen(Chosen { slots, members: Some(members), by_token: false }),
+        ]
     }
 
     /// Experts, which the tiles are sorted by.
@@ -135,6 +180,15 @@ impl TileRows {
         match self {
             Self::Dense => None,
             Self::Grouped { experts } | Self::GroupedOf(Members { of: experts, .. }) => Some(experts),
+            Self::Chosen(Chosen { slots, .. }) => Some(slots.experts),
+        }
+    }
+
+    /// (token, choice)s, or slots of experts, that there are rows for: as a product of two.
+    fn slots(self, tokens: u32, choices: u32) -> [u32; 2] {
+        match self {
+            Self::Chosen(Chosen { slots, .. }) => [slots.of(tokens), 1],
+            Self::Dense | Self::Grouped { .. } | Self::GroupedOf(_) => [tokens, choices],
         }
     }
 
@@ -142,6 +196,7 @@ impl TileRows {
     fn members(self) -> Option<Members> {
         match self {
             Self::GroupedOf(members) => Some(members),
+            Self::Chosen(Chosen { members, .. }) => members,
             Self::Dense | Self::Grouped { .. } => None,
         }
     }
@@ -149,10 +204,23 @@ impl TileRows {
     /// Adds its fragments.
     pub(super) fn add_to(self, source: Source) -> Source {
         match self {
-            Self::Dense => source.with(fragment!("rows/dense_tile.wgsl")).with_span(),
-            Self::Grouped { .. } | Self::GroupedOf(_) => {
-                Members::add_to(self.members(), source.with(fragment!("rows/grouped_tile.wgsl")))
+            Self::Dense => source
+                .with(fragment!("rows/dense_tile.wgsl"))
+                .with(fragment!("tile_rows/in_order.wgsl"))
+                .with_span(),
+            Self::Grouped { .. } | Self::GroupedOf(_) | Self::Chosen(_) => {
+                let source = source.with(fragment!("rows/grouped_tile.wgsl")).with(self.order());
+                Members::add_to(self.members(), source)
             }
+        }
+    }
+
+    /// What finds the rows of tiles of experts.
+    fn order(self) -> Fragment {
+        match self {
+            Self::Chosen(Chosen { by_token: true, .. }) => fragment!("tile_rows/chosen.wgsl"),
+            Self::Dense | Self::Chosen(_) => fragment!("tile_rows/in_order.wgsl"),
+            Self::Grouped { .. } | Self::GroupedOf(_) => fragment!("tile_rows/sorted.wgsl"),
         }
     }
 }
@@ -203,6 +271,10 @@ impl Kernel for Matmul {
             TileRows::Grouped { .. } | TileRows::GroupedOf(_) => {
                 vec![Binding::read(9, "tile_map"), Binding::read(10, "slot_of_place")]
             }
+            TileRows::Chosen(Chosen { by_token: true, .. }) => {
+                vec![Binding::read(9, "tile_map"), Binding::read(10, "token_of_slot")]
+            }
+            TileRows::Chosen(_) => vec![Binding::read(9, "tile_map")],
         };
         let table = self.rows.members().map(|_| Members::TABLE);
         [Binding::PARAMS, Binding::read(4, "x")]
@@ -245,14 +317,26 @@ impl Kernel for Matmul {
     }
 
     fn sizes(self, params: &LinearParams, rows: u32) -> Vec<(&'static str, u64)> {
-        let slots = [rows, params.choices];
-        let plan = self.rows.experts().map_or(vec![], |experts| {
-            let map = tile_map_bytes(slots, experts, params.max_tiles);
-            vec![("tile_map", map), ("slot_of_place", bytes(slots))]
-        });
+        let slots = self.rows.slots(rows, params.choices);
+        let plan = match self.rows {
+            TileRows::Dense => vec![],
+            TileRows::Grouped { experts } | TileRows::GroupedOf(Members { of: experts, .. }) => {
+                let map = tile_map_bytes(slots, experts, params.max_tiles);
+                vec![("tile_map", map), ("slot_of_place", bytes(slots))]
+            }
+            TileRows::Chosen(chosen) => {
+                let tiles = chosen.slots.tiles(rows).max(params.max_tiles.into());
+                let token = chosen.by_token.then(|| ("token_of_slot", bytes(slots)));
+                [("tile_map", tiles.saturating_mul(16))].into_iter().chain(token).collect()
+            }
+        };
+        let inputs = match self.rows {
+            TileRows::Chosen(Chosen { by_token: false, .. }) => slots,
+            _ => [rows, params.inputs_per_token()],
+        };
         let members = self.rows.members();
         let matrices = members.map(|members| members.count).or(self.rows.experts()).unwrap_or(1);
-        [("x", self.inputs.tensor_bytes([rows, params.inputs_per_token()], params.in_features))]
+        [("x", self.inputs.tensor_bytes(inputs, params.in_features))]
             .into_iter()
             .chain(self.codec.sizes([matrices, params.out_features], params.row_words, params.blocks))
             .chain(self.epilogue.sizes(params, matrices, slots))
@@ -278,7 +362,13 @@ impl Kernel for Matmul {
     }
 
     fn whole(self) -> Option<Self> {
-        let rows = self.rows.members().map(|members| TileRows::Grouped { experts: members.of });
-        rows.map(|rows| Self { rows, ..self })
+        let rows = match self.rows {
+            TileRows::GroupedOf(members) => TileRows::Grouped { experts: members.of },
+            TileRows::Chosen(chosen @ Chosen { members: Some(_), .. }) => {
+                TileRows::Chosen(Chosen { members: None, ..chosen })
+            }
+            TileRows::Dense | TileRows::Grouped { .. } | TileRows::Chosen(_) => return None,
+        };
+        Some(Self { rows, ..self })
     }
 }

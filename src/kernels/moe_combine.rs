@@ -1,5 +1,6 @@
 //! What a token's experts computed, joined.
 
+use super::expert_plan::{ChosenSlots, ExpertShare};
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::fragments::residual_fragment;
@@ -24,10 +25,42 @@ params! {
 /// Lanes of a workgroup.
 const LANES: u32 = 64;
 
-/// `y[t] = residual[t] + shared[t] + sum_j weight[t, j] expert_rows[t, j]`, choices in order, where `shared[t]` is
-/// `sigmoid(gates[t, gate_offset]) shared_rows[t]`.
+/// Which slots of a token have rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CombineSlots {
+    /// All of its choices.
+    All,
+    /// Those of its choices that have a place, `[rows, k]`; 2^32 - 1 is none.
+    Placed,
+    /// Those of experts that chose it: a list `[rows, k]`, `k` being all experts, and the length of each, `[rows]`.
+    Listed(ChosenSlots),
+}
+
+impl CombineSlots {
+    fn add_to(self, source: Source) -> Source {
+        source.with(match self {
+            Self::All => fragment!("combine_slots/all.wgsl"),
+            Self::Placed => fragment!("combine_slots/placed.wgsl"),
+            Self::Listed(_) => fragment!("combine_slots/listed.wgsl"),
+        })
+    }
+
+    fn bindings(self) -> Vec<Binding> {
+        match self {
+            Self::All => vec![],
+            Self::Placed => vec![Binding::read(8, "place_of_slot")],
+            Self::Listed(_) => {
+                vec![Binding::read(8, "slots_of_token"), Binding::read(9, "experts_of_token")]
+            }
+        }
+    }
+}
+
+/// `y[t] = residual[t] + shared[t] + sum_j weight[s] expert_rows[s]`, over the slots `s` of a token in order, where `shared[t]`
+/// is `sigmoid(gates[t, gate_offset]) shared_rows[t]`.
 ///
-/// Expert rows are `[rows, k, d]`, weights `[rows, k]`, gates `[rows, gate_stride]`, the others and the output `[rows, d]`.
+/// Expert rows are `[slots, d]`, weights `[slots]`, gates `[rows, gate_stride]`, the others and the output `[rows, d]`. There
+/// are `rows k` slots, the choices of each token neighbours; where they are listed, as many as the list names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeCombine {
     /// Whether a residual is added.
@@ -36,6 +69,8 @@ pub struct MoeCombine {
     pub shared: bool,
     /// Whether rows are weighted. Else their inputs were.
     pub weighted: bool,
+    /// Which slots have rows.
+    pub slots: CombineSlots,
 }
 
 impl Kernel for MoeCombine {
@@ -43,7 +78,9 @@ impl Kernel for MoeCombine {
     const NAME: &'static str = "moe_combine";
 
     fn source(self) -> Source {
-        Source::kernel(Self::NAME, fragment!("moe_combine.wgsl"))
+        let source = self.slots.add_to(Source::kernel(Self::NAME, fragment!("moe_combine.wgsl")));
+        let source = if self.shared { source.with(fragment!("common/sigmoid.wgsl")) } else { source };
+        source
             .with(residual_fragment(self.residual))
             .with(match self.shared {
                 true => fragment!("shared_expert/gated.wgsl"),
@@ -70,6 +107,7 @@ impl Kernel for MoeCombine {
         if self.residual {
             bindings.push(Binding::read(6, "residual"));
         }
+        bindings.extend(self.slots.bindings());
         bindings
     }
 
@@ -77,7 +115,12 @@ impl Kernel for MoeCombine {
         let mut all = Vec::new();
         for residual in [false, true] {
             for shared in [false, true] {
-                all.extend([false, true].map(|weighted| Self { residual, shared, weighted }));
+                let all_slots = CombineSlots::All;
+                all.extend([false, true].map(|weighted| Self { residual, shared, weighted, slots: all_slots }));
+                let listed = CombineSlots::Listed(ChosenSlots { experts: 8, share: ExpertShare::ALL });
+                for slots in [CombineSlots::Placed, listed] {
+                    all.push(Self { residual, shared, weighted: true, slots });
+                }
             }
         }
         all
@@ -93,9 +136,21 @@ impl Kernel for MoeCombine {
     fn sizes(self, params: &MoeCombineParams, rows: u32) -> Vec<(&'static str, u64)> {
         let MoeCombineParams { hidden_size, choices, gate_stride, .. } = *params;
         let y = bytes([rows, hidden_size]);
-        let mut sizes = vec![("expert_rows", bytes([rows, choices, hidden_size])), ("y", y)];
+        let [many, each] = match self.slots {
+            CombineSlots::Listed(chosen) => [chosen.of(rows), 1],
+            CombineSlots::All | CombineSlots::Placed => [rows, choices],
+        };
+        let mut sizes = vec![("expert_rows", bytes([many, each, hidden_size])), ("y", y)];
         if self.weighted {
-            sizes.push(("weight_of_slot", bytes([rows, choices])));
+            sizes.push(("weight_of_slot", bytes([many, each])));
+        }
+        match self.slots {
+            CombineSlots::All => {}
+            CombineSlots::Placed => sizes.push(("place_of_slot", bytes([rows, choices]))),
+            CombineSlots::Listed(_) => {
+                let list = bytes([rows, choices]);
+                sizes.extend([("slots_of_token", list), ("experts_of_token", bytes([rows]))]);
+            }
         }
         if self.shared {
             sizes.extend([("shared_rows", y), ("gates", bytes([rows, gate_stride]))]);
@@ -111,17 +166,29 @@ impl Kernel for MoeCombine {
     }
 
     fn work(self, params: &MoeCombineParams, span: Span) -> Work {
-        let (rows, choices) = (u64::from(span.rows), u64::from(params.choices));
-        let elements = rows * u64::from(params.hidden_size);
+        let rows = u64::from(span.rows);
+        let (slots, marks) = match self.slots {
+            CombineSlots::All => (rows * u64::from(params.choices), 0),
+            CombineSlots::Placed => (rows * u64::from(params.choices), rows * u64::from(params.choices)),
+            CombineSlots::Listed(chosen) => {
+                let slots = u64::from(chosen.of(span.rows));
+                (slots, slots + rows)
+            }
+        };
+        let width = u64::from(params.hidden_size);
+        let elements = rows * width;
         let added = elements * (u64::from(self.residual) + u64::from(self.shared));
-        let inputs = elements * choices + added;
+        let inputs = slots * width + added;
         let (weights, gates) = (u64::from(self.weighted), u64::from(self.shared));
         Work::default()
             .with_bytes(ByteClass::ActIn, (inputs + gates * rows) * 4, (inputs + gates * elements) * 4)
-            .with_bytes(ByteClass::Index, weights * rows * choices * 4, weights * elements * choices * 4)
+            .with_bytes(ByteClass::Index, weights * slots * 4, weights * slots * width * 4)
+            .with_bytes(ByteClass::Index, marks * 4, marks * width * 4)
             .with_bytes(ByteClass::ActOut, elements * 4, elements * 4)
-            .with_ops(OpClass::F32Fma, elements * choices, elements * choices)
+            .with_ops(OpClass::F32Fma, slots * width, slots * width)
             .with_ops(OpClass::Sfu, gates * rows, gates * elements)
             .with_ops(OpClass::F32Other, added, added)
+            // How many choices have a place only the device knows.
+            .or_less(self.slots == CombineSlots::Placed)
     }
 }

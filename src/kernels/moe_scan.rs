@@ -1,8 +1,9 @@
 //! The expert plan, second part: where slots go, and which tile takes which rows.
 
-use super::expert_plan::{RUN, TILE_ROWS, check_choices, max_tiles, run_bytes, tile_map_bytes};
+use super::expert_plan::{ExpertShare, RUN, TILE_ROWS, check_choices, max_tiles, run_bytes, tile_map_bytes};
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::fragments::add_capacity;
 use crate::kernel::check::at_most;
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
@@ -14,6 +15,31 @@ params! {
         pub choices: u32,
         /// Entries of the tile map.
         pub max_tiles: u32,
+        /// Of [`ExpertShare`], where experts take no more than a share.
+        pub share_numerator: u32,
+        /// Of it.
+        pub share_denominator: u32,
+        /// Of it.
+        pub share_round: u32,
+    }
+}
+
+impl MoeScanParams {
+    /// Experts that take all that chose them.
+    pub fn new(choices: u32, max_tiles: u32) -> Self {
+        Self::within(choices, max_tiles, ExpertShare::ALL)
+    }
+
+    /// Experts that take a share.
+    pub fn within(choices: u32, max_tiles: u32, share: ExpertShare) -> Self {
+        let ExpertShare { numerator, denominator, round } = share;
+        Self {
+            choices,
+            max_tiles,
+            share_numerator: numerator,
+            share_denominator: denominator,
+            share_round: round,
+        }
     }
 }
 
@@ -21,13 +47,15 @@ params! {
 /// adds with.
 pub const MAX_EXPERTS: u32 = 1024;
 
-/// Exclusive prefix over experts, then over runs; and the tile map of the grouped matmul.
+/// Exclusive prefix over experts, of what each takes, then over runs; and the tile map of the grouped matmul.
 ///
 /// Counts and offsets are `[runs, E]`; the map is `[max_tiles]` of (expert, first place, rows, 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeScan {
     /// Experts, `E`, at most [`MAX_EXPERTS`].
     pub experts: u32,
+    /// Whether an expert takes no more than a share.
+    pub limited: bool,
 }
 
 impl Kernel for MoeScan {
@@ -35,7 +63,7 @@ impl Kernel for MoeScan {
     const NAME: &'static str = "moe_scan";
 
     fn source(self) -> Source {
-        Source::kernel(Self::NAME, fragment!("moe_scan.wgsl"))
+        add_capacity(self.limited, Source::kernel(Self::NAME, fragment!("moe_scan.wgsl")))
             .with_span()
             .with(fragment!("entry/plain.wgsl"))
             .constant("EXPERTS", self.experts)
@@ -54,12 +82,20 @@ impl Kernel for MoeScan {
     }
 
     fn variants() -> Vec<Self> {
-        [1, 4, 8, 64, 512, MAX_EXPERTS].map(|experts| Self { experts }).to_vec()
+        let of = |experts| [false, true].map(|limited| Self { experts, limited });
+        [1, 4, 8, 64, 512, MAX_EXPERTS].map(of).concat()
     }
 
     fn check(self, params: &MoeScanParams) -> Result<()> {
         at_most(Self::NAME, "experts", MAX_EXPERTS, self.experts)?;
-        check_choices(Self::NAME, self.experts, params.choices)
+        check_choices(Self::NAME, self.experts, params.choices)?;
+        let MoeScanParams { share_numerator, share_denominator, share_round, .. } = *params;
+        let share = ExpertShare {
+            numerator: share_numerator,
+            denominator: share_denominator,
+            round: share_round,
+        };
+        if self.limited { share.check(Self::NAME) } else { Ok(()) }
     }
 
     fn sizes(self, params: &MoeScanParams, rows: u32) -> Vec<(&'static str, u64)> {

@@ -1,8 +1,9 @@
 //! Rows of inputs as blocks of 8-bit codes: what products on the integer path start from.
 
+use super::expert_plan::{ChosenSlots, ExpertShare};
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::fragments::{INPUT_BLOCK, InputNorm, InputRows, Reduce};
+use crate::fragments::{INPUT_BLOCK, InputNorm, InputRows, Reduce, add_capacity};
 use crate::kernel::check::{positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
@@ -19,6 +20,50 @@ params! {
         pub rows_per_token: u32,
         /// Of the fused norm.
         pub eps: f32,
+        /// Experts, where rows are their slots.
+        pub experts: u32,
+        /// Of [`ExpertShare`], what each of them takes.
+        pub share_numerator: u32,
+        /// Of it.
+        pub share_denominator: u32,
+        /// Of it.
+        pub share_round: u32,
+    }
+}
+
+impl QuantizeParams {
+    /// Rows of tokens, so many for each.
+    pub fn new(in_features: u32, rows_per_token: u32, eps: f32) -> Self {
+        let ExpertShare { numerator, denominator, round } = ExpertShare::ALL;
+        Self {
+            in_features,
+            rows_per_token,
+            eps,
+            experts: 0,
+            share_numerator: numerator,
+            share_denominator: denominator,
+            share_round: round,
+        }
+    }
+
+    /// The slots of experts that chose their tokens.
+    pub fn chosen(in_features: u32, ChosenSlots { experts, share }: ChosenSlots) -> Self {
+        Self {
+            experts,
+            share_numerator: share.numerator,
+            share_denominator: share.denominator,
+            share_round: share.round,
+            ..Self::new(in_features, 1, 0.0)
+        }
+    }
+
+    fn slots(&self) -> ChosenSlots {
+        let share = ExpertShare {
+            numerator: self.share_numerator,
+            denominator: self.share_denominator,
+            round: self.share_round,
+        };
+        ChosenSlots { experts: self.experts, share }
     }
 }
 
@@ -36,13 +81,19 @@ pub struct Quantize {
     pub norm: InputNorm,
     /// Whether only the last row is computed; it stays the last row of the output.
     pub last: bool,
+    /// Whether rows are the slots of experts that chose their tokens.
+    pub chosen: bool,
     /// How lanes add.
     pub reduce: Reduce,
 }
 
 impl Quantize {
     fn rows(self, params: &QuantizeParams, span: Span) -> u64 {
-        if self.last { 1 } else { u64::from(span.rows) * u64::from(params.rows_per_token) }
+        match (self.last, self.chosen) {
+            (true, _) => 1,
+            (false, true) => params.slots().of(span.rows).into(),
+            (false, false) => u64::from(span.rows) * u64::from(params.rows_per_token),
+        }
     }
 }
 
@@ -58,6 +109,10 @@ impl Kernel for Quantize {
         let source = Source::kernel(Self::NAME, fragment!("quantize.wgsl"))
             .with(fragment!("common/input_block.wgsl"))
             .with_span();
+        let source = match self.chosen {
+            true => add_capacity(true, source.with(fragment!("row_total/chosen.wgsl"))),
+            false => source.with(fragment!("row_total/per_token.wgsl")),
+        };
         let source = self.norm.add_to(self.inputs.add_to(source));
         self.reduce.add_to(source).constant("WORKGROUP_SIZE", LANES).flag("LAST", self.last)
     }
@@ -74,9 +129,12 @@ impl Kernel for Quantize {
         for inputs in InputRows::FLOATS {
             for norm in InputNorm::ALL {
                 for last in [false, true] {
-                    all.extend(Reduce::ALL.map(|reduce| Self { inputs, norm, last, reduce }));
+                    all.extend(Reduce::ALL.map(|reduce| Self { inputs, norm, last, chosen: false, reduce }));
                 }
             }
+            // Slots have been normed as tokens.
+            let norm = InputNorm::None;
+            all.extend(Reduce::ALL.map(|reduce| Self { inputs, norm, last: false, chosen: true, reduce }));
         }
         all
     }
@@ -92,12 +150,18 @@ impl Kernel for Quantize {
             "1 where only the last row is computed",
             params.rows_per_token,
         )?;
+        require(Self::NAME, "last", !(self.last && self.chosen), "every slot of experts", "the last row")?;
+        if self.chosen {
+            positive(Self::NAME, [("experts", params.experts)])?;
+            params.slots().share.check(Self::NAME)?;
+        }
         let numbers = [("in_features", params.in_features), ("rows_per_token", params.rows_per_token)];
         positive(Self::NAME, numbers)
     }
 
     fn sizes(self, params: &QuantizeParams, rows: u32) -> Vec<(&'static str, u64)> {
-        let of = |inputs: InputRows| inputs.tensor_bytes([rows, params.rows_per_token], params.in_features);
+        let rows = if self.chosen { [params.slots().of(rows), 1] } else { [rows, params.rows_per_token] };
+        let of = |inputs: InputRows| inputs.tensor_bytes(rows, params.in_features);
         [("x", of(self.inputs)), ("y", of(InputRows::I8))]
             .into_iter()
             .chain(self.norm.size(params.in_features))

@@ -4,9 +4,11 @@
 //! (`model/family/*.rs`). Nothing here knows a GPU.
 
 mod experts;
+mod routing;
 mod validate;
 
-pub use experts::{ExpertGroups, Experts, GroupScore, Routing, Score, SharedExpert, Topk, WeightOn};
+pub use experts::{Capacity, Experts, GrantOrder, Share, SharedExpert};
+pub use routing::{ExpertGroups, GroupScore, Hierarchical, Later, Routing, Score, Topk, WeightOn};
 
 use serde::{Deserialize, Serialize};
 

@@ -50,6 +50,10 @@ pub struct PassOptions {
     pub tuning: Option<Arc<Tuning>>,
     /// What products may round what they multiply to.
     pub path: ProductPath,
+    /// Routes tokens as in training, with draws from this seed; `None`: as at inference. See [`Routing`].
+    ///
+    /// [`Routing`]: super::config::Routing
+    pub training: Option<u32>,
 }
 
 /// Which rows get logits.
@@ -101,7 +105,7 @@ impl Sampling {
 
 /// Records one pass over the sub-layers of a layout, which must be that of `config`.
 ///
-/// Names of its tensors: `token_ids`, `logits`, `samples`, `span`, `{at}.k_cache`, `{at}.v_cache`,
+/// Names of its tensors: `token_ids`, `task`, `logits`, `samples`, `span`, `{at}.k_cache`, `{at}.v_cache`,
 /// `rope_table.{n}`, `expert_places.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{at}.router_logits`,
 /// `{at}.expert_of_slot`, `{at}.weight_of_slot`; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`]
 /// puts before the names of a sub-layer.

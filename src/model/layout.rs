@@ -93,8 +93,11 @@ pub struct ExpertsLayout {
     pub config: Experts,
     /// The norm of what the router reads, in place of the sub-layer's.
     pub router_norm: Option<Vectors>,
-    /// `[E, d]`, always f32; one row more where the shared expert has a gate.
-    pub router: Matrix,
+    /// `[E, d]`, always f32, with what else reads its input ([`router_parts`](super::slot::router_parts)): the gate of the
+    /// shared expert, spreads of noise, logits of groups. Absent where there is nothing of it.
+    pub router: Option<Matrix>,
+    /// The experts of each token id or of each task, `[any, k]`.
+    pub table: Option<Vectors>,
     /// What is added to scores for the choice, `[E]`.
     pub selection_bias: Option<Vectors>,
     /// What weights are multiplied by, `[E]`.
@@ -111,11 +114,11 @@ impl ExpertsLayout {
     /// The router's matrix, that of the shared expert and those of the experts.
     fn matrices(&self) -> impl Iterator<Item = &Matrix> {
         let shared = self.shared.iter().flat_map(|shared| [&shared.into, &shared.down]);
-        [&self.router].into_iter().chain(shared).chain(&self.into.matrices).chain(&self.down.matrices)
+        self.router.iter().chain(shared).chain(&self.into.matrices).chain(&self.down.matrices)
     }
 
     fn vectors(&self) -> impl Iterator<Item = &Vectors> {
-        [&self.router_norm, &self.selection_bias, &self.expert_scale].into_iter().flatten()
+        [&self.router_norm, &self.table, &self.selection_bias, &self.expert_scale].into_iter().flatten()
     }
 
     /// Bytes that a token reads of router and experts; of experts of different widths, those of the widest.
@@ -124,8 +127,8 @@ impl ExpertsLayout {
         let mut of_each: Vec<u64> = (0..self.into.formats.len()).map(of_expert).collect();
         of_each.sort_unstable_by(|a, b| b.cmp(a));
         let shared = self.shared.iter().map(|shared| shared.into.bytes_read() + shared.down.bytes_read());
-        let of_chosen = of_each.iter().take(self.config.top_k as usize).sum::<u64>();
-        self.router.bytes_read() + shared.sum::<u64>() + of_chosen
+        let of_chosen = of_each.iter().take(self.config.choices_of_one() as usize).sum::<u64>();
+        self.router.as_ref().map_or(0, Matrix::bytes_read) + shared.sum::<u64>() + of_chosen
     }
 }
 
@@ -199,7 +202,7 @@ impl Layout {
                 OpLayout::FeedForward(FeedForwardLayout { into, down, .. }) => vec![one(into), one(down)],
                 OpLayout::Experts(ExpertsLayout { router, shared, into, down, .. }) => {
                     let shared = shared.iter_mut().flat_map(|ffn| [one(&mut ffn.into), one(&mut ffn.down)]);
-                    [one(router)].into_iter().chain(shared).chain([all(into), all(down)]).collect()
+                    router.iter_mut().map(one).chain(shared).chain([all(into), all(down)]).collect()
                 }
                 OpLayout::Parallel(branches) => {
                     branches.iter_mut().flat_map(|branch| of(&mut branch.op)).collect()

@@ -2,8 +2,8 @@
 //!
 //! Native names follow the description: `embedding.weight`, `final_norm.weight`, `head.weight`, and for a
 //! sub-layer `blocks.0.sublayers.1.` with `norm`, `post_norm`, `output_scale`, `q`, `k`, `v`, `out`, `q_norm`, `k_norm`,
-//! `sinks`, `router_norm`, `router`, `selection_bias`, `expert_scale`, `shared_gate`, `gate`, `up` or `down`, then `.weight`
-//! or `.bias`; an expert's tensors lie one level deeper, as in `blocks.0.sublayers.1.experts.3.gate.weight` and
+//! `sinks`, `router_norm`, `router`, `noise_router`, `group_router`, `expert_table`, `selection_bias`, `expert_scale`, `shared_gate`,
+//! `gate`, `up` or `down`, then `.weight` or `.bias`; an expert's tensors lie one level deeper, as in `blocks.0.sublayers.1.experts.3.gate.weight` and
 //! `blocks.0.sublayers.1.shared_expert.gate.weight`, and so do those of a branch, as in
 //! `blocks.0.sublayers.1.branches.0.q.weight`. What OmniQuant has learned of a weight lies beside it under any scheme,
 //! with `.gamma`, `.beta`, `.delta` or `.s` in place of `.weight`.
@@ -97,6 +97,9 @@ fn native(slot: Slot) -> String {
         Role::Sinks => "sinks",
         Role::RouterNorm => "router_norm",
         Role::Router => "router",
+        Role::NoiseRouter => "noise_router",
+        Role::GroupRouter => "group_router",
+        Role::ExpertTable => "expert_table",
         Role::SelectionBias => "selection_bias",
         Role::ExpertScale => "expert_scale",
         Role::SharedGate => "shared_gate",

@@ -12,6 +12,7 @@ pub use generate::{GenerateOptions, Generated};
 pub use plan::{SessionOptions, SessionPlan};
 
 use passes::Passes;
+use plan::check_task;
 
 use super::config::Rope;
 use super::forward::{LogitRows, rope_tables};
@@ -197,6 +198,16 @@ impl Session {
         Ok(())
     }
 
+    /// Another task from the next pass on that takes tokens of the caller's, for models whose experts go by tasks.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for a task that the model does not have.
+    pub fn set_task(&mut self, task: u32) -> Result<()> {
+        check_task(self.model().config(), Some(task))?;
+        self.options.task = Some(task);
+        Ok(())
+    }
+
     /// Where the sequence stands, to come back to with [`Session::rewind`].
     pub fn mark(&self) -> Mark {
         Mark { position: self.position, samples: self.samples, next_on_device: self.next_on_device }
@@ -268,11 +279,13 @@ impl Session {
 
     /// Copies span and ids within the encoder, so that passes recorded together each find their own.
     fn send(&self, encoder: &mut wgpu::CommandEncoder, span: SpanUniform, ids: &[u32]) -> Result<()> {
-        let parts: [&[u8]; 2] = [bytemuck::bytes_of(&span), bytemuck::cast_slice(ids)];
-        let [span_bytes, id_bytes] = parts.map(|part| part.len() as u64);
+        let task = self.options.task.unwrap_or(0);
+        let parts: [&[u8]; 3] =
+            [bytemuck::bytes_of(&span), bytemuck::bytes_of(&task), bytemuck::cast_slice(ids)];
+        let [span_bytes, task_bytes, id_bytes] = parts.map(|part| part.len() as u64);
         let descriptor = wgpu::BufferDescriptor {
             label: Some("tokens"),
-            size: span_bytes + id_bytes,
+            size: span_bytes + task_bytes + id_bytes,
             usage: wgpu::BufferUsages::COPY_SRC,
             mapped_at_creation: true,
         };
@@ -286,7 +299,11 @@ impl Session {
         staging.unmap();
         let (span, ids) = (&self.named["span"], &self.named["token_ids"]);
         encoder.copy_buffer_to_buffer(&staging, 0, span.buffer(), span.offset(), span_bytes);
-        encoder.copy_buffer_to_buffer(&staging, span_bytes, ids.buffer(), ids.offset(), id_bytes);
+        let at = span_bytes + task_bytes;
+        encoder.copy_buffer_to_buffer(&staging, at, ids.buffer(), ids.offset(), id_bytes);
+        if let Some(task) = self.named.get("task") {
+            encoder.copy_buffer_to_buffer(&staging, span_bytes, task.buffer(), task.offset(), task_bytes);
+        }
         Ok(())
     }
 
@@ -333,7 +350,7 @@ async fn allocate_named(
         let tensor = match tables.iter().find(|(table, _)| *table == name) {
             Some((_, rope)) => rope_table(gpu, &name, rope, plan.context).await?,
             None if name == "span" => Tensor::span(gpu, SpanUniform::zeroed()).await?,
-            None if name == "token_ids" => Tensor::zeroed(gpu, &name, bytes).await?,
+            None if name == "token_ids" || name == "task" => Tensor::zeroed(gpu, &name, bytes).await?,
             None => match host(&name, bytes) {
                 Some(tensor) => tensor,
                 None => Tensor::zeroed(gpu, &name, bytes).await?,

@@ -3,6 +3,7 @@
 use crate::model::config::{
     Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
 };
+use crate::reference::sample::random_bits;
 
 /// One tensor a model needs, by its place and not by any file's name for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +73,12 @@ pub enum Role {
     RouterNorm,
     /// Router, `[E, d]`.
     Router,
+    /// The spread of a router's noise, `[E, d]`.
+    NoiseRouter,
+    /// The router of groups of experts, `[groups, d]`.
+    GroupRouter,
+    /// The experts of each token id, `[V, k]`, or of each task, `[tasks, k]`, as whole numbers.
+    ExpertTable,
     /// What is added to experts' scores for the choice, `[E]`.
     SelectionBias,
     /// What experts' weights are multiplied by, `[E]`.
@@ -136,6 +143,12 @@ impl Place {
         self.at().map_or(self, Self::SharedExpert)
     }
 
+    /// The seed of what is drawn at this place, from that of the whole model.
+    pub fn seed(self, seed: u32) -> u32 {
+        let Some(SubLayerPlace { block, sublayer, branch }) = self.at() else { return seed };
+        random_bits(seed, block as u32, (sublayer << 8 | branch.map_or(0, |branch| branch + 1)) as u32)
+    }
+
     /// What we call a part of the model at this place: a tensor of a native checkpoint, of device memory, of a pass.
     pub fn name(self, part: &str) -> String {
         match self {
@@ -176,9 +189,9 @@ impl Slot {
 pub fn slots(config: &ModelConfig) -> impl Iterator<Item = (Slot, Vec<usize>)> {
     let d = config.hidden_size as usize;
     let vocab = config.vocab_size as usize;
-    let mut first = List::new(Place::Model);
+    let mut first = List::new(Place::Model, vocab);
     first.weight(Role::Embedding, vec![vocab, d]);
-    let mut last = List::new(Place::Model);
+    let mut last = List::new(Place::Model, vocab);
     last.norm(Role::FinalNorm, config.final_norm, d);
     if !config.head.tied {
         last.weight(Role::Head, vec![vocab, d]);
@@ -187,22 +200,43 @@ pub fn slots(config: &ModelConfig) -> impl Iterator<Item = (Slot, Vec<usize>)> {
         last.slots.push((Slot::bias(Place::Model, Role::Head), vec![vocab]));
     }
     let between = config.sublayers().flat_map(move |(block, index, sublayer)| {
-        let mut list = List::new(Place::sublayer(block, index));
+        let mut list = List::new(Place::sublayer(block, index), vocab);
         list.sublayer(sublayer, d);
         list.slots
     });
     first.slots.into_iter().chain(between).chain(last.slots)
 }
 
+/// What stands in the matrix of an expert sub-layer's router, one below the other, with its rows: logits of experts, the
+/// gate of the shared expert, spreads of noise, logits of groups.
+pub fn router_parts(experts: &Experts) -> Vec<(Role, u32)> {
+    let logits = experts.routing.has_router().then_some((Role::Router, experts.count));
+    let is_gated = experts.shared.is_some_and(|shared| shared.gated);
+    let gate = is_gated.then_some((Role::SharedGate, 1));
+    let is_noisy = experts.routing.topk().is_some_and(|topk| topk.noise);
+    let noise = is_noisy.then_some((Role::NoiseRouter, experts.count));
+    let groups = match experts.routing {
+        Routing::Hierarchical(rule) => Some((Role::GroupRouter, rule.groups)),
+        _ => None,
+    };
+    [logits, gate, noise, groups].into_iter().flatten().collect()
+}
+
+/// Where a part begins in the router's outputs; where it lacks it, its end.
+pub fn router_offset(experts: &Experts, role: Role) -> u32 {
+    router_parts(experts).iter().take_while(|(part, _)| *part != role).map(|(_, rows)| rows).sum()
+}
+
 /// A list of slots that grows at one place at a time.
 struct List {
     place: Place,
+    vocab: usize,
     slots: Vec<(Slot, Vec<usize>)>,
 }
 
 impl List {
-    fn new(place: Place) -> Self {
-        Self { place, slots: Vec::new() }
+    fn new(place: Place, vocab: usize) -> Self {
+        Self { place, vocab, slots: Vec::new() }
     }
 
     fn weight(&mut self, role: Role, shape: Vec<usize>) {
@@ -286,13 +320,17 @@ impl List {
         if let Some(norm) = experts.router_norm {
             self.norm(Role::RouterNorm, norm, d);
         }
-        self.linear(Role::Router, [count, d], experts.router_bias);
+        for (role, rows) in router_parts(experts) {
+            self.linear(role, [rows as usize, d], experts.router_bias && role == Role::Router);
+        }
+        if let Some(rows) = experts.routing.table_rows(self.vocab as u32) {
+            self.weight(Role::ExpertTable, vec![rows as usize, experts.top_k as usize]);
+        }
         if let Routing::Topk(topk) = experts.routing {
             self.weight_if(topk.selection_bias, Role::SelectionBias, vec![count]);
             self.weight_if(topk.expert_scale, Role::ExpertScale, vec![count]);
         }
         if let Some(shared) = experts.shared {
-            self.weight_if(shared.gated, Role::SharedGate, vec![1, d]);
             self.at(self.place.shared_expert(), |list| list.feed_forward(&shared.expert, d));
         }
         for expert in 0..count {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::gpu::Capabilities;
 use crate::model::checkpoint::{Checkpoint, FileReader, read_whole};
-use crate::model::config::ModelConfig;
+use crate::model::config::{ModelConfig, Op, Routing};
 use crate::model::family;
 use crate::model::layout::{Layout, OpLayout, VectorsKind};
 use crate::model::naming::Naming;
@@ -101,6 +101,11 @@ impl Source {
             if let Some(transform) = transforms.next().filter(|_| experts.config.routing.weighs_inputs()) {
                 return refuse(&transform.slots[0], "the router weighs these inputs");
             }
+            let of_down = experts.down.matrices.iter().find_map(|matrix| matrix.transform.as_ref());
+            let choose = matches!(experts.config.routing, Routing::ExpertChoice { .. });
+            if let Some(transform) = of_down.filter(|_| choose) {
+                return refuse(&transform.slots[0], "experts choose the tokens of these inputs");
+            }
         }
         Ok(layout)
     }
@@ -138,6 +143,28 @@ impl Source {
     pub fn fetch(&self, slot: Slot, shape: &[usize]) -> Result<Vec<f32>> {
         let tensor = self.checkpoint.stored(self.naming.locate(slot, shape))?;
         tensor.check_finite()?;
-        Ok(tensor.to_f32())
+        let values = tensor.to_f32();
+        if slot.role == Role::ExpertTable {
+            self.check_experts(slot, &values)?;
+        }
+        Ok(values)
+    }
+
+    /// Refuses numbers that are no experts of the sub-layer they are for.
+    fn check_experts(&self, slot: Slot, values: &[f32]) -> Result<()> {
+        let count = self.config.ops().find_map(|(place, op)| match op {
+            Op::Experts(experts) if place == slot.place => Some(experts.count),
+            _ => None,
+        });
+        let count = count.unwrap_or(0);
+        let is_expert = |value: &&f32| value.fract() == 0.0 && (0.0..count as f32).contains(*value);
+        match values.iter().find(|value| !is_expert(value)) {
+            Some(value) => Err(Error::TensorMismatch {
+                name: self.naming.tensor_name(slot),
+                expected: format!("whole numbers below the {count} experts"),
+                found: value.to_string(),
+            }),
+            None => Ok(()),
+        }
     }
 }

@@ -4,7 +4,9 @@ use super::activation::{activate, clamped_gated, gated};
 use super::attention::{self, KeyValues, Mask, attention};
 use super::embed::embed;
 use super::matmul::matmul;
-use super::moe::{Router, Routes, combine, plan};
+use super::expert_plan::{NONE, combine, plan_within, queue};
+use super::lookup::{looked_up, random_experts};
+use super::moe::{Router, Routes, Training, with_noise};
 use super::norm::norm;
 use super::quantize::quantize;
 use super::rope::{rotate, tables};
@@ -15,7 +17,8 @@ use super::weights::{
     Weights,
 };
 use crate::model::config::{
-    Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, SubLayer, Temperature,
+    Attention, Capacity, Experts, FeedForward, GrantOrder, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
+    Temperature,
 };
 use crate::model::slot::Place;
 use crate::{Error, Result};
@@ -30,7 +33,7 @@ pub struct Trace {
     pub last_block: Vec<f32>,
     /// `[T, V]`, soft-capped where the head says so.
     pub logits: Vec<f32>,
-    /// One for every expert sub-layer, in order.
+    /// One for every expert sub-layer where each token chooses for itself, in order.
     pub routes: Vec<RouteTrace>,
 }
 
@@ -49,11 +52,21 @@ pub struct RouteTrace {
     pub top_k: usize,
 }
 
+/// What a sequence is run under, besides its tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// The task of the sequence, which picks experts in layers that go by tasks.
+    pub task: Option<u32>,
+    /// Tokens are routed as in training, with draws from this seed.
+    pub training: Option<u32>,
+}
+
 /// Keys and values of the tokens so far.
 ///
 /// Every layer keeps all of them; a window is left to the mask.
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
+    conditions: Conditions,
     tokens: u32,
     layers: Vec<KeysAndValues>,
 }
@@ -67,8 +80,13 @@ struct KeysAndValues {
 impl Cache {
     /// A cache before the first token.
     pub fn new(config: &ModelConfig) -> Self {
+        Self::under(config, Conditions::default())
+    }
+
+    /// The same under other conditions than none.
+    pub fn under(config: &ModelConfig, conditions: Conditions) -> Self {
         let layers = config.ops().filter(|(_, op)| matches!(op, Op::Attention(_))).count();
-        Self { tokens: 0, layers: vec![KeysAndValues::default(); layers] }
+        Self { conditions, tokens: 0, layers: vec![KeysAndValues::default(); layers] }
     }
 
     /// Tokens so far.
@@ -105,9 +123,11 @@ pub fn forward_with_experts(
     ids: &[u32],
     experts: &[&[u32]],
 ) -> Result<Trace> {
-    let layers: Vec<&Experts> = expert_layers(config).map(|(_, experts)| experts).collect();
+    let layers: Vec<&Experts> =
+        routed_layers(config, cache.conditions.training.is_some()).map(|(_, experts)| experts).collect();
     let fits = |(layer, experts): (&&Experts, &&[u32])| {
-        experts.len() == ids.len() * layer.top_k as usize && experts.iter().all(|&e| e < layer.count)
+        experts.len() == ids.len() * layer.top_k as usize
+            && experts.iter().all(|&e| e < layer.count || e == NONE)
     };
     if layers.len() != experts.len() || !layers.iter().zip(experts).all(fits) {
         return Err(unfit("a choice of experts"));
@@ -116,11 +136,19 @@ pub fn forward_with_experts(
 }
 
 /// The sub-layers with experts, in order.
-pub(crate) fn expert_layers(config: &ModelConfig) -> impl Iterator<Item = (Place, &Experts)> {
+fn expert_layers(config: &ModelConfig) -> impl Iterator<Item = (Place, &Experts)> {
     config.ops().filter_map(|(place, op)| match op {
         Op::Experts(experts) => Some((place, experts)),
         Op::Attention(_) | Op::CrossAttention(_) | Op::FeedForward(_) | Op::Parallel(_) => None,
     })
+}
+
+/// Those of them where each token chooses for itself.
+pub(crate) fn routed_layers(
+    config: &ModelConfig,
+    as_trained: bool,
+) -> impl Iterator<Item = (Place, &Experts)> {
+    expert_layers(config).filter(move |(_, experts)| experts.chooses_by_token(as_trained))
 }
 
 fn pass(
@@ -135,7 +163,15 @@ fn pass(
     let positions: Vec<u32> = (0..ids.len() as u32).map(|t| cache.tokens + t).collect();
     let mut trace = Trace::default();
     let mut x = embed(&weights.embedding, d, ids, config.embedding_scale);
-    let mut pass = Pass { positions, kv: cache.layers.iter_mut(), chosen, routes: Vec::new() };
+    let mut pass = Pass {
+        ids,
+        positions,
+        conditions: cache.conditions,
+        places: expert_layers(config).map(|(place, _)| place).collect::<Vec<_>>().into_iter(),
+        kv: cache.layers.iter_mut(),
+        chosen,
+        routes: Vec::new(),
+    };
     for (block, weights) in config.blocks.iter().zip(&weights.blocks) {
         trace.hidden.push(x.clone());
         for (layer, weights) in block.sublayers.iter().zip(weights) {
@@ -156,7 +192,11 @@ fn pass(
 
 /// What sub-layers share.
 struct Pass<'a> {
+    ids: &'a [u32],
     positions: Vec<u32>,
+    conditions: Conditions,
+    /// Of the expert sub-layers that are to come.
+    places: std::vec::IntoIter<Place>,
     kv: std::slice::IterMut<'a, KeysAndValues>,
     chosen: Option<&'a [&'a [u32]]>,
     routes: Vec<RouteTrace>,
@@ -181,7 +221,7 @@ impl Pass<'_> {
                 attend(op, weights, kv, &self.positions, &input)
             }
             (Op::FeedForward(op), OpWeights::FeedForward(weights)) => feed_forward(op, weights, &input),
-            (Op::Experts(op), OpWeights::Experts(weights)) => self.experts(op, weights, x, &input),
+            (Op::Experts(op), OpWeights::Experts(weights)) => self.experts(op, weights, x, &input)?,
             (Op::Parallel(branches), OpWeights::Parallel(weights)) => {
                 let mut sum = vec![0.0; x.len()];
                 for (branch, weights) in branches.iter().zip(weights) {
@@ -201,25 +241,21 @@ impl Pass<'_> {
     /// The experts' outputs for `input`, weighted and summed as the router says, and that of the expert that every token
     /// uses. The router reads `input`, or its own norm of `x`. Experts that are given replace its choice, which is recorded
     /// all the same.
-    fn experts(&mut self, op: &Experts, weights: &ExpertsWeights, x: &[f32], input: &[f32]) -> Vec<f32> {
-        let (count, top_k) = (op.count as usize, op.top_k as usize);
-        let d = weights.router.weight.len() / count;
+    fn experts(
+        &mut self,
+        op: &Experts,
+        weights: &ExpertsWeights,
+        x: &[f32],
+        input: &[f32],
+    ) -> Result<Vec<f32>> {
+        let d = x.len() / self.ids.len();
         let read = match (op.router_norm, &weights.router_norm) {
             (Some(norm), Some(weights)) => &normed(norm, weights, x)[..],
             _ => input,
         };
-        let logits = linear(&weights.router, read, d);
-        let router = Router {
-            routing: op.routing,
-            count,
-            top_k,
-            selection_bias: weights.selection_bias.as_deref(),
-            expert_scale: weights.expert_scale.as_deref(),
-        };
-        let own = router.route(&logits);
-        let routes = match self.chosen.map(|chosen| chosen[self.routes.len()]) {
-            Some(given) => Routes { experts: given.to_vec(), weights: router.weigh(&logits, given) },
-            None => own.clone(),
+        let routes = match &weights.router {
+            Some(router) => self.routed(op, weights, router, (read, d))?,
+            None => self.looked_up(op, weights)?,
         };
         let mut y = mix(op, &weights.experts, &routes, input, d);
         if let (Some(shared), Some(ffn)) = (&op.shared, &weights.shared) {
@@ -230,9 +266,72 @@ impl Pass<'_> {
                 y.iter_mut().zip(output).for_each(|(y, output)| *y += (gate * f64::from(*output)) as f32);
             }
         }
-        let keys = router.keys(&logits);
-        self.routes.push(RouteTrace { logits, keys, experts: own.experts, weights: own.weights, top_k });
-        y
+        Ok(y)
+    }
+
+    /// The experts that a router chooses by what it reads, `[n, d]`.
+    fn routed(
+        &mut self,
+        op: &Experts,
+        weights: &ExpertsWeights,
+        router: &Linear,
+        (read, d): (&[f32], usize),
+    ) -> Result<Routes> {
+        let place = self.places.next().ok_or_else(|| unfit("a set of weights"))?;
+        let mut logits = linear(router, read, d);
+        let (count, top_k) = (op.count as usize, op.top_k as usize);
+        let training = self
+            .conditions
+            .training
+            .map(|seed| Training { seed: place.seed(seed), positions: &self.positions });
+        let unnoised = logits.clone();
+        if let (Some(training), Some(noise)) = (training, &weights.noise_router) {
+            logits = with_noise(&logits, &matmul(read, noise, None, d), count, training);
+        }
+        let group_logits = weights.group_router.as_ref().map(|router| matmul(read, router, None, d));
+        let router = Router {
+            routing: op.routing,
+            count,
+            top_k,
+            selection_bias: weights.selection_bias.as_deref(),
+            expert_scale: weights.expert_scale.as_deref(),
+            group_logits: group_logits.as_deref(),
+            training,
+        };
+        let own = router.route(&logits);
+        if !op.chooses_by_token(training.is_some()) {
+            return Ok(own);
+        }
+        let routes = match self.chosen.map(|chosen| chosen[self.routes.len()]) {
+            Some(given) => Routes { experts: given.to_vec(), weights: router.weigh(&logits, given) },
+            None => own.clone(),
+        };
+        let Routes { experts, weights } = own;
+        self.routes.push(RouteTrace { keys: router.keys(&logits), logits: unnoised, experts, weights, top_k });
+        Ok(routes)
+    }
+
+    /// The experts that a table has, or chance.
+    fn looked_up(&mut self, op: &Experts, weights: &ExpertsWeights) -> Result<Routes> {
+        let place = self.places.next().ok_or_else(|| unfit("a set of weights"))?;
+        let top_k = op.top_k as usize;
+        let keys = match (op.routing, self.conditions.task) {
+            (Routing::Task { tasks }, Some(task)) if task < tasks => vec![task; self.ids.len()],
+            (Routing::Task { tasks }, task) => {
+                let found = task.map_or("none".to_owned(), |task| task.to_string());
+                return Err(Error::Request(format!("expected a task below {tasks}, found {found}")));
+            }
+            _ => self.ids.to_vec(),
+        };
+        let experts = match (op.routing, &weights.table) {
+            (Routing::Random { seed }, _) => {
+                random_experts(place.seed(seed), &self.positions, op.count, op.top_k)
+            }
+            (_, Some(table)) => looked_up(table, &keys, top_k),
+            (_, None) => return Err(unfit("a set of weights")),
+        };
+        let weights = vec![1.0 / op.top_k as f32; experts.len()];
+        Ok(Routes { experts, weights })
     }
 }
 
@@ -323,11 +422,18 @@ fn feed_forward(op: &FeedForward, weights: &FeedForwardWeights, x: &[f32]) -> Ve
 
 /// The experts' outputs for `x`, weighted and summed; or of inputs that are weighted, the plain sums.
 fn mix(op: &Experts, experts: &[FeedForwardWeights], routes: &Routes, x: &[f32], d: usize) -> Vec<f32> {
-    let (count, top_k) = (op.count as usize, op.top_k as usize);
+    let count = op.count as usize;
+    let tokens = x.len() / d;
+    let width = routes.experts.len() / tokens;
     let on_input = op.routing.weighs_inputs();
-    let plan = plan(&routes.experts, count, top_k);
-    let mut weight_of_place = vec![1.0; plan.slots.len()];
-    for (place, weight) in plan.slots.iter().zip(&routes.weights).filter(|_| on_input) {
+    let order = op.capacity.map_or(GrantOrder::TokenMajor, |capacity| capacity.order);
+    let capacity = |capacity: Capacity| capacity.of(tokens as u32, op.top_k, op.count);
+    let capacity = op.capacity.map_or(u32::MAX, capacity);
+    let queue = queue(order, &routes.weights, width);
+    let plan = plan_within(&routes.experts, &queue, [count, width], capacity);
+    let mut weight_of_place = vec![1.0; plan.tokens.len()];
+    let kept = plan.slots.iter().zip(&routes.weights).filter(|(place, _)| on_input && **place != NONE);
+    for (place, weight) in kept {
         weight_of_place[*place as usize] = *weight;
     }
     let mut outputs = Vec::with_capacity(plan.tokens.len() * d);
@@ -339,5 +445,5 @@ fn mix(op: &Experts, experts: &[FeedForwardWeights], routes: &Routes, x: &[f32],
         }
     }
     let ones = vec![1.0; routes.weights.len()];
-    combine(&outputs, &plan.slots, if on_input { &ones } else { &routes.weights }, top_k, d)
+    combine(&outputs, &plan.slots, if on_input { &ones } else { &routes.weights }, width, d)
 }

@@ -1,15 +1,22 @@
-//! Mixture of experts: routing, the plan of who computes what, and combining.
+//! Mixture of experts: which experts a token has, and with which weights.
 
 use std::cmp::Ordering;
 
-use crate::model::config::{ExpertGroups, GroupScore, Routing, Score, Topk};
+use super::auction::auction;
+use super::expert_choice::{capacity, choose_tokens};
+use super::expert_plan::NONE;
+use super::sample::{normal_random, uniform_random};
+use super::sinkhorn::column_factors;
+use crate::fragments::FIRST_LATER_DRAW;
+use crate::model::config::{ExpertGroups, GroupScore, Hierarchical, Later, Routing, Score, Topk};
 
 /// The experts of each token and what their outputs are multiplied by.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Routes {
-    /// Chosen experts, `[n, k]`, best first.
+    /// Chosen experts, `[n, k]`, best first, [`NONE`] for a choice that is not used; or where experts choose, `[n, E]` in the
+    /// order of experts, [`NONE`] for those that did not choose the token.
     pub experts: Vec<u32>,
-    /// Weights of their outputs, or of their inputs, `[n, k]`.
+    /// Weights of their outputs, or of their inputs, in the same shape.
     pub weights: Vec<f32>,
 }
 
@@ -26,32 +33,135 @@ pub struct Router<'a> {
     pub selection_bias: Option<&'a [f32]>,
     /// What weights are multiplied by, `[E]`.
     pub expert_scale: Option<&'a [f32]>,
+    /// The logits of groups, `[n, groups]`, of a hierarchical rule.
+    pub group_logits: Option<&'a [f32]>,
+    /// Where tokens are routed as in training.
+    pub training: Option<Training<'a>>,
+}
+
+/// What routing as in training draws from.
+#[derive(Clone, Copy, Debug)]
+pub struct Training<'a> {
+    /// The layer's own: [`Place::seed`](crate::model::slot::Place::seed).
+    pub seed: u32,
+    /// Of the tokens, `[n]`.
+    pub positions: &'a [u32],
+}
+
+/// Logits with noise, `[n, E]`: each plus a normal number times the softplus of its spread (arXiv 1701.06538, section 2.1).
+pub fn with_noise(logits: &[f32], spreads: &[f32], experts: usize, training: Training<'_>) -> Vec<f32> {
+    let noise = |(n, (logit, spread)): (usize, (&f32, &f32))| {
+        let (position, expert) = (training.positions[n / experts], (n % experts) as u32);
+        let normal = normal_random(training.seed, position, expert);
+        let spread = f64::from(*spread);
+        let softplus = spread.max(0.0) + (-spread.abs()).exp().ln_1p();
+        (f64::from(*logit) + normal * softplus) as f32
+    };
+    logits.iter().zip(spreads).enumerate().map(noise).collect()
 }
 
 impl Router<'_> {
     /// A rule for which nothing is stored.
     pub fn new(routing: Routing, count: usize, top_k: usize) -> Self {
-        Self { routing, count, top_k, selection_bias: None, expert_scale: None }
+        Self {
+            routing,
+            count,
+            top_k,
+            selection_bias: None,
+            expert_scale: None,
+            group_logits: None,
+            training: None,
+        }
     }
 
     /// The experts of each row of `logits` `[n, E]` with their weights: [`Router::choose`] and [`Router::weigh`].
     pub fn route(&self, logits: &[f32]) -> Routes {
-        let experts = self.choose(logits);
-        let weights = self.weigh(logits, &experts);
+        let mut experts = self.choose(logits);
+        let mut weights = self.weigh(logits, &experts);
+        if let Routing::Topk(Topk { later, .. }) = self.routing {
+            self.leave_out(later, &mut experts, &mut weights);
+        }
         Routes { experts, weights }
     }
 
-    /// The experts with the `k` largest keys of each row of `logits` `[n, E]`, best first, `[n, k]`. Of equal keys the
-    /// lower expert comes first.
+    /// Experts that a token has at most, the last axis of [`Routes`].
+    pub fn width(&self) -> usize {
+        if matches!(self.routing, Routing::ExpertChoice { .. }) { self.count } else { self.top_k }
+    }
+
+    /// The experts of each row of `logits` `[n, E]`: those with the `k` largest keys, best first, `[n, k]`, of equal keys the
+    /// lower expert first; or as the rule says.
     pub fn choose(&self, logits: &[f32]) -> Vec<u32> {
-        let mut experts = Vec::with_capacity(logits.len() / self.count * self.top_k);
-        for keys in self.keys(logits).chunks_exact(self.count) {
-            let mut order: Vec<usize> = (0..self.count).collect();
-            // A stable sort leaves equals, of which -0 and 0 are two, in the order of their index.
-            order.sort_by(|&a, &b| keys[b].partial_cmp(&keys[a]).unwrap_or(Ordering::Equal));
-            experts.extend(order[..self.top_k].iter().map(|&e| e as u32));
+        match (self.routing, self.training) {
+            (Routing::ExpertChoice { factor }, _) => self.chosen_by_experts(factor, logits),
+            (Routing::Hierarchical(rule), _) => self.nested(rule, logits),
+            (Routing::Sinkhorn { iterations }, Some(_)) => {
+                let factors = column_factors(&self.keys(logits), self.count, iterations);
+                let keys = self.keys(logits);
+                let balanced = keys.iter().enumerate().map(|(n, key)| f64::from(*key) + factors[n % self.count]);
+                self.largest(&balanced.collect::<Vec<_>>())
+            }
+            (Routing::Base { epsilon }, Some(_)) => auction(logits, self.count, epsilon),
+            _ => self.largest(&self.keys(logits)),
+        }
+    }
+
+    /// The `k` largest of each row of keys `[n, E]`.
+    fn largest<T: PartialOrd>(&self, keys: &[T]) -> Vec<u32> {
+        keys.chunks_exact(self.count).flat_map(|keys| best(keys, self.top_k)).collect()
+    }
+
+    /// For each token the experts that take it, `[n, E]`.
+    fn chosen_by_experts(&self, factor: f32, logits: &[f32]) -> Vec<u32> {
+        let rows = logits.chunks_exact(self.count);
+        let scores: Vec<f32> =
+            rows.flat_map(|row| scores(Score::Softmax, &without_nan(row))).map(|score| score as f32).collect();
+        let tokens = logits.len() / self.count;
+        let capacity = capacity(factor, tokens as u32, self.count as u32) as usize;
+        let mut experts = vec![NONE; logits.len()];
+        for (n, token) in choose_tokens(&scores, self.count, capacity).into_iter().enumerate() {
+            let expert = n / capacity;
+            experts[token as usize * self.count + expert] = expert as u32;
         }
         experts
+    }
+
+    /// The best experts of the best groups, `[n, k]`, groups in the order of their logits.
+    fn nested(&self, rule: Hierarchical, logits: &[f32]) -> Vec<u32> {
+        let (size, each) = (self.count / rule.groups as usize, self.top_k / rule.top_groups as usize);
+        let keys = self.keys(logits);
+        let groups = self.group_logits.unwrap_or_default().chunks_exact(rule.groups as usize);
+        let of_token = |(keys, groups): (&[f32], &[f32])| {
+            let groups: Vec<f32> = without_nan(groups).iter().map(|l| (*l as f32).max(f32::MIN)).collect();
+            let experts = |group: u32| {
+                let first = group as usize * size;
+                best(&keys[first..first + size], each).into_iter().map(move |e| first as u32 + e)
+            };
+            best(&groups, rule.top_groups as usize).into_iter().flat_map(experts).collect::<Vec<_>>()
+        };
+        keys.chunks_exact(self.count).zip(groups).flat_map(of_token).collect()
+    }
+
+    /// Takes back choices after the first of each token that the rule does not use.
+    fn leave_out(&self, later: Later, experts: &mut [u32], weights: &mut [f32]) {
+        let (share, sampled) = match later {
+            Later::Always => return,
+            Later::AtLeast { share } => (share, false),
+            Later::Sampled { share } => (share, self.training.is_some()),
+        };
+        for slot in (0..experts.len()).filter(|slot| !slot.is_multiple_of(self.top_k)) {
+            let (token, choice) = (slot / self.top_k, slot % self.top_k);
+            let share = match self.training.filter(|_| sampled) {
+                Some(Training { seed, positions }) => {
+                    let draw = FIRST_LATER_DRAW + choice as u32;
+                    share * uniform_random(seed, positions[token], draw) as f32
+                }
+                None => share,
+            };
+            if weights[slot] < share * weights[token * self.top_k] {
+                (experts[slot], weights[slot]) = (NONE, 0.0);
+            }
+        }
     }
 
     /// What experts are chosen by, `[n, E]`: their logits, NaN and minus infinity counting as the least number; or their
@@ -69,7 +179,7 @@ impl Router<'_> {
                     let scores = scores(topk.score, &without_nan(logits));
                     keys.extend(scores.iter().enumerate().map(|(e, score)| *score as f32 + bias(e)));
                 }
-                Routing::Topk(_) | Routing::SparseMixer { .. } => {
+                _ => {
                     keys.extend(without_nan(logits).iter().map(|logit| (*logit as f32).max(f32::MIN)));
                 }
             }
@@ -83,12 +193,16 @@ impl Router<'_> {
     /// Weights of `experts` `[n, k]`, whoever chose them, in the order of their choice.
     pub fn weigh(&self, logits: &[f32], experts: &[u32]) -> Vec<f32> {
         let mut weights = Vec::with_capacity(experts.len());
-        for (logits, experts) in logits.chunks_exact(self.count).zip(experts.chunks_exact(self.top_k)) {
+        let rows = logits.chunks_exact(self.count).zip(experts.chunks_exact(self.width()));
+        for (token, (logits, experts)) in rows.enumerate() {
             let logits = without_nan(logits);
-            match self.routing {
-                Routing::Topk(topk) => weights.extend(self.of_scores(topk, &logits, experts)),
-                Routing::SparseMixer { jitter } => weights.extend(mixed(jitter, logits, experts)),
-            }
+            weights.extend(match self.routing {
+                Routing::Topk(topk) => self.of_scores(topk, &logits, experts),
+                Routing::SparseMixer { jitter } => mixed(jitter, logits, experts),
+                Routing::Hierarchical(rule) => self.of_groups(rule, token, &logits, experts),
+                Routing::Base { .. } => self.of_scores(Topk::of(Score::Sigmoid), &logits, experts),
+                _ => self.of_scores(Topk::of(Score::Softmax), &logits, experts),
+            });
         }
         weights
     }
@@ -96,12 +210,36 @@ impl Router<'_> {
     /// Scores, divided by their sum where the rule says so, times the rule's scale and those of the experts.
     fn of_scores(&self, topk: Topk, logits: &[f64], experts: &[u32]) -> Vec<f32> {
         let scores = scores(topk.score, logits);
-        let sum: f64 = experts.iter().map(|&e| scores[e as usize]).sum();
+        let score = |e: u32| if e == NONE { 0.0 } else { scores[e as usize] };
+        let sum: f64 = experts.iter().map(|&e| score(e)).sum();
         let divisor = if topk.renormalize { sum + 1e-20 } else { 1.0 };
-        let scale = |e: u32| f64::from(self.expert_scale.map_or(1.0, |scale| scale[e as usize]));
-        let weight = |&e: &u32| scores[e as usize] / divisor * scale(e) * f64::from(topk.scale);
+        let scale = |e: u32| self.expert_scale.filter(|_| e != NONE).map_or(1.0, |scale| scale[e as usize]);
+        let weight = |&e: &u32| score(e) / divisor * f64::from(scale(e)) * f64::from(topk.scale);
         experts.iter().map(|e| weight(e) as f32).collect()
     }
+
+    /// The softmax over the chosen groups times that over the chosen experts of each.
+    fn of_groups(&self, rule: Hierarchical, token: usize, logits: &[f64], experts: &[u32]) -> Vec<f32> {
+        let groups = rule.groups as usize;
+        let of_token = &self.group_logits.unwrap_or_default()[token * groups..][..groups];
+        let each = experts.len() / rule.top_groups as usize;
+        let group_of = |experts: &[u32]| experts[0] as usize / (self.count / groups);
+        let chosen: Vec<f64> =
+            experts.chunks_exact(each).map(|experts| without_nan(of_token)[group_of(experts)]).collect();
+        let of_group = |(experts, weight): (&[u32], f64)| {
+            let logits: Vec<f64> = experts.iter().map(|e| logits[*e as usize]).collect();
+            scores(Score::Softmax, &logits).into_iter().map(move |score| (score * weight) as f32)
+        };
+        experts.chunks_exact(each).zip(scores(Score::Softmax, &chosen)).flat_map(of_group).collect()
+    }
+}
+
+/// The indices of the largest keys, largest first; a stable sort leaves equals, of which -0 and 0 are two, in the order of
+/// their index.
+fn best<T: PartialOrd>(keys: &[T], count: usize) -> Vec<u32> {
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order.sort_by(|&a, &b| keys[b].partial_cmp(&keys[a]).unwrap_or(Ordering::Equal));
+    order[..count].iter().map(|&index| index as u32).collect()
 }
 
 /// Softmax over all, or a sigmoid of each. What is minus infinity has a score of 0; other terms of a softmax are at least
@@ -155,52 +293,4 @@ fn mixed(jitter: f32, mut logits: Vec<f64>, experts: &[u32]) -> Vec<f32> {
 
 fn without_nan(logits: &[f32]) -> Vec<f64> {
     logits.iter().map(|&l| if l.is_nan() { f64::NEG_INFINITY } else { f64::from(l) }).collect()
-}
-
-/// Where the choices of all tokens go when they are sorted by expert.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
-    /// Choices each expert got, `[count]`.
-    pub counts: Vec<u32>,
-    /// First slot of each expert and, last, the number of all slots, `[count + 1]`.
-    pub offsets: Vec<u32>,
-    /// Slot of each choice, `[n, k]`: those of an expert are neighbours, in the order of tokens and then of choices.
-    pub slots: Vec<u32>,
-    /// Token in each slot, `[n * k]`.
-    pub tokens: Vec<u32>,
-}
-
-/// Sorts `experts` `[n, top_k]` by expert, keeping the order of tokens within one.
-pub fn plan(experts: &[u32], count: usize, top_k: usize) -> Plan {
-    let mut counts = vec![0; count];
-    for &expert in experts {
-        counts[expert as usize] += 1;
-    }
-    let mut offsets = vec![0];
-    for (e, tokens) in counts.iter().enumerate() {
-        offsets.push(offsets[e] + tokens);
-    }
-    let mut next = offsets.clone();
-    let mut tokens = vec![0; experts.len()];
-    let mut slots = Vec::with_capacity(experts.len());
-    for (choice, &expert) in experts.iter().enumerate() {
-        let slot = next[expert as usize];
-        next[expert as usize] += 1;
-        slots.push(slot);
-        tokens[slot as usize] = (choice / top_k) as u32;
-    }
-    Plan { counts, offsets, slots, tokens }
-}
-
-/// `y[t] = sum_j weights[t, j] * outputs[slots[t, j]]`, with `slots` and `weights` `[n, top_k]`, `outputs`
-/// `[n * top_k, d]` and `y` `[n, d]`.
-pub fn combine(outputs: &[f32], slots: &[u32], weights: &[f32], top_k: usize, d: usize) -> Vec<f32> {
-    let mut y = Vec::with_capacity(slots.len() / top_k * d);
-    for (slots, weights) in slots.chunks_exact(top_k).zip(weights.chunks_exact(top_k)) {
-        for i in 0..d {
-            let term = |(&slot, &w): (&u32, &f32)| f64::from(w) * f64::from(outputs[slot as usize * d + i]);
-            y.push(slots.iter().zip(weights).map(term).sum::<f64>() as f32);
-        }
-    }
-    y
 }

@@ -14,12 +14,50 @@ pub fn argmax(logits: &[f32]) -> u32 {
     best.0
 }
 
-/// A uniform number between 0 and 1, neither included, from nothing but its arguments: the output permutation of PCG
-/// as a hash (Jarzynski and Olano, JCGT 9(3), 2020). An odd multiple of `2^-24`, and so an f32.
-pub fn uniform_random(seed: u32, draw: u32, index: u32) -> f64 {
-    let bits = pcg(index ^ pcg(draw ^ pcg(seed)));
-    (f64::from(bits >> 9) + 0.5) / f64::from(1 << 23)
+/// Random bits from nothing but the arguments: the output permutation of PCG as a hash (Jarzynski and Olano, JCGT 9(3),
+/// 2020).
+pub fn random_bits(seed: u32, draw: u32, index: u32) -> u32 {
+    pcg(index ^ pcg(draw ^ pcg(seed)))
 }
+
+/// A uniform number between 0 and 1, neither included, of those bits. An odd multiple of `2^-24`, and so an f32.
+pub fn uniform_random(seed: u32, draw: u32, index: u32) -> f64 {
+    (f64::from(random_bits(seed, draw, index) >> 9) + 0.5) / f64::from(1 << 23)
+}
+
+/// A normal number of that uniform one: its quantile, by the polynomials of Giles ("Approximating the erfinv function", GPU
+/// Computing Gems, Jade edition, 2011), which are good to f32.
+pub fn normal_random(seed: u32, draw: u32, index: u32) -> f64 {
+    let x = 2.0 * uniform_random(seed, draw, index) - 1.0;
+    let w = -((1.0 - x) * (1.0 + x)).ln();
+    let horner = |factors: &[f64], w: f64| factors.iter().fold(0.0, |sum, factor| sum * w + factor);
+    let p = if w < 5.0 { horner(&CENTRE, w - 2.5) } else { horner(&TAIL, w.sqrt() - 3.0) };
+    std::f64::consts::SQRT_2 * p * x
+}
+
+const CENTRE: [f64; 9] = [
+    2.810_226_36e-8,
+    3.432_739_39e-7,
+    -3.523_387_7e-6,
+    -4.391_506_54e-6,
+    0.000_218_580_87,
+    -0.001_253_725_03,
+    -0.004_177_681_64,
+    0.246_640_727,
+    1.501_409_41,
+];
+
+const TAIL: [f64; 9] = [
+    -0.000_200_214_257,
+    0.000_100_950_558,
+    0.001_349_343_22,
+    -0.003_673_428_44,
+    0.005_739_507_73,
+    -0.007_622_461_3,
+    0.009_438_870_47,
+    1.001_674_06,
+    2.832_976_82,
+];
 
 fn pcg(value: u32) -> u32 {
     let state = value.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);

@@ -2,7 +2,7 @@
 
 use super::matmul::matmul;
 use crate::model::config::{
-    Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Routing, SharedExpert, SubLayer,
+    Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
 };
 use crate::model::plan::WeightPlan;
 use crate::model::slot::{Part, Place, Role, Slot};
@@ -85,8 +85,14 @@ pub enum OpWeights {
 pub struct ExpertsWeights {
     /// The norm of what the router reads, where it has one of its own.
     pub router_norm: Option<NormWeights>,
-    /// `[E, d]`.
-    pub router: Linear,
+    /// `[E, d]`; absent where experts are looked up.
+    pub router: Option<Linear>,
+    /// The spread of the router's noise, `[E, d]`.
+    pub noise_router: Option<Vec<f32>>,
+    /// The router of groups, `[groups, d]`.
+    pub group_router: Option<Vec<f32>>,
+    /// The experts of each token id or of each task, `[any, k]`.
+    pub table: Option<Vec<f32>>,
     /// What is added to scores for the choice, `[E]`.
     pub selection_bias: Option<Vec<f32>>,
     /// What weights are multiplied by, `[E]`.
@@ -165,7 +171,7 @@ impl Weights {
     ) -> Result<Self> {
         plan.check(config)?;
         let (vocab, d) = (config.vocab_size as usize, config.hidden_size as usize);
-        let mut builder = Builder { d, plan, path, fetch, learned };
+        let mut builder = Builder { d, vocab, plan, path, fetch, learned };
         let role = if config.head.tied { Role::Embedding } else { Role::Head };
         let head = builder.linear(plan.linear, Place::Model, role, [vocab, d], config.head.bias)?;
         let embedding = builder.linear(plan.embedding, Place::Model, Role::Embedding, [vocab, d], false)?;
@@ -184,6 +190,7 @@ impl Weights {
 
 struct Builder<'a, F, L> {
     d: usize,
+    vocab: usize,
     plan: &'a WeightPlan,
     path: ProductPath,
     fetch: F,
@@ -251,25 +258,33 @@ where
         config: &Experts,
     ) -> Result<ExpertsWeights> {
         let (count, d) = (config.count as usize, self.d);
-        let topk = match config.routing {
-            Routing::Topk(topk) => Some(topk),
-            Routing::SparseMixer { .. } => None,
+        let topk = config.routing.topk();
+        let router = config.routing.has_router().then(|| {
+            self.linear(WeightFormat::F32, place, Role::Router, [count, d], config.router_bias)
+        });
+        let router = router.transpose()?;
+        let mut stored = |shape: Option<Vec<usize>>, role| {
+            shape.map(|shape| (self.fetch)(Slot::weight(place, role), &shape)).transpose()
         };
-        let mut of_each = |is_there: bool, role| match is_there {
-            true => self.stored(place, role, count).map(Some),
-            false => Ok(None),
+        let of_each = |is_there: bool| is_there.then(|| vec![count]);
+        let groups = match config.routing {
+            Routing::Hierarchical(rule) => Some(vec![rule.groups as usize, d]),
+            _ => None,
         };
-        let is_biased = topk.is_some_and(|topk| topk.selection_bias);
-        let selection_bias = of_each(is_biased, Role::SelectionBias)?;
-        let is_scaled = topk.is_some_and(|topk| topk.expert_scale);
-        let expert_scale = of_each(is_scaled, Role::ExpertScale)?;
-        let (mut shared, mut shared_gate) = (None, None);
-        if let Some(SharedExpert { expert, gated }) = &config.shared {
-            shared = Some(self.feed_forward(format, place.shared_expert(), expert)?);
-            if *gated {
-                shared_gate = Some((self.fetch)(Slot::weight(place, Role::SharedGate), &[1, d])?);
-            }
-        }
+        let rows = config.routing.table_rows(self.vocab as u32);
+        let table = stored(rows.map(|rows| vec![rows as usize, config.top_k as usize]), Role::ExpertTable)?;
+        let is_noisy = topk.is_some_and(|topk| topk.noise);
+        let noise_router = stored(is_noisy.then(|| vec![count, d]), Role::NoiseRouter)?;
+        let group_router = stored(groups, Role::GroupRouter)?;
+        let selection_bias =
+            stored(of_each(topk.is_some_and(|topk| topk.selection_bias)), Role::SelectionBias)?;
+        let expert_scale = stored(of_each(topk.is_some_and(|topk| topk.expert_scale)), Role::ExpertScale)?;
+        let is_gated = config.shared.is_some_and(|shared| shared.gated);
+        let shared_gate = stored(is_gated.then(|| vec![1, d]), Role::SharedGate)?;
+        let shared = config.shared.map(|shared| {
+            self.feed_forward(format, place.shared_expert(), &shared.expert)
+        });
+        let shared = shared.transpose()?;
         let mut expert = |expert: usize| {
             let format = self.plan.of_expert(block, expert);
             self.feed_forward(format, place.expert(expert), &config.expert)
@@ -277,7 +292,10 @@ where
         Ok(ExpertsWeights {
             experts: (0..count).map(&mut expert).collect::<Result<_>>()?,
             router_norm: self.norm_if(place, Role::RouterNorm, config.router_norm)?,
-            router: self.linear(WeightFormat::F32, place, Role::Router, [count, d], config.router_bias)?,
+            router,
+            noise_router,
+            group_router,
+            table,
             selection_bias,
             expert_scale,
             shared,

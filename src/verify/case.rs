@@ -5,10 +5,10 @@ use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use crate::model::config::{Experts, Routing};
+use crate::model::config::Experts;
 use crate::model::slot::{Place, Role, Slot};
 use crate::model::{Source, open};
-use crate::reference::forward::{RouteTrace, Trace, expert_layers};
+use crate::reference::forward::{Conditions, RouteTrace, Trace, routed_layers};
 use crate::reference::moe::Router;
 use crate::{Error, Result};
 
@@ -21,6 +21,8 @@ pub struct Case {
     pub source: Source,
     /// Prompts, one per row of a batch.
     pub prompts: Vec<Prompt>,
+    /// Under which they were run.
+    pub conditions: Conditions,
 }
 
 /// A prompt and what came of it.
@@ -48,7 +50,7 @@ impl Case {
         let mut prompts = golden.prompts("", &source)?;
         prompts.extend(golden.prompts("long_", &source)?);
         let name = dir.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into());
-        Ok(Self { name, source, prompts })
+        Ok(Self { name, source, prompts, conditions: Conditions::default() })
     }
 }
 
@@ -110,7 +112,7 @@ impl Golden {
     fn routes(&self, prefix: &str, source: &Source, tokens: usize) -> Result<Vec<RouteTrace>> {
         let name = |part: &str, layer: usize| format!("{prefix}router_{part}.{layer}");
         let names = |layer: usize| ["logits", "topk_idx", "topk_weight"].map(|part| name(part, layer));
-        let layers: Vec<_> = expert_layers(&source.config).collect();
+        let layers: Vec<_> = routed_layers(&source.config, false).collect();
         for name in names(layers.len()) {
             self.refuse(&name, format_args!("the model has {} routers", layers.len()))?;
         }
@@ -193,7 +195,7 @@ fn part<T: Clone>(all: &[T], batch: usize, row: usize) -> Vec<T> {
 /// What the experts of a layer are chosen by.
 fn keys(source: &Source, place: Place, experts: &Experts, logits: &[f32]) -> Result<Vec<f32>> {
     let count = experts.count as usize;
-    let is_biased = matches!(experts.routing, Routing::Topk(topk) if topk.selection_bias);
+    let is_biased = experts.routing.topk().is_some_and(|topk| topk.selection_bias);
     let bias = is_biased.then(|| source.fetch(Slot::weight(place, Role::SelectionBias), &[count]));
     let bias = bias.transpose()?;
     let router = Router::new(experts.routing, count, experts.top_k as usize);

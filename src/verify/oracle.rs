@@ -30,6 +30,11 @@ impl<'a> Oracle<'a> {
         }
     }
 
+    /// The same in chunks, by the reference.
+    pub(super) fn chunked(&mut self, prompt: &Prompt, chunk: usize) -> Result<Run> {
+        self.reference()?.prompt(&prompt.ids, chunk)
+    }
+
     /// The greedy continuation of a prompt and the logits it was chosen from.
     pub(super) fn greedy_path(&mut self, prompt: &Prompt) -> Result<Run> {
         match self.is_golden() {

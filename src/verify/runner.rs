@@ -7,7 +7,10 @@ use crate::model::config::ModelConfig;
 use crate::model::forward::{LogitRows, Sampling};
 use crate::model::plan::WeightPlan;
 use crate::model::{LoadOptions, Model, Session, SessionOptions};
-use crate::reference::forward::{Cache, RouteTrace, Trace, expert_layers, forward, forward_with_experts};
+use crate::model::slot::router_parts;
+use crate::reference::forward::{
+    Cache, Conditions, RouteTrace, Trace, forward, forward_with_experts, routed_layers,
+};
 use crate::reference::sample::argmax;
 use crate::reference::weights::Weights;
 use crate::tuning::ProductPath;
@@ -37,12 +40,14 @@ pub(super) enum Runner<'a> {
 }
 
 pub(super) struct OnGpu {
+    as_trained: bool,
     prompts: Session,
     decode: Session,
 }
 
 pub(super) struct OnCpu<'a> {
     config: &'a ModelConfig,
+    conditions: Conditions,
     weights: Weights,
     cache: Cache,
 }
@@ -70,13 +75,16 @@ impl<'a> Runner<'a> {
                     ledger: Level::Counts,
                     path: products.path,
                     tuning: products.tuning,
+                    training: case.conditions.training,
+                    task: case.conditions.task,
                     ..SessionOptions::new(context, Sampling::GREEDY)
                 };
                 let prompts =
                     SessionOptions { logits: LogitRows::All, trace: true, sampling: None, ..decode.clone() };
                 let (prompts, decode) =
                     (Session::new(&model, prompts).await?, Session::new(&model, decode).await?);
-                Ok(Self::Gpu(Box::new(OnGpu { prompts, decode })))
+                let as_trained = case.conditions.training.is_some();
+                Ok(Self::Gpu(Box::new(OnGpu { as_trained, prompts, decode })))
             }
         }
     }
@@ -141,7 +149,7 @@ impl<'a> Runner<'a> {
     async fn start(&mut self, prompt: &[u32]) -> Result<Vec<f32>> {
         match self {
             Self::Cpu(cpu) => {
-                cpu.cache = Cache::new(cpu.config);
+                cpu.cache = Cache::under(cpu.config, cpu.conditions);
                 cpu.last_logits(prompt)
             }
             Self::Gpu(gpu) => {
@@ -187,11 +195,12 @@ impl<'a> OnCpu<'a> {
         let fetch = |slot, shape: &[usize]| source.fetch(slot, shape);
         let learned = |slot, shapes: &[Vec<usize>]| source.fetch_learned(slot, shapes);
         let weights = Weights::build_learned(config, plan, path, fetch, learned)?;
-        Ok(Self { config, weights, cache: Cache::new(config) })
+        let conditions = case.conditions;
+        Ok(Self { config, conditions, weights, cache: Cache::under(config, conditions) })
     }
 
     pub(super) fn prompt(&mut self, ids: &[u32], chunk: usize) -> Result<Run> {
-        self.cache = Cache::new(self.config);
+        self.cache = Cache::under(self.config, self.conditions);
         let mut trace = Trace::default();
         for ids in ids.chunks(chunk) {
             join(&mut trace, forward(self.config, &self.weights, &mut self.cache, ids)?);
@@ -202,7 +211,7 @@ impl<'a> OnCpu<'a> {
     /// The greedy continuation of a prompt and the logits it was chosen from.
     pub(super) fn greedy_path(&mut self, prompt: &[u32], count: usize) -> Result<Run> {
         let mut run = Run::default();
-        self.cache = Cache::new(self.config);
+        self.cache = Cache::under(self.config, self.conditions);
         let mut logits = self.last_logits(prompt)?;
         while run.tokens.len() < count {
             let token = argmax(&logits);
@@ -218,7 +227,8 @@ impl<'a> OnCpu<'a> {
     /// What tokens give with experts that were chosen elsewhere.
     pub(super) fn follow(&self, ids: &[u32], routes: &[RouteTrace]) -> Result<Trace> {
         let experts: Vec<&[u32]> = routes.iter().map(|route| route.experts.as_slice()).collect();
-        forward_with_experts(self.config, &self.weights, &mut Cache::new(self.config), ids, &experts)
+        let mut cache = Cache::under(self.config, self.conditions);
+        forward_with_experts(self.config, &self.weights, &mut cache, ids, &experts)
     }
 
     fn last_logits(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
@@ -266,11 +276,11 @@ impl OnGpu {
     /// What the routers of the last pass computed.
     async fn routes(&self, rows: usize) -> Result<Vec<RouteTrace>> {
         let mut routes = Vec::new();
-        for (place, experts) in expert_layers(self.prompts.model().config()) {
+        for (place, experts) in routed_layers(self.prompts.model().config(), self.as_trained) {
             let at = |part: &str| place.name(part);
             let (count, top_k) = (experts.count as usize, experts.top_k as usize);
-            // The gate of a shared expert stands behind the logits.
-            let columns = count + usize::from(experts.shared.is_some_and(|shared| shared.gated));
+            // Behind the logits stands what else reads the router's input.
+            let columns = router_parts(experts).iter().map(|(_, rows)| *rows as usize).sum();
             let logits: Vec<f32> = self.read(&at("router_logits"), rows * columns).await?;
             routes.push(RouteTrace {
                 logits: logits.chunks_exact(columns).flat_map(|row| &row[..count]).copied().collect(),

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FeedForward, Norm, is_false, one};
+use super::{FeedForward, Norm, Routing, is_false};
+use crate::Result;
+use crate::kernels::expert_plan::ExpertShare;
 
 /// Sparse feed-forward: a router chooses `top_k` of `count` feed-forward networks per token.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +16,9 @@ pub struct Experts {
     pub top_k: u32,
     /// How they are chosen and weighted.
     pub routing: Routing,
+    /// How many tokens an expert takes at most; absent: all that chose it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
     /// One expert.
     pub expert: FeedForward,
     /// Norm of what the router reads, in place of the sub-layer's (Gemma 4).
@@ -38,135 +43,87 @@ pub struct SharedExpert {
     pub gated: bool,
 }
 
-/// How experts are chosen and weighted.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Routing {
-    /// Each token takes the `k` experts with the largest scores; ties go to the lower index.
-    Topk(Topk),
-    /// Each token takes the expert of the largest logit, then that of the largest among the others, and so on, each
-    /// weighted by a softmax over what is left; of that, logits `l` with `(max - l) / max(|l|, max) > 2 jitter` have no
-    /// part (sparse mixer, arXiv 2409.12136, as in Phi-3.5-MoE).
-    SparseMixer {
-        /// How near a logit must be to the largest.
-        jitter: f32,
-    },
-}
-
-/// Choice of the `k` largest scores.
+/// How many tokens of a pass an expert takes: of more, those that come last in an order are dropped, and the residual alone
+/// carries them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Topk {
-    /// From logits to scores, which are also the weights.
-    pub score: Score,
-    /// Whether the `k` weights are divided by their sum. With softmax this is the softmax over the chosen logits alone.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub renormalize: bool,
-    /// Multiplies the weights (DeepSeek-V2: `routed_scaling_factor`).
-    #[serde(default = "one")]
-    pub scale: f32,
-    /// Whether a stored number per expert is added to its score for the choice, and not for the weight (DeepSeek-V3,
-    /// arXiv 2412.19437, section 2.1.2).
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub selection_bias: bool,
-    /// Whether weights are multiplied by a stored number per expert (Gemma 4).
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub expert_scale: bool,
-    /// Only experts of some of these groups can be chosen.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub groups: Option<ExpertGroups>,
-    /// What the weight multiplies.
+pub struct Capacity {
+    /// Multiplies an even share; it is taken to the nearest thousandth.
+    pub factor: f32,
+    /// What an even share is.
     #[serde(default)]
-    pub weight_on: WeightOn,
+    pub share: Share,
+    /// Who comes first.
+    #[serde(default)]
+    pub order: GrantOrder,
 }
 
-/// From logits to scores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Score {
-    /// Softmax over all experts.
-    Softmax,
-    /// `1 / (1 + e^-l)`.
-    Sigmoid,
-}
-
-/// What the weight of a chosen expert multiplies.
+/// An expert's even share of the `n` tokens of a pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum WeightOn {
-    /// Its output.
+pub enum Share {
+    /// `ceil(factor k n / E)`, at least 1 (GShard, arXiv 2006.16668; Switch, arXiv 2101.03961).
     #[default]
-    Output,
-    /// Its input (Llama 4).
-    Input,
+    PerChoice,
+    /// `floor(factor n / E)`, at least 1: a factor of 2 of two choices is 1 of the other.
+    PerToken,
 }
 
-/// Experts in groups of neighbours, of which a token may choose from the best `limit` alone (DeepSeek-V2, arXiv 2405.04434,
-/// section 2.2.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExpertGroups {
-    /// How many there are; a divisor of the experts.
-    pub count: u32,
-    /// How many of them a token chooses from.
-    pub limit: u32,
-    /// What a group is worth.
-    pub score: GroupScore,
-}
-
-/// What a group of experts is worth to a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// In which order the choices of a pass are granted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum GroupScore {
-    /// Its best score (DeepSeek-V2).
-    Best,
-    /// The sum of its two best scores, biases included (DeepSeek-V3).
-    TwoBest,
+pub enum GrantOrder {
+    /// All first choices in the order of tokens, then all second ones (GShard, arXiv 2006.16668, algorithm 1).
+    #[default]
+    ChoiceMajor,
+    /// All choices of the first token, then those of the second.
+    TokenMajor,
+    /// As `choice_major`, with tokens in the falling order of their largest weight (batch prioritized routing, arXiv
+    /// 2106.05974, section 3).
+    Priority,
 }
 
 impl Experts {
     /// Experts that a router chooses by the sub-layer's input, and nothing beside them.
     pub const fn new(count: u32, top_k: u32, routing: Routing, expert: FeedForward) -> Self {
-        Self { count, top_k, routing, expert, router_norm: None, router_bias: false, shared: None }
-    }
-}
-
-impl Routing {
-    /// `softmax` over all experts, then the `k` largest; their probabilities as weights (Switch, arXiv 2101.03961), or
-    /// with `renormalize` divided by their sum (GShard, arXiv 2006.16668).
-    pub const fn softmax_topk(renormalize: bool) -> Self {
-        Self::Topk(Topk { renormalize, ..Topk::of(Score::Softmax) })
+        Self { count, top_k, routing, capacity: None, expert, router_norm: None, router_bias: false, shared: None }
     }
 
-    /// Whether weights multiply experts' inputs.
-    pub fn weighs_inputs(self) -> bool {
-        matches!(self, Self::Topk(Topk { weight_on: WeightOn::Input, .. }))
-    }
-
-    /// The `k` largest logits, then softmax over those (arXiv 1701.06538; gpt-oss).
-    pub const fn topk_softmax() -> Self {
-        Self::softmax_topk(true)
-    }
-}
-
-impl Topk {
-    /// Scores as weights, and nothing else.
-    pub const fn of(score: Score) -> Self {
-        Self {
-            score,
-            renormalize: false,
-            scale: 1.0,
-            selection_bias: false,
-            expert_scale: false,
-            groups: None,
-            weight_on: WeightOn::Output,
+    /// What an expert takes of a pass, where that is not all that chose it.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for a factor that is too fine.
+    pub fn share(&self) -> Result<Option<ExpertShare>> {
+        let share = |factor: f32, choices, up| {
+            ExpertShare::new((factor * 1000.0).round() as u32, choices, self.count, up).map(Some)
+        };
+        match (self.routing, self.capacity) {
+            (Routing::ExpertChoice { factor }, _) => share(factor, 1, false),
+            (_, Some(Capacity { factor, share: Share::PerChoice, .. })) => share(factor, self.top_k, true),
+            (_, Some(Capacity { factor, share: Share::PerToken, .. })) => share(factor, 1, false),
+            (_, None) => Ok(None),
         }
     }
 
-    /// Whether experts are chosen by their scores. Else it is by their logits, whose order is the same, and of which
-    /// none that differ are rounded to one score.
-    pub fn chooses_by_score(self) -> bool {
-        let sums = |groups: ExpertGroups| groups.score == GroupScore::TwoBest;
-        self.selection_bias || self.groups.is_some_and(sums)
+    /// Experts of a token that is alone in its pass: where experts choose, all of them.
+    pub fn choices_of_one(&self) -> u32 {
+        if matches!(self.routing, Routing::ExpertChoice { .. }) { self.count } else { self.top_k }
+    }
+
+    /// Whether each token's experts follow from its own logits. Else other tokens have a say, or there is no router.
+    pub fn chooses_by_token(&self, as_trained: bool) -> bool {
+        let is_alone = !Self { capacity: None, ..*self }.compares_tokens(as_trained);
+        is_alone && self.routing.has_router()
+    }
+
+    /// Whether what a token gets hangs on the other tokens of its pass, at inference or as trained.
+    pub fn compares_tokens(&self, as_trained: bool) -> bool {
+        let balanced = match self.routing {
+            Routing::ExpertChoice { .. } => true,
+            Routing::Sinkhorn { .. } | Routing::Base { .. } => as_trained,
+            Routing::Topk(_) | Routing::SparseMixer { .. } | Routing::Hierarchical(_) => false,
+            Routing::Hash | Routing::Task { .. } | Routing::Random { .. } => false,
+        };
+        balanced || self.capacity.is_some()
     }
 }

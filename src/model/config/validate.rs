@@ -1,13 +1,13 @@
 //! Whether the numbers of a description fit together, and whether kernels can take them.
 
+mod experts;
+
 use std::fmt::Display;
 
 use super::{
-    Activation, Attention, ExpertGroups, Experts, FeedForward, GroupScore, ModelConfig, Norm, NormKind, Op,
-    Rope, RopeScaling, Routing, SubLayer,
+    Activation, Attention, FeedForward, ModelConfig, Norm, NormKind, Op, Rope, RopeScaling, SubLayer,
 };
 use crate::kernels::attention::MAX_HEAD_DIM;
-use crate::kernels::moe_scan::MAX_EXPERTS;
 use crate::kernels::sample_best::MAX_VOCAB;
 use crate::{Error, Result};
 
@@ -215,65 +215,6 @@ impl FeedForward {
     /// Rows of the matrix into it: `2 f` when gated, else `f`.
     fn up_rows(self) -> u64 {
         u64::from(self.hidden) * if self.gated { 2 } else { 1 }
-    }
-}
-
-impl Experts {
-    fn validate(&self, at: &str, hidden_size: u32) -> Result<()> {
-        at_most(&format!("{at}.count"), MAX_EXPERTS, self.count)?;
-        if self.top_k == 0 || self.top_k > self.count {
-            let expected = format!("1 to the {} experts", self.count);
-            return Err(Error::config(format!("{at}.top_k"), expected, self.top_k));
-        }
-        self.expert.validate(&format!("{at}.expert"))?;
-        if self.routing.weighs_inputs() && self.expert.bias {
-            let expected = "none of experts whose inputs are weighted";
-            return Err(Error::config(format!("{at}.expert.bias"), expected, true));
-        }
-        if let Some(shared) = self.shared {
-            shared.expert.validate(&format!("{at}.shared.expert"))?;
-        }
-        if let Some(norm) = self.router_norm {
-            norm.validate(&format!("{at}.router_norm"))?;
-        }
-        self.routing.validate(&format!("{at}.routing"), self.count, self.top_k)?;
-        let (into, out) = (self.expert.up_rows(), u64::from(hidden_size));
-        let (experts, choices) = (u64::from(self.count), u64::from(self.top_k));
-        count(&format!("{at}.count"), "rows of all experts' matrices", [experts, into.max(out)])?;
-        count(&format!("{at}.top_k"), "outputs of a token's experts", [choices, into.max(out)])
-    }
-}
-
-impl Routing {
-    fn validate(self, at: &str, experts: u32, choices: u32) -> Result<()> {
-        let topk = match self {
-            Self::SparseMixer { jitter } => {
-                let holds = jitter.is_finite() && jitter >= 0.0;
-                let error = || {
-                    Error::config(
-                        format!("{at}.sparse_mixer.jitter"),
-                        "a number that is not negative",
-                        jitter,
-                    )
-                };
-                return if holds { Ok(()) } else { Err(error()) };
-            }
-            Self::Topk(topk) => topk,
-        };
-        finite(&format!("{at}.topk.scale"), topk.scale)?;
-        let Some(ExpertGroups { count, limit, score }) = topk.groups else { return Ok(()) };
-        let at = format!("{at}.topk.groups");
-        positive(&format!("{at}.count"), count)?;
-        let least = if score == GroupScore::TwoBest { 2 } else { 1 };
-        if !experts.is_multiple_of(count) || experts / count < least {
-            let expected = format!("groups of at least {least}, as a divisor of the {experts} experts");
-            return Err(Error::config(format!("{at}.count"), expected, count));
-        }
-        if limit > count || u64::from(limit) * u64::from(experts / count) < u64::from(choices) {
-            let expected = format!("of {count} groups enough for {choices} experts");
-            return Err(Error::config(format!("{at}.limit"), expected, limit));
-        }
-        Ok(())
     }
 }
 

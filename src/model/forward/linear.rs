@@ -5,6 +5,7 @@ use crate::Result;
 use crate::energy::Phase;
 use crate::fragments::{Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reduce};
 use crate::kernel::Launch;
+use crate::kernels::expert_plan::ChosenSlots;
 use crate::kernels::linear::LinearParams;
 use crate::kernels::matmul::{Matmul, TileRows};
 use crate::kernels::matmul_coop::MatmulCoop;
@@ -21,20 +22,22 @@ pub(super) struct Input<'a> {
     pub(super) tensor: TensorId,
     pub(super) norm: Option<&'a Vectors>,
     pub(super) rows_per_token: u32,
+    /// Where its rows are the slots of experts that chose their tokens.
+    pub(super) chosen: Option<ChosenSlots>,
 }
 
 impl<'a> Input<'a> {
     pub(super) fn plain(tensor: TensorId) -> Self {
-        Self { tensor, norm: None, rows_per_token: 1 }
+        Self::of(tensor, None)
     }
 
     /// A tensor that is normed if there is a norm.
     pub(super) fn of(tensor: TensorId, norm: Option<&'a Vectors>) -> Self {
-        Self { tensor, norm, rows_per_token: 1 }
+        Self { tensor, norm, rows_per_token: 1, chosen: None }
     }
 
     pub(super) fn normed(tensor: TensorId, norm: &'a Vectors) -> Self {
-        Self { tensor, norm: Some(norm), rows_per_token: 1 }
+        Self::of(tensor, Some(norm))
     }
 }
 
@@ -214,33 +217,43 @@ impl ForwardPass<'_> {
 
     /// An input as codes, of every row or of the last, normed on the way.
     fn quantize<'a>(&mut self, input: Input<'_>, in_features: u32, last: bool) -> Result<Input<'a>> {
-        let Input { tensor, norm, rows_per_token } = input;
+        let Input { tensor, norm, rows_per_token, chosen } = input;
         let variant = Quantize {
             inputs: InputRows::of(in_features),
             norm: norm.map_or(InputNorm::None, Vectors::applied),
             last,
+            chosen: chosen.is_some(),
             reduce: Reduce::of(self.capabilities),
         };
-        let params = QuantizeParams { in_features, rows_per_token, eps: norm.map_or(0.0, Vectors::eps) };
-        let bytes = InputRows::I8.tensor_bytes([self.schedule.max_rows, rows_per_token], in_features);
+        let eps = norm.map_or(0.0, Vectors::eps);
+        let (params, rows) = match chosen {
+            Some(slots) => {
+                (QuantizeParams::chosen(in_features, slots), [slots.of(self.schedule.max_rows), 1])
+            }
+            None => {
+                let rows = [self.schedule.max_rows, rows_per_token];
+                (QuantizeParams::new(in_features, rows_per_token, eps), rows)
+            }
+        };
+        let bytes = InputRows::I8.tensor_bytes(rows, in_features);
         let codes = self.schedule.activation("codes", bytes);
         let mut tensors = vec![("x", tensor), ("y", codes)];
         tensors.extend(norm.map(|norm| ("norm_weight", self.vectors(norm))));
         self.dispatch("quantize", Launch { variant, params }, &tensors)?;
-        Ok(Input { tensor: codes, norm: None, rows_per_token })
+        Ok(Input { tensor: codes, norm: None, rows_per_token, chosen })
     }
 
     /// Runs an input's norm as a dispatch of its own.
     pub(super) fn norm_first<'a>(&mut self, input: Input<'_>) -> Result<Input<'a>> {
-        let Input { tensor, norm, rows_per_token } = input;
-        let Some(norm) = norm else { return Ok(Input { tensor, norm: None, rows_per_token }) };
+        let Input { tensor, norm, rows_per_token, chosen } = input;
+        let Some(norm) = norm else { return Ok(Input { tensor, norm: None, rows_per_token, chosen }) };
         let (what, name) = match norm.kind {
-            VectorsKind::Norm(_) | VectorsKind::Stored => ("norm", "normed"),
+            VectorsKind::Norm(_) | VectorsKind::Stored | VectorsKind::Experts { .. } => ("norm", "normed"),
             VectorsKind::Transform => ("transform", "transformed"),
         };
         let normed = self.schedule.activation(name, self.row_bytes(rows_per_token * norm.width()));
         self.norm(what, input, norm, (None, None), normed)?;
-        Ok(Input { tensor: normed, norm: None, rows_per_token })
+        Ok(Input { tensor: normed, norm: None, rows_per_token, chosen })
     }
 
     /// `y = (residual + norm(x)) * scale`, whatever norm `x` itself would still want.

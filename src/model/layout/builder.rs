@@ -5,16 +5,16 @@ use super::{
     SubLayerLayout, Vectors, VectorsKind,
 };
 use crate::model::config::{
-    Attention, Experts, FeedForward, ModelConfig, Norm, Op, Routing, SharedExpert, SubLayer,
+    Attention, Experts, FeedForward, ModelConfig, Norm, Op, SharedExpert, SubLayer,
 };
 use crate::model::plan::WeightPlan;
-use crate::model::slot::{Place, Role, Slot};
+use crate::model::slot::{Place, Role, Slot, router_parts};
 use crate::quant::WeightFormat;
 use crate::{Error, Result};
 
 /// Lays a model out for bindings of at most `limit` bytes.
 pub(super) fn build(config: &ModelConfig, plan: &WeightPlan, limit: u64) -> Result<Layout> {
-    let builder = Builder { d: config.hidden_size, plan, limit };
+    let builder = Builder { d: config.hidden_size, vocab: config.vocab_size, plan, limit };
     let table = |name: &str, format, role, bias| {
         let source = stacked(Place::Model, &[(role, config.vocab_size)]);
         let shape = [config.vocab_size, config.hidden_size];
@@ -37,6 +37,7 @@ pub(super) fn build(config: &ModelConfig, plan: &WeightPlan, limit: u64) -> Resu
 
 struct Builder<'a> {
     d: u32,
+    vocab: u32,
     plan: &'a WeightPlan,
     limit: u64,
 }
@@ -98,17 +99,7 @@ impl Builder<'_> {
     }
 
     fn experts(&self, place: Place, config: Experts) -> Result<ExpertsLayout> {
-        // The gate of the shared expert is one more output of the router.
-        let gate = config.shared.is_some_and(|shared| shared.gated);
-        let source = [(Role::Router, config.count), (Role::SharedGate, 1)];
-        let source = stacked(place, &source[..if gate { 2 } else { 1 }]);
-        let shape = [config.count + u32::from(gate), self.d];
-        let router =
-            Matrix::whole(place.name("router"), WeightFormat::F32, shape, config.router_bias, source);
-        let topk = match config.routing {
-            Routing::Topk(topk) => Some(topk),
-            Routing::SparseMixer { .. } => None,
-        };
+        let topk = config.routing.topk();
         let of_each = |part, role| stored(place, part, role, config.count);
         let shared = |shared: SharedExpert| self.feed_forward(place.shared_expert(), shared.expert);
         let (experts, format) = ("experts.", self.format(place, self.plan.experts));
@@ -119,7 +110,11 @@ impl Builder<'_> {
             router_norm: config
                 .router_norm
                 .map(|norm| vectors(place, "router_norm", norm, &[(Role::RouterNorm, self.d)])),
-            router: self.split(router)?,
+            router: self.router(place, &config)?,
+            table: config.routing.table_rows(self.vocab).map(|rows| Vectors {
+                kind: VectorsKind::Experts { count: config.count, choices: config.top_k },
+                ..stored(place, "expert_table", Role::ExpertTable, rows * config.top_k)
+            }),
             selection_bias: topk
                 .is_some_and(|topk| topk.selection_bias)
                 .then(|| of_each("selection_bias", Role::SelectionBias)),
@@ -130,6 +125,16 @@ impl Builder<'_> {
             into: self.stack(into, &formats)?,
             down: self.stack(down, &formats)?,
         })
+    }
+
+    /// Everything that reads what a router reads, in one matrix.
+    fn router(&self, place: Place, config: &Experts) -> Result<Option<Matrix>> {
+        let parts = router_parts(config);
+        let rows: u32 = parts.iter().map(|(_, rows)| rows).sum();
+        let (shape, source) = ([rows, self.d], stacked(place, &parts));
+        let bias = config.router_bias;
+        let router = Matrix::whole(place.name("router"), WeightFormat::F32, shape, bias, source);
+        (rows > 0).then(|| self.split(router)).transpose()
     }
 
     /// The matrices of one feed-forward network.

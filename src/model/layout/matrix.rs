@@ -57,6 +57,13 @@ pub enum VectorsKind {
     Transform,
     /// Stored numbers: sinks of attention, what routers add to scores, and the like.
     Stored,
+    /// Numbers of experts, so many below each other.
+    Experts {
+        /// How many experts there are.
+        count: u32,
+        /// Experts in a row.
+        choices: u32,
+    },
 }
 
 impl Matrix {
@@ -180,7 +187,7 @@ impl Vectors {
     fn vectors_each(&self) -> u32 {
         match self.kind {
             VectorsKind::Transform => 2,
-            VectorsKind::Stored => 1,
+            VectorsKind::Stored | VectorsKind::Experts { .. } => 1,
             VectorsKind::Norm(norm) => match norm.kind {
                 NormKind::Rms | NormKind::RmsUnitOffset | NormKind::RmsUnweighted => 1,
                 NormKind::LayerNorm | NormKind::LayerNormBias => 2,
@@ -193,7 +200,7 @@ impl Vectors {
         match self.kind {
             VectorsKind::Norm(norm) => norm.kind.into(),
             VectorsKind::Transform => InputNorm::Affine,
-            VectorsKind::Stored => InputNorm::None,
+            VectorsKind::Stored | VectorsKind::Experts { .. } => InputNorm::None,
         }
     }
 
@@ -201,7 +208,7 @@ impl Vectors {
     pub fn eps(&self) -> f32 {
         match self.kind {
             VectorsKind::Norm(norm) => norm.eps,
-            VectorsKind::Transform | VectorsKind::Stored => 0.0,
+            VectorsKind::Transform | VectorsKind::Stored | VectorsKind::Experts { .. } => 0.0,
         }
     }
 }

@@ -165,6 +165,10 @@ impl LayerNames {
             Role::QNorm => "self_attn.q_norm".to_owned(),
             Role::KNorm => "self_attn.k_norm".to_owned(),
             Role::Router => self.router.to_owned(),
+            // No published family has them.
+            Role::NoiseRouter => format!("{}_noise", self.router),
+            Role::GroupRouter => format!("{}_group", self.router),
+            Role::ExpertTable => format!("{}_table", self.router),
             Role::SharedGate => format!("{}_gate", self.shared_expert),
             Role::Gate => format!("{feed_forward}.gate_proj"),
             Role::Up => format!("{feed_forward}.up_proj"),

@@ -7,7 +7,7 @@ use super::named_tensors;
 use crate::energy::{Level, Phase};
 use crate::gpu::Capabilities;
 use crate::kernel::{Span, SpanUniform};
-use crate::model::config::ModelConfig;
+use crate::model::config::{Experts, ModelConfig, Op, Routing};
 use crate::model::forward::{LogitRows, PassOptions, Sampling, expert_places, record};
 use crate::model::layout::Layout;
 use crate::schedule::Schedule;
@@ -39,6 +39,13 @@ pub struct SessionOptions {
     pub tuning: Option<Arc<Tuning>>,
     /// What products may round what they multiply to.
     pub path: ProductPath,
+    /// Routes tokens as in training, with draws from this seed: noise in routers that have it, balance between experts, later
+    /// choices by chance. `None`: as at inference.
+    pub training: Option<u32>,
+    /// The task of the sequence, for models whose experts go by tasks; [`Session::set_task`] changes it.
+    ///
+    /// [`Session::set_task`]: super::Session::set_task
+    pub task: Option<u32>,
 }
 
 impl SessionOptions {
@@ -55,6 +62,8 @@ impl SessionOptions {
             ledger: Level::Counts,
             tuning: None,
             path: ProductPath::default(),
+            training: None,
+            task: None,
         }
     }
 }
@@ -110,6 +119,7 @@ impl SessionPlan {
                     sampling,
                     tuning: options.tuning.clone(),
                     path: options.path,
+                    training: options.training,
                 },
             )
         };
@@ -214,6 +224,7 @@ fn check(config: &ModelConfig, options: &SessionOptions) -> Result<()> {
     if options.max_chunk == 0 {
         return refuse("a prefill chunk of 0 tokens".into());
     }
+    check_task(config, options.task)?;
     let Some(sampling) = options.sampling else { return Ok(()) };
     if options.logits != LogitRows::Last {
         return refuse("a session that samples has logits for the last row".into());
@@ -230,6 +241,23 @@ fn check(config: &ModelConfig, options: &SessionOptions) -> Result<()> {
         return refuse(format!("top_k {} is above {}", sampling.top_k, Sampling::MOST_KEPT));
     }
     Ok(())
+}
+
+/// Refuses a task that some layer does not know, and none where one is needed.
+pub(super) fn check_task(config: &ModelConfig, task: Option<u32>) -> Result<()> {
+    let tasks = config.ops().filter_map(|(_, op)| match op {
+        Op::Experts(Experts { routing: Routing::Task { tasks }, .. }) => Some(*tasks),
+        _ => None,
+    });
+    match (tasks.min(), task) {
+        (Some(tasks), None) => {
+            Err(Error::Request(format!("the model goes by tasks: expected one below {tasks}, found none")))
+        }
+        (Some(tasks), Some(task)) if task >= tasks => {
+            Err(Error::Request(format!("expected a task below {tasks}, found {task}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The most rows whose operations at the end of the context stay within the budget, at least 1.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Contents;
 use crate::Result;
-use crate::model::layout::{Matrix, Vectors};
+use crate::model::layout::{Matrix, Vectors, VectorsKind};
 use crate::quant::{PackedMatrix, mix, random_words};
 
 /// Weights that are a function of a seed, of a matrix's name and of the place in it, whatever the device.
@@ -39,10 +39,13 @@ impl Contents for RandomWeights {
         Ok(words.into_iter().map(|word| (unit(word) - 0.5) / 8.0).collect())
     }
 
-    /// Scales between 1/2 and 3/2, shifts of 0.
+    /// Scales between 1/2 and 3/2, shifts of 0; any experts.
     fn vectors(&mut self, vectors: &Vectors) -> Result<Vec<f32>> {
         let scales = vectors.widths.iter().sum::<u32>() as usize;
         let words = random_words(self.key(&vectors.name, "norm"), 0, scales);
+        if let VectorsKind::Experts { count, .. } = vectors.kind {
+            return Ok(words.into_iter().map(|word| (word % count) as f32).collect());
+        }
         let mut data: Vec<f32> = words.into_iter().map(|word| 0.5 + unit(word)).collect();
         data.resize(vectors.len() as usize, 0.0);
         Ok(data)

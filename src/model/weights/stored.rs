@@ -96,6 +96,9 @@ impl<'a> StoredWeights<'a> {
     }
 }
 
+/// Rows of a router's matrix beside those of its experts.
+const UNBIASED: [Role; 3] = [Role::SharedGate, Role::NoiseRouter, Role::GroupRouter];
+
 impl Contents for StoredWeights<'_> {
     fn rows(&mut self, matrix: &Matrix, rows: Range<u32>) -> Result<PackedMatrix> {
         let (count, cols) = (rows.len(), matrix.cols as usize);
@@ -129,8 +132,8 @@ impl Contents for StoredWeights<'_> {
         let mut weights = vec![0.0; matrix.cols as usize];
         for (row, out) in rows.zip(data.chunks_exact_mut(1)) {
             let (slot, at) = matrix.locate(row);
-            // The gate of a shared expert is a row of the router's that has no bias.
-            if matrix.bias && slot.role != Role::SharedGate {
+            // Of what stands in a router's matrix, only the logits of experts have biases.
+            if matrix.bias && !UNBIASED.contains(&slot.role) {
                 self.tensor(matrix, slot.its_bias())?.read_f32(at as usize..at as usize + 1, out)?;
             }
             if let Some(transform) = &transform {
@@ -149,6 +152,10 @@ impl Contents for StoredWeights<'_> {
         let kind = match vectors.kind {
             VectorsKind::Norm(Norm { kind, .. }) => Some(kind),
             VectorsKind::Transform => return Ok(self.transform(vectors)?.vectors()),
+            VectorsKind::Experts { choices, .. } => {
+                let shape = [vectors.width() / choices, choices].map(|n| n as usize);
+                return self.source.fetch(vectors.slots[0], &shape);
+            }
             VectorsKind::Stored => None,
         };
         let slots = || vectors.slots.iter().zip(vectors.widths.iter().map(|width| *width as usize));

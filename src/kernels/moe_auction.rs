@@ -1,0 +1,99 @@
+//! Balanced routing by auction.
+
+use super::moe_scan::MAX_EXPERTS;
+use crate::Result;
+use crate::energy::{ByteClass, OpClass, Work};
+use crate::kernel::check::{at_most, bytes, require};
+use crate::kernel::{Binding, Kernel, Span, params};
+use crate::shader::{Source, fragment};
+
+params! {
+    /// The uniform of `moe_auction`.
+    pub struct MoeAuctionParams {
+        /// Elements between the logits of two tokens, at least `E`.
+        pub logit_stride: u32,
+        /// The least increment of a bid.
+        pub epsilon: f32,
+    }
+}
+
+/// Each token's expert, at most `ceil(n / E)` tokens to each, so that the sum of logits is the largest within the tokens,
+/// rounded up to a multiple of `E`, times `max(epsilon, range / 2^18)`; and the sigmoid of its logit (BASE, arXiv 2103.16716,
+/// section 3.1).
+///
+/// Logits are `[rows, logit_stride]`, of which the first `E` count; what is not finite counts as 1 beyond what is. The expert
+/// and its weight are `[rows]`; the bidders' state, `[E ceil(rows / E)]` of 16 bytes, is left behind. One workgroup; how many
+/// rounds of bids it takes hangs on the logits, with a bound of `20 000 + 200 n`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MoeAuction {
+    /// Experts, `E`, at most [`MAX_EXPERTS`].
+    pub experts: u32,
+}
+
+impl MoeAuction {
+    /// Bytes of the bidders' state for so many tokens.
+    pub fn bidder_bytes(self, rows: u32) -> u64 {
+        bytes([rows.div_ceil(self.experts.max(1)), self.experts, 4])
+    }
+}
+
+impl Kernel for MoeAuction {
+    type Params = MoeAuctionParams;
+    const NAME: &'static str = "moe_auction";
+
+    fn source(self) -> Source {
+        Source::kernel(Self::NAME, fragment!("moe_auction.wgsl"))
+            .with_span()
+            .with(fragment!("common/sigmoid.wgsl"))
+            .with(fragment!("entry/plain.wgsl"))
+            .constant("EXPERTS", self.experts)
+    }
+
+    fn bindings(self) -> Vec<Binding> {
+        vec![
+            Binding::PARAMS,
+            Binding::SPAN,
+            Binding::read(2, "logits"),
+            Binding::write(3, "bidders"),
+            Binding::write(4, "expert_of_slot"),
+            Binding::write(5, "weight_of_slot"),
+        ]
+    }
+
+    fn variants() -> Vec<Self> {
+        [1, 4, 8, 64, 512, MAX_EXPERTS].map(|experts| Self { experts }).to_vec()
+    }
+
+    fn check(self, params: &MoeAuctionParams) -> Result<()> {
+        at_most(Self::NAME, "experts", MAX_EXPERTS, self.experts)?;
+        require(Self::NAME, "epsilon", params.epsilon > 0.0, "a positive number", params.epsilon)?;
+        let wide = params.logit_stride >= self.experts;
+        let expected = format_args!("at least {}", self.experts);
+        require(Self::NAME, "logit_stride", wide, expected, params.logit_stride)
+    }
+
+    fn sizes(self, params: &MoeAuctionParams, rows: u32) -> Vec<(&'static str, u64)> {
+        let each = bytes([rows]);
+        vec![
+            ("logits", bytes([rows, params.logit_stride])),
+            ("bidders", self.bidder_bytes(rows)),
+            ("expert_of_slot", each),
+            ("weight_of_slot", each),
+        ]
+    }
+
+    fn workgroups(self, _: &MoeAuctionParams, _: Span) -> u64 {
+        1
+    }
+
+    /// Of one round, in which everybody bids: how many there are only the device knows.
+    fn work(self, _: &MoeAuctionParams, span: Span) -> Work {
+        let (rows, experts) = (u64::from(span.rows), u64::from(self.experts));
+        let (logits, bidders) = (rows * experts, self.bidder_bytes(span.rows));
+        Work::default()
+            .with_bytes(ByteClass::ActIn, logits * 4, 2 * logits * 4)
+            .with_bytes(ByteClass::Index, 2 * bidders + rows * 8, (2 + 2 * experts) * bidders + rows * 8)
+            .with_ops(OpClass::F32Other, logits, 2 * logits + 2 * experts * bidders / 16)
+            .with_ops(OpClass::Sfu, rows, rows)
+    }
+}
