@@ -1,7 +1,8 @@
 //! Floating-point operations of a forward pass, from its description.
 //!
-//! These are the operations that papers compare models by: of products with matrices and of attention, a multiply-add as
-//! two. What a schedule dispatches, norms and padding included, is counted by [`Schedule::work`](crate::schedule::Schedule::work).
+//! These are the operations that papers compare models by: of products with matrices and of attention, a multiply-add
+//! as two. What a schedule dispatches, norms and padding included, is counted by
+//! [`Schedule::work`](crate::schedule::Schedule::work).
 //!
 //! ```
 //! use wattle::model::flops::Flops;
@@ -22,7 +23,8 @@ use super::parameters::Parameters;
 pub struct Flops {
     /// Products with matrices, those below apart: two for every [activated](Parameters::activated) parameter and token.
     pub products: u64,
-    /// K and V of cross-attention, once for every token of the encoder. Papers often count them with the tokens of the decoder.
+    /// K and V of cross-attention, once for every token of the encoder. Papers often count them with the tokens of the
+    /// decoder.
     pub cross_kv: u64,
     /// Attention: `4 H h` for every query and key that it sees.
     pub attention: u64,
@@ -31,7 +33,8 @@ pub struct Flops {
 }
 
 impl Flops {
-    /// Of one token, the last of `context`, with a decoder's cross-attention to `encoder_tokens`, whose K and V are there.
+    /// Of one token, the last of `context`, with a decoder's cross-attention to `encoder_tokens`, whose K and V are
+    /// there.
     pub fn of_token(config: &ModelConfig, context: u32, encoder_tokens: u32) -> Self {
         Self::over(config, [context], encoder_tokens)
     }

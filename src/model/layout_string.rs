@@ -57,8 +57,9 @@ impl Letters {
     /// [`ModelConfig::validate`](super::config::ModelConfig::validate).
     ///
     /// # Errors
-    /// [`Error::Config`] with the string, what was found and its position, counted from 0: a letter that is unknown or stands
-    /// for nothing here; a group that is empty, within another, or without its other parenthesis; no letters at all.
+    /// [`Error::Config`] with the string, what was found and its position, counted from 0: a letter that is unknown or
+    /// stands for nothing here; a group that is empty, within another, or without its other parenthesis; no letters at
+    /// all.
     pub fn block(&self, string: &str) -> Result<Block> {
         let mut sublayers = Vec::new();
         let mut group: Option<Vec<SubLayer>> = None;

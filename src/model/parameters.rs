@@ -14,7 +14,7 @@
 use std::collections::HashMap;
 use std::ops::Add;
 
-use super::config::{Experts, ModelConfig, Op};
+use super::config::{Experts, ModelConfig, Op, Routing};
 use super::slot::{Part, Place, Role, Slot, SubLayerPlace, slots};
 
 /// Parameters by what they do. All but the last are elements of matrices.
@@ -34,8 +34,8 @@ pub struct Parameters {
     pub routers: u64,
     /// Experts that a router chooses.
     pub experts: u64,
-    /// All that is no matrix: norms, biases, sinks, scales.
-    pub vectors: u64,
+    /// All that multiplies no token as a matrix: norms, biases, sinks, scales, tables of experts.
+    pub others: u64,
 }
 
 impl Parameters {
@@ -44,16 +44,22 @@ impl Parameters {
         Self::count(config, |_, _| 1.0)
     }
 
-    /// Those that a token uses: of experts as many as [`Experts::per_token`] says, and all of the rest. So published counts
-    /// have it, which take the whole table of embeddings, tied or not.
+    /// Those that a token uses: of experts as many as [`Experts::per_token`] says, and all of the rest but for what
+    /// makes the noise of training. So published counts have it, which take the whole table of embeddings, tied or not.
     pub fn activated(config: &ModelConfig) -> Self {
-        // Experts are alike, so the first stand for any.
-        Self::count(config, |experts, n| (experts.per_token() - n as f64).clamp(0.0, 1.0))
+        Self::count(config, |slot, op| match (slot.place, slot.role, op) {
+            // Experts are alike, so the first stand for any.
+            (Place::Expert(_, n), _, Some(Op::Experts(experts))) => {
+                (experts.per_token() - n as f64).clamp(0.0, 1.0)
+            }
+            (_, Role::NoiseRouter, _) => 0.0,
+            _ => 1.0,
+        })
     }
 
     /// Their sum.
     pub fn total(self) -> u64 {
-        self.matrices() + self.vectors
+        self.matrices() + self.others
     }
 
     /// The sum of those in matrices. Published counts of models with experts agree with it where those of
@@ -67,20 +73,15 @@ impl Parameters {
         self.attention + self.feed_forward + self.routers + self.experts
     }
 
-    /// Counts of the n-th expert of a sub-layer the share that `share` says.
-    fn count(config: &ModelConfig, share: impl Fn(&Experts, usize) -> f64) -> Self {
+    /// Counts of every slot the share that `share` says.
+    fn count(config: &ModelConfig, share: impl Fn(Slot, Option<&Op>) -> f64) -> Self {
         let ops: HashMap<SubLayerPlace, &Op> =
             config.ops().filter_map(|(place, op)| Some((place.at()?, op))).collect();
         let mut counts = Self::default();
         for (slot, shape) in slots(config) {
             let op = slot.place.at().and_then(|at| ops.get(&at).copied());
             let size: u64 = shape.iter().map(|n| *n as u64).product();
-            *counts.of_slot(slot, op) += match (slot.place, op) {
-                (Place::Expert(_, n), Some(Op::Experts(experts))) => {
-                    (size as f64 * share(experts, n)).round() as u64
-                }
-                _ => size,
-            };
+            *counts.of_slot(slot, op) += (size as f64 * share(slot, op)).round() as u64;
         }
         counts
     }
@@ -88,21 +89,23 @@ impl Parameters {
     /// The count that a slot of an operation belongs to.
     fn of_slot(&mut self, slot: Slot, op: Option<&Op>) -> &mut u64 {
         if slot.part != Part::Weight {
-            return &mut self.vectors;
+            return &mut self.others;
         }
         match slot.role {
             Role::Embedding => &mut self.embedding,
             Role::Head => &mut self.head,
             Role::K | Role::V if matches!(op, Some(Op::CrossAttention(_))) => &mut self.cross_kv,
             Role::Q | Role::K | Role::V | Role::Out => &mut self.attention,
-            Role::Router | Role::SharedGate => &mut self.routers,
+            Role::Router | Role::NoiseRouter | Role::GroupRouter | Role::SharedGate => &mut self.routers,
             Role::Gate | Role::Up | Role::Down if matches!(slot.place, Place::Expert(..)) => {
                 &mut self.experts
             }
             Role::Gate | Role::Up | Role::Down => &mut self.feed_forward,
-            Role::FinalNorm | Role::Norm | Role::PostNorm | Role::OutputScale => &mut self.vectors,
-            Role::QNorm | Role::KNorm | Role::Sinks => &mut self.vectors,
-            Role::RouterNorm | Role::SelectionBias | Role::ExpertScale => &mut self.vectors,
+            Role::FinalNorm | Role::Norm | Role::PostNorm | Role::OutputScale => &mut self.others,
+            Role::QNorm | Role::KNorm | Role::Sinks => &mut self.others,
+            Role::RouterNorm | Role::SelectionBias | Role::ExpertScale | Role::ExpertTable => {
+                &mut self.others
+            }
         }
     }
 }
@@ -119,14 +122,17 @@ impl Add for Parameters {
             feed_forward: self.feed_forward + other.feed_forward,
             routers: self.routers + other.routers,
             experts: self.experts + other.experts,
-            vectors: self.vectors + other.vectors,
+            others: self.others + other.others,
         }
     }
 }
 
 impl Experts {
-    /// How many experts a token uses.
+    /// How many experts a token uses at most, or on average where experts choose their tokens.
     pub fn per_token(&self) -> f64 {
-        f64::from(self.top_k)
+        match self.routing {
+            Routing::ExpertChoice { factor } => f64::from(factor).min(f64::from(self.count)),
+            _ => f64::from(self.top_k),
+        }
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! [`orders`] has what their blocks are made of, as [layout strings](super::layout_string) for models of any size.
 
+mod brainformer;
 mod encoder_decoder;
 mod gemma;
 mod glam;
@@ -13,6 +14,10 @@ pub mod orders;
 mod palm;
 mod shape;
 
+pub use brainformer::{
+    brainformer_six_1b_64e, brainformer1_1b_64e, brainformer1_8b_64e, brainformer2_1b_64e,
+    brainformer2_100m_32e,
+};
 pub use encoder_decoder::{EncoderDecoder, st_moe_32b, st_moe_l, switch_c, t5_xxl};
 pub use gemma::{gemma2_2b, gemma3_1b, gemma3_4b, gemma3_270m, tiny_dense, tiny_moe};
 pub use glam::{
@@ -27,7 +32,7 @@ use super::config::ModelConfig;
 /// A name and the description it stands for.
 pub type Preset = (&'static str, fn() -> ModelConfig);
 
-/// Models whose weights are published, small ones first.
+/// Two small models that any driver can run, and models whose weights are published; by size.
 pub const PRESETS: [Preset; 9] = [
     ("tiny-dense", tiny_dense),
     ("tiny-moe", tiny_moe),
@@ -41,7 +46,7 @@ pub const PRESETS: [Preset; 9] = [
 ];
 
 /// Models that papers describe and nobody has published.
-pub const UNRELEASED: [Preset; 12] = [
+pub const UNRELEASED: [Preset; 17] = [
     ("palm-8b", palm_8b),
     ("palm-62b", palm_62b),
     ("palm-540b", palm_540b),
@@ -54,6 +59,11 @@ pub const UNRELEASED: [Preset; 12] = [
     ("glam-8b", glam_8b),
     ("glam-8b-64e", glam_8b_64e),
     ("glam-64b-64e", glam_64b_64e),
+    ("brainformer1-1b-64e", brainformer1_1b_64e),
+    ("brainformer1-8b-64e", brainformer1_8b_64e),
+    ("brainformer2-100m-32e", brainformer2_100m_32e),
+    ("brainformer2-1b-64e", brainformer2_1b_64e),
+    ("brainformer-six-1b-64e", brainformer_six_1b_64e),
 ];
 
 /// The preset of a name, from either list.

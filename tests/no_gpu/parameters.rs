@@ -1,9 +1,9 @@
 //! Parameters and operations of published models, to the digits they are published with.
 //!
-//! Figures that were computed apart from this crate must come out in every digit; published ones within what is said beside
-//! them. Those of models with experts are counts of matrices, those of others include norms.
+//! Figures that were computed apart from this crate must come out in every digit; published ones within what is said
+//! beside them. Those of models with experts are counts of matrices, those of others include norms.
 
-use wattle::model::config::{ModelConfig, Op};
+use wattle::model::config::{Experts, ModelConfig, Op, Routing, Score, Topk};
 use wattle::model::flops::Flops;
 use wattle::model::parameters::Parameters;
 use wattle::model::presets::{self, EncoderDecoder, PRESETS, preset};
@@ -75,8 +75,8 @@ fn st_moe() {
     Count("268.6", 269.0, 0.2).assert("st-moe-32b", of(presets::st_moe_32b()));
 }
 
-/// 512 tokens of the encoder and 114 of the decoder, with which K and V of cross-attention are counted in the paper's way (arXiv
-/// 2202.08906, table 11). Its 645 billion for ST-MoE-L do not come out of that, and are no test.
+/// 512 tokens of the encoder and 114 of the decoder, with which K and V of cross-attention are counted in the paper's
+/// way (arXiv 2202.08906, table 11). Its 645 billion for ST-MoE-L do not come out of that, and are no test.
 #[test]
 fn operations_of_encoders_with_decoders() {
     let trillions = |model: EncoderDecoder| {
@@ -87,7 +87,8 @@ fn operations_of_encoders_with_decoders() {
     Count("20.0", 20.2, 0.9).assert("st-moe-32b", trillions(presets::st_moe_32b()));
 }
 
-/// T5.1.1 XXL has 11 135 332 352 parameters, of which 32 for each of 64 heads and 2 stacks are biases in place of positions.
+/// T5.1.1 XXL has 11 135 332 352 parameters, of which 32 for each of 64 heads and 2 stacks are biases in place of
+/// positions.
 #[test]
 fn t5() {
     let model = presets::t5_xxl();
@@ -106,6 +107,34 @@ fn palm() {
     ] {
         total.assert(name, Parameters::of(&preset(name).unwrap()).total());
     }
+}
+
+/// The same with experts that choose so many tokens that each has one on average.
+fn with_one_expert(mut config: ModelConfig) -> ModelConfig {
+    for sublayer in config.blocks.iter_mut().flat_map(|block| &mut block.sublayers) {
+        if let Op::Experts(Experts { routing: Routing::ExpertChoice { factor }, .. }) = &mut sublayer.op {
+            *factor = 1.0;
+        }
+    }
+    config
+}
+
+/// Brainformer (arXiv 2306.00008, table 3). No block of eight sub-layers that fits its other two sizes has the
+/// published counts of Brainformer-1 100M/32E.
+#[test]
+fn brainformer() {
+    for (name, total, activated) in [
+        ("brainformer1-1b-64e", Count("29.94", 30.0, 0.3), Count("1.402", 1.38, 1.6)),
+        ("brainformer1-8b-64e", Count("159.5", 158.0, 1.0), Count("7.25", 7.4, 2.1)),
+        ("brainformer2-100m-32e", Count("3.31", 3.33, 0.7), Count("0.288", 0.266, 8.3)),
+    ] {
+        assert_counts(&preset(name).unwrap(), &total, &activated);
+    }
+    // The published figure has one expert a token, and the experts choose two.
+    let large = presets::brainformer2_1b_64e();
+    let of_two = Parameters::activated(&large).matrices();
+    assert_eq!(of_two, 2_107_113_472);
+    assert_counts(&with_one_expert(large), &Count("52.04", 52.0, 0.1), &Count("1.302", 1.31, 0.7));
 }
 
 /// Published active parameters (arXiv 2401.04088, section 1; arXiv 2505.09388, table 2).
@@ -147,6 +176,30 @@ fn every_slot_is_counted_once_and_without_experts_every_token_uses_all() {
             assert_eq!(Parameters { experts: 0, ..all }, Parameters { experts: 0, ..used }, "{name}");
             assert!(used.experts < all.experts, "{name}");
         }
+    }
+}
+
+/// A router's noise is for training, a table is looked up, and an expert that is chosen for half of the tokens counts
+/// by half.
+#[test]
+fn what_a_token_uses_of_other_routings() {
+    let counts = |routing| {
+        let mut config = presets::tiny_moe();
+        config.blocks.truncate(2);
+        let Op::Experts(experts) = &mut config.blocks[1].sublayers[1].op else { panic!("experts second") };
+        (experts.routing, experts.top_k) = (routing, 1);
+        [Parameters::of(&config), Parameters::activated(&config)]
+    };
+    let noisy = Topk { noise: true, ..Topk::of(Score::Softmax) };
+    let [all, used] = counts(Routing::Topk(noisy));
+    assert_eq!([all.routers, used.routers], [2 * 8 * 128, 8 * 128]);
+    assert_eq!(used.experts * 8, all.experts);
+    let [all, used] = counts(Routing::Hash);
+    assert_eq!([all.routers, used.routers], [0; 2]);
+    assert_eq!(all.others, used.others);
+    for (factor, experts) in [(0.5, 0.5), (1.5, 1.5), (8.0, 8.0), (9.0, 8.0)] {
+        let [all, used] = counts(Routing::ExpertChoice { factor });
+        assert_eq!(used.experts as f64, all.experts as f64 / 8.0 * experts, "{factor}");
     }
 }
 

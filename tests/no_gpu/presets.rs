@@ -1,9 +1,13 @@
 //! Named descriptions hold as many parameters as the models they are named for.
 
+use std::collections::BTreeSet;
+
 use wattle::kernels::moe_scan::MAX_EXPERTS;
 use wattle::model::config::{ModelConfig, Op};
 use wattle::model::parameters::Parameters;
 use wattle::model::presets::{self, PRESETS, UNRELEASED, preset};
+
+use crate::shapes::{devices, plan};
 
 /// Parameters of the embedding table and of everything else. Exact, from the published tables (Gemma) and from the
 /// shapes of the released checkpoints.
@@ -38,6 +42,20 @@ fn presets_are_valid_and_carry_their_names() {
         assert_eq!(preset(name), Some(config));
     }
     assert_eq!(preset("gemma3-2b"), None);
+}
+
+/// Their passes are recorded, whatever the order of their sub-layers.
+#[test]
+fn models_of_papers_can_be_planned() {
+    let [_, device] = devices();
+    for (name, config) in UNRELEASED {
+        let plan = plan(&config(), &device, "int4", 256);
+        for schedule in [&plan.decode.0, &plan.prefill.0] {
+            let sublayers: BTreeSet<_> =
+                schedule.steps.iter().filter_map(|step| step.site.sublayer).collect();
+            assert_eq!(sublayers.len(), config().sublayers().count(), "{name}");
+        }
+    }
 }
 
 /// Models that are counted and not run are valid, too, but for experts that kernels cannot take so many of.

@@ -1,7 +1,8 @@
-//! Encoders with decoders, to be counted: T5 (arXiv 1910.10683), Switch (arXiv 2101.03961) and ST-MoE (arXiv 2202.08906).
+//! Encoders with decoders, to be counted: T5 (arXiv 1910.10683), Switch (arXiv 2101.03961) and ST-MoE (arXiv
+//! 2202.08906).
 //!
-//! There is no running them yet: descriptions have no attention that sees both ways, none of the biases that these models have in
-//! place of positions (2 048 parameters a stack in T5 XXL), and no encoder for cross-attention.
+//! There is no running them yet: descriptions have no attention that sees both ways, none of the biases that these
+//! models have in place of positions (2 048 parameters a stack in T5 XXL), and no encoder for cross-attention.
 
 use super::shape::{RMS, Shape};
 use crate::model::config::{Activation, Attention, Experts, FeedForward, ModelConfig, Routing};
@@ -25,8 +26,8 @@ impl EncoderDecoder {
         encoder + Parameters::of(&self.decoder)
     }
 
-    /// What a pass over so many tokens of both computes, with logits for each of the decoder's. Every token of the encoder sees
-    /// all of them.
+    /// What a pass over so many tokens of both computes, with logits for each of the decoder's. Every token of the
+    /// encoder sees all of them.
     pub fn flops(&self, encoder_tokens: u32, decoder_tokens: u32) -> Flops {
         let contexts = std::iter::repeat_n(encoder_tokens, encoder_tokens as usize);
         let encoder = Flops { logits: 0, ..Flops::over(&self.encoder, contexts, 0) };

@@ -1,15 +1,15 @@
 //! GLaM and GShard: experts in every other layer.
 //!
-//! Their positions, a relative bias on the logits of attention, cannot be described yet and are left out. No count that is
-//! published has digits enough to show it.
+//! Their positions, a relative bias on the logits of attention, cannot be described yet and are left out. No count that
+//! is published has digits enough to show it.
 
 use super::orders;
 use super::shape::{RMS, Shape};
 use crate::model::config::{Activation, Experts, FeedForward, ModelConfig, Routing};
 use crate::model::layout_string::Letters;
 
-/// GLaM 0.1B/32E (arXiv 2112.06905, table 4). Its vocabulary, and that of all but the largest, is the one of 32 000 that the
-/// published counts agree with.
+/// GLaM 0.1B/32E (arXiv 2112.06905, table 4). Its vocabulary, and that of all but the largest, is the one of 32 000
+/// that the published counts agree with.
 pub fn glam_100m_32e() -> ModelConfig {
     glam("glam-0.1b-32e", 12, SHAPE_100M, Some(32))
 }
@@ -54,10 +54,10 @@ pub fn glam_64b_64e() -> ModelConfig {
     glam("glam-64b-64e", 64, SHAPE_64B, Some(64))
 }
 
-/// GShard 600B, `MoE(2048E, 36L)` (arXiv 2006.16668), its encoder and decoder as one stack of 36 layers. The vocabulary is not published:
-/// this one stands in for it.
+/// GShard 600B, `MoE(2048E, 36L)` (arXiv 2006.16668), its encoder and decoder as one stack of 36 layers. The vocabulary
+/// is not published: this one stands in for it.
 ///
-/// It has more experts than kernels take (`MAX_EXPERTS`), so it is here to be counted.
+/// It has more experts than [kernels take](crate::kernels::moe_scan::MAX_EXPERTS), so it is here to be counted.
 pub fn gshard_600b() -> ModelConfig {
     let shape = Shape { d: 1024, heads: 16, kv_heads: 16, head_dim: 128, vocab: 64_000, context: 1024 };
     let network = FeedForward::plain(8192, Activation::Relu);
