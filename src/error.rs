@@ -2,6 +2,9 @@
 
 use std::fmt::Display;
 
+#[cfg(feature = "model")]
+use crate::model::slot::Place;
+
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -173,6 +176,12 @@ impl Error {
     /// A configuration value that will not do.
     pub(crate) fn config(key: impl Into<String>, expected: impl Display, found: impl Display) -> Self {
         Self::Config { key: key.into(), expected: expected.to_string(), found: found.to_string() }
+    }
+
+    /// Cross-attention at a place that must be run.
+    pub(crate) fn no_encoder(place: Place) -> Self {
+        let what = format!("'{}'", place.name("cross_attention"));
+        Self::Unsupported { what, why: "there is no encoder to attend to yet".into() }
     }
 
     /// A malformed file.

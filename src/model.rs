@@ -3,10 +3,13 @@
 pub mod checkpoint;
 pub mod config;
 pub mod family;
+pub mod flops;
 pub mod forward;
 pub mod layout;
+pub mod layout_string;
 mod loaded;
 pub mod naming;
+pub mod parameters;
 pub mod plan;
 pub mod presets;
 pub mod session;

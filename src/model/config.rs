@@ -73,6 +73,9 @@ pub enum Op {
     FeedForward(FeedForward),
     /// Sparse, gated feed-forward (`g`).
     Experts(Experts),
+    /// Attention whose keys and values are projections of an encoder's output, as wide as the residual stream (`c`). It is
+    /// described and counted; there is no encoder to run it with yet.
+    CrossAttention(Attention),
     /// Branches side by side, each with norms of its own or none: all read the same input, and what they give is added
     /// (`(af)`; PaLM, arXiv 2204.02311, section 2).
     Parallel(Vec<SubLayer>),

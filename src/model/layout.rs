@@ -137,8 +137,8 @@ impl Layout {
     ///
     /// # Errors
     /// [`crate::Error::Memory`] for one expert's matrix or four rows beyond the device's largest binding;
-    /// [`crate::Error::Unsupported`] for a format no kernel reads, or a width for a block or an expert that the model does
-    /// not have.
+    /// [`crate::Error::Unsupported`] for a format no kernel reads, a width for a block or an expert that the model does
+    /// not have, or cross-attention.
     pub fn new(config: &ModelConfig, plan: &WeightPlan, capabilities: &Capabilities) -> Result<Self> {
         plan.check(config)?;
         builder::build(config, plan, capabilities.max_tensor_bytes())

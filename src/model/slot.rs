@@ -57,7 +57,7 @@ pub enum Role {
     OutputScale,
     /// Query projection, `[H h, d]`.
     Q,
-    /// Key projection, `[G h, d]`.
+    /// Key projection, `[G h, d]`; of cross-attention it reads the encoder's output, and so does V's.
     K,
     /// Value projection, `[G h, d]`.
     V,
@@ -275,7 +275,7 @@ impl List {
             self.norm(Role::Norm, norm, d);
         }
         match &sublayer.op {
-            Op::Attention(attention) => self.attention(attention, d),
+            Op::Attention(attention) | Op::CrossAttention(attention) => self.attention(attention, d),
             Op::FeedForward(ffn) => self.feed_forward(ffn, d),
             Op::Experts(experts) => self.experts(experts, d),
             Op::Parallel(branches) => {

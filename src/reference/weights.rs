@@ -1,7 +1,6 @@
 //! The weights of a whole model on the host, with the values that kernels see.
 
 use super::matmul::matmul;
-use crate::Result;
 use crate::model::config::{
     Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
 };
@@ -9,6 +8,7 @@ use crate::model::plan::WeightPlan;
 use crate::model::slot::{Part, Place, Role, Slot};
 use crate::quant::{Clip, PackedMatrix, WeightFormat};
 use crate::tuning::ProductPath;
+use crate::{Error, Result};
 
 /// A model's weights, in the shape of its [`ModelConfig`].
 #[derive(Clone, Debug, PartialEq)]
@@ -145,7 +145,7 @@ impl Weights {
     ///
     /// # Errors
     /// Whatever `fetch` returns, and those of [`PackedMatrix::pack`]; [`crate::Error::Unsupported`] for widths of blocks
-    /// and experts that the model does not have.
+    /// and experts that the model does not have, and for cross-attention.
     pub fn build(
         config: &ModelConfig,
         plan: &WeightPlan,
@@ -161,7 +161,7 @@ impl Weights {
     ///
     /// # Errors
     /// Whatever `fetch` and `learned` return, and those of [`PackedMatrix::pack_clipped`]; [`crate::Error::Unsupported`]
-    /// for widths of blocks and experts that the model does not have.
+    /// for widths of blocks and experts that the model does not have, and for cross-attention.
     pub fn build_learned(
         config: &ModelConfig,
         plan: &WeightPlan,
@@ -208,6 +208,7 @@ where
             Op::Attention(attention) => OpWeights::Attention(self.attention(format, place, attention)?),
             Op::FeedForward(ffn) => OpWeights::FeedForward(self.feed_forward(format, place, ffn)?),
             Op::Experts(experts) => OpWeights::Experts(self.experts((block, format), place, experts)?),
+            Op::CrossAttention(_) => return Err(Error::no_encoder(place)),
             Op::Parallel(branches) => {
                 let branch = |(n, branch)| self.sublayer(block, place.branch(n), branch);
                 OpWeights::Parallel(branches.iter().enumerate().map(branch).collect::<Result<_>>()?)

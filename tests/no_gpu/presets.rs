@@ -1,8 +1,13 @@
 //! Named descriptions hold as many parameters as the models they are named for.
 
+use std::collections::BTreeSet;
+
+use wattle::kernels::moe_scan::MAX_EXPERTS;
 use wattle::model::config::{ModelConfig, Op};
-use wattle::model::presets::{PRESETS, preset};
-use wattle::model::slot::{Role, slots};
+use wattle::model::parameters::Parameters;
+use wattle::model::presets::{self, PRESETS, UNRELEASED, preset};
+
+use crate::shapes::{devices, plan};
 
 /// Parameters of the embedding table and of everything else. Exact, from the published tables (Gemma) and from the
 /// shapes of the released checkpoints.
@@ -17,11 +22,8 @@ const PARAMETERS: [(&str, [u64; 2]); 7] = [
 ];
 
 fn parameters(config: &ModelConfig) -> [u64; 2] {
-    let mut counts = [0, 0];
-    for (slot, shape) in slots(config) {
-        counts[usize::from(slot.role != Role::Embedding)] += shape.iter().product::<usize>() as u64;
-    }
-    counts
+    let counts = Parameters::of(config);
+    [counts.embedding, counts.total() - counts.embedding]
 }
 
 #[test]
@@ -33,12 +35,47 @@ fn parameter_counts() {
 
 #[test]
 fn presets_are_valid_and_carry_their_names() {
-    for (name, config) in PRESETS {
+    for (name, config) in PRESETS.iter().chain(&UNRELEASED) {
         let config = config();
         config.validate().unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(config.name, name);
+        assert_eq!(config.name, *name);
+        assert_eq!(preset(name), Some(config));
     }
     assert_eq!(preset("gemma3-2b"), None);
+}
+
+/// Their passes are recorded, whatever the order of their sub-layers.
+#[test]
+fn models_of_papers_can_be_planned() {
+    let [_, device] = devices();
+    for (name, config) in UNRELEASED {
+        let plan = plan(&config(), &device, "int4", 256);
+        for schedule in [&plan.decode.0, &plan.prefill.0] {
+            let sublayers: BTreeSet<_> =
+                schedule.steps.iter().filter_map(|step| step.site.sublayer).collect();
+            assert_eq!(sublayers.len(), config().sublayers().count(), "{name}");
+        }
+    }
+}
+
+/// Models that are counted and not run are valid, too, but for experts that kernels cannot take so many of.
+#[test]
+fn presets_to_be_counted_are_valid_but_for_their_experts() {
+    let stacks = [presets::t5_xxl(), presets::st_moe_l(), presets::st_moe_32b(), presets::switch_c()];
+    let stacks = stacks.into_iter().flat_map(|model| [model.encoder, model.decoder]);
+    for mut config in stacks.chain([presets::gshard_600b()]) {
+        let name = config.name.clone();
+        for sublayer in config.blocks.iter_mut().flat_map(|block| &mut block.sublayers) {
+            if let Op::Experts(experts) = &mut sublayer.op {
+                experts.count = experts.count.min(MAX_EXPERTS);
+            }
+        }
+        config.validate().unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    for config in [presets::gshard_600b(), presets::switch_c().encoder] {
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains("experts.count") && error.contains("found 2048"), "{}: {error}", config.name);
+    }
 }
 
 #[test]

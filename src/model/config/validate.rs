@@ -56,6 +56,7 @@ impl SubLayer {
             Op::Attention(attention) => attention.validate(&format!("{at}.attention")),
             Op::FeedForward(ffn) => ffn.validate(&format!("{at}.feed_forward")),
             Op::Experts(experts) => experts.validate(&format!("{at}.experts"), hidden_size),
+            Op::CrossAttention(attention) => attention.validate_across(&format!("{at}.cross_attention")),
             Op::Parallel(branches) => parallel(branches, &format!("{at}.parallel"), hidden_size),
         }
     }
@@ -132,6 +133,21 @@ impl Attention {
         match self.rope {
             Some(rope) => rope.validate(&format!("{at}.rope"), self.head_dim),
             None => Ok(()),
+        }
+    }
+}
+
+impl Attention {
+    /// The keys are an encoder's: where they stand in it says nothing about the distance to a query.
+    fn validate_across(&self, at: &str) -> Result<()> {
+        let of_distance = [
+            ("window", self.window.is_some()),
+            ("chunk", self.chunk.is_some()),
+            ("rope", self.rope.is_some()),
+        ];
+        match of_distance.iter().find(|(_, is_there)| *is_there) {
+            Some((name, _)) => Err(Error::config(format!("{at}.{name}"), "none in cross-attention", "one")),
+            None => self.validate(at),
         }
     }
 }

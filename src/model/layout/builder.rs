@@ -46,6 +46,7 @@ impl Builder<'_> {
             Op::Attention(config) => OpLayout::Attention(self.attention(place, config)?),
             Op::FeedForward(config) => OpLayout::FeedForward(self.feed_forward(place, *config)?),
             Op::Experts(config) => OpLayout::Experts(self.experts(place, *config)?),
+            Op::CrossAttention(_) => return Err(Error::no_encoder(place)),
             Op::Parallel(branches) => {
                 let branch = |(n, layer)| self.sublayer(place.branch(n), layer);
                 OpLayout::Parallel(branches.iter().enumerate().map(branch).collect::<Result<_>>()?)
