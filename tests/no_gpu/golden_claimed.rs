@@ -4,19 +4,21 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::support::golden::directory;
-use crate::{activation, attention, embed, matmul, moe, norm, quant, rope, softmax};
+use crate::{activation, attention, capacity, embed, matmul, moe, norm, quant, rope, routing, softmax};
 
 /// Files of `ops/` that tests read.
 const OPS: &[&[&str]] = &[
     activation::FILES,
     attention::FILES,
     attention::RING_FILES,
+    capacity::FILES,
     embed::FILES,
     matmul::FILES,
     moe::FILES,
     norm::FILES,
     quant::FILES,
     rope::FILES,
+    routing::FILES,
     softmax::FILES,
 ];
 
@@ -29,15 +31,6 @@ const OPS_TO_COME: &[&str] = &[
     "attn_t5_bias_encoder",
     // Another width of values.
     "attn_value_dim",
-    // Other routings.
-    "moe_capacity_all_to_one",
-    "moe_capacity_k1_cf1p0",
-    "moe_capacity_k1_cf1p25",
-    "moe_capacity_k2_cf0p5",
-    "moe_capacity_k2_cf1p0",
-    "moe_expert_choice_cf1",
-    "moe_expert_choice_cf2",
-    "moe_noisy_topk",
 ];
 
 #[path = "../support/models.rs"]

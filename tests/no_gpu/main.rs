@@ -9,12 +9,15 @@
     reason = "a test fails by panicking, and what tests share is no library"
 )]
 
+#[path = "../support/assignment.rs"]
+mod assignment;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod activation;
 mod attention;
 mod budgets;
+mod capacity;
 mod checks;
 mod clip;
 mod counts;
@@ -41,6 +44,7 @@ mod quant;
 mod quant_error;
 mod quant_random;
 mod rope;
+mod routing;
 mod sample;
 mod schedule;
 mod shaders;

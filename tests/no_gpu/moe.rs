@@ -107,7 +107,7 @@ fn outputs_are_golden() {
 }
 
 /// The output of each slot's expert for the slot's token.
-fn expert_outputs(golden: &Golden, plan: &Plan) -> Vec<f32> {
+pub fn expert_outputs(golden: &Golden, plan: &Plan) -> Vec<f32> {
     let (x, w_gate) = (golden.floats("x"), golden.floats("w_gate"));
     let (w_up, w_down) = (golden.floats("w_up"), golden.floats("w_down"));
     let &[_, f, d] = &golden.shape("w_gate")[..] else { panic!("w_gate is [E,f,d]") };

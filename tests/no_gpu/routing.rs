@@ -1,0 +1,198 @@
+//! Routings other than the best few of each token.
+
+use wattle::model::config::{Hierarchical, Later, Routing, Score, Topk};
+use wattle::reference::auction::auction;
+use wattle::reference::expert_choice::{capacity, choose_tokens};
+use wattle::reference::expert_plan::{NONE, combine, plan};
+use wattle::reference::lookup::{looked_up, random_experts};
+use wattle::reference::moe::{Router, Training, with_noise};
+use wattle::reference::sample::normal_random;
+use wattle::reference::sinkhorn::column_factors;
+
+use crate::assignment::best_score;
+use crate::moe::expert_outputs;
+use crate::support::compare::{Tolerance, assert_close, assert_same};
+use crate::support::golden::Golden;
+use crate::support::random::Random;
+
+/// Golden files that are read here.
+pub const FILES: &[&str] = &["moe_expert_choice_cf1", "moe_expert_choice_cf2", "moe_noisy_topk"];
+
+#[test]
+fn experts_choose_their_tokens() {
+    for (file, factor) in FILES.iter().zip([1.0, 2.0]) {
+        let golden = Golden::op(file);
+        let &[rows, count] = &golden.shape("logits")[..] else { panic!("{file}: logits are [T,E]") };
+        let taken = capacity(factor, rows as u32, count as u32);
+        assert_eq!(vec![taken], golden.indices("capacity"), "{file}");
+        let tokens = choose_tokens(&golden.floats("probs"), count, taken as usize);
+        assert_same(file, &tokens, &golden.indices("token_idx"));
+        let router = Router::new(Routing::ExpertChoice { factor }, count, 1);
+        let routes = router.route(&golden.floats("logits"));
+        let per_token = routes.experts.chunks(count).map(|of| of.iter().filter(|e| **e != NONE).count() as u32);
+        assert_same(file, &per_token.collect::<Vec<_>>(), &golden.indices("experts_per_token"));
+        let plan = plan_of(&routes.experts, count);
+        assert!(plan.counts.iter().all(|count| *count == taken), "{file}: {:?}", plan.counts);
+        let d = golden.shape("x")[1];
+        let found = combine(&expert_outputs(&golden, &plan), &plan.slots, &routes.weights, count, d);
+        assert_close(file, &found, &golden.floats("y"), Tolerance::OfLargest(1e-6));
+    }
+}
+
+/// A plan of slots of which some have no expert.
+fn plan_of(experts: &[u32], count: usize) -> wattle::reference::expert_plan::Plan {
+    plan(experts, count, count)
+}
+
+#[test]
+fn a_token_alone_has_every_expert() {
+    let routes = Router::new(Routing::ExpertChoice { factor: 0.1 }, 5, 1).route(&[0.0, 3.0, 1.0, 2.0, -1.0]);
+    assert_eq!(routes.experts, [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn noisy_gates_are_golden() {
+    let golden = Golden::op("moe_noisy_topk");
+    let noisy = golden.floats("noisy_logits");
+    let &[rows, count] = &golden.shape("noisy_logits")[..] else { panic!("noisy_logits are [T,E]") };
+    for k in [1, 2, 4] {
+        let routes = Router::new(Routing::topk_softmax(), count, k).route(&noisy);
+        assert_same("experts", &routes.experts, &golden.indices(&format!("topk_idx.{k}")));
+        let mut gates = vec![0.0; rows * count];
+        for (slot, (expert, weight)) in routes.experts.iter().zip(&routes.weights).enumerate() {
+            gates[slot / k * count + *expert as usize] = *weight;
+        }
+        assert_close("gates", &gates, &golden.floats(&format!("gates.{k}")), Tolerance::Mixed(2e-6, 2e-6));
+    }
+}
+
+/// The spread of the noise, of which the file has both the outputs and the softplus.
+#[test]
+fn noise_is_spread_as_the_second_matrix_says() {
+    let golden = Golden::op("moe_noisy_topk");
+    let (x, weight, d) = (golden.floats("x"), golden.floats("noise_weight"), golden.shape("x")[1]);
+    let spreads = wattle::reference::matmul::matmul(&x, &weight, None, d);
+    let clean = golden.floats("clean_logits");
+    let positions: Vec<u32> = (0..golden.shape("x")[0] as u32).collect();
+    let training = Training { seed: 5, positions: &positions };
+    let noisy = with_noise(&clean, &spreads, 8, training);
+    let expected: Vec<f32> = clean
+        .iter()
+        .zip(golden.floats("noise_std"))
+        .enumerate()
+        .map(|(n, (clean, spread))| {
+            (f64::from(*clean) + normal_random(5, (n / 8) as u32, (n % 8) as u32) * f64::from(spread)) as f32
+        })
+        .collect();
+    assert_close("noisy logits", &noisy, &expected, Tolerance::Mixed(2e-6, 2e-6));
+}
+
+/// The quantile of a uniform number, against the error function.
+#[test]
+fn normal_numbers_are_normal() {
+    let (mut sum, mut squares, n) = (0.0, 0.0, 40_000);
+    for index in 0..n {
+        let normal = normal_random(9, 3, index);
+        let uniform = wattle::reference::sample::uniform_random(9, 3, index);
+        let found = 0.5 * libm::erfc(-normal / std::f64::consts::SQRT_2);
+        assert!((found - uniform).abs() <= 4e-7, "{index}: {normal} is the quantile of {found}, not {uniform}");
+        (sum, squares) = (sum + normal, squares + normal * normal);
+    }
+    let (mean, variance) = (sum / f64::from(n), squares / f64::from(n));
+    assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.03, "mean {mean}, variance {variance}");
+}
+
+#[test]
+fn later_choices_need_a_share_of_the_first_weight() {
+    let topk = Topk { later: Later::AtLeast { share: 0.5 }, ..Topk::of(Score::Softmax) };
+    let routes = Router::new(Routing::Topk(topk), 3, 2).route(&[2.0, 1.5, 0.0, 2.0, 1.0, 0.0]);
+    // e^-0.5 is more than a half, e^-1 is less.
+    assert_eq!(routes.experts, [0, 1, 0, NONE]);
+    assert!(routes.weights[1] > 0.0 && routes.weights[3] == 0.0, "{:?}", routes.weights);
+}
+
+/// With a chance of the weight over the share of the first one's.
+#[test]
+fn sampled_choices_come_as_often_as_they_should() {
+    let topk = Topk { later: Later::Sampled { share: 0.8 }, ..Topk::of(Score::Softmax) };
+    let positions: Vec<u32> = (0..4000).collect();
+    let training = Some(Training { seed: 3, positions: &positions });
+    let logits = [1.0f32, 0.0].repeat(positions.len());
+    let routes = Router { training, ..Router::new(Routing::Topk(topk), 2, 2) }.route(&logits);
+    let used = routes.experts.iter().skip(1).step_by(2).filter(|expert| **expert != NONE).count();
+    let expected = (-1f64).exp() / 0.8;
+    let found = used as f64 / positions.len() as f64;
+    assert!((found - expected).abs() < 0.03, "{found}, not {expected}");
+}
+
+#[test]
+fn groups_are_chosen_before_their_experts() {
+    let rule = Hierarchical { groups: 3, top_groups: 2 };
+    let router = Router {
+        group_logits: Some(&[0.0, 1.0, 2.0]),
+        ..Router::new(Routing::Hierarchical(rule), 6, 2)
+    };
+    // The first group has the largest logit of an expert, and is not chosen.
+    let routes = router.route(&[9.0, 8.0, 0.0, 1.0, 3.0, 2.0]);
+    assert_eq!(routes.experts, [4, 3]);
+    let e = 1f64.exp();
+    let expected = [e / (e + 1.0), 1.0 / (e + 1.0)].map(|weight| weight as f32);
+    assert_close("weights", &routes.weights, &expected, Tolerance::Mixed(0.0, 1e-6));
+    let routes = Router { top_k: 4, ..router }.route(&[9.0, 8.0, 0.0, 1.0, 3.0, 2.0]);
+    assert_eq!(routes.experts, [4, 5, 3, 2]);
+    let sums: f32 = routes.weights.iter().sum();
+    assert_close("their sum", &[sums], &[1.0], Tolerance::Mixed(0.0, 1e-6));
+}
+
+/// Rows and columns of the plan have the sums that it is named for.
+#[test]
+fn sinkhorn_balances_rows_and_columns() {
+    let (rows, experts) = (40, 5);
+    let logits: Vec<f32> = Random::new(1).gaussian(rows * experts).iter().map(|x| 3.0 * x).collect();
+    let columns = column_factors(&logits, experts, 300);
+    let entry = |t: usize, e: usize| (f64::from(logits[t * experts + e]) + columns[e]).exp();
+    let mut of_columns = vec![0.0; experts];
+    for t in 0..rows {
+        let sum: f64 = (0..experts).map(|e| entry(t, e)).sum();
+        (0..experts).for_each(|e| of_columns[e] += entry(t, e) / sum);
+    }
+    let even = rows as f64 / experts as f64;
+    assert!(of_columns.iter().all(|sum| (sum - even).abs() < 1e-6 * even), "{of_columns:?}");
+    assert_eq!(column_factors(&logits, experts, 0), vec![0.0; experts]);
+}
+
+/// Every pair within `n epsilon` of the best assignment, up to 256 tokens.
+#[test]
+fn auctions_are_all_but_the_best() {
+    const EPSILON: f32 = 1e-3;
+    let mut worst: f64 = 0.0;
+    for (seed, (rows, experts)) in [(8, 2), (30, 5), (31, 5), (64, 64), (256, 4), (256, 16)].into_iter().enumerate() {
+        let logits = Random::new(seed as u64).gaussian(rows * experts);
+        let chosen = auction(&logits, experts, EPSILON);
+        let share = rows.div_ceil(experts);
+        for expert in 0..experts as u32 {
+            assert!(chosen.iter().filter(|c| **c == expert).count() <= share, "{rows} x {experts}");
+        }
+        let score: f64 =
+            chosen.iter().enumerate().map(|(t, e)| f64::from(logits[t * experts + *e as usize])).sum();
+        let below = best_score(&logits, rows, experts, share) - score;
+        worst = worst.max(below / (share * experts) as f64);
+        assert!(below <= (share * experts) as f64 * f64::from(EPSILON) + 1e-4, "{rows} x {experts}: {below} below");
+    }
+    println!("auctions: at most {worst:.1e} a token below the best, epsilon {EPSILON}");
+}
+
+#[test]
+fn tables_and_chance_have_experts() {
+    assert_eq!(looked_up(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0], &[2, 0], 2), [4, 5, 0, 1]);
+    let positions: Vec<u32> = (0..3000).collect();
+    let experts = random_experts(7, &positions, 6, 2);
+    for pair in experts.chunks(2) {
+        assert!(pair[0] < 6 && pair[1] == (pair[0] + 1) % 6, "{pair:?}");
+    }
+    for expert in 0..6 {
+        let count = experts.iter().step_by(2).filter(|e| **e == expert).count();
+        assert!((420..=580).contains(&count), "expert {expert}: {count} of 3000");
+    }
+    assert_ne!(experts, random_experts(8, &positions, 6, 2));
+}
