@@ -17,7 +17,8 @@ params! {
     }
 }
 
-/// Each token's expert after so many rounds of balancing (S-BASE, arXiv 2202.01169, section 3.1), and its softmax probability.
+/// Each token's expert after so many rounds of balancing (S-BASE, arXiv 2202.01169, section 3.1), and its softmax probability. A
+/// token alone has its best.
 ///
 /// Logits are `[rows, logit_stride]`, of which the first `E` count, clamped to a magnitude of 10^6, NaN as minus that; the
 /// expert and its weight are `[rows]`, and so are the factors of rows, which are left behind.

@@ -41,6 +41,7 @@ fn random_models_round_their_inputs_as_the_reference_does() {
 }
 
 fn check_models(seeds: std::ops::Range<u64>, formats: &[&str], path: ProductPath) {
+    let mut failures = Vec::new();
     for seed in seeds {
         let mut random = Random::new(seed);
         let config = describe(&mut random);
@@ -48,12 +49,18 @@ fn check_models(seeds: std::ops::Range<u64>, formats: &[&str], path: ProductPath
         let source = fill(config, &mut random);
         let plan = WeightPlan::uniform(formats[seed as usize % formats.len()].parse().unwrap());
         let plan = with_widths(plan, &source.config, &mut Random::new(seed));
-        let case = expect(source, &plan, &mut random);
+        let case = expect(source, &plan, &mut random, path);
         let device = Device::Gpu(gpu().with_baseline(seed % 2 == 0));
         let report = block_on(check(&case, &device, &plan, path))
             .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-        assert!(report.passed(), "seed {seed}, {}: {report}\n{:#?}", plan.linear, case.source.config);
+        if !report.passed() {
+            let experts: Vec<_> =
+                case.source.config.ops().filter(|(_, op)| matches!(op, Op::Experts(_))).collect();
+            failures
+                .push(format!("seed {seed}, {}, {:?}: {report}\n{experts:?}", plan.linear, case.conditions));
+        }
     }
+    assert!(failures.is_empty(), "{} models failed\n{}", failures.len(), failures.join("\n"));
 }
 
 /// Where weights are integers, every other expert at a width of its own.
@@ -137,7 +144,8 @@ fn experts(random: &mut Random) -> Experts {
         0 => Routing::SparseMixer { jitter: 0.3 },
         1 => Routing::ExpertChoice { factor: [0.5, 1.0, 2.0][between(random, 0, 2) as usize] },
         2 => Routing::Sinkhorn { iterations: 8 },
-        3 => Routing::Base { epsilon: 1e-3 },
+        // Logits that differ in their last bits lead to the same assignment unless two are equally good within this.
+        3 => Routing::Base { epsilon: 1e-6 },
         4 => [Routing::Hash, Routing::Task { tasks: TASKS }, Routing::Random { seed: 5 }]
             [between(random, 0, 2) as usize],
         5 => {
@@ -292,9 +300,15 @@ fn experts_at(config: &ModelConfig, place: Place) -> u32 {
 }
 
 /// What the reference computes with the weights as stored.
-fn expect(source: Source, plan: &WeightPlan, random: &mut Random) -> Case {
+fn expect(source: Source, plan: &WeightPlan, random: &mut Random, path: ProductPath) -> Case {
     let config = &source.config;
-    let training = coin(random).then_some(17);
+    // Where inputs are rounded to codes, routers see other logits, of which a balance makes other choices; and normed rows of
+    // very few elements are alike, so that it is open which of them gets what.
+    let balances =
+        |op: &Op| matches!(op, Op::Experts(e) if e.compares_tokens(true) && !e.compares_tokens(false));
+    let is_sharp = path == ProductPath::Float && config.hidden_size > 4;
+    let is_exact = is_sharp || !config.ops().any(|(_, op)| balances(op));
+    let training = (coin(random) && is_exact).then_some(17);
     let conditions = Conditions { task: Some(between(random, 0, TASKS - 1)), training };
     let weights = expected::weights(&source, plan);
     let prompts = PROMPTS.map(|length| {

@@ -130,13 +130,17 @@ fn uniform_routers_drop_as_expected() {
             let routes = router.route(&logits);
             let capacity = per_choice(factor, GrantOrder::ChoiceMajor);
             let queue = queue(capacity.order, &routes.weights, k);
-            let plan = plan_within(&routes.experts, &queue, [e, k], capacity.of(n as u32, k as u32, e as u32));
+            let plan =
+                plan_within(&routes.experts, &queue, [e, k], capacity.of(n as u32, k as u32, e as u32));
             dropped += plan.slots.iter().filter(|slot| **slot == NONE).count();
             slots += plan.slots.len();
         }
         let found = 100.0 * dropped as f64 / slots as f64;
         let bound = f64::max(0.2 * percent, 0.2);
-        assert!((found - percent).abs() <= bound, "{n} tokens, {k} of {e}, {factor}: {found} %, not {percent}");
+        assert!(
+            (found - percent).abs() <= bound,
+            "{n} tokens, {k} of {e}, {factor}: {found} %, not {percent}"
+        );
     }
 }
 
@@ -163,8 +167,11 @@ fn plans_keep_what_fits() {
         assert_eq!(places, (0..found.tokens.len() as u32).collect::<Vec<_>>(), "seed {seed}");
         // Those of an expert are granted in the order of the queue, and none before one that is kept.
         for expert in 0..count as u32 {
-            let of_expert: Vec<u32> =
-                queue.iter().filter(|slot| routes.experts[**slot] == expert).map(|s| found.slots[*s]).collect();
+            let of_expert: Vec<u32> = queue
+                .iter()
+                .filter(|slot| routes.experts[**slot] == expert)
+                .map(|s| found.slots[*s])
+                .collect();
             let first = found.offsets[expert as usize];
             let expected = (0..of_expert.len() as u32)
                 .map(|n| if n < found.counts[expert as usize] { first + n } else { NONE });
@@ -183,7 +190,8 @@ fn identity_experts_return_the_input() {
     for capacity in [u32::MAX, 9] {
         let queue = queue(GrantOrder::TokenMajor, &routes.weights, k);
         let plan = plan_within(&routes.experts, &queue, [count, k], capacity);
-        let outputs: Vec<f32> = plan.tokens.iter().flat_map(|t| &x[*t as usize * d..][..d]).copied().collect();
+        let outputs: Vec<f32> =
+            plan.tokens.iter().flat_map(|t| &x[*t as usize * d..][..d]).copied().collect();
         let found = combine(&outputs, &plan.slots, &routes.weights, k, d);
         for (token, slots) in plan.slots.chunks(k).enumerate() {
             let kept: f32 = slots
@@ -193,7 +201,12 @@ fn identity_experts_return_the_input() {
                 .map(|(_, weight)| weight)
                 .sum();
             let expected: Vec<f32> = x[token * d..][..d].iter().map(|x| kept * x).collect();
-            assert_close(&format!("token {token}"), &found[token * d..][..d], &expected, Tolerance::Mixed(1e-6, 1e-6));
+            assert_close(
+                &format!("token {token}"),
+                &found[token * d..][..d],
+                &expected,
+                Tolerance::Mixed(1e-6, 1e-6),
+            );
         }
     }
 }

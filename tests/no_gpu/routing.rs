@@ -29,7 +29,8 @@ fn experts_choose_their_tokens() {
         assert_same(file, &tokens, &golden.indices("token_idx"));
         let router = Router::new(Routing::ExpertChoice { factor }, count, 1);
         let routes = router.route(&golden.floats("logits"));
-        let per_token = routes.experts.chunks(count).map(|of| of.iter().filter(|e| **e != NONE).count() as u32);
+        let per_token =
+            routes.experts.chunks(count).map(|of| of.iter().filter(|e| **e != NONE).count() as u32);
         assert_same(file, &per_token.collect::<Vec<_>>(), &golden.indices("experts_per_token"));
         let plan = plan_of(&routes.experts, count);
         assert!(plan.counts.iter().all(|count| *count == taken), "{file}: {:?}", plan.counts);
@@ -95,7 +96,10 @@ fn normal_numbers_are_normal() {
         let normal = normal_random(9, 3, index);
         let uniform = wattle::reference::sample::uniform_random(9, 3, index);
         let found = 0.5 * libm::erfc(-normal / std::f64::consts::SQRT_2);
-        assert!((found - uniform).abs() <= 4e-7, "{index}: {normal} is the quantile of {found}, not {uniform}");
+        assert!(
+            (found - uniform).abs() <= 4e-7,
+            "{index}: {normal} is the quantile of {found}, not {uniform}"
+        );
         (sum, squares) = (sum + normal, squares + normal * normal);
     }
     let (mean, variance) = (sum / f64::from(n), squares / f64::from(n));
@@ -128,10 +132,8 @@ fn sampled_choices_come_as_often_as_they_should() {
 #[test]
 fn groups_are_chosen_before_their_experts() {
     let rule = Hierarchical { groups: 3, top_groups: 2 };
-    let router = Router {
-        group_logits: Some(&[0.0, 1.0, 2.0]),
-        ..Router::new(Routing::Hierarchical(rule), 6, 2)
-    };
+    let router =
+        Router { group_logits: Some(&[0.0, 1.0, 2.0]), ..Router::new(Routing::Hierarchical(rule), 6, 2) };
     // The first group has the largest logit of an expert, and is not chosen.
     let routes = router.route(&[9.0, 8.0, 0.0, 1.0, 3.0, 2.0]);
     assert_eq!(routes.experts, [4, 3]);
@@ -166,7 +168,9 @@ fn sinkhorn_balances_rows_and_columns() {
 fn auctions_are_all_but_the_best() {
     const EPSILON: f32 = 1e-3;
     let mut worst: f64 = 0.0;
-    for (seed, (rows, experts)) in [(8, 2), (30, 5), (31, 5), (64, 64), (256, 4), (256, 16)].into_iter().enumerate() {
+    for (seed, (rows, experts)) in
+        [(8, 2), (30, 5), (31, 5), (64, 64), (256, 4), (256, 16)].into_iter().enumerate()
+    {
         let logits = Random::new(seed as u64).gaussian(rows * experts);
         let chosen = auction(&logits, experts, EPSILON);
         let share = rows.div_ceil(experts);
@@ -177,7 +181,10 @@ fn auctions_are_all_but_the_best() {
             chosen.iter().enumerate().map(|(t, e)| f64::from(logits[t * experts + *e as usize])).sum();
         let below = best_score(&logits, rows, experts, share) - score;
         worst = worst.max(below / (share * experts) as f64);
-        assert!(below <= (share * experts) as f64 * f64::from(EPSILON) + 1e-4, "{rows} x {experts}: {below} below");
+        assert!(
+            below <= (share * experts) as f64 * f64::from(EPSILON) + 1e-4,
+            "{rows} x {experts}: {below} below"
+        );
     }
     println!("auctions: at most {worst:.1e} a token below the best, epsilon {EPSILON}");
 }

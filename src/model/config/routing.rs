@@ -31,7 +31,7 @@ pub enum Routing {
     },
     /// Each token takes the expert with the largest logit, with its softmax probability as weight. As trained, it takes the one
     /// with the largest entry of its row after rounds that bring `exp(logits)` to row sums of 1 and column sums of `n / E` by
-    /// turns, over the `n` tokens of a pass (S-BASE, arXiv 2202.01169, section 3.1). `top_k` is 1.
+    /// turns, over the `n` tokens of a pass if there are more than one (S-BASE, arXiv 2202.01169, section 3.1). `top_k` is 1.
     Sinkhorn {
         /// Rounds; a column's sums come last.
         #[serde(default = "eight")]
