@@ -32,7 +32,8 @@ fn layout(source: &Source, format: &str) -> Layout {
 fn schedule(source: &Source, layout: &Layout, phase: Phase) -> Schedule {
     let options = PassOptions {
         phase,
-        max_rows: 7,
+        // More than experts' products take one by one.
+        max_rows: 9,
         context: 16,
         logits: LogitRows::Last,
         trace: false,

@@ -12,8 +12,8 @@ pub fn best_score(logits: &[f32], rows: usize, experts: usize, share: usize) -> 
         let mut mover: Vec<usize> = vec![new; experts];
         loop {
             let mut changed = false;
-            for row in 0..new {
-                let Some(from) = expert_of[row] else { continue };
+            for (row, from) in expert_of.iter().enumerate().take(new) {
+                let Some(from) = *from else { continue };
                 for to in 0..experts {
                     let moved = gain[from] - value(row, from) + value(row, to);
                     if moved > gain[to] + 1e-9 {
@@ -27,7 +27,9 @@ pub fn best_score(logits: &[f32], rows: usize, experts: usize, share: usize) -> 
             }
         }
         let free = (0..experts).filter(|e| held[*e] < share);
-        let mut at = free.max_by(|a, b| gain[*a].total_cmp(&gain[*b])).expect("room for every row");
+        let best = free.max_by(|a, b| gain[*a].total_cmp(&gain[*b]));
+        let mut at =
+            best.unwrap_or_else(|| panic!("{share} rows of each of {experts} are too few for {rows}"));
         held[at] += 1;
         loop {
             let row = mover[at];
