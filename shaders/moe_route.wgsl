@@ -1,6 +1,6 @@
-// Chooses each token's experts, the `choices` best, ties to the lower index, and weighs them. One workgroup per token; lanes
-// stride over the experts.
-// Needs: better, workgroup_argmax (reduce/argmax), weight_prepare, expert_weight (expert_weight/*), selection_key
+// Chooses each token's experts, the `choices` best, ties to the lower index, and weighs them. One workgroup per token, or for the
+// few whose logits it computes; lanes stride over the experts.
+// Needs: logits, TOKENS, compute_logits (router/*), better, workgroup_argmax (reduce/argmax), weight_prepare, expert_weight (expert_weight/*), selection_key
 // (selection/*), rule_out, candidates (expert_groups/*), expert_scale_of (expert_scale/*), router_noise (router_noise/*),
 // is_used (later/*), normalized (normalize/*), span. Constants: EXPERTS.
 struct Params {
@@ -11,11 +11,13 @@ struct Params {
     second_offset: u32, // where spreads of noise or logits of groups begin
     seed: u32,          // of noise and of later/sampled
     later_share: f32,   // of later/*
+    in_features: u32,   // of router/computed, as all that follows
+    row_quads: u32,     // vec4s of a row of the router's matrix, padding included
+    eps: f32,           // of its norm
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> logits: array<f32>;              // [rows, logit_stride]
 @group(0) @binding(3) var<storage, read_write> expert_of_slot: array<u32>;    // [rows, choices]; NONE: not used
-@group(0) @binding(4) var<storage, read_write> weight_of_slot: array<f32>;    // [rows, choices]
+@group(0) @binding(7) var<storage, read_write> weight_of_slot: array<f32>;    // [rows, choices]
 const WORKGROUP_SIZE: u32 = 64u;
 const LOWEST: f32 = -3.2e38;                // of a logit; minus infinity and NaN count as it
 const RULED_OUT: f32 = -3.3e38;             // below any key: chosen only when nothing else is left
@@ -48,10 +50,19 @@ fn best_remaining(range: vec2<u32>, lane: u32) -> Candidate {
     return workgroup_argmax(best, lane);
 }
 
-fn run(row: u32, lane: u32) {
-    if row >= span.rows {
+fn run(workgroup: u32, lane: u32) {
+    let first = workgroup * TOKENS;
+    if first >= span.rows {
         return;
     }
+    compute_logits(first, lane);
+    for (var t = 0u; t < min(TOKENS, span.rows - first); t += 1u) {
+        choose(first + t, lane);
+        workgroupBarrier();
+    }
+}
+
+fn choose(row: u32, lane: u32) {
     for (var e = lane; e < EXPERTS; e += WORKGROUP_SIZE) {
         let logit = number(logits[row * params.logit_stride + e]);
         row_logits[e] = max(logit + router_noise(row, e), LOWEST);

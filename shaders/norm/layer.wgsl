@@ -18,6 +18,15 @@ fn norm_prepare(row: u32, lane: u32) {
     inverse_deviation = inverseSqrt(workgroup_sum(square, lane) / f32(params.in_features) + params.eps);
 }
 
+fn norm_state() -> vec2<f32> {
+    return vec2<f32>(row_mean, inverse_deviation);
+}
+
+fn norm_resume(state: vec2<f32>) {
+    row_mean = state.x;
+    inverse_deviation = state.y;
+}
+
 fn norm4(v: vec4<f32>, quad: u32) -> vec4<f32> {
     return (v - row_mean) * inverse_deviation * norm_weight4(0u, quad) + norm_weight4(params.in_features, quad);
 }

@@ -11,6 +11,14 @@ fn norm_prepare(row: u32, lane: u32) {
     inverse_rms = inverseSqrt(workgroup_sum(square, lane) / f32(params.in_features) + params.eps);
 }
 
+fn norm_state() -> vec2<f32> {
+    return vec2<f32>(inverse_rms, 0.0);
+}
+
+fn norm_resume(state: vec2<f32>) {
+    inverse_rms = state.x;
+}
+
 fn norm4(v: vec4<f32>, quad: u32) -> vec4<f32> {
     return v * inverse_rms * norm_weight4(0u, quad);
 }

@@ -4,8 +4,10 @@ use super::expert_plan::check_choices;
 use super::moe_scan::MAX_EXPERTS;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::fragments::{ExpertWeight, GroupLimit, LaterRule, Reduce, RouteRule, Selection};
-use crate::kernel::check::{at_most, bytes, require};
+use crate::fragments::{
+    ExpertWeight, GroupLimit, InputNorm, InputRows, LaterRule, Reduce, RouteRule, Selection,
+};
+use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -26,15 +28,58 @@ params! {
         pub seed: u32,
         /// Of the first weight, what later ones must have to be used.
         pub later_share: f32,
+        /// Inputs of the router, where it is computed.
+        pub in_features: u32,
+        /// `vec4`s of a row of its matrix, padding included.
+        pub row_quads: u32,
+        /// Of the norm of its input.
+        pub eps: f32,
     }
 }
 
 impl MoeRouteParams {
     /// The `choices` best of logits that lie together, as they are.
     pub const fn new(choices: u32, logit_stride: u32) -> Self {
-        Self { choices, logit_stride, scale: 1.0, jitter: 0.0, second_offset: 0, seed: 0, later_share: 0.0 }
+        Self {
+            choices,
+            logit_stride,
+            scale: 1.0,
+            jitter: 0.0,
+            second_offset: 0,
+            seed: 0,
+            later_share: 0.0,
+            in_features: 0,
+            row_quads: 0,
+            eps: 0.0,
+        }
     }
 }
+
+/// Where logits come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RouterLogits {
+    /// A product has left them.
+    Stored,
+    /// The kernel computes them, for four tokens by a workgroup, and leaves them: of `x` `[rows, K]` and the router's matrix in
+    /// f32, `[logit_stride, 4 row_quads]`.
+    Computed {
+        /// How inputs are read: as floats.
+        inputs: InputRows,
+        /// Norm of the input.
+        norm: InputNorm,
+        /// Whether logits have biases, `[logit_stride]`.
+        bias: bool,
+    },
+}
+
+/// Most experts of a router that the kernel computes: beside them it has less workgroup memory.
+pub const MAX_COMPUTED: u32 = 512;
+
+/// Tokens of a workgroup that computes logits.
+const TOKENS: u32 = 4;
+
+/// Lanes of a workgroup.
+const LANES: u32 = 64;
 
 /// The `k` best experts of each token, ties to the lower index, and their weights, as a [`RouteRule`] says.
 ///
@@ -45,10 +90,34 @@ impl MoeRouteParams {
 pub struct MoeRoute {
     /// Experts, `E`, at most [`MAX_EXPERTS`].
     pub experts: u32,
+    /// Where their logits come from.
+    pub logits: RouterLogits,
     /// How logits become a choice with weights.
     pub rule: RouteRule,
     /// How lanes add.
     pub reduce: Reduce,
+}
+
+impl MoeRoute {
+    /// What computing logits moves and computes, if it is done.
+    fn computed_work(self, params: &MoeRouteParams, span: Span) -> Work {
+        let RouterLogits::Computed { inputs, norm, bias } = self.logits else { return Work::default() };
+        let (rows, outputs) = (u64::from(span.rows), u64::from(params.logit_stride));
+        let (width, padded) = (u64::from(params.in_features), 4 * u64::from(params.row_quads));
+        let workgroups = self.workgroups(params, span);
+        // Inputs pass by once for every 64 rows of the matrix, or for as many as there are.
+        let passes = outputs.div_ceil(u64::from(self.experts.next_power_of_two().min(LANES)));
+        let x = inputs.row_bytes(params.in_features);
+        let executed = workgroups * u64::from(TOKENS);
+        let work = Work::default()
+            .with_bytes(ByteClass::ActIn, rows * x, executed * passes * x)
+            .with_bytes(ByteClass::Weight, outputs * padded * 4, workgroups * outputs * padded * 4)
+            .with_bytes(ByteClass::ActOut, rows * outputs * 4, rows * outputs * 4)
+            .with_ops(OpClass::F32Fma, rows * width * outputs, executed * padded * outputs);
+        let biases = u64::from(bias) * outputs * 4;
+        let work = work.with_bytes(ByteClass::Weight, biases, biases * rows);
+        norm.work(width, rows, [1, passes], work)
+    }
 }
 
 impl Kernel for MoeRoute {
@@ -60,27 +129,58 @@ impl Kernel for MoeRoute {
             .with_span()
             .with(fragment!("reduce/argmax.wgsl"))
             .constant("EXPERTS", self.experts);
+        let source = match self.logits {
+            RouterLogits::Stored => source.with(fragment!("router/stored.wgsl")),
+            RouterLogits::Computed { inputs, norm, bias } => {
+                let source = source.with(fragment!("router/computed.wgsl")).with(match bias {
+                    true => fragment!("router_bias/stored.wgsl"),
+                    false => fragment!("router_bias/none.wgsl"),
+                });
+                let lane_rows = self.experts.next_power_of_two().min(LANES);
+                inputs.add_to(norm.add_to(source)).constant("LANE_ROWS", lane_rows)
+            }
+        };
         self.reduce.add_to(self.rule.add_to(source))
     }
 
     fn bindings(self) -> Vec<Binding> {
-        [
-            Binding::PARAMS,
-            Binding::SPAN,
-            Binding::read(2, "logits"),
-            Binding::write(3, "expert_of_slot"),
-            Binding::write(4, "weight_of_slot"),
-        ]
-        .into_iter()
-        .chain(self.rule.bindings())
-        .collect()
+        let written = [Binding::write(3, "expert_of_slot"), Binding::write(7, "weight_of_slot")];
+        let logits = match self.logits {
+            RouterLogits::Stored => vec![Binding::read(2, "logits")],
+            RouterLogits::Computed { norm, bias, .. } => {
+                let router =
+                    [Binding::write(2, "logits"), Binding::read(4, "x"), Binding::read(10, "router")];
+                let biases = bias.then_some(Binding::read(11, "router_biases"));
+                router.into_iter().chain(norm.binding()).chain(biases).collect()
+            }
+        };
+        [Binding::PARAMS, Binding::SPAN]
+            .into_iter()
+            .chain(logits)
+            .chain(written)
+            .chain(self.rule.bindings())
+            .collect()
     }
 
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
         for experts in [1, 4, 8, 64, 512, MAX_EXPERTS] {
             for rule in RouteRule::variants(experts) {
-                all.extend(Reduce::ALL.map(|reduce| Self { experts, rule, reduce }));
+                let logits = RouterLogits::Stored;
+                all.extend(Reduce::ALL.map(|reduce| Self { experts, logits, rule, reduce }));
+            }
+        }
+        // How logits are chosen from does not hang on where they come from.
+        let biased = RouteRule { selection: Selection::Biased, ..RouteRule::SOFTMAX };
+        for (n, experts) in [1, 4, 8, 64, 128, MAX_COMPUTED].into_iter().enumerate() {
+            for norm in InputNorm::ALL {
+                for inputs in InputRows::FLOATS {
+                    for bias in [false, true] {
+                        let logits = RouterLogits::Computed { inputs, norm, bias };
+                        let rule = if n % 2 == 0 { RouteRule::SOFTMAX } else { biased };
+                        all.extend(Reduce::ALL.map(|reduce| Self { experts, logits, rule, reduce }));
+                    }
+                }
             }
         }
         all
@@ -89,6 +189,15 @@ impl Kernel for MoeRoute {
     fn check(self, params: &MoeRouteParams) -> Result<()> {
         at_most(Self::NAME, "experts", MAX_EXPERTS, self.experts)?;
         check_choices(Self::NAME, self.experts, params.choices)?;
+        if let RouterLogits::Computed { inputs, .. } = self.logits {
+            at_most(Self::NAME, "experts", MAX_COMPUTED, self.experts)?;
+            inputs.check_floats(Self::NAME)?;
+            inputs.check(Self::NAME, params.in_features)?;
+            positive(Self::NAME, [("in_features", params.in_features)])?;
+            let wide = u64::from(params.row_quads) * 4 >= u64::from(params.in_features);
+            let expected = format_args!("all of the {} inputs", params.in_features);
+            require(Self::NAME, "row_quads", wide, expected, params.row_quads)?;
+        }
         self.rule.check(Self::NAME, self.experts, params.choices)?;
         let second = self.rule.second_count(self.experts);
         let end = if second == 0 { self.experts } else { params.second_offset.saturating_add(second) };
@@ -105,14 +214,31 @@ impl Kernel for MoeRoute {
         let slots = bytes([rows, params.choices]);
         let logits = bytes([rows, params.logit_stride]);
         let stored = self.rule.bindings().map(|binding| (binding.name, bytes([self.experts])));
+        let computed = match self.logits {
+            RouterLogits::Stored => vec![],
+            RouterLogits::Computed { inputs, norm, bias } => {
+                let x = inputs.tensor_bytes([rows, 1], params.in_features);
+                let router = bytes([params.logit_stride, params.row_quads, 4]);
+                let biases = bias.then(|| ("router_biases", bytes([params.logit_stride])));
+                [("x", x), ("router", router)]
+                    .into_iter()
+                    .chain(norm.size(params.in_features))
+                    .chain(biases)
+                    .collect()
+            }
+        };
         [("logits", logits), ("expert_of_slot", slots), ("weight_of_slot", slots)]
             .into_iter()
             .chain(stored)
+            .chain(computed)
             .collect()
     }
 
     fn workgroups(self, _: &MoeRouteParams, span: Span) -> u64 {
-        u64::from(span.rows)
+        match self.logits {
+            RouterLogits::Stored => span.rows.into(),
+            RouterLogits::Computed { .. } => span.rows.div_ceil(TOKENS).into(),
+        }
     }
 
     fn work(self, params: &MoeRouteParams, span: Span) -> Work {
@@ -137,7 +263,7 @@ impl Kernel for MoeRoute {
             Some(GroupLimit { groups, .. }) => logits + rows * u64::from(groups).pow(2),
             None => 0,
         };
-        Work::default()
+        self.computed_work(params, span)
             .with_bytes(ByteClass::ActIn, read * 4, read * 4)
             .with_bytes(ByteClass::Weight, stored * 4, (biased * logits + scaled * slots) * 4)
             .with_bytes(ByteClass::Index, slots * 8, slots * 8)

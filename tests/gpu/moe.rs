@@ -10,7 +10,7 @@ use wattle::kernels::matvec::{Matvec, VecRows};
 use wattle::kernels::moe_combine::{CombineSlots, MoeCombine, MoeCombineParams};
 use wattle::kernels::moe_count::MoeCount;
 use wattle::kernels::moe_place::MoePlace;
-use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
+use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams, RouterLogits};
 use wattle::kernels::moe_scan::{MoeScan, MoeScanParams};
 use wattle::model::config::Score;
 use wattle::quant::{PackedMatrix, WeightFormat};
@@ -283,7 +283,12 @@ fn layers_are_golden() {
                     renormalize,
                     ..RouteRule::SOFTMAX
                 };
-                let variant = MoeRoute { experts: layer.experts as u32, rule, reduce: Reduce::Workgroup };
+                let variant = MoeRoute {
+                    experts: layer.experts as u32,
+                    logits: RouterLogits::Stored,
+                    rule,
+                    reduce: Reduce::Workgroup,
+                };
                 let scale = if is_biased { layer.golden.float("routed_scaling") } else { 1.0 };
                 let logit_stride = layer.experts as u32;
                 let params = MoeRouteParams { scale, ..MoeRouteParams::new(k as u32, logit_stride) };

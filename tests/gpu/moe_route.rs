@@ -1,14 +1,18 @@
 use std::collections::HashSet;
 
-use wattle::fragments::{ExpertWeight, GroupLimit, LaterRule, NestedGroups, Reduce, RouteRule, Selection};
-use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
+use wattle::fragments::{
+    ExpertWeight, GroupLimit, InputNorm, InputRows, LaterRule, NestedGroups, Reduce, RouteRule, Selection,
+};
+use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams, RouterLogits};
 use wattle::kernels::moe_scan::MAX_EXPERTS;
 use wattle::model::config::{ExpertGroups, GroupScore, Hierarchical, Later, Routing, Score, Topk};
 use wattle::reference::expert_plan::NONE;
+use wattle::reference::matmul::matmul;
 use wattle::reference::moe::{Router, Training, with_noise};
 
-use crate::bound::{EPS, exp_roundings, roundings};
+use crate::bound::{EPS, abs, exp_roundings, roundings};
 use crate::harness::{Outputs, Run, gpu, span};
+use crate::linear::{norm_roundings, normed, rows_of_every_size};
 use crate::select::selected;
 use crate::support::compare::Tolerance;
 use crate::support::random::Random;
@@ -219,9 +223,91 @@ fn assert_choices(rule: RouteRule, keys: &[f32], count: usize, k: usize, expecte
     }
 }
 
+/// Logits within the rounding of a norm and a product, and of what was found exactly the choices that the reference makes.
+fn check_computed(variant: MoeRoute, [rows, width]: [usize; 2], k: usize, seed: u64) {
+    let RouterLogits::Computed { inputs, norm, bias } = variant.logits else { panic!("{variant:?}") };
+    let width = if inputs == InputRows::Quads { width.next_multiple_of(4) } else { width };
+    let count = variant.experts as usize;
+    // Behind the experts stands something else, a gate.
+    let stride = count + seed as usize % 2;
+    let mut random = Random::new(seed);
+    let x = rows_of_every_size(&mut random, rows, width);
+    let (router, biases) = (random.gaussian(stride * width), random.gaussian(stride));
+    let (norm_weight, selection_bias) = (random.gaussian(2 * width), random.gaussian(count));
+    let (scale, shift) = norm_weight.split_at(width);
+    let row_quads = width.div_ceil(4);
+    let mut padded = vec![0.0; stride * 4 * row_quads];
+    for (to, from) in padded.chunks_mut(4 * row_quads).zip(router.chunks(width)) {
+        to[..width].copy_from_slice(from);
+    }
+    let params = MoeRouteParams {
+        in_features: width as u32,
+        row_quads: row_quads as u32,
+        eps: 1e-5,
+        ..MoeRouteParams::new(k as u32, stride as u32)
+    };
+    let run = Run::new(variant, params, span(9, rows), format_args!("seed {seed}, k = {k}, width {width}"));
+    let mut run = run.with("x", &x).with("router", &padded).out("logits", rows * stride);
+    match norm {
+        InputNorm::None => {}
+        InputNorm::Rms => run = run.with("norm_weight", scale),
+        InputNorm::Layer | InputNorm::Affine => run = run.with("norm_weight", &norm_weight),
+    }
+    if bias {
+        run = run.with("router_biases", &biases);
+    }
+    let is_biased = variant.rule.selection == Selection::Biased;
+    if is_biased {
+        run = run.with("selection_bias", &selection_bias);
+    }
+    let found = run.out("expert_of_slot", rows * k).out("weight_of_slot", rows * k).go();
+
+    let (mut expected, mut bounds) = (Vec::new(), Vec::new());
+    for x in x.chunks(width) {
+        let (y, sizes, of_norm) = match norm {
+            InputNorm::None => (x.to_vec(), abs(x), 0.0),
+            norm => {
+                let (y, size) = normed(norm, 1e-5, x, scale, shift);
+                (y, size, norm_roundings(norm, width))
+            }
+        };
+        let biases = bias.then_some(&biases[..]);
+        expected.extend(matmul(&y, &router, biases, width));
+        let sums = matmul(&sizes, &abs(&router), None, width);
+        let of_bias = |n: usize| biases.map_or(0.0, |biases| biases[n].abs());
+        let bound = |(n, sum): (usize, &f32)| EPS * ((roundings(width) + of_norm) * sum + 2.0 * of_bias(n));
+        bounds.extend(sums.iter().enumerate().map(bound));
+    }
+    found.close("logits", &expected, Tolerance::Each(&bounds));
+
+    let logits: Vec<f32> =
+        found.floats("logits").chunks(stride).flat_map(|row| &row[..count]).copied().collect();
+    let bias = if is_biased { selection_bias } else { vec![0.0; count] };
+    let routing = Routing::Topk(Topk { selection_bias: is_biased, ..Topk::of(Score::Softmax) });
+    let router = Router { selection_bias: Some(&bias), ..Router::new(routing, count, k) };
+    assert_choices(variant.rule, &router.keys(&logits), count, k, &router.choose(&logits), &found);
+    let chosen = found.words("expert_of_slot");
+    let weights = router.weigh(&logits, chosen);
+    let tolerances = tolerances(&logits, chosen, &weights, rows, Score::Softmax);
+    found.close("weight_of_slot", &weights, Tolerance::Each(&tolerances));
+}
+
+#[test]
+fn logits_that_are_computed_agree_with_the_reference() {
+    let variants = selected::<MoeRoute>();
+    let computed = variants.into_iter().filter(|variant| variant.logits != RouterLogits::Stored);
+    for (n, variant) in computed.enumerate() {
+        for (seed, shape) in [[1, 1], [3, 33], [4, 64], [5, 130], [9, 257]].into_iter().enumerate() {
+            let k = (1 + (n + seed) % 4).min(variant.experts as usize);
+            check_computed(variant, shape, k, (n + seed) as u64);
+        }
+    }
+}
+
 #[test]
 fn choices_agree_with_the_reference() {
-    for variant in selected::<MoeRoute>() {
+    let variants = selected::<MoeRoute>();
+    for variant in variants.into_iter().filter(|variant| variant.logits == RouterLogits::Stored) {
         let count = variant.experts as usize;
         let most = variant.rule.groups.map_or(count, |of| (of.limit * variant.experts / of.groups) as usize);
         let fits = |k: &usize| match variant.rule.nested {
@@ -240,6 +326,7 @@ fn choices_agree_with_the_reference() {
 #[test]
 fn all_of_very_many_experts_can_be_chosen() {
     let reduce = Reduce::of(gpu().capabilities());
-    let variant = MoeRoute { experts: MAX_EXPERTS, rule: RouteRule::SOFTMAX, reduce };
+    let variant =
+        MoeRoute { experts: MAX_EXPERTS, logits: RouterLogits::Stored, rule: RouteRule::SOFTMAX, reduce };
     check(variant, 9, MAX_EXPERTS as usize, 0);
 }

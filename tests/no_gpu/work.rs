@@ -5,14 +5,14 @@ use wattle::fragments::{ExpertWeight, GroupLimit, Reach, Reduce, RouteRule, Sele
 use wattle::kernel::{Kernel, Span};
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
-use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
+use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams, RouterLogits};
 
 /// Counted by hand for 3 tokens of 8 experts, of which 2 are chosen.
 #[test]
 fn a_router_counts_what_its_rule_asks_for() {
     let counts = |rule| {
         let params = MoeRouteParams::new(2, 8);
-        let work = MoeRoute { experts: 8, rule, reduce: Reduce::Workgroup }
+        let work = MoeRoute { experts: 8, logits: RouterLogits::Stored, rule, reduce: Reduce::Workgroup }
             .work(&params, Span { position: 0, rows: 3 });
         let weights = work.bytes_of(ByteClass::Weight);
         (work.ops_of(OpClass::Sfu).least, [weights.least, weights.most], work.ops_of(OpClass::F32Other).most)

@@ -190,6 +190,11 @@ impl Routing {
         !matches!(self, Self::Hash | Self::Task { .. } | Self::Random { .. })
     }
 
+    /// Whether there is a balance over tokens in training.
+    pub fn has_balance(self) -> bool {
+        matches!(self, Self::Sinkhorn { .. } | Self::Base { .. })
+    }
+
     /// Whether a token has one choice, whatever number of experts comes of it.
     pub fn has_one_choice(self) -> bool {
         matches!(self, Self::ExpertChoice { .. } | Self::Sinkhorn { .. } | Self::Base { .. })

@@ -66,14 +66,14 @@ impl ForwardPass<'_> {
             input = self.norm_first(input)?;
         }
         let read = weights.router_norm.as_ref().map_or(input, |norm| Input::normed(x, norm));
-        let logits = self.router_logits(read, weights)?;
-        let routed = match (experts.routing, self.options.phase) {
+        let (routed, logits) = match (experts.routing, self.options.phase) {
             (Routing::ExpertChoice { .. }, Phase::Prefill) => {
-                self.chosen_by_experts(experts, logits, logit_stride(weights))?
+                let logits = self.router_logits(read, weights)?;
+                (self.chosen_by_experts(experts, logits, logit_stride(weights))?, logits)
             }
             _ => {
-                let routes = self.route(weights, logits)?;
-                self.assign(experts, routes)?
+                let (routes, logits) = self.route(read, weights)?;
+                (self.assign(experts, routes)?, logits)
             }
         };
 

@@ -17,7 +17,7 @@ use wattle::kernels::moe_list::{MoeList, MoeListParams};
 use wattle::kernels::moe_lookup::{MoeLookup, MoeLookupParams};
 use wattle::kernels::moe_place::MoePlace;
 use wattle::kernels::moe_priority::{MoePriority, MoePriorityParams};
-use wattle::kernels::moe_route::MoeRoute;
+use wattle::kernels::moe_route::{MoeRoute, RouterLogits};
 use wattle::kernels::moe_scan::{MoeScan, MoeScanParams};
 use wattle::kernels::moe_scores::{MoeScores, MoeScoresParams};
 use wattle::kernels::moe_sinkhorn::{MoeSinkhorn, MoeSinkhornParams};
@@ -153,7 +153,7 @@ fn other_cases() -> Vec<Case> {
     let rows = 7 * 33;
     let norm = Norm { norm: InputNorm::Layer, residual: true, scaled: true, reduce: Reduce::Workgroup };
     let rule = RouteRule { selection: Selection::Biased, expert_scale: true, ..RouteRule::SOFTMAX };
-    let route = MoeRoute { experts: 5, rule, reduce: Reduce::Workgroup };
+    let route = MoeRoute { experts: 5, logits: RouterLogits::Stored, rule, reduce: Reduce::Workgroup };
     let best = SampleBest { kept: 5, gumbel: false, reduce: Reduce::Workgroup };
     vec![
         (

@@ -18,7 +18,7 @@ use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
 use wattle::kernels::moe_combine::{CombineSlots, MoeCombine, MoeCombineParams};
 use wattle::kernels::moe_count::MoeCount;
 use wattle::kernels::moe_place::MoePlace;
-use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
+use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams, RouterLogits};
 use wattle::kernels::moe_scan::{MAX_EXPERTS, MoeScan, MoeScanParams};
 use wattle::kernels::norm::{Norm, NormParams};
 use wattle::kernels::quantize::{Quantize, QuantizeParams};
@@ -149,7 +149,12 @@ fn the_other_kernels_refuse_numbers_that_do_not_fit() {
     for (experts, choices, option) in
         [(0, 1, "experts"), (4, 0, "choices"), (4, 5, "choices"), (MAX_EXPERTS + 1, 1, "experts")]
     {
-        let route = MoeRoute { experts, rule: RouteRule::SOFTMAX, reduce: Reduce::Workgroup };
+        let route = MoeRoute {
+            experts,
+            logits: RouterLogits::Stored,
+            rule: RouteRule::SOFTMAX,
+            reduce: Reduce::Workgroup,
+        };
         let params = MoeRouteParams { choices, logit_stride: experts, ..ROUTE };
         assert_refused(route, params, option);
         assert_refused(MoeScan { experts, limited: false }, MoeScanParams::new(choices, 9), option);
@@ -176,14 +181,19 @@ fn the_other_kernels_refuse_numbers_that_do_not_fit() {
         (RouteRule { selection: Selection::Scores, ..group(8, 8, true) }, "groups"),
         (mixer, "selection"),
     ] {
-        let route = MoeRoute { experts: 8, rule, reduce: Reduce::Workgroup };
+        let route = MoeRoute { experts: 8, logits: RouterLogits::Stored, rule, reduce: Reduce::Workgroup };
         assert_refused(
             route,
             MoeRouteParams { choices: if option == "limit" { 5 } else { 3 }, logit_stride: 8, ..ROUTE },
             option,
         );
     }
-    let route = MoeRoute { experts: 8, rule: RouteRule::SOFTMAX, reduce: Reduce::Workgroup };
+    let route = MoeRoute {
+        experts: 8,
+        logits: RouterLogits::Stored,
+        rule: RouteRule::SOFTMAX,
+        reduce: Reduce::Workgroup,
+    };
     assert_refused(route, MoeRouteParams { logit_stride: 7, ..ROUTE }, "logit_stride");
     let combine = MoeCombine { residual: false, shared: true, weighted: true, slots: CombineSlots::All };
     assert_refused(combine, MoeCombineParams { hidden_size: 0, ..COMBINE }, "hidden_size");

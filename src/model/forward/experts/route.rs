@@ -3,15 +3,16 @@
 use super::super::ForwardPass;
 use super::super::choices::route_rule;
 use super::super::linear::Input;
+use super::plan::FEW_TOKENS;
 use crate::Result;
-use crate::fragments::{Epilogue, Reduce};
+use crate::fragments::{Epilogue, InputNorm, InputRows, Reduce};
 use crate::kernel::Launch;
 use crate::kernels::moe_auction::{MoeAuction, MoeAuctionParams};
 use crate::kernels::moe_lookup::{MoeLookup, MoeLookupParams};
-use crate::kernels::moe_route::{MoeRoute, MoeRouteParams};
+use crate::kernels::moe_route::{MAX_COMPUTED, MoeRoute, MoeRouteParams, RouterLogits};
 use crate::kernels::moe_sinkhorn::{MoeSinkhorn, MoeSinkhornParams};
 use crate::model::config::{Experts, Later, Routing};
-use crate::model::layout::ExpertsLayout;
+use crate::model::layout::{ExpertsLayout, Matrix, Vectors};
 use crate::model::slot::{Role, router_offset};
 use crate::schedule::TensorId;
 
@@ -37,44 +38,102 @@ impl ForwardPass<'_> {
         Ok(Some(logits))
     }
 
-    /// Each token's own choice, or what a table, chance or a balance has for it.
-    pub(super) fn route(&mut self, weights: &ExpertsLayout, logits: Option<TensorId>) -> Result<Routes> {
+    /// Each token's own choice, or what a table, chance or a balance has for it; with the router's logits. Of many tokens, the
+    /// kernel that chooses computes them, where it can.
+    pub(super) fn route(
+        &mut self,
+        read: Input<'_>,
+        weights: &ExpertsLayout,
+    ) -> Result<(Routes, Option<TensorId>)> {
         let choices = weights.config.choices_of_one();
         let bytes = self.row_bytes(choices);
         let [expert_of_slot, weight_of_slot] =
             ["expert_of_slot", "weight_of_slot"].map(|part| self.traced(&self.place.name(part), bytes));
         let routes = Routes { expert_of_slot, weight_of_slot, choices };
         let ends = [("expert_of_slot", expert_of_slot), ("weight_of_slot", weight_of_slot)];
-        let Some(logits) = logits.filter(|_| weights.config.routing.has_router()) else {
+        let routing = weights.config.routing;
+        let balance = self.options.training.filter(|_| routing.has_balance());
+        if let (Some(router), None, true) = (&weights.router, balance, self.is_computed(weights)) {
+            let logits = self.traced(&self.place.name("router_logits"), self.row_bytes(router.rows));
+            let mut tensors = vec![("logits", logits), ("x", read.tensor)];
+            tensors.extend(ends);
+            tensors.extend(self.router_tensors(read, router));
+            let computed = RouterLogits::Computed {
+                inputs: InputRows::of(router.cols),
+                norm: read.norm.map_or(InputNorm::None, Vectors::applied),
+                bias: router.has_bias(),
+            };
+            let params = MoeRouteParams {
+                in_features: router.cols,
+                row_quads: (router.row_bytes()[0] / 16) as u32,
+                eps: read.norm.map_or(0.0, Vectors::eps),
+                ..MoeRouteParams::new(choices, router.rows)
+            };
+            self.best(weights, (computed, params), tensors)?;
+            return Ok((routes, Some(logits)));
+        }
+        let computed = self.router_logits(read, weights)?;
+        let Some(logits) = computed.filter(|_| routing.has_router()) else {
             self.look_up(weights, &ends)?;
-            return Ok(routes);
+            return Ok((routes, computed));
         };
         let mut tensors = vec![("logits", logits)];
         tensors.extend(ends);
-        match (weights.config.routing, self.options.training) {
+        match (routing, balance) {
             (Routing::Sinkhorn { iterations }, Some(_)) => {
                 self.sinkhorn(weights, iterations, tensors)?;
             }
             (Routing::Base { epsilon }, Some(_)) => self.auction(weights, epsilon, tensors)?,
-            _ => self.best(weights, choices, tensors)?,
+            _ => {
+                let params = MoeRouteParams::new(choices, logit_stride(weights));
+                self.best(weights, (RouterLogits::Stored, params), tensors)?;
+            }
         }
-        Ok(routes)
+        Ok((routes, computed))
+    }
+
+    /// Whether the kernel that chooses computes the logits: where there are many tokens, so that it has workgroups enough, and
+    /// no more bindings than every device has.
+    fn is_computed(&self, weights: &ExpertsLayout) -> bool {
+        let experts = &weights.config;
+        let one_shard = weights.router.as_ref().is_some_and(|router| router.shards.len() == 1);
+        let stored = [weights.selection_bias.is_some(), weights.expert_scale.is_some()];
+        let beside = stored.into_iter().filter(|is_there| *is_there).count();
+        self.schedule.max_rows > FEW_TOKENS
+            && experts.routing.has_router()
+            && experts.count <= MAX_COMPUTED
+            && one_shard
+            && beside <= 1
+    }
+
+    /// The router's matrix, with its biases, and the vectors of its input's norm, as `moe_route` calls them.
+    fn router_tensors(&mut self, read: Input<'_>, router: &Matrix) -> Vec<(&'static str, TensorId)> {
+        let called = |name| match name {
+            "words" => "router",
+            "bias" => "router_biases",
+            other => other,
+        };
+        let tensors = self.weight_tensors(router, 0).into_iter().map(|(name, tensor)| (called(name), tensor));
+        let mut tensors: Vec<_> = tensors.collect();
+        tensors.extend(read.norm.map(|norm| ("norm_weight", self.vectors(norm))));
+        tensors
     }
 
     /// The best by a rule.
     fn best(
         &mut self,
         weights: &ExpertsLayout,
-        choices: u32,
+        (logits, params): (RouterLogits, MoeRouteParams),
         mut tensors: Vec<(&'static str, TensorId)>,
     ) -> Result<()> {
         let experts = &weights.config;
         let rule = route_rule(experts.routing, self.options.training.is_some());
-        let variant = MoeRoute { experts: experts.count, rule, reduce: Reduce::of(self.capabilities) };
+        let reduce = Reduce::of(self.capabilities);
+        let variant = MoeRoute { experts: experts.count, logits, rule, reduce };
         let params = MoeRouteParams {
             second_offset: second_offset(experts),
             seed: self.place.seed(self.options.training.unwrap_or(0)),
-            ..MoeRouteParams::new(choices, logit_stride(weights))
+            ..params
         };
         let params = match experts.routing {
             Routing::Topk(topk) => {
