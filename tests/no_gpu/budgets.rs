@@ -8,7 +8,10 @@ use wattle::model::forward::Sampling;
 use wattle::schedule::Schedule;
 
 use crate::models::config;
-use crate::shapes::{devices, large, large_on, one_row, plan, plan_integer, plan_sampling, small};
+use crate::shapes::{
+    devices, families, large, large_on, one_row, plan, plan_chunk, plan_integer, plan_sampling, plan_trained,
+    routings, small,
+};
 
 /// Bytes that one workgroup may move.
 const MOST_BYTES: u64 = 1_000_000;
@@ -21,7 +24,13 @@ fn budget(layer: &SubLayer) -> [usize; 2] {
         Op::FeedForward(_) => [2, 3],
         Op::Experts(experts) => [5, 9].map(|most| most + 2 * usize::from(experts.shared.is_some())),
         Op::Parallel(branches) => {
-            branches.iter().map(budget).fold([0, 0], |[a, b], [decode, prefill]| [a + decode, b + prefill])
+            // Beside experts a dense branch takes two, and a norm after it one.
+            let beside_experts = branches.iter().any(|branch| matches!(branch.op, Op::Experts(_)));
+            let of_branch = |branch: &SubLayer| match branch.op {
+                Op::FeedForward(_) if beside_experts => [2 + usize::from(branch.post_norm.is_some()); 2],
+                _ => budget(branch),
+            };
+            branches.iter().map(of_branch).fold([0, 0], |[a, b], [decode, prefill]| [a + decode, b + prefill])
         }
     };
     [decode, prefill].map(|most| most + usize::from(layer.post_norm.is_some()))
@@ -60,7 +69,7 @@ fn assert_within_budget(name: &str, config: &ModelConfig, schedules: [&Schedule;
 fn sublayers_stay_within_their_dispatches() {
     for device in devices() {
         for format in ["f32", "f16", "int8", "int4", "int2"] {
-            for (name, config) in small() {
+            for (name, config) in small().into_iter().chain(families()) {
                 let plan = plan(&config, &device, format, config.context_length);
                 let name = format!("{name} in {format}");
                 assert_within_budget(&name, &config, [&plan.decode.0, &plan.prefill.0], 0);
@@ -71,6 +80,31 @@ fn sublayers_stay_within_their_dispatches() {
     for (name, config) in large() {
         let plan = plan(&config, &device, "int4", config.context_length);
         assert_within_budget(&name, &config, [&plan.decode.0, &plan.prefill.0], 0);
+    }
+}
+
+/// Every routing, with every order of grants, at inference and as trained.
+#[test]
+fn every_routing_stays_within_its_dispatches() {
+    for device in devices() {
+        for (name, config) in routings() {
+            for training in [None, Some(1)] {
+                let plan = plan_trained(&config, &device, training);
+                let name = format!("{name}, training {training:?}");
+                assert_within_budget(&name, &config, [&plan.decode.0, &plan.prefill.0], 0);
+            }
+        }
+    }
+}
+
+/// Up to 8 tokens there is no plan, unless experts take no more than a share; and no atomics or reads in between.
+#[test]
+fn few_tokens_need_no_plan() {
+    for (name, config) in routings() {
+        let plan = plan_chunk(&config, &devices()[0], 8);
+        let has_plan = plan.prefill.0.steps.iter().any(|step| step.launch.name() == "moe_scan");
+        let Op::Experts(experts) = &config.blocks[0].sublayers[0].op else { panic!("{name}: experts first") };
+        assert_eq!(has_plan, experts.capacity.is_some(), "{name}");
     }
 }
 

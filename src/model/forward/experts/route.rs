@@ -11,10 +11,13 @@ use crate::kernels::moe_auction::{MoeAuction, MoeAuctionParams};
 use crate::kernels::moe_lookup::{MoeLookup, MoeLookupParams};
 use crate::kernels::moe_route::{MAX_COMPUTED, MoeRoute, MoeRouteParams, RouterLogits};
 use crate::kernels::moe_sinkhorn::{MoeSinkhorn, MoeSinkhornParams};
-use crate::model::config::{Experts, Later, Routing};
+use crate::model::config::{Experts, GrantOrder, Later, Routing};
 use crate::model::layout::{ExpertsLayout, Matrix, Vectors};
 use crate::model::slot::{Role, router_offset};
 use crate::schedule::TensorId;
+
+/// Bytes of a router's matrix above which a product in tiles is better.
+const LARGE_ROUTER: u64 = 1 << 19;
 
 /// Which expert every (token, choice) goes to, and with which weight.
 #[derive(Clone, Copy)]
@@ -53,7 +56,7 @@ impl ForwardPass<'_> {
         let ends = [("expert_of_slot", expert_of_slot), ("weight_of_slot", weight_of_slot)];
         let routing = weights.config.routing;
         let balance = self.options.training.filter(|_| routing.has_balance());
-        if let (Some(router), None, true) = (&weights.router, balance, self.is_computed(weights)) {
+        if let (Some(router), None, true) = (&weights.router, balance, self.is_computed(read, weights)) {
             let logits = self.traced(&self.place.name("router_logits"), self.row_bytes(router.rows));
             let mut tensors = vec![("logits", logits), ("x", read.tensor)];
             tensors.extend(ends);
@@ -93,17 +96,21 @@ impl ForwardPass<'_> {
     }
 
     /// Whether the kernel that chooses computes the logits: where there are many tokens, so that it has workgroups enough, and
-    /// no more bindings than every device has.
-    fn is_computed(&self, weights: &ExpertsLayout) -> bool {
+    /// no more bindings than every device has. A large matrix is read less often by a product in tiles, and is worth it only
+    /// where more than that product is saved.
+    fn is_computed(&self, read: Input<'_>, weights: &ExpertsLayout) -> bool {
         let experts = &weights.config;
-        let one_shard = weights.router.as_ref().is_some_and(|router| router.shards.len() == 1);
+        let Some(router) = &weights.router else { return false };
+        let by_priority = experts.capacity.is_some_and(|capacity| capacity.order == GrantOrder::Priority);
+        let is_worth_it = router.bytes() <= LARGE_ROUTER || read.norm.is_some() || by_priority;
         let stored = [weights.selection_bias.is_some(), weights.expert_scale.is_some()];
         let beside = stored.into_iter().filter(|is_there| *is_there).count();
         self.schedule.max_rows > FEW_TOKENS
             && experts.routing.has_router()
             && experts.count <= MAX_COMPUTED
-            && one_shard
+            && router.shards.len() == 1
             && beside <= 1
+            && is_worth_it
     }
 
     /// The router's matrix, with its biases, and the vectors of its input's norm, as `moe_route` calls them.
