@@ -12,6 +12,7 @@ pub mod naming;
 pub mod parameters;
 pub mod plan;
 pub mod presets;
+pub mod router_metrics;
 pub mod session;
 pub mod slot;
 mod source;

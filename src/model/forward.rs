@@ -107,7 +107,8 @@ impl Sampling {
 ///
 /// Names of its tensors: `token_ids`, `task`, `logits`, `samples`, `span`, `{at}.k_cache`, `{at}.v_cache`,
 /// `rope_table.{n}`, `expert_places.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{at}.router_logits`,
-/// `{at}.expert_of_slot`, `{at}.weight_of_slot`; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`]
+/// `{at}.expert_of_slot`, `{at}.weight_of_slot`, and where choices may be dropped `{at}.place_of_slot`, where experts choose
+/// `{at}.scores`, `{at}.slot_of_choice`; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`]
 /// puts before the names of a sub-layer.
 ///
 /// # Errors

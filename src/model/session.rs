@@ -3,6 +3,7 @@
 mod generate;
 mod passes;
 mod plan;
+mod routes;
 
 use std::collections::HashMap;
 

@@ -44,6 +44,7 @@ mod quant;
 mod quant_error;
 mod quant_random;
 mod rope;
+mod router_metrics;
 mod routing;
 mod sample;
 mod schedule;

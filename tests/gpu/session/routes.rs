@@ -1,0 +1,69 @@
+//! What a traced session tells of its routers.
+
+use wattle::model::config::{
+    Activation, Block, Capacity, Experts, FeedForward, GrantOrder, Head, ModelConfig, Norm, NormKind, Op,
+    Routing, Share, SubLayer,
+};
+use wattle::model::forward::{LogitRows, Sampling};
+use wattle::model::plan::WeightPlan;
+use wattle::model::{Model, Session, SessionOptions};
+use wattle::quant::WeightFormat;
+
+use crate::harness::{block_on, gpu};
+
+const ROWS: u32 = 40;
+const EXPERTS: u32 = 8;
+
+fn model(routing: Routing, top_k: u32, capacity: Option<Capacity>) -> ModelConfig {
+    let norm = Norm { kind: NormKind::Rms, eps: 1e-6 };
+    let expert = FeedForward::gated(16, Activation::Silu);
+    let experts = Experts { capacity, ..Experts::new(EXPERTS, top_k, routing, expert) };
+    ModelConfig {
+        name: "routes".into(),
+        vocab_size: 64,
+        hidden_size: 32,
+        context_length: 64,
+        embedding_scale: 1.0,
+        blocks: vec![Block { sublayers: vec![SubLayer::new(norm, Op::Experts(experts))] }; 2],
+        final_norm: norm,
+        head: Head { tied: true, ..Head::default() },
+    }
+}
+
+#[test]
+fn choices_drops_and_places_add_up() {
+    let half = Capacity { factor: 0.5, share: Share::PerChoice, order: GrantOrder::Priority };
+    let choice = Routing::ExpertChoice { factor: 2.0 };
+    for (routing, top_k, capacity, slots) in [
+        (Routing::softmax_topk(true), 2, None, 2 * ROWS),
+        (Routing::softmax_topk(true), 2, Some(half), 2 * ROWS),
+        (Routing::Hash, 1, None, ROWS),
+        // Each of 8 experts takes twice 40 / 8 tokens.
+        (choice, 1, None, 80),
+    ] {
+        let config = model(routing, top_k, capacity);
+        let model =
+            block_on(Model::random(gpu(), &config, WeightPlan::uniform(WeightFormat::F32), 3)).unwrap();
+        let options = SessionOptions {
+            logits: LogitRows::All,
+            trace: true,
+            sampling: None,
+            ..SessionOptions::new(ROWS, Sampling::GREEDY)
+        };
+        let mut session = block_on(Session::new(&model, options)).unwrap();
+        block_on(session.feed(&(0..ROWS).collect::<Vec<_>>())).unwrap();
+        let layers = block_on(session.router_metrics(ROWS)).unwrap();
+        assert_eq!(layers.len(), 2, "{routing:?}");
+        for (place, found) in layers {
+            let computed: u64 = found.tokens_per_expert.iter().sum();
+            assert_eq!(computed + found.dropped, u64::from(slots), "{routing:?}, {place:?}: {found:?}");
+            assert_eq!(found.experts_per_token.iter().sum::<u64>(), u64::from(ROWS), "{place:?}: {found:?}");
+            assert_eq!(found.dropped > 0, capacity.is_some(), "{routing:?}, {place:?}: {found:?}");
+            assert_eq!(found.logits.is_some(), routing.has_router(), "{routing:?}");
+            if routing == choice {
+                assert_eq!((found.load_cv2, found.max_over_mean), (0.0, 1.0), "{place:?}: {found:?}");
+            }
+        }
+        assert!(block_on(session.router_metrics(ROWS + 1)).is_err(), "more tokens than a pass has");
+    }
+}

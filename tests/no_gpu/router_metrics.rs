@@ -1,0 +1,73 @@
+use wattle::model::config::{GrantOrder, Routing};
+use wattle::model::router_metrics::{RouterMetrics, Routes};
+use wattle::reference::expert_plan::{NONE, plan_within, queue};
+use wattle::reference::moe::Router;
+
+use crate::support::compare::{Tolerance, assert_close};
+use crate::support::golden::Golden;
+
+/// The losses of the golden files, and what their capacities drop.
+#[test]
+fn losses_and_drops_are_golden() {
+    for file in ["moe_capacity_k1_cf1p0", "moe_capacity_k2_cf0p5", "moe_capacity_k2_cf1p0"] {
+        let golden = Golden::op(file);
+        let &[rows, k] = &golden.shape("topk_idx")[..] else { panic!("{file}: topk_idx is [T,k]") };
+        let (logits, experts) = (golden.floats("logits"), golden.indices("topk_idx"));
+        let (weights, count) = (golden.floats("weight"), golden.shape("logits")[1]);
+        let order = queue(GrantOrder::ChoiceMajor, &weights, k);
+        let plan = plan_within(&experts, &order, [count, k], golden.indices("capacity")[0]);
+        let kept: Vec<bool> = plan.slots.iter().map(|slot| *slot != NONE).collect();
+        let routes = Routes { logits: &logits, experts: &experts, weights: &weights, kept: &kept, count, choices: k };
+        let found = RouterMetrics::of(routes);
+        let of_logits = found.logits.unwrap();
+        let losses = [of_logits.load_balance as f32, of_logits.z as f32];
+        let expected = ["aux_load_balance_loss", "z_loss"].map(|name| golden.float(name));
+        assert_close(file, &losses, &expected, Tolerance::Mixed(0.0, 2e-6));
+        assert_eq!(found.dropped as i64, golden.integer("choice.dropped"), "{file}");
+        let counts: Vec<u64> = plan.counts.iter().map(|n| u64::from(*n)).collect();
+        assert_eq!(found.tokens_per_expert, counts, "{file}");
+        assert_eq!(found.experts_per_token.iter().sum::<u64>(), rows as u64, "{file}");
+        let computed: u64 = found.experts_per_token.iter().enumerate().map(|(n, tokens)| n as u64 * tokens).sum();
+        assert_eq!(computed + found.dropped, (rows * k) as u64, "{file}");
+    }
+}
+
+#[test]
+fn importance_is_golden() {
+    let golden = Golden::op("moe_noisy_topk");
+    let (noisy, count) = (golden.floats("noisy_logits"), golden.shape("noisy_logits")[1]);
+    for k in [1, 2, 4] {
+        let routes = Router::new(Routing::topk_softmax(), count, k).route(&noisy);
+        let (experts, weights) = (&routes.experts[..], &routes.weights[..]);
+        let found =
+            RouterMetrics::of(Routes { logits: &noisy, experts, weights, kept: &[], count, choices: k });
+        let expected = golden.floats(&format!("importance_cv2.{k}"));
+        assert_close("importance", &[found.importance_cv2 as f32], &expected, Tolerance::Mixed(0.0, 1e-5));
+    }
+}
+
+/// Even use costs 1, one expert for all as many as there are.
+#[test]
+fn the_ends_of_the_scales() {
+    let even = RouterMetrics::of(Routes {
+        logits: &[0.0; 16],
+        experts: &[0, 1, 2, 3],
+        weights: &[0.25; 4],
+        kept: &[],
+        count: 4,
+        choices: 1,
+    });
+    let logits = even.logits.unwrap();
+    assert!((logits.load_balance - 1.0).abs() < 1e-12 && (logits.entropy - 4f64.ln()).abs() < 1e-12, "{logits:?}");
+    assert_eq!((even.load_cv2, even.max_over_mean, even.dropped), (0.0, 1.0, 0));
+    let one = RouterMetrics::of(Routes {
+        logits: &[],
+        experts: &[2, 2, 2, NONE],
+        weights: &[1.0, 1.0, 1.0, 0.0],
+        kept: &[true, true, false, false],
+        count: 4,
+        choices: 1,
+    });
+    assert_eq!((one.tokens_per_expert, one.dropped, one.logits), (vec![0, 0, 2, 0], 1, None));
+    assert_eq!((one.max_over_mean, one.load_cv2, one.experts_per_token), (4.0, 3.0, vec![2, 2]));
+}
