@@ -32,6 +32,7 @@ mod layout;
 mod layout_string;
 mod learned;
 mod limits;
+mod lints;
 mod matmul;
 mod memory;
 mod models;
