@@ -16,6 +16,7 @@ mod support;
 
 mod activation;
 mod attention;
+mod block_search;
 mod budgets;
 mod capacity;
 mod checks;
