@@ -16,6 +16,7 @@ mod support;
 
 mod activation;
 mod attention;
+mod block_search;
 mod budgets;
 mod capacity;
 mod checks;
@@ -32,6 +33,7 @@ mod layout;
 mod layout_string;
 mod learned;
 mod limits;
+mod lints;
 mod matmul;
 mod memory;
 mod models;

@@ -4,9 +4,12 @@
 use std::collections::{BTreeMap, HashSet};
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use naga::{AddressSpace, StorageAccess, TypeInner};
+use naga::{AddressSpace, SourceLocation, StorageAccess, TypeInner};
 use wattle::kernel::{AnyLaunch, BindingKind, Params, SpanUniform};
 use wattle::kernels::all_variants;
+use wattle::shader::Source;
+
+use crate::lints::{self, Breach};
 
 /// Collects every failure before failing, so that one run shows all of them.
 fn check_all(mut check: impl FnMut(&dyn AnyLaunch) -> Result<(), String>) {
@@ -27,10 +30,14 @@ fn parse(launch: &dyn AnyLaunch) -> Result<naga::Module, String> {
     let source = launch.source();
     let text = source.text();
     naga::front::wgsl::parse_str(&text).map_err(|error| {
-        let line = error.location(&text).map_or(0, |location| location.line_number);
-        let (file, line) = source.locate(line);
-        format!("{file}:{line}: {}", error.emit_to_string(&text))
+        format!("{}: {}", place(&source, error.location(&text)), error.emit_to_string(&text))
     })
+}
+
+/// `file:line` of a place in the linked text.
+fn place(source: &Source, location: Option<SourceLocation>) -> String {
+    let (file, line) = source.locate(location.map_or(0, |location| location.line_number));
+    format!("{file}:{line}")
 }
 
 #[test]
@@ -54,11 +61,12 @@ fn every_variant_is_listed_once() {
 }
 
 #[test]
-fn every_variant_validates() {
+fn every_variant_validates_and_keeps_the_rules() {
     check_all(|launch| {
         let module = parse(launch)?;
         let source = launch.source();
-        Validator::new(
+        let text = source.text();
+        let info = Validator::new(
             ValidationFlags::all(),
             Capabilities::SHADER_FLOAT16
                 | Capabilities::SHADER_FLOAT16_IN_FLOAT32
@@ -66,13 +74,14 @@ fn every_variant_validates() {
                 | Capabilities::COOPERATIVE_MATRIX,
         )
         .validate(&module)
-        .map(|_| ())
         .map_err(|error| {
-            let text = source.text();
-            let line = error.location(&text).map_or(0, |location| location.line_number);
-            let (file, line) = source.locate(line);
-            format!("{file}:{line}: {}", error.emit_to_string(&text))
-        })
+            format!("{}: {}", place(&source, error.location(&text)), error.emit_to_string(&text))
+        })?;
+        let broken = lints::breaches(&module, &info).into_iter().map(|Breach { span, message }| {
+            format!("{}: {message}", place(&source, Some(span.location(&text))))
+        });
+        let broken: Vec<_> = broken.collect();
+        if broken.is_empty() { Ok(()) } else { Err(broken.join("\n  ")) }
     });
 }
 
