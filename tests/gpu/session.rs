@@ -12,6 +12,7 @@ mod ledger;
 mod lost;
 mod memory;
 mod recording;
+mod routes;
 mod sharding;
 mod stranger;
 mod verify;

@@ -35,7 +35,7 @@ const OPS_TO_COME: &[&str] = &[
 
 #[path = "../support/models.rs"]
 mod models;
-use models::MODELS;
+pub use models::MODELS;
 
 /// Model directories that no test reads.
 const MODELS_TO_COME: &[&str] = &[

@@ -17,7 +17,8 @@ fn losses_and_drops_are_golden() {
         let order = queue(GrantOrder::ChoiceMajor, &weights, k);
         let plan = plan_within(&experts, &order, [count, k], golden.indices("capacity")[0]);
         let kept: Vec<bool> = plan.slots.iter().map(|slot| *slot != NONE).collect();
-        let routes = Routes { logits: &logits, experts: &experts, weights: &weights, kept: &kept, count, choices: k };
+        let routes =
+            Routes { logits: &logits, experts: &experts, weights: &weights, kept: &kept, count, choices: k };
         let found = RouterMetrics::of(routes);
         let of_logits = found.logits.unwrap();
         let losses = [of_logits.load_balance as f32, of_logits.z as f32];
@@ -27,7 +28,8 @@ fn losses_and_drops_are_golden() {
         let counts: Vec<u64> = plan.counts.iter().map(|n| u64::from(*n)).collect();
         assert_eq!(found.tokens_per_expert, counts, "{file}");
         assert_eq!(found.experts_per_token.iter().sum::<u64>(), rows as u64, "{file}");
-        let computed: u64 = found.experts_per_token.iter().enumerate().map(|(n, tokens)| n as u64 * tokens).sum();
+        let computed: u64 =
+            found.experts_per_token.iter().enumerate().map(|(n, tokens)| n as u64 * tokens).sum();
         assert_eq!(computed + found.dropped, (rows * k) as u64, "{file}");
     }
 }
@@ -58,7 +60,10 @@ fn the_ends_of_the_scales() {
         choices: 1,
     });
     let logits = even.logits.unwrap();
-    assert!((logits.load_balance - 1.0).abs() < 1e-12 && (logits.entropy - 4f64.ln()).abs() < 1e-12, "{logits:?}");
+    assert!(
+        (logits.load_balance - 1.0).abs() < 1e-12 && (logits.entropy - 4f64.ln()).abs() < 1e-12,
+        "{logits:?}"
+    );
     assert_eq!((even.load_cv2, even.max_over_mean, even.dropped), (0.0, 1.0, 0));
     let one = RouterMetrics::of(Routes {
         logits: &[],

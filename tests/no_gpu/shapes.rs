@@ -15,11 +15,8 @@ use wattle::model::{SessionOptions, family};
 use wattle::quant::WeightFormat;
 use wattle::tuning::ProductPath;
 
+use crate::golden_claimed::MODELS;
 use crate::support::golden::directory;
-
-#[path = "../support/models.rs"]
-mod models;
-use models::MODELS;
 
 /// The least a device has, and one with everything.
 pub fn devices() -> [Capabilities; 2] {
