@@ -3,7 +3,7 @@
 // expert keeps the highest bids it has places for, and its price is the lowest of them. Increments fall by factors of 5.
 // One workgroup; lanes stride over the bidders: tokens, and what fills the experts up.
 // Needs: sigmoid (common/sigmoid), workgroup_sum4 (reduce/*), span. Constants: EXPERTS.
-struct Params { logit_stride: u32, epsilon: f32 }
+struct Params { logit_stride: u32, epsilon: f32, max_rounds: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> logits: array<f32>;              // [rows, logit_stride]
 @group(0) @binding(3) var<storage, read_write> bidders: array<vec4<u32>>; // [EXPERTS capacity]: has a place, expert, bid, 0
@@ -16,6 +16,7 @@ var<workgroup> prices: array<f32, EXPERTS>;
 var<workgroup> held: array<u32, EXPERTS>;
 var<workgroup> ranges: array<vec2<f32>, WORKGROUP_SIZE>;    // least and largest logit
 var<workgroup> is_open: bool;
+var<workgroup> whole_range: vec2<f32>;
 
 fn is_finite(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
@@ -42,10 +43,9 @@ fn find_range(lane: u32) {
         }
         workgroupBarrier();
     }
-    if lane == 0u && ranges[0].x > ranges[0].y {
-        ranges[0] = vec2<f32>();
+    if lane == 0u {
+        whole_range = select(vec2<f32>(), ranges[0], ranges[0].x <= ranges[0].y);
     }
-    workgroupBarrier();
 }
 
 // What an expert is worth to a bidder. Those beyond the tokens are indifferent.
@@ -55,7 +55,7 @@ fn worth(bidder: u32, expert: u32) -> f32 {
     }
     let logit = logits[bidder * params.logit_stride + expert];
     let is_high = bitcast<u32>(logit) == 0x7f800000u;
-    let beyond = select(ranges[0].x - 1.0, ranges[0].y + 1.0, is_high);
+    let beyond = select(whole_range.x - 1.0, whole_range.y + 1.0, is_high);
     return select(beyond, logit, is_finite(logit));
 }
 
@@ -144,23 +144,25 @@ fn run(workgroup: u32, lane: u32) {
         held[e] = 0u;
     }
     find_range(lane);
-    let range = ranges[0].y - ranges[0].x;
+    // Loops with barriers hang on it, which it must be told of.
+    let ends = workgroupUniformLoad(&whole_range);
+    let range = ends.y - ends.x;
     let last = max(params.epsilon, range * 0.000003814697265625);
     var increment = max(last, range * 0.25);
-    var rounds = 20000u + 200u * span.rows;
-    var is_last = false;
-    while !is_last {
-        is_last = increment <= last;
+    var rounds = params.max_rounds;
+    var is_over = false;
+    while !is_over {
         var is_unsold = collect_bids(increment, true, lane);
         while is_unsold && rounds > 0u {
             sell(lane);
             is_unsold = collect_bids(increment, false, lane);
             rounds -= 1u;
         }
+        if is_unsold && lane == 0u {
+            place_the_rest();
+        }
+        is_over = increment <= last || rounds == 0u;
         increment = max(last, increment * 0.2);
-    }
-    if rounds == 0u && lane == 0u {
-        place_the_rest();
     }
     storageBarrier();
     workgroupBarrier();

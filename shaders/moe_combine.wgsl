@@ -10,7 +10,7 @@ struct Params {
     gate_offset: u32,   // where the gate is among them
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> expert_rows: array<f32>;         // [rows choices, hidden_size]
+@group(0) @binding(2) var<storage, read> expert_rows: array<f32>;         // [slots, hidden_size]
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;             // [rows, hidden_size]
 
 fn run(workgroup: u32, lane: u32) {

@@ -19,7 +19,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> expert_of_slot: array<u32>;    // [rows, choices]; NONE: not used
 @group(0) @binding(7) var<storage, read_write> weight_of_slot: array<f32>;    // [rows, choices]
 const WORKGROUP_SIZE: u32 = 64u;
-const LOWEST: f32 = -3.2e38;                // of a logit; minus infinity and NaN count as it
+const LOWEST: f32 = -3.2e38;                // of a logit; minus infinity and NaN count as it, infinity as its opposite
 const RULED_OUT: f32 = -3.3e38;             // below any key: chosen only when nothing else is left
 const TAKEN: f32 = -3.4e38;                 // below that: chosen already
 const NONE: u32 = 0xffffffffu;
@@ -30,7 +30,7 @@ var<workgroup> chosen_weight: array<f32, EXPERTS>;
 
 fn number(logit: f32) -> f32 {
     let is_nan = (bitcast<u32>(logit) & 0x7fffffffu) > 0x7f800000u;
-    return select(max(logit, LOWEST), LOWEST, is_nan);
+    return select(clamp(logit, LOWEST, -LOWEST), LOWEST, is_nan);
 }
 
 // What stands behind the logits of experts.

@@ -5,13 +5,13 @@ struct Params { logit_stride: u32 }
 @group(0) @binding(2) var<storage, read> logits: array<f32>;              // [rows, logit_stride]
 @group(0) @binding(3) var<storage, read_write> scores: array<f32>;        // [rows, EXPERTS]
 const WORKGROUP_SIZE: u32 = 64u;
-const LOWEST: f32 = -3.2e38;                // of a logit; minus infinity and NaN count as it
+const LOWEST: f32 = -3.2e38;                // of a logit; minus infinity and NaN count as it, infinity as its opposite
 const TAKEN: f32 = -3.4e38;
 
 fn logit_at(row: u32, expert: u32) -> f32 {
     let logit = logits[row * params.logit_stride + expert];
     let is_nan = (bitcast<u32>(logit) & 0x7fffffffu) > 0x7f800000u;
-    return select(max(logit, LOWEST), LOWEST, is_nan);
+    return select(clamp(logit, LOWEST, -LOWEST), LOWEST, is_nan);
 }
 
 fn run(row: u32, lane: u32) {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use wattle::Gpu;
 use wattle::energy::{Level, OpClass};
 use wattle::model::config::{
-    Activation, Block, Experts, FeedForward, Head, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
+    Activation, Block, Capacity, Experts, FeedForward, GrantOrder, Head, ModelConfig, Norm, NormKind, Op,
+    Routing, Share, SubLayer,
 };
 use wattle::model::forward::{LogitRows, Sampling};
 use wattle::model::plan::WeightPlan;
@@ -36,7 +37,20 @@ pub enum Kind {
     /// One network.
     Dense,
     /// Networks of which each token has some.
-    Experts { count: u32, top_k: u32 },
+    Experts { count: u32, top_k: u32, way: Way },
+}
+
+/// How tokens find experts.
+#[derive(Clone, Copy)]
+pub enum Way {
+    /// Each chooses, by softmax.
+    Best,
+    /// The same, and an expert takes no more than so many times its even share.
+    Limited(f32),
+    /// Experts choose, so many to a token on average.
+    Chosen(f32),
+    /// By one of so many tasks.
+    Task(u32),
 }
 
 /// Which tokens there are. A token's experts are a function of the token.
@@ -90,7 +104,15 @@ impl Layer {
         let Self { width, hidden, .. } = self;
         match self.kind {
             Kind::Dense => format!("dense {width} x {hidden}"),
-            Kind::Experts { count, top_k } => format!("{top_k} of {count}, {width} x {hidden}"),
+            Kind::Experts { count, top_k, way } => {
+                let way = match way {
+                    Way::Best => String::new(),
+                    Way::Limited(factor) => format!(", at most {factor}"),
+                    Way::Chosen(factor) => format!(", chosen {factor}"),
+                    Way::Task(tasks) => format!(", {tasks} tasks"),
+                };
+                format!("{top_k} of {count}, {width} x {hidden}{way}")
+            }
         }
     }
 
@@ -99,8 +121,18 @@ impl Layer {
         let network = FeedForward::gated(self.hidden, Activation::Silu);
         let op = match self.kind {
             Kind::Dense => Op::FeedForward(network),
-            Kind::Experts { count, top_k } => {
-                Op::Experts(Experts::new(count, top_k, Routing::softmax_topk(true), network))
+            Kind::Experts { count, top_k, way } => {
+                let routing = match way {
+                    Way::Best | Way::Limited(_) => Routing::softmax_topk(true),
+                    Way::Chosen(factor) => Routing::ExpertChoice { factor },
+                    Way::Task(tasks) => Routing::Task { tasks },
+                };
+                let (share, order) = (Share::PerChoice, GrantOrder::ChoiceMajor);
+                let capacity = match way {
+                    Way::Limited(factor) => Some(Capacity { factor, share, order }),
+                    Way::Best | Way::Chosen(_) | Way::Task(_) => None,
+                };
+                Op::Experts(Experts { capacity, ..Experts::new(count, top_k, routing, network) })
             }
         };
         ModelConfig {
@@ -126,6 +158,7 @@ impl Layer {
             ledger: Level::Dispatch,
             logits: LogitRows::None,
             sampling: None,
+            task: Some(0),
             ..SessionOptions::new(self.rows + 1, Sampling::GREEDY)
         };
         let mut session = gpu.block_on(Session::new(&model, options))?;

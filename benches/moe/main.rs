@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::process::ExitCode;
 
-use layer::{Kind, Layer, Measured, Tokens};
+use layer::{Kind, Layer, Measured, Tokens, Way};
 use support::arguments::Arguments;
 use support::table::Table;
 use support::{Bench, Result, Row, microseconds};
@@ -21,7 +21,7 @@ use wattle::quant::WeightFormat;
 const USAGE: &str = "[--weights f32,int4] [--tokens 512] [--width 512] [--expert 256]";
 
 const COLUMNS: [(&str, usize); 11] = [
-    ("layer", 26),
+    ("layer", 38),
     ("weights", 7),
     ("tokens", 10),
     ("us", 14),
@@ -51,7 +51,7 @@ fn run() -> Result<()> {
     let table = Table::begin(&COLUMNS);
     for format in &options.weights {
         let base = Layer {
-            kind: Kind::Experts { count: 64, top_k: 4 },
+            kind: Kind::Experts { count: 64, top_k: 4, way: Way::Best },
             width: options.width,
             hidden: options.expert,
             rows: options.tokens,
@@ -62,7 +62,10 @@ fn run() -> Result<()> {
         for layer in layers(&base) {
             let Kind::Experts { top_k, .. } = layer.kind else { continue };
             // The same rows through one matrix.
-            let rows = layer.rows * top_k;
+            let rows = match layer.kind {
+                Kind::Experts { way: Way::Chosen(factor), .. } => (factor * layer.rows as f32) as u32,
+                _ => layer.rows * top_k,
+            };
             let dense = match dense.entry(rows) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => {
@@ -76,13 +79,17 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// Experts at fixed choices, choices, tokens, and how tokens are spread.
+/// Experts at fixed choices, choices, tokens, how tokens are spread, and how they find experts.
 fn layers(base: &Layer) -> Vec<Layer> {
-    let of = |count, top_k| Layer { kind: Kind::Experts { count, top_k }, ..*base };
+    let of = |count, top_k| Layer { kind: Kind::Experts { count, top_k, way: Way::Best }, ..*base };
+    let by = |top_k, way| Layer { kind: Kind::Experts { count: 64, top_k, way }, ..*base };
     let mut layers: Vec<_> = [8, 16, 32, 64, 128, 256, 512].map(|count| of(count, 4)).to_vec();
     layers.extend([1, 2, 8].map(|top_k| of(64, top_k)));
     layers.extend([1, 4, 16, 64, 128, 1024].map(|rows| Layer { rows, ..*base }));
     layers.extend([Tokens::Alike, Tokens::Skewed].map(|tokens| Layer { tokens, ..*base }));
+    layers.extend([1.0, 1.25, 2.0].map(|factor| by(4, Way::Limited(factor))));
+    layers.extend([1.0, 2.0, 4.0].map(|factor| by(1, Way::Chosen(factor))));
+    layers.extend([8, 512].map(|tasks| by(4, Way::Task(tasks))));
     layers
 }
 
@@ -95,7 +102,7 @@ fn print(
 ) -> Result<()> {
     let of = |whats: &[&str]| measured.of(whats);
     let route = of(&["router", "route"]);
-    let plan = of(&["count", "scan", "place"]);
+    let plan = of(&["scores", "choose", "list", "count", "scan", "place"]);
     let experts = of(&["expert_up", "expert_down"]);
     let products = dense.of(&["up", "down"]);
     let all = measured.all();

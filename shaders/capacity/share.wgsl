@@ -1,5 +1,5 @@
 // An expert takes share_numerator / share_denominator of the tokens of a pass, rounded down after share_round is added to the
-// numerator's product; at least 1, at most all. Products stay below 2^32, which `ExpertShare` sees to.
+// numerator's product; at least 1, at most all. `ExpertShare` sees to it that products stay below 2^32.
 fn capacity() -> u32 {
     let whole = params.share_numerator * (span.rows / params.share_denominator);
     let rest = params.share_numerator * (span.rows % params.share_denominator) + params.share_round;

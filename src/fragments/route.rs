@@ -85,6 +85,9 @@ pub struct RouteRule {
 /// Draws for the noise of a token's experts are those of their indices; those for its later choices begin here.
 pub const FIRST_LATER_DRAW: u32 = 1 << 16;
 
+/// Workgroup memory that every device has.
+const MAX_WORKGROUP_BYTES: u64 = 16_384;
+
 impl NestedGroups {
     fn check(self, kernel: &'static str, experts: u32, choices: u32) -> Result<()> {
         let Self { groups, top_groups } = self;
@@ -120,7 +123,7 @@ impl RouteRule {
                     let rule = Self { weight, selection, renormalize, ..Self::SOFTMAX };
                     all.push(rule);
                     for (groups, limit, two_best) in
-                        [(2, 1, false), (4, 2, false), (2, 1, true), (4, 3, true)]
+                        [(2, 1, false), (4, 2, false), (2, 1, true), (4, 3, true), (512, 300, false)]
                     {
                         let size = if experts.is_multiple_of(groups) { experts / groups } else { 0 };
                         // Sums are of scores.
@@ -141,7 +144,7 @@ impl RouteRule {
                 all.extend([false, true].map(|noise| Self { noise, later, ..rule }));
             }
         }
-        for (groups, top_groups) in [(1, 1), (2, 1), (4, 2), (64, 3)] {
+        for (groups, top_groups) in [(1, 1), (2, 1), (4, 2), (64, 3), (128, 128)] {
             let nested = Some(NestedGroups { groups, top_groups });
             if experts.is_multiple_of(groups) {
                 all.push(Self { weight: ExpertWeight::Logit, nested, ..Self::SOFTMAX });
@@ -152,6 +155,9 @@ impl RouteRule {
 
     /// Refuses rules whose parts do not go together.
     pub(crate) fn check(self, kernel: &'static str, experts: u32, choices: u32) -> Result<()> {
+        let bytes = self.workgroup_bytes(experts);
+        let fits = bytes <= MAX_WORKGROUP_BYTES;
+        require(kernel, "groups", fits, "few enough for 16 KiB of workgroup memory", bytes)?;
         let as_logits = (self.weight == ExpertWeight::Logit) == self.nested.is_some();
         require(kernel, "weight", as_logits, "logits with nested groups, and only there", "another")?;
         if let Some(nested) = self.nested {
@@ -240,6 +246,14 @@ impl RouteRule {
                 .with(fragment!("common/random.wgsl"))
                 .constant("FIRST_LATER_DRAW", FIRST_LATER_DRAW),
         }
+    }
+
+    /// Bytes of workgroup memory that choosing takes, the logits included: three numbers for each expert, what lanes compare
+    /// and add, and those of groups. Computing logits takes 2 KiB more.
+    pub(crate) fn workgroup_bytes(self, experts: u32) -> u64 {
+        let groups = self.groups.map_or(0, |groups| 4 * u64::from(groups.groups));
+        let nested = self.nested.map_or(0, |n| 4 * u64::from(n.groups) + 8 * u64::from(n.top_groups));
+        12 * u64::from(experts) + 1536 + groups + nested
     }
 
     /// Numbers of a row behind the logits of its experts: spreads of noise, or logits of groups.

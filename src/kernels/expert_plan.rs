@@ -1,5 +1,5 @@
-//! What the kernels of the expert plan agree on: `moe_count`, `moe_scan`, `moe_place`, and the grouped `matmul` that
-//! follows the plan. A slot is a (token, choice) pair.
+//! What the kernels of the expert plan agree on: `moe_count`, `moe_scan`, `moe_place`, or `moe_expert_choice`, and the grouped
+//! `quantize` and `matmul` that follow the plan. A slot is a (token, choice) pair, or one of as many that each expert has.
 
 use crate::Result;
 use crate::kernel::check::{at_most, bytes, positive, require};
@@ -33,6 +33,9 @@ pub struct ExpertShare {
     pub round: u32,
 }
 
+/// Most of an expert's share of a token: with it, products of passes of up to four million tokens stay below 2^32.
+const MAX_SHARE: u64 = 1000;
+
 impl ExpertShare {
     /// All that chose it.
     pub const ALL: Self = Self { numerator: 1, denominator: 1, round: 0 };
@@ -45,7 +48,7 @@ impl ExpertShare {
         let (n, d) = (u64::from(thousandths) * u64::from(choices), 1000 * u64::from(experts).max(1));
         let common = greatest_common_divisor(n, d).max(1);
         let [numerator, denominator] = [n / common, d / common];
-        let fits = numerator.saturating_mul(denominator) + denominator <= u64::from(u32::MAX);
+        let fits = numerator.saturating_mul(denominator).saturating_add(denominator) <= u64::from(u32::MAX);
         let fraction = format_args!("{numerator}/{denominator}");
         require("moe_scan", "capacity", fits, "a fraction whose terms' product is below 2^32", fraction)?;
         let round = if up { denominator as u32 - 1 } else { 0 };
@@ -62,7 +65,7 @@ impl ExpertShare {
     /// Whether kernels can compute it.
     pub(crate) fn check(self, kernel: &'static str) -> Result<()> {
         let [n, d, round] = [self.numerator, self.denominator, self.round].map(u64::from);
-        let fits = d > 0 && round < d && n * d + d <= u64::from(u32::MAX);
+        let fits = d > 0 && round < d && n * d + d <= u64::from(u32::MAX) && n / d <= MAX_SHARE;
         let found = format_args!("{n}/{d}, {round}");
         require(kernel, "share_denominator", fits, "a fraction whose terms' product is below 2^32", found)
     }

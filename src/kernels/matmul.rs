@@ -1,6 +1,10 @@
 //! Products of a weight matrix, or of many experts', with many rows: prefill.
 
-use super::expert_plan::{ChosenSlots, ExpertShare, TILE_ROWS, check_choices, max_tiles, tile_map_bytes};
+mod rows;
+
+pub use rows::{Chosen, TileRows};
+
+use super::expert_plan::{ChosenSlots, TILE_ROWS, check_choices, max_tiles, tile_map_bytes};
 use super::linear::LinearParams;
 use crate::Result;
 use crate::energy::{ByteClass, Work};
@@ -9,7 +13,7 @@ use crate::gpu::Capabilities;
 use crate::kernel::check::bytes;
 use crate::kernel::{Binding, Kernel, Span, distinct};
 use crate::quant::{WeightFormat, Width};
-use crate::shader::{Fragment, Source, fragment};
+use crate::shader::{Source, fragment};
 
 /// Outputs of a tile.
 const TILE_OUTPUTS: u64 = 32;
@@ -28,33 +32,6 @@ pub struct Matmul {
     pub epilogue: Epilogue,
     /// Which rows.
     pub rows: TileRows,
-}
-
-/// Which rows a [`Matmul`] computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TileRows {
-    /// Every row of the call.
-    Dense,
-    /// Every (token, choice), sorted by expert; at most so many experts.
-    Grouped {
-        /// Experts, each of which may leave one tile partly empty.
-        experts: u32,
-    },
-    /// Those of them whose expert is one of a part.
-    GroupedOf(Members),
-    /// Every slot of experts that chose their tokens.
-    Chosen(Chosen),
-}
-
-/// The slots of experts that chose their tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Chosen {
-    /// How many there are.
-    pub slots: ChosenSlots,
-    /// The experts that take part, where they are not all.
-    pub members: Option<Members>,
-    /// Whether a slot's input is its token's row. Else it is its own.
-    pub by_token: bool,
 }
 
 impl Matmul {
@@ -144,7 +121,10 @@ impl Matmul {
             .with_bytes(ByteClass::Weight, matrices * word_bytes, row_tiles * word_bytes)
             .with_bytes(ByteClass::ScaleZp, matrices * scale_bytes, scale_requests)
             .with_bytes(ByteClass::ActIn, tiles.distinct_inputs * input_bytes, requested)
-            .or_less(self.rows != TileRows::Dense);
+            .or_less(!matches!(
+                self.rows,
+                TileRows::Dense | TileRows::Chosen(Chosen { by_token: false, .. })
+            ));
         self.codec.work(matrices * outputs * inputs, row_tiles * outputs * inputs, work)
     }
 
@@ -156,71 +136,6 @@ impl Matmul {
             TileRows::Grouped { .. } | TileRows::GroupedOf(_) | TileRows::Chosen(_) => {
                 (rows + (step - 1) * row_tiles).min(row_tiles * u64::from(TILE_ROWS))
             }
-        }
-    }
-}
-
-impl TileRows {
-    /// Shapes that the tests know.
-    pub(super) fn variants() -> [Self; 5] {
-        let members = Members { count: 3, of: 8 };
-        let share = ExpertShare { numerator: 1, denominator: 4, round: 0 };
-        let slots = ChosenSlots { experts: 8, share };
-        [
-            Self::Dense,
-            Self::Grouped { experts: 8 },
-            Self::GroupedOf(members),
-            Self::Chosen(Chosen { slots, members: None, by_token: true }),
-            Self::Chosen(Chosen { slots, members: Some(members), by_token: false }),
-        ]
-    }
-
-    /// Experts, which the tiles are sorted by.
-    fn experts(self) -> Option<u32> {
-        match self {
-            Self::Dense => None,
-            Self::Grouped { experts } | Self::GroupedOf(Members { of: experts, .. }) => Some(experts),
-            Self::Chosen(Chosen { slots, .. }) => Some(slots.experts),
-        }
-    }
-
-    /// (token, choice)s, or slots of experts, that there are rows for: as a product of two.
-    fn slots(self, tokens: u32, choices: u32) -> [u32; 2] {
-        match self {
-            Self::Chosen(Chosen { slots, .. }) => [slots.of(tokens), 1],
-            Self::Dense | Self::Grouped { .. } | Self::GroupedOf(_) => [tokens, choices],
-        }
-    }
-
-    /// The experts that take part, where they are not all.
-    fn members(self) -> Option<Members> {
-        match self {
-            Self::GroupedOf(members) => Some(members),
-            Self::Chosen(Chosen { members, .. }) => members,
-            Self::Dense | Self::Grouped { .. } => None,
-        }
-    }
-
-    /// Adds its fragments.
-    pub(super) fn add_to(self, source: Source) -> Source {
-        match self {
-            Self::Dense => source
-                .with(fragment!("rows/dense_tile.wgsl"))
-                .with(fragment!("tile_rows/in_order.wgsl"))
-                .with_span(),
-            Self::Grouped { .. } | Self::GroupedOf(_) | Self::Chosen(_) => {
-                let source = source.with(fragment!("rows/grouped_tile.wgsl")).with(self.order());
-                Members::add_to(self.members(), source)
-            }
-        }
-    }
-
-    /// What finds the rows of tiles of experts.
-    fn order(self) -> Fragment {
-        match self {
-            Self::Chosen(Chosen { by_token: true, .. }) => fragment!("tile_rows/chosen.wgsl"),
-            Self::Dense | Self::Chosen(_) => fragment!("tile_rows/in_order.wgsl"),
-            Self::Grouped { .. } | Self::GroupedOf(_) => fragment!("tile_rows/sorted.wgsl"),
         }
     }
 }

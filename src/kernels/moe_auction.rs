@@ -14,6 +14,8 @@ params! {
         pub logit_stride: u32,
         /// The least increment of a bid.
         pub epsilon: f32,
+        /// Rounds of bids after which who has no place gets one of the first expert with room.
+        pub max_rounds: u32,
     }
 }
 
@@ -23,7 +25,8 @@ params! {
 ///
 /// Logits are `[rows, logit_stride]`, of which the first `E` count; what is not finite counts as 1 beyond what is. The expert
 /// and its weight are `[rows]`; the bidders' state, `[E ceil(rows / E)]` of 16 bytes, is left behind. One workgroup; how many
-/// rounds of bids it takes hangs on the logits, with a bound of `20 000 + 200 n`.
+/// rounds of bids it takes hangs on the logits; where there are not as many as it would take, the assignment is as balanced,
+/// and its sum may be less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeAuction {
     /// Experts, `E`, at most [`MAX_EXPERTS`].
@@ -31,6 +34,15 @@ pub struct MoeAuction {
 }
 
 impl MoeAuction {
+    /// Rounds for passes of up to so many tokens: as many as keep a lane below so many turns of its loops.
+    pub fn max_rounds(self, rows: u32, is_cpu: bool) -> u32 {
+        // Beyond 65 535 turns of all loops, Mesa's llvmpipe leaves them; a GPU is not to be taken for one that hangs.
+        let turns: u64 = if is_cpu { 50_000 } else { 1 << 25 };
+        let bidders = self.bidder_bytes(rows) / 16;
+        let each = bidders.div_ceil(256) * (u64::from(self.experts) + bidders) + 64;
+        u32::try_from(turns / each).unwrap_or(u32::MAX).max(1)
+    }
+
     /// Bytes of the bidders' state for so many tokens.
     pub fn bidder_bytes(self, rows: u32) -> u64 {
         bytes([rows.div_ceil(self.experts.max(1)), self.experts, 4])
@@ -87,14 +99,19 @@ impl Kernel for MoeAuction {
         1
     }
 
-    /// Of one round, in which everybody bids: how many rounds there are only the device knows.
-    fn work(self, _: &MoeAuctionParams, span: Span) -> Work {
+    /// At least of one round in which everybody bids, at most of all there may be.
+    fn work(self, params: &MoeAuctionParams, span: Span) -> Work {
         let rows = u64::from(span.rows);
+        let rounds = u64::from(params.max_rounds);
         let (logits, bidders) = (rows * u64::from(self.experts), self.bidder_bytes(span.rows));
         Work::default()
-            .with_bytes(ByteClass::ActIn, logits * 4, 2 * logits * 4)
-            .with_bytes(ByteClass::Index, 2 * bidders + rows * 8, bidders * (2 + bidders / 32) + rows * 8)
-            .with_ops(OpClass::F32Other, logits, 2 * logits + (bidders / 16).pow(2))
+            .with_bytes(ByteClass::ActIn, logits * 4, (rounds + 1) * logits * 4)
+            .with_bytes(
+                ByteClass::Index,
+                2 * bidders + rows * 8,
+                rounds * bidders * (2 + bidders / 32) + rows * 8,
+            )
+            .with_ops(OpClass::F32Other, logits, rounds * (2 * logits + (bidders / 16).pow(2)))
             .with_ops(OpClass::Sfu, rows, rows)
     }
 }

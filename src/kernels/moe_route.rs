@@ -105,18 +105,20 @@ impl MoeRoute {
         let (rows, outputs) = (u64::from(span.rows), u64::from(params.logit_stride));
         let (width, padded) = (u64::from(params.in_features), 4 * u64::from(params.row_quads));
         let workgroups = self.workgroups(params, span);
-        // Inputs pass by once for every 64 rows of the matrix, or for as many as there are.
-        let passes = outputs.div_ceil(u64::from(self.experts.next_power_of_two().min(LANES)));
+        // Inputs pass by once for every 64 rows of the matrix, or for as many as there are experts; rows beyond the last are
+        // the last again.
+        let lane_rows = u64::from(self.experts.next_power_of_two().min(LANES));
+        let passes = outputs.div_ceil(lane_rows);
         let x = inputs.row_bytes(params.in_features);
-        let executed = workgroups * u64::from(TOKENS);
+        let (executed, rows_read) = (workgroups * u64::from(TOKENS), passes * lane_rows);
         let work = Work::default()
             .with_bytes(ByteClass::ActIn, rows * x, executed * passes * x)
-            .with_bytes(ByteClass::Weight, outputs * padded * 4, workgroups * outputs * padded * 4)
+            .with_bytes(ByteClass::Weight, outputs * padded * 4, workgroups * rows_read * padded * 4)
             .with_bytes(ByteClass::ActOut, rows * outputs * 4, rows * outputs * 4)
-            .with_ops(OpClass::F32Fma, rows * width * outputs, executed * padded * outputs);
+            .with_ops(OpClass::F32Fma, rows * width * outputs, executed * padded * rows_read);
         let biases = u64::from(bias) * outputs * 4;
         let work = work.with_bytes(ByteClass::Weight, biases, biases * rows);
-        norm.work(width, rows, [1, passes], work)
+        norm.work(width, executed, [1, passes], work)
     }
 }
 

@@ -43,7 +43,7 @@ impl MoeScanParams {
     }
 }
 
-/// Most experts: `moe_route` has two numbers for each in the 16 KiB of workgroup memory that every device has, beside what it
+/// Most experts: `moe_route` has three numbers for each in the 16 KiB of workgroup memory that every device has, beside what it
 /// adds with.
 pub const MAX_EXPERTS: u32 = 1024;
 

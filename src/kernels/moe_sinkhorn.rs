@@ -73,7 +73,8 @@ impl Kernel for MoeSinkhorn {
     }
 
     fn work(self, params: &MoeSinkhornParams, span: Span) -> Work {
-        let (rows, rounds) = (u64::from(span.rows), u64::from(params.iterations));
+        let rounds = if span.rows > 1 { u64::from(params.iterations) } else { 0 };
+        let rows = u64::from(span.rows);
         let logits = rows * u64::from(self.experts);
         let passes = 2 * rounds + 1;
         Work::default()

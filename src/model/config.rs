@@ -7,6 +7,7 @@ mod experts;
 mod routing;
 mod validate;
 
+pub(crate) use experts::thousandths;
 pub use experts::{Capacity, Experts, GrantOrder, Share, SharedExpert};
 pub use routing::{ExpertGroups, GroupScore, Hierarchical, Later, Routing, Score, Topk, WeightOn};
 

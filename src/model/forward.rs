@@ -11,6 +11,7 @@ mod feed_forward;
 mod linear;
 mod rope_tables;
 
+pub(super) use choices::route_rule;
 pub use expert_places::expert_places;
 pub use rope_tables::rope_tables;
 

@@ -7,7 +7,8 @@
 pub struct Routes<'a> {
     /// The router's logits, `[n, E]`; empty where experts are looked up.
     pub logits: &'a [f32],
-    /// The experts of each token, `[n, k]`, 2^32 - 1 for a choice that is not used.
+    /// The experts of each token, `[n, k]`, 2^32 - 1 for a choice that is not used; best first, or where experts choose, in
+    /// the order of experts.
     pub experts: &'a [u32],
     /// Their weights, `[n, k]`.
     pub weights: &'a [f32],
@@ -17,6 +18,8 @@ pub struct Routes<'a> {
     pub count: usize,
     /// Choices of a token, `k`.
     pub choices: usize,
+    /// Whether experts choose: a token's first choice is then the expert of its largest logit.
+    pub by_experts: bool,
 }
 
 /// Figures of one layer over some tokens. Losses come without their factors.
@@ -81,25 +84,33 @@ impl RouterMetrics {
 }
 
 impl LogitMetrics {
-    fn of(Routes { logits, experts, count, choices, .. }: Routes<'_>) -> Self {
-        let tokens = logits.len() / count;
+    fn of(Routes { logits, experts, count, choices, by_experts, .. }: Routes<'_>) -> Self {
+        let mut tokens = 0;
         let (mut firsts, mut mass) = (vec![0.0; count], vec![0.0; count]);
         let (mut z, mut entropy) = (0.0, 0.0);
         for (token, logits) in logits.chunks_exact(count).enumerate() {
             let logits = logits.iter().map(|l| if l.is_nan() { f64::NEG_INFINITY } else { f64::from(*l) });
             let most = logits.clone().fold(f64::MIN, f64::max);
             let sum: f64 = logits.clone().map(|logit| (logit - most).exp()).sum();
+            // Of a token without any number there is nothing to say.
+            if sum == 0.0 {
+                continue;
+            }
+            tokens += 1;
+            let largest = logits.clone().position(|logit| logit == most);
             z += (most + sum.ln()).powi(2);
             for (mass, logit) in mass.iter_mut().zip(logits) {
                 let p = (logit - most).exp() / sum;
                 *mass += p;
                 entropy -= if p > 0.0 { p * p.ln() } else { 0.0 };
             }
-            if let Some(first) = experts.get(token * choices).and_then(|e| firsts.get_mut(*e as usize)) {
+            let chosen = experts.get(token * choices).map(|expert| *expert as usize);
+            let first = if by_experts { largest } else { chosen };
+            if let Some(first) = first.and_then(|expert| firsts.get_mut(expert)) {
                 *first += 1.0;
             }
         }
-        let n = tokens as f64;
+        let n = f64::from(tokens.max(1));
         let shares = firsts.iter().zip(&mass).map(|(first, mass)| first / n * (mass / n));
         Self { load_balance: count as f64 * shares.sum::<f64>(), z: z / n, entropy: entropy / n }
     }

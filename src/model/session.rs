@@ -51,6 +51,8 @@ pub struct Session {
     position: u32,
     samples: u32,
     next_on_device: bool,
+    /// Tokens of the last pass where that was one over a prompt.
+    traced_rows: Option<u32>,
     ledger: Ledger,
 }
 
@@ -95,6 +97,7 @@ impl Session {
             position: 0,
             samples: 0,
             next_on_device: false,
+            traced_rows: None,
             ledger,
         })
     }
@@ -169,6 +172,7 @@ impl Session {
         };
         pass.encode(encoder, span, &mut self.ledger)?;
         self.advance(span, last);
+        self.traced_rows = Some(span.rows);
         Ok(())
     }
 
@@ -199,10 +203,11 @@ impl Session {
         Ok(())
     }
 
-    /// Another task from the next pass on that takes tokens of the caller's, for models whose experts go by tasks.
+    /// Another task from the next pass on that takes tokens of the caller's, for models whose experts go by tasks; others take
+    /// no notice of it.
     ///
     /// # Errors
-    /// [`Error::Request`] for a task that the model does not have.
+    /// [`Error::Request`] for a task that some layer does not have.
     pub fn set_task(&mut self, task: u32) -> Result<()> {
         check_task(self.model().config(), Some(task))?;
         self.options.task = Some(task);
@@ -219,11 +224,13 @@ impl Session {
     pub fn rewind(&mut self, mark: Mark) {
         (self.position, self.samples, self.next_on_device) =
             (mark.position, mark.samples, mark.next_on_device);
+        self.traced_rows = None;
     }
 
     /// Forgets all tokens.
     pub fn reset(&mut self) {
         (self.position, self.samples, self.next_on_device) = (0, 0, false);
+        self.traced_rows = None;
     }
 
     /// Tokens in the caches once everything recorded has run.
@@ -309,6 +316,7 @@ impl Session {
     }
 
     fn advance(&mut self, span: Span, sampled: bool) {
+        self.traced_rows = None;
         self.position += span.rows;
         self.next_on_device = sampled && self.options.sampling.is_some();
         self.samples += u32::from(self.next_on_device);

@@ -152,11 +152,19 @@ impl Source {
 
     /// Refuses numbers that are no experts of the sub-layer they are for.
     fn check_experts(&self, slot: Slot, values: &[f32]) -> Result<()> {
-        let count = self.config.ops().find_map(|(place, op)| match op {
-            Op::Experts(experts) if place == slot.place => Some(experts.count),
+        let of_place = self.config.ops().find_map(|(place, op)| match op {
+            Op::Experts(experts) if place == slot.place => Some((experts.count, experts.top_k)),
             _ => None,
         });
-        let count = count.unwrap_or(0);
+        let (count, choices) = of_place.unwrap_or((0, 1));
+        let repeats = |row: &&[f32]| (1..row.len()).any(|n| row[..n].contains(&row[n]));
+        if let Some(row) = values.chunks(choices as usize).find(repeats) {
+            return Err(Error::TensorMismatch {
+                name: self.naming.tensor_name(slot),
+                expected: "an expert once in a row".into(),
+                found: format!("{row:?}"),
+            });
+        }
         let is_expert = |value: &&f32| value.fract() == 0.0 && (0.0..count as f32).contains(*value);
         match values.iter().find(|value| !is_expert(value)) {
             Some(value) => Err(Error::TensorMismatch {

@@ -1,11 +1,6 @@
 //! Balanced routing by auction: the assignment of BASE layers (arXiv 2103.16716, section 3.1), by the auction of Bertsekas and
 //! Castanon ("The auction algorithm for the transportation problem", Annals of Operations Research 20, 1989).
 
-/// Rounds after which an auction ends and what has no expert goes to the first with room.
-pub fn most_rounds(tokens: usize) -> usize {
-    20_000 + 200 * tokens
-}
-
 /// How far the increments of the last round of bids may be from nothing, so that f32 still shows them.
 pub fn least_increment(epsilon: f32, range: f32) -> f32 {
     epsilon.max(range / 262_144.0)
@@ -18,7 +13,8 @@ pub fn least_increment(epsilon: f32, range: f32) -> f32 {
 /// gains most from, as much more than its price as it would gain less from the next one, and an increment. An expert
 /// keeps the highest bids that it has places for; the lowest of those is its price once they are taken. Increments fall from a
 /// quarter of the range of the logits to the least by factors of 5; prices stay. All of it in f32, as the kernel.
-pub fn auction(logits: &[f32], experts: usize, epsilon: f32) -> Vec<u32> {
+/// When so many rounds have not been enough, who has no place gets one of the first expert with room.
+pub fn auction(logits: &[f32], experts: usize, epsilon: f32, max_rounds: u32) -> Vec<u32> {
     let tokens = logits.len() / experts;
     let finite = || logits.iter().copied().filter(|logit| logit.is_finite());
     let (low, high) = (finite().fold(f32::INFINITY, f32::min), finite().fold(f32::NEG_INFINITY, f32::max));
@@ -31,20 +27,22 @@ pub fn auction(logits: &[f32], experts: usize, epsilon: f32) -> Vec<u32> {
     let last = least_increment(epsilon, high - low);
     let mut increment = last.max((high - low) * 0.25);
     let mut sale = Sale::new(tokens.div_ceil(experts), experts);
-    let mut rounds = most_rounds(tokens);
+    let mut rounds = max_rounds;
     loop {
         sale.has_place.fill(false);
-        while sale.collect_bids(value, increment) && rounds > 0 {
+        let mut is_unsold = sale.collect_bids(value, increment);
+        while is_unsold && rounds > 0 {
             sale.sell();
+            is_unsold = sale.collect_bids(value, increment);
             rounds -= 1;
         }
-        if increment <= last {
+        if is_unsold {
+            sale.place_the_rest();
+        }
+        if increment <= last || rounds == 0 {
             break;
         }
         increment = last.max(increment * 0.2);
-    }
-    if rounds == 0 {
-        sale.place_the_rest();
     }
     sale.expert_of[..tokens].iter().map(|expert| *expert as u32).collect()
 }

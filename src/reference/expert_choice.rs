@@ -2,11 +2,12 @@
 
 use std::cmp::Ordering;
 
+use crate::model::config::thousandths;
+
 /// Tokens that each of `experts` takes of a pass of `tokens`: `min(n, max(1, floor(factor n / E)))`, the factor to the nearest
 /// thousandth.
 pub fn capacity(factor: f32, tokens: u32, experts: u32) -> u32 {
-    let thousandths = (f64::from(factor) * 1000.0).round() as u64;
-    let even = thousandths.saturating_mul(tokens.into()) / (1000 * u64::from(experts));
+    let even = u64::from(thousandths(factor)).saturating_mul(tokens.into()) / (1000 * u64::from(experts));
     u32::try_from(even.max(1)).unwrap_or(u32::MAX).min(tokens)
 }
 

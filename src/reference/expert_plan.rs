@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::model::config::{Capacity, GrantOrder, Share};
+use crate::model::config::{Capacity, GrantOrder, Share, thousandths};
 
 /// In place of an expert or of a place: there is none.
 pub const NONE: u32 = u32::MAX;
@@ -78,7 +78,7 @@ pub fn plan(experts: &[u32], count: usize, top_k: usize) -> Plan {
 impl Capacity {
     /// Tokens that each of `experts` takes of a pass of `tokens`, each with `choices`.
     pub fn of(self, tokens: u32, choices: u32, experts: u32) -> u32 {
-        let thousandths = (f64::from(self.factor) * 1000.0).round() as u64;
+        let thousandths = u64::from(thousandths(self.factor));
         let even = match self.share {
             Share::PerChoice => {
                 let slots = u64::from(tokens) * u64::from(choices);

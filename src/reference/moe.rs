@@ -96,13 +96,13 @@ impl Router<'_> {
             (Routing::ExpertChoice { factor }, _) => self.chosen_by_experts(factor, logits),
             (Routing::Hierarchical(rule), _) => self.nested(rule, logits),
             (Routing::Sinkhorn { iterations }, Some(_)) => {
-                let factors = column_factors(&self.keys(logits), self.count, iterations);
-                let keys = self.keys(logits);
+                let keys: Vec<f32> = logits.iter().map(|logit| clamped(*logit)).collect();
+                let factors = column_factors(&keys, self.count, iterations);
                 let balanced =
                     keys.iter().enumerate().map(|(n, key)| f64::from(*key) + factors[n % self.count]);
                 self.largest(&balanced.collect::<Vec<_>>())
             }
-            (Routing::Base { epsilon }, Some(_)) => auction(logits, self.count, epsilon),
+            (Routing::Base { epsilon }, Some(_)) => auction(logits, self.count, epsilon, u32::MAX),
             _ => self.largest(&self.keys(logits)),
         }
     }
@@ -196,25 +196,34 @@ impl Router<'_> {
     /// Weights of `experts` `[n, k]`, whoever chose them, in the order of their choice.
     pub fn weigh(&self, logits: &[f32], experts: &[u32]) -> Vec<f32> {
         let mut weights = Vec::with_capacity(experts.len());
+        // What a rule leaves unused has its part in the sum that weights are divided by.
+        let unused = matches!(self.routing, Routing::Topk(topk) if topk.may_leave_out());
+        let all = if unused { self.choose(logits) } else { Vec::new() };
         let rows = logits.chunks_exact(self.count).zip(experts.chunks_exact(self.width()));
         for (token, (logits, experts)) in rows.enumerate() {
             let logits = without_nan(logits);
+            let all = all.get(token * self.top_k..(token + 1) * self.top_k).unwrap_or(experts);
             weights.extend(match self.routing {
-                Routing::Topk(topk) => self.of_scores(topk, &logits, experts),
+                Routing::Topk(topk) => self.of_scores(topk, &logits, (experts, all)),
                 Routing::SparseMixer { jitter } => mixed(jitter, logits, experts),
                 Routing::Hierarchical(rule) => self.of_groups(rule, token, &logits, experts),
-                Routing::Base { .. } => self.of_scores(Topk::of(Score::Sigmoid), &logits, experts),
-                _ => self.of_scores(Topk::of(Score::Softmax), &logits, experts),
+                Routing::Base { .. } => self.of_scores(Topk::of(Score::Sigmoid), &logits, (experts, all)),
+                Routing::Sinkhorn { .. } if self.training.is_some() => {
+                    let logits: Vec<f64> = logits.iter().map(|logit| clamped(*logit as f32).into()).collect();
+                    self.of_scores(Topk::of(Score::Softmax), &logits, (experts, all))
+                }
+                _ => self.of_scores(Topk::of(Score::Softmax), &logits, (experts, all)),
             });
         }
         weights
     }
 
     /// Scores, divided by their sum where the rule says so, times the rule's scale and those of the experts.
-    fn of_scores(&self, topk: Topk, logits: &[f64], experts: &[u32]) -> Vec<f32> {
+    fn of_scores(&self, topk: Topk, logits: &[f64], (experts, all): (&[u32], &[u32])) -> Vec<f32> {
         let scores = scores(topk.score, logits);
         let score = |e: u32| if e == NONE { 0.0 } else { scores[e as usize] };
-        let sum: f64 = experts.iter().map(|&e| score(e)).sum();
+        let chosen = experts.iter().zip(all).map(|(&e, &own)| if e == NONE { own } else { e });
+        let sum: f64 = chosen.map(score).sum();
         let divisor = if topk.renormalize { sum + 1e-20 } else { 1.0 };
         let scale = |e: u32| self.expert_scale.filter(|_| e != NONE).map_or(1.0, |scale| scale[e as usize]);
         let weight = |&e: &u32| score(e) / divisor * f64::from(scale(e)) * f64::from(topk.scale);
@@ -294,6 +303,12 @@ fn mixed(jitter: f32, mut logits: Vec<f64>, experts: &[u32]) -> Vec<f32> {
     weights
 }
 
+/// What a balance takes a logit for.
+fn clamped(logit: f32) -> f32 {
+    if logit.is_nan() { -1e6 } else { logit.clamp(-1e6, 1e6) }
+}
+
 fn without_nan(logits: &[f32]) -> Vec<f64> {
-    logits.iter().map(|&l| if l.is_nan() { f64::NEG_INFINITY } else { f64::from(l) }).collect()
+    let number = |l: f32| if l.is_nan() { f64::NEG_INFINITY } else { f64::from(l.min(3.2e38)) };
+    logits.iter().map(|&l| number(l)).collect()
 }

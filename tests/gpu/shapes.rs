@@ -303,8 +303,12 @@ fn fill(config: ModelConfig, random: &mut Random) -> Source {
             };
             values.iter_mut().for_each(|value| *value = *value * scale + offset);
             if slot.role == Role::ExpertTable {
+                // Neighbours from any expert on, so that a row has each once.
                 let experts = experts_at(&config, slot.place);
-                values.iter_mut().for_each(|value| *value = between(random, 0, experts - 1) as f32);
+                for row in values.chunks_mut(shape[1]) {
+                    let first = between(random, 0, experts - 1);
+                    row.iter_mut().zip(first..).for_each(|(value, n)| *value = (n % experts) as f32);
+                }
             }
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
             (Naming::Native.tensor_name(slot), shape, bytes)

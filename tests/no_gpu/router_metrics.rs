@@ -17,8 +17,15 @@ fn losses_and_drops_are_golden() {
         let order = queue(GrantOrder::ChoiceMajor, &weights, k);
         let plan = plan_within(&experts, &order, [count, k], golden.indices("capacity")[0]);
         let kept: Vec<bool> = plan.slots.iter().map(|slot| *slot != NONE).collect();
-        let routes =
-            Routes { logits: &logits, experts: &experts, weights: &weights, kept: &kept, count, choices: k };
+        let routes = Routes {
+            logits: &logits,
+            experts: &experts,
+            weights: &weights,
+            kept: &kept,
+            count,
+            choices: k,
+            by_experts: false,
+        };
         let found = RouterMetrics::of(routes);
         let of_logits = found.logits.unwrap();
         let losses = [of_logits.load_balance as f32, of_logits.z as f32];
@@ -41,8 +48,15 @@ fn importance_is_golden() {
     for k in [1, 2, 4] {
         let routes = Router::new(Routing::topk_softmax(), count, k).route(&noisy);
         let (experts, weights) = (&routes.experts[..], &routes.weights[..]);
-        let found =
-            RouterMetrics::of(Routes { logits: &noisy, experts, weights, kept: &[], count, choices: k });
+        let found = RouterMetrics::of(Routes {
+            logits: &noisy,
+            experts,
+            weights,
+            kept: &[],
+            count,
+            choices: k,
+            by_experts: false,
+        });
         let expected = golden.floats(&format!("importance_cv2.{k}"));
         assert_close("importance", &[found.importance_cv2 as f32], &expected, Tolerance::Mixed(0.0, 1e-5));
     }
@@ -58,6 +72,7 @@ fn the_ends_of_the_scales() {
         kept: &[],
         count: 4,
         choices: 1,
+        by_experts: false,
     });
     let logits = even.logits.unwrap();
     assert!(
@@ -72,6 +87,7 @@ fn the_ends_of_the_scales() {
         kept: &[true, true, false, false],
         count: 4,
         choices: 1,
+        by_experts: false,
     });
     assert_eq!((one.tokens_per_expert, one.dropped, one.logits), (vec![0, 0, 2, 0], 1, None));
     assert_eq!((one.max_over_mean, one.load_cv2, one.experts_per_token), (4.0, 3.0, vec![2, 2]));

@@ -1,6 +1,14 @@
 //! Routings other than the best few of each token.
 
-use wattle::model::config::{Hierarchical, Later, Routing, Score, Topk};
+use wattle::gpu::Capabilities;
+use wattle::model::config::{
+    Activation, Capacity, ExpertGroups, Experts, FeedForward, GrantOrder, GroupScore, Hierarchical, Later,
+    Routing, Score, Share, Topk, WeightOn,
+};
+use wattle::model::forward::Sampling;
+use wattle::model::layout::Layout;
+use wattle::model::session::SessionPlan;
+use wattle::model::{SessionOptions, family};
 use wattle::reference::auction::auction;
 use wattle::reference::expert_choice::{capacity, choose_tokens};
 use wattle::reference::expert_plan::{NONE, combine, plan};
@@ -11,6 +19,7 @@ use wattle::reference::sinkhorn::column_factors;
 
 use crate::assignment::best_score;
 use crate::moe::expert_outputs;
+use crate::shapes::{one_layer, routings, weights};
 use crate::support::compare::{Tolerance, assert_close, assert_same};
 use crate::support::golden::Golden;
 use crate::support::random::Random;
@@ -172,7 +181,7 @@ fn auctions_are_all_but_the_best() {
         [(8, 2), (30, 5), (31, 5), (64, 64), (256, 4), (256, 16)].into_iter().enumerate()
     {
         let logits = Random::new(seed as u64).gaussian(rows * experts);
-        let chosen = auction(&logits, experts, EPSILON);
+        let chosen = auction(&logits, experts, EPSILON, u32::MAX);
         let share = rows.div_ceil(experts);
         for expert in 0..experts as u32 {
             assert!(chosen.iter().filter(|c| **c == expert).count() <= share, "{rows} x {experts}");
@@ -202,4 +211,94 @@ fn tables_and_chance_have_experts() {
         assert!((420..=580).contains(&count), "expert {expert}: {count} of 3000");
     }
     assert_ne!(experts, random_experts(8, &positions, 6, 2));
+}
+
+/// The error names the key; what fits is the same after JSON.
+#[test]
+fn descriptions_that_do_not_fit_are_refused() {
+    let network = FeedForward::gated(8, Activation::Silu);
+    let of = |routing, k| Experts::new(8, k, routing, network);
+    let softmax = Topk::of(Score::Softmax);
+    let topk = |topk| of(Routing::Topk(topk), 2);
+    let limited = |factor| {
+        let capacity = Capacity { factor, share: Share::PerChoice, order: GrantOrder::TokenMajor };
+        Experts { capacity: Some(capacity), ..topk(softmax) }
+    };
+    let nested = |groups, top_groups, k| of(Routing::Hierarchical(Hierarchical { groups, top_groups }), k);
+    let at_least = |share| Topk { later: Later::AtLeast { share }, ..softmax };
+    let groups = ExpertGroups { count: 1024, limit: 1024, score: GroupScore::Best };
+    let many = Experts { count: 1024, ..topk(Topk { groups: Some(groups), ..softmax }) };
+    for (experts, key) in [
+        (of(Routing::softmax_topk(true), 9), "top_k"),
+        (of(Routing::softmax_topk(true), 0), "top_k"),
+        (limited(0.0), "capacity.factor"),
+        (limited(-1.0), "capacity.factor"),
+        (limited(f32::NAN), "capacity.factor"),
+        (
+            Experts { capacity: limited(1.0).capacity, ..of(Routing::ExpertChoice { factor: 1.0 }, 1) },
+            "capacity",
+        ),
+        (of(Routing::ExpertChoice { factor: 1.0 }, 2), "top_k"),
+        (of(Routing::ExpertChoice { factor: 0.0 }, 1), "expert_choice.factor"),
+        (of(Routing::Sinkhorn { iterations: 8 }, 2), "top_k"),
+        (of(Routing::Base { epsilon: 0.0 }, 1), "base.epsilon"),
+        (of(Routing::Task { tasks: 0 }, 1), "task.tasks"),
+        (of(Routing::Task { tasks: u32::MAX }, 2), "task.tasks"),
+        (nested(3, 1, 2), "hierarchical.groups"),
+        (nested(4, 5, 5), "hierarchical.top_groups"),
+        (nested(4, 2, 3), "hierarchical.top_groups"),
+        (nested(4, 1, 3), "hierarchical.top_groups"),
+        (topk(at_least(0.0)), "later.share"),
+        (topk(Topk { expert_scale: true, ..at_least(0.5) }), "expert_scale"),
+        (topk(Topk { scale: -1.0, ..at_least(0.5) }), "scale"),
+        (topk(Topk { weight_on: WeightOn::Input, ..at_least(0.5) }), "weight_on"),
+        (Experts { router_bias: true, ..of(Routing::Hash, 1) }, "router_bias"),
+        (many, "routing"),
+    ] {
+        let error = one_layer(experts).validate().expect_err(&format!("{experts:?}")).to_string();
+        assert!(error.contains(key), "{key}: {error}");
+    }
+    for (name, config) in routings() {
+        config.validate().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let json = serde_json::to_string(&config).unwrap();
+        let (read, _) = family::parse(&json).unwrap_or_else(|error| panic!("{name}: {error}\n{json}"));
+        assert_eq!(read, config, "{name}");
+    }
+}
+
+/// A task that the model does not have, or none where it needs one.
+#[test]
+fn sessions_need_a_task_where_experts_go_by_it() {
+    let network = FeedForward::gated(8, Activation::Silu);
+    let config = one_layer(Experts::new(8, 2, Routing::Task { tasks: 3 }, network));
+    let device = Capabilities::webgpu();
+    let layout = Layout::new(&config, &weights("f32"), &device).unwrap();
+    let plan = |task| {
+        let options = SessionOptions { task, ..SessionOptions::new(64, Sampling::GREEDY) };
+        SessionPlan::new(&config, &layout, &device, &options).map(|_| ())
+    };
+    for task in [None, Some(3)] {
+        let error = plan(task).expect_err("no such task").to_string();
+        assert!(error.contains("below 3"), "{task:?}: {error}");
+    }
+    plan(Some(2)).unwrap();
+}
+
+/// A key that is misspelt is no default.
+#[test]
+fn unknown_keys_of_routings_are_refused() {
+    for (json, key) in [
+        (r#"{"sinkhorn": {"iteration": 20}}"#, "iteration"),
+        (r#"{"base": {"eps": 1e-6}}"#, "eps"),
+        (r#"{"topk": {"score": "softmax", "later": {"at_least": {"share": 0.2, "tau": 1}}}}"#, "tau"),
+        (r#"{"expert_choices": {"factor": 1.0}}"#, "expert_choices"),
+    ] {
+        let error = serde_json::from_str::<Routing>(json).expect_err(json).to_string();
+        assert!(error.contains(key), "{json}: {error}");
+    }
+    assert_eq!(
+        serde_json::from_str::<Routing>(r#"{"sinkhorn": {}}"#).unwrap(),
+        Routing::Sinkhorn { iterations: 8 }
+    );
+    assert_eq!(serde_json::from_str::<Routing>(r#""hash""#).unwrap(), Routing::Hash);
 }

@@ -76,7 +76,7 @@ fn a_decode_step_reads_like_the_figure() {
     assert_eq!(found, DECODE, "found:\n{found}");
 }
 
-/// Prompts alone, dense products and experts' alike, and no weights in f32: the router's are.
+/// Prompts alone, dense products and experts' alike, and no weights in f32: the router's are, which its choice computes.
 #[test]
 fn prompts_use_cooperative_matrices_where_there_are_any() {
     let [without, with] = devices();
@@ -86,7 +86,8 @@ fn prompts_use_cooperative_matrices_where_there_are_any() {
         [count(plan.prefill.0.to_string()), count(plan.decode.0.to_string())]
     };
     assert_eq!(products(&with, "int4", " matmul_coop "), [4, 0]);
-    assert_eq!(products(&with, "int4", " matmul "), [1, 0]);
+    assert_eq!(products(&with, "int4", " matmul "), [0, 0]);
+    assert_eq!(products(&with, "int4", " router/computed "), [1, 0]);
     assert_eq!(products(&with, "f32", " matmul_coop "), [0, 0]);
     assert_eq!(products(&without, "int4", " matmul_coop "), [0, 0]);
 }

@@ -159,7 +159,8 @@ pub fn routings() -> Vec<(String, ModelConfig)> {
     all
 }
 
-fn one_layer(experts: Experts) -> ModelConfig {
+/// A model of one layer of experts.
+pub fn one_layer(experts: Experts) -> ModelConfig {
     let norm = Norm { kind: NormKind::Rms, eps: 1e-6 };
     ModelConfig {
         name: "one layer".into(),

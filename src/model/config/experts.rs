@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FeedForward, Norm, Routing, is_false};
+use super::{FeedForward, Norm, Routing, Topk, is_false};
 use crate::Result;
 use crate::kernels::expert_plan::ExpertShare;
 
@@ -83,6 +83,11 @@ pub enum GrantOrder {
     Priority,
 }
 
+/// A factor in thousandths, to the nearest.
+pub(crate) fn thousandths(factor: f32) -> u32 {
+    (f64::from(factor) * 1000.0).round() as u32
+}
+
 impl Experts {
     /// Experts that a router chooses by the sub-layer's input, and nothing beside them.
     pub const fn new(count: u32, top_k: u32, routing: Routing, expert: FeedForward) -> Self {
@@ -104,7 +109,7 @@ impl Experts {
     /// [`crate::Error::Shape`] for a factor that is too fine.
     pub fn share(&self) -> Result<Option<ExpertShare>> {
         let share = |factor: f32, choices, up| {
-            ExpertShare::new((factor * 1000.0).round() as u32, choices, self.count, up).map(Some)
+            ExpertShare::new(thousandths(factor), choices, self.count, up).map(Some)
         };
         match (self.routing, self.capacity) {
             (Routing::ExpertChoice { factor }, _) => share(factor, 1, false),
@@ -112,6 +117,11 @@ impl Experts {
             (_, Some(Capacity { factor, share: Share::PerToken, .. })) => share(factor, 1, false),
             (_, None) => Ok(None),
         }
+    }
+
+    /// Whether choices after a token's first may go unused.
+    pub fn may_leave_out(&self) -> bool {
+        self.routing.topk().is_some_and(Topk::may_leave_out)
     }
 
     /// Experts of a token that is alone in its pass: where experts choose, all of them.

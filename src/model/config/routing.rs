@@ -6,7 +6,7 @@ use super::{is_false, one};
 
 /// How experts are chosen and weighted.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Routing {
     /// Each token takes the `k` experts with the largest scores; ties go to the lower index.
     Topk(Topk),
@@ -37,9 +37,9 @@ pub enum Routing {
         #[serde(default = "eight")]
         iterations: u32,
     },
-    /// Each token takes the expert with the largest logit, with the logit's sigmoid as weight. As trained, each expert takes
-    /// the same number of tokens of a pass, or one more where they do not divide, so that the sum of logits is the largest
-    /// within `n epsilon` (BASE, arXiv 2103.16716, section 3). `top_k` is 1.
+    /// Each token takes the expert with the largest logit, with the logit's sigmoid as weight. As trained, no expert
+    /// takes more than `ceil(n / E)` tokens of a pass, which are as many for each where `E` divides `n`, so that the sum of logits
+    /// is the largest within `n epsilon` (BASE, arXiv 2103.16716, section 3). `top_k` is 1.
     Base {
         /// How far a token may be from its best expert at the final prices of the auction.
         #[serde(default = "thousandth")]
@@ -109,7 +109,7 @@ pub struct Topk {
 /// When the choices of a token after its first are used (arXiv 2202.08906, appendix on top-2 routing; arXiv 2006.16668,
 /// section 2.2). Weights stay as they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Later {
     /// All are.
     #[default]

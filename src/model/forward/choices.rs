@@ -29,7 +29,7 @@ impl From<NormKind> for InputNorm {
 }
 
 /// The rule of a router, of tokens that are routed as in training or not.
-pub(super) fn route_rule(routing: Routing, as_trained: bool) -> RouteRule {
+pub(in crate::model) fn route_rule(routing: Routing, as_trained: bool) -> RouteRule {
     match routing {
         Routing::Topk(topk) => of_topk(topk, as_trained),
         Routing::SparseMixer { .. } => RouteRule { weight: ExpertWeight::SparseMixer, ..RouteRule::SOFTMAX },

@@ -9,16 +9,15 @@ use crate::{Error, Result};
 const NONE: u32 = u32::MAX;
 
 impl Session {
-    /// How the experts of each layer were used in the last pass over a prompt, which had `rows` tokens, in the order of the
-    /// layers. The session is one with a trace, and the pass has run.
+    /// How the experts of each layer were used in the last pass, one over a prompt's chunk, in the order of the layers. The
+    /// session is one with a trace, and the pass has run.
     ///
     /// # Errors
-    /// [`Error::MissingTensor`] without a trace; [`Error::Request`] for more tokens than a pass has; those of reading.
-    pub async fn router_metrics(&self, rows: u32) -> Result<Vec<(Place, RouterMetrics)>> {
-        if rows == 0 || rows > self.chunk_rows {
-            let most = self.chunk_rows;
-            return Err(Error::Request(format!("a pass has 1 to {most} tokens, found {rows}")));
-        }
+    /// [`Error::MissingTensor`] without a trace; [`Error::Request`] where there was no pass, or the last one was a step of
+    /// decoding; those of reading.
+    pub async fn router_metrics(&self) -> Result<Vec<(Place, RouterMetrics)>> {
+        let rows =
+            self.traced_rows.ok_or_else(|| Error::Request("the last pass was none of a prompt".into()))?;
         let config = self.model().config().clone();
         let mut all = Vec::new();
         for (place, op) in config.ops() {
@@ -50,7 +49,7 @@ impl Session {
         };
         let kept: Vec<bool> = places.iter().map(|place| *place != NONE).collect();
         let (logits, experts, weights, kept) = (&logits[..], &chosen[..], &weights[..], &kept[..]);
-        Ok(RouterMetrics::of(Routes { logits, experts, weights, kept, count, choices }))
+        Ok(RouterMetrics::of(Routes { logits, experts, weights, kept, count, choices, by_experts: false }))
     }
 
     /// Where experts choose, a token may have any number of them.
@@ -65,7 +64,8 @@ impl Session {
         let expert = |(n, slot): (usize, &u32)| if *slot == NONE { NONE } else { (n % count) as u32 };
         let experts: Vec<u32> = slots.iter().enumerate().map(expert).collect();
         let (experts, weights) = (&experts[..], &scores[..]);
-        Ok(RouterMetrics::of(Routes { logits, experts, weights, kept: &[], count, choices: count }))
+        let (kept, choices, by_experts) = (&[][..], count, true);
+        Ok(RouterMetrics::of(Routes { logits, experts, weights, kept, count, choices, by_experts }))
     }
 
     async fn traced<T: bytemuck::Pod>(&self, place: Place, part: &str, count: usize) -> Result<Vec<T>> {

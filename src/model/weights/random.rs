@@ -43,8 +43,11 @@ impl Contents for RandomWeights {
     fn vectors(&mut self, vectors: &Vectors) -> Result<Vec<f32>> {
         let scales = vectors.widths.iter().sum::<u32>() as usize;
         let words = random_words(self.key(&vectors.name, "norm"), 0, scales);
-        if let VectorsKind::Experts { count, .. } = vectors.kind {
-            return Ok(words.into_iter().map(|word| (word % count) as f32).collect());
+        if let VectorsKind::Experts { count, choices } = vectors.kind {
+            // Neighbours from any expert on, so that a row has each once.
+            let first = |n: usize| words[n - n % choices as usize] % count;
+            let expert = |n: usize| (first(n) + n as u32 % choices) % count;
+            return Ok((0..words.len()).map(|n| expert(n) as f32).collect());
         }
         let mut data: Vec<f32> = words.into_iter().map(|word| 0.5 + unit(word)).collect();
         data.resize(vectors.len() as usize, 0.0);

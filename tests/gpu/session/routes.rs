@@ -52,7 +52,7 @@ fn choices_drops_and_places_add_up() {
         };
         let mut session = block_on(Session::new(&model, options)).unwrap();
         block_on(session.feed(&(0..ROWS).collect::<Vec<_>>())).unwrap();
-        let layers = block_on(session.router_metrics(ROWS)).unwrap();
+        let layers = block_on(session.router_metrics()).unwrap();
         assert_eq!(layers.len(), 2, "{routing:?}");
         for (place, found) in layers {
             let computed: u64 = found.tokens_per_expert.iter().sum();
@@ -63,7 +63,12 @@ fn choices_drops_and_places_add_up() {
             if routing == choice {
                 assert_eq!((found.load_cv2, found.max_over_mean), (0.0, 1.0), "{place:?}: {found:?}");
             }
+            if let Some(logits) = found.logits {
+                assert!((0.5..4.0).contains(&logits.load_balance), "{routing:?}, {place:?}: {logits:?}");
+            }
         }
-        assert!(block_on(session.router_metrics(ROWS + 1)).is_err(), "more tokens than a pass has");
+        session.reset();
+        block_on(gpu().submit("decode", |encoder| session.decode_token(encoder, 1))).unwrap();
+        assert!(block_on(session.router_metrics()).is_err(), "a step of decoding");
     }
 }

@@ -214,7 +214,10 @@ fn other_cases() -> Vec<Case> {
             ],
         ),
         (
-            launch(MoeAuction { experts: 5 }, MoeAuctionParams { logit_stride: 6, epsilon: 0.1 }),
+            launch(
+                MoeAuction { experts: 5 },
+                MoeAuctionParams { logit_stride: 6, epsilon: 0.1, max_rounds: 9 },
+            ),
             vec![("logits", 7 * 6), ("bidders", 10 * 4), ("expert_of_slot", 7), ("weight_of_slot", 7)],
         ),
         (

@@ -3,23 +3,30 @@
 use wattle::Error;
 use wattle::energy::Phase;
 use wattle::fragments::{
-    Activate, Codec, Epilogue, ExpertWeight, GroupLimit, InputNorm, InputRows, Members, Queue, Reach, Reduce,
-    RouteRule, Selection,
+    Activate, Codec, Epilogue, ExpertWeight, GroupLimit, InputNorm, InputRows, LaterRule, Members,
+    NestedGroups, Queue, Reach, Reduce, RouteRule, Selection,
 };
 use wattle::kernel::{Kernel, Launch};
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::kernels::embed::EmbedParams;
-use wattle::kernels::expert_plan::MoeSlotParams;
+use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams};
 use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::{Matmul, TileRows};
 use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
+use wattle::kernels::moe_auction::{MoeAuction, MoeAuctionParams};
 use wattle::kernels::moe_combine::{CombineSlots, MoeCombine, MoeCombineParams};
 use wattle::kernels::moe_count::MoeCount;
+use wattle::kernels::moe_expert_choice::{MoeExpertChoice, MoeExpertChoiceParams};
+use wattle::kernels::moe_list::{MoeList, MoeListParams};
+use wattle::kernels::moe_lookup::{MoeLookup, MoeLookupParams};
 use wattle::kernels::moe_place::MoePlace;
+use wattle::kernels::moe_priority::{MoePriority, MoePriorityParams};
 use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams, RouterLogits};
 use wattle::kernels::moe_scan::{MAX_EXPERTS, MoeScan, MoeScanParams};
+use wattle::kernels::moe_scores::{MoeScores, MoeScoresParams};
+use wattle::kernels::moe_sinkhorn::{MoeSinkhorn, MoeSinkhornParams};
 use wattle::kernels::norm::{Norm, NormParams};
 use wattle::kernels::quantize::{Quantize, QuantizeParams};
 use wattle::kernels::rope::{Rope, RopeParams};
@@ -212,4 +219,89 @@ fn the_other_kernels_refuse_numbers_that_do_not_fit() {
     }
     assert_refused(pick, SamplePickParams { max_samples: 0, ..PICK }, "max_samples");
     assert_refused(SamplePick { kept: 1, renormalize: false }, PICK, "renormalize");
+}
+
+/// What the kernels of routing refuse.
+#[test]
+fn routings_that_do_not_fit_are_refused() {
+    let slots = MoeSlotParams::new(8, 2);
+    assert_refused(MoePlace { limited: true, marked: false, ..MoePlace::ALL }, slots, "marked");
+    let limited = MoePlace { limited: true, marked: true, ..MoePlace::ALL };
+    for share in [(1, 0, 0), (1 << 16, 1 << 16, 0), (1, 4, 4), (5000, 1, 0)] {
+        let share = ExpertShare { numerator: share.0, denominator: share.1, round: share.2 };
+        assert_refused(limited, MoeSlotParams::within(8, 2, share), "share_denominator");
+        let scan = MoeScan { experts: 8, limited: true };
+        assert_refused(scan, MoeScanParams::within(2, 9, share), "share_denominator");
+        let chosen = ChosenSlots { experts: 8, share };
+        assert_refused(MoeExpertChoice, MoeExpertChoiceParams::new(chosen, 9), "share_denominator");
+        let quantize = Quantize { chosen: true, ..quantize(InputNorm::None) };
+        assert_refused(quantize, QuantizeParams::chosen(33, chosen), "share_denominator");
+    }
+    let chosen = Quantize { chosen: true, last: true, ..quantize(InputNorm::None) };
+    assert_refused(chosen, QuantizeParams::new(33, 1, 0.0), "last");
+
+    let of = |rule| MoeRoute { experts: 8, logits: RouterLogits::Stored, rule, reduce: Reduce::Workgroup };
+    let params = MoeRouteParams::new(3, 8);
+    let later = RouteRule { later: LaterRule::AtLeast, ..RouteRule::SOFTMAX };
+    assert_refused(of(later), params, "later_share");
+    assert_refused(of(RouteRule { expert_scale: true, ..later }), params, "expert_scale");
+    let noise = RouteRule { noise: true, ..RouteRule::SOFTMAX };
+    assert_refused(of(noise), MoeRouteParams { second_offset: 8, ..params }, "logit_stride");
+    let nested = |groups, top_groups| RouteRule {
+        weight: ExpertWeight::Logit,
+        nested: Some(NestedGroups { groups, top_groups }),
+        ..RouteRule::SOFTMAX
+    };
+    let params = MoeRouteParams { second_offset: 8, ..MoeRouteParams::new(4, 16) };
+    for (rule, option) in [
+        (nested(3, 1), "groups"),
+        (nested(4, 5), "top_groups"),
+        (nested(4, 1), "choices"),
+        (RouteRule { nested: None, ..nested(4, 2) }, "weight"),
+        (RouteRule { renormalize: true, ..nested(4, 2) }, "nested"),
+    ] {
+        assert_refused(of(rule), params, option);
+    }
+    let many = GroupLimit { groups: 1024, limit: 1024, two_best: false };
+    let route = MoeRoute { experts: 1024, ..of(RouteRule { groups: Some(many), ..RouteRule::SOFTMAX }) };
+    assert_refused(route, MoeRouteParams::new(3, 1024), "groups");
+    let computed = RouterLogits::Computed { inputs: InputRows::Any, norm: InputNorm::None, bias: false };
+    let route = MoeRoute { logits: computed, ..of(RouteRule::SOFTMAX) };
+    let params = MoeRouteParams { in_features: 33, row_quads: 9, ..MoeRouteParams::new(3, 8) };
+    assert_refused(route, MoeRouteParams { in_features: 0, ..params }, "in_features");
+    assert_refused(route, MoeRouteParams { row_quads: 8, ..params }, "row_quads");
+    let large = MoeRoute { experts: 513, ..route };
+    assert_refused(large, MoeRouteParams { logit_stride: 513, ..params }, "experts");
+
+    for experts in [0, MAX_EXPERTS + 1] {
+        let (stride, lookup) = (experts, MoeLookupParams { experts, choices: 1, seed: 0 });
+        let scores = MoeScores { experts, reduce: Reduce::Workgroup };
+        assert_refused(scores, MoeScoresParams { logit_stride: stride }, "experts");
+        assert_refused(
+            MoeSinkhorn { experts },
+            MoeSinkhornParams { logit_stride: stride, iterations: 8 },
+            "experts",
+        );
+        let auction = MoeAuctionParams { logit_stride: stride, epsilon: 1e-3, max_rounds: 9 };
+        assert_refused(MoeAuction { experts }, auction, "experts");
+        assert_refused(MoeList, MoeListParams { experts }, "experts");
+        if experts == 0 {
+            assert_refused(MoeLookup::Token, lookup, "experts");
+        }
+    }
+    assert_refused(
+        MoeSinkhorn { experts: 4 },
+        MoeSinkhornParams { logit_stride: 3, iterations: 8 },
+        "logit_stride",
+    );
+    assert_refused(
+        MoeSinkhorn { experts: 4 },
+        MoeSinkhornParams { logit_stride: 4, iterations: 1001 },
+        "iterations",
+    );
+    let auction = MoeAuctionParams { logit_stride: 4, epsilon: 0.0, max_rounds: 9 };
+    assert_refused(MoeAuction { experts: 4 }, auction, "epsilon");
+    let lookup = MoeLookupParams { experts: 4, choices: 5, seed: 0 };
+    assert_refused(MoeLookup::Random, lookup, "choices");
+    assert_refused(MoePriority, MoePriorityParams { choices: 0 }, "choices");
 }

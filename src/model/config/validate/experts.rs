@@ -3,6 +3,7 @@
 use super::{at_most, count, finite, positive, positive_number};
 use crate::kernels::moe_scan::MAX_EXPERTS;
 use crate::model::config::{Capacity, ExpertGroups, Experts, GroupScore, Hierarchical, Later, Routing, Topk};
+use crate::model::forward::route_rule;
 use crate::{Error, Result};
 
 impl Experts {
@@ -29,8 +30,14 @@ impl Experts {
             return Err(Error::config(format!("{at}.router_bias"), expected, true));
         }
         self.routing.validate(&format!("{at}.routing"), self.count, self.top_k)?;
-        self.validate_capacity(&format!("{at}.capacity"))?;
-        let is_dropped = self.capacity.is_some() || self.routing.topk().is_some_and(Topk::may_leave_out);
+        self.validate_capacity(at)?;
+        let rule = route_rule(self.routing, true);
+        if rule.check("moe_route", self.count, self.top_k).is_err() {
+            let found = rule.workgroup_bytes(self.count);
+            let expected = "experts and groups for 16 KiB of workgroup memory";
+            return Err(Error::config(format!("{at}.routing"), expected, found));
+        }
+        let is_dropped = self.capacity.is_some() || self.may_leave_out();
         if is_dropped && self.routing.weighs_inputs() {
             let expected = "weights of outputs where choices may be dropped";
             return Err(Error::config(format!("{at}.routing.topk.weight_on"), expected, "input"));
@@ -42,12 +49,18 @@ impl Experts {
     }
 
     fn validate_capacity(&self, at: &str) -> Result<()> {
-        let Some(Capacity { factor, .. }) = self.capacity else { return Ok(()) };
-        if matches!(self.routing, Routing::ExpertChoice { .. }) {
-            return Err(Error::config(at, "none where experts choose their tokens", "one"));
-        }
-        check_factor(&format!("{at}.factor"), factor)?;
-        let too_fine = |_| Error::config(at, "a factor with fewer digits for so many experts", factor);
+        let (key, factor) = match (self.routing, self.capacity) {
+            (Routing::ExpertChoice { .. }, Some(_)) => {
+                let key = format!("{at}.capacity");
+                return Err(Error::config(key, "none where experts choose their tokens", "one"));
+            }
+            (Routing::ExpertChoice { factor }, None) => ("routing.expert_choice.factor", factor),
+            (_, Some(Capacity { factor, .. })) => ("capacity.factor", factor),
+            (_, None) => return Ok(()),
+        };
+        let key = format!("{at}.{key}");
+        check_factor(&key, factor)?;
+        let too_fine = |_| Error::config(key, "a factor with fewer digits for so many experts", factor);
         self.share().map(|_| ()).map_err(too_fine)
     }
 }
@@ -67,11 +80,15 @@ impl Routing {
                 if holds { Ok(()) } else { Err(Error::config(key, "a number that is not negative", jitter)) }
             }
             Self::Hierarchical(rule) => rule.validate(&format!("{at}.hierarchical"), experts, choices),
-            Self::ExpertChoice { factor } => check_factor(&format!("{at}.expert_choice.factor"), factor),
             Self::Sinkhorn { iterations } => at_most(&format!("{at}.sinkhorn.iterations"), 1000, iterations),
             Self::Base { epsilon } => positive_number(&format!("{at}.base.epsilon"), epsilon),
-            Self::Task { tasks } => positive(&format!("{at}.task.tasks"), tasks),
-            Self::Hash | Self::Random { .. } => Ok(()),
+            Self::Task { tasks } => {
+                let key = format!("{at}.task.tasks");
+                positive(&key, tasks)?;
+                count(&key, "experts in the table of tasks", [tasks.into(), choices.into()])
+            }
+            // The share is checked with the capacities of others.
+            Self::ExpertChoice { .. } | Self::Hash | Self::Random { .. } => Ok(()),
         }
     }
 }
@@ -82,6 +99,10 @@ impl Topk {
         if let Later::AtLeast { share } | Later::Sampled { share } = self.later {
             if !(share > 0.0 && share <= 1.0) {
                 return Err(Error::config(format!("{at}.later.share"), "above 0 and at most 1", share));
+            }
+            if self.scale <= 0.0 {
+                let expected = "above 0 where later choices may go unused";
+                return Err(Error::config(format!("{at}.scale"), expected, self.scale));
             }
             if self.expert_scale {
                 let expected = "none where later choices may go unused";

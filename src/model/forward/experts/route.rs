@@ -181,7 +181,8 @@ impl ForwardPass<'_> {
         let variant = MoeAuction { experts: weights.config.count };
         let bytes = variant.bidder_bytes(self.schedule.max_rows);
         tensors.push(("bidders", self.schedule.activation("bidders", bytes)));
-        let params = MoeAuctionParams { logit_stride: logit_stride(weights), epsilon };
+        let max_rounds = variant.max_rounds(self.schedule.max_rows, self.capabilities.is_cpu);
+        let params = MoeAuctionParams { logit_stride: logit_stride(weights), epsilon, max_rounds };
         self.dispatch("route", Launch { variant, params }, &tensors)
     }
 
