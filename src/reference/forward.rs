@@ -40,7 +40,7 @@ pub struct Trace {
 pub struct RouteTrace {
     /// `[T, E]`, before the softmax.
     pub logits: Vec<f32>,
-    /// What experts are chosen by, `[T, E]`: [`Router::keys`].
+    /// What experts are chosen by, `[T, E]`: [`Router::keys`](super::moe::Router::keys).
     pub keys: Vec<f32>,
     /// `[T, k]`, best first.
     pub experts: Vec<u32>,
