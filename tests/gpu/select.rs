@@ -11,16 +11,30 @@ pub fn wants_everything() -> bool {
     std::env::var_os("WATTLE_TEST_ALL").is_some_and(|value| value != "0")
 }
 
+/// Whether `WATTLE_SUBGROUPS` asks for what subgroups of another size can change.
+fn wants_subgroups() -> bool {
+    std::env::var_os("WATTLE_SUBGROUPS").is_some_and(|value| value != "0")
+}
+
 /// `WATTLE_SELECTION`: runs with other numbers take other variants where there is a choice.
 fn selection() -> usize {
     std::env::var("WATTLE_SELECTION").ok().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// The variants to run: all that the device supports when `WATTLE_TEST_ALL` is set or there are few, else enough of
-/// them that any two fragments or constants that occur together in some variant occur together in one of these.
+/// them that any two fragments or constants that occur together in some variant occur together in one of these. With
+/// `WATTLE_SUBGROUPS`, those of them that use subgroups or matrices, or one that does not.
 pub fn selected<K: Kernel>() -> Vec<K> {
     const FEW: usize = 24;
     let mut all: Vec<K> = K::variants().into_iter().filter(is_supported).collect();
+    if wants_subgroups() && !wants_everything() {
+        let of_subgroups = |variant: &K| {
+            let needs = variant.source().needs();
+            needs.subgroups || needs.matrices_8 || needs.matrices_16
+        };
+        let (with, without): (Vec<K>, Vec<K>) = all.into_iter().partition(of_subgroups);
+        all = if with.is_empty() { without.into_iter().take(1).collect() } else { with };
+    }
     if wants_everything() || all.len() <= FEW {
         return all;
     }

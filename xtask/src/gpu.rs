@@ -81,7 +81,8 @@ impl Place {
         // Old loaders know only the second name.
         command.env("VK_DRIVER_FILES", &self.lavapipe).env("VK_ICD_FILENAMES", &self.lavapipe);
         if let Some((bits, _)) = width {
-            command.env("LP_NATIVE_VECTOR_WIDTH", bits);
+            // Only the size of subgroups is another one.
+            command.env("LP_NATIVE_VECTOR_WIDTH", bits).env("WATTLE_SUBGROUPS", "1");
         }
         command
     }
