@@ -3,12 +3,16 @@
 //! The native file format is this description as JSON; a Hugging Face `config.json` becomes the same
 //! (`model/family/*.rs`). Nothing here knows a GPU.
 
+mod attention;
 mod experts;
+mod rope;
 mod routing;
 mod validate;
 
+pub use attention::{Attention, Temperature};
 pub(crate) use experts::thousandths;
 pub use experts::{Capacity, Experts, GrantOrder, Share, SharedExpert};
+pub use rope::{Rope, RopeLayout, RopeScaling};
 pub use routing::{ExpertGroups, GroupScore, Hierarchical, Later, Routing, Score, Topk, WeightOn};
 
 use serde::{Deserialize, Serialize};
@@ -108,148 +112,6 @@ pub enum NormKind {
     RmsUnweighted,
 }
 
-/// Grouped-query attention with a causal mask. The default has no heads: it is what others differ from in some fields.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Attention {
-    /// Query heads, `H`.
-    pub heads: u32,
-    /// Key/value heads, `G`; `H / G` query heads share one.
-    pub kv_heads: u32,
-    /// Width of a head, `h`.
-    pub head_dim: u32,
-    /// Multiplies `q . k`.
-    pub scale: f32,
-    /// Sliding window in tokens, the query's own included; absent in a global layer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub window: Option<u32>,
-    /// Tokens of a chunk, in place of a window: a query sees the keys of its own chunk, those that begin at multiples of
-    /// it (Llama 4).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub chunk: Option<u32>,
-    /// `z <- cap * tanh(z / cap)` on the scaled scores, before the mask.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub softcap: Option<f32>,
-    /// Norm over each head of Q and of K, before the rotation. One without a weight may as well come after it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub qk_norm: Option<Norm>,
-    /// Whether that norm is over all heads together, as they come out of the projection (OLMoE, arXiv 2409.02060).
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub qk_norm_of_all_heads: bool,
-    /// Whether heads of V are normed as those of Q and K, without a weight (Gemma 4).
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub v_norm: bool,
-    /// Whether V is the projection of K, before K's norm and rotation (Gemma 4).
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub v_is_k: bool,
-    /// Q, K and V are clamped to `-clip ..= clip`, before the rotation (OLMoE).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub qkv_clip: Option<f32>,
-    /// Rotary positions; absent: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rope: Option<Rope>,
-    /// How queries grow with their position.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<Temperature>,
-    /// Whether each query head has a stored logit beside those of its keys, whose share of the softmax goes nowhere
-    /// (gpt-oss, arXiv 2508.10925).
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub sinks: bool,
-    /// Biases on the Q, K and V projections.
-    #[serde(default)]
-    pub qkv_bias: bool,
-    /// Bias on the output projection.
-    #[serde(default)]
-    pub out_bias: bool,
-}
-
-/// A query at position `p` is multiplied by `1 + scale * ln(1 + floor((p + 1) / floor))` (Llama 4, in layers without
-/// positions; arXiv 2501.19399).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Temperature {
-    /// How strongly.
-    pub scale: f32,
-    /// Positions that are alike.
-    pub floor: u32,
-}
-
-/// Rotary position embedding.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rope {
-    /// Base of the frequencies.
-    pub theta: f64,
-    /// Leading elements of a head that are rotated; even, at most `head_dim`.
-    pub rotary_dim: u32,
-    /// Which elements form a pair.
-    #[serde(default)]
-    pub layout: RopeLayout,
-    /// How frequencies are stretched for long contexts.
-    #[serde(default)]
-    pub scaling: RopeScaling,
-}
-
-/// Which elements of the rotary part form a pair.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RopeLayout {
-    /// `(x[i], x[i + n/2])`.
-    #[default]
-    HalfSplit,
-    /// `(x[2i], x[2i + 1])`.
-    Interleaved,
-}
-
-/// How frequencies are stretched for long contexts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RopeScaling {
-    /// Not at all.
-    #[default]
-    None,
-    /// Every frequency divided by `factor`.
-    Linear {
-        /// The divisor.
-        factor: f64,
-    },
-    /// Llama 3: low frequencies divided by `factor`, high ones kept, a linear ramp between.
-    Llama3 {
-        /// The divisor of low frequencies.
-        factor: f64,
-        /// Wavelengths above `original_context / low_freq_factor` are low.
-        low_freq_factor: f64,
-        /// Wavelengths below `original_context / high_freq_factor` are high.
-        high_freq_factor: f64,
-        /// Context the model was trained with, in tokens.
-        original_context: u32,
-    },
-    /// YaRN (arXiv 2309.00071, sections 3.2 and 3.4): of the frequencies that turn fewer than `beta_slow` times within the
-    /// original context each is divided by `factor`, of those that turn more than `beta_fast` times none, with a linear
-    /// ramp over the pairs between; and cosines and sines are multiplied by `magnitude`.
-    Yarn {
-        /// The divisor of low frequencies.
-        factor: f64,
-        /// Turns above which a frequency is kept.
-        beta_fast: f64,
-        /// Turns below which it is divided.
-        beta_slow: f64,
-        /// Whether the ends of the ramp are whole pairs.
-        truncate: bool,
-        /// Multiplies what is rotated.
-        magnitude: f64,
-        /// Context the model was trained with, in tokens.
-        original_context: u32,
-    },
-    /// Pairs are those of the whole rotary part, and so are their frequencies, but only the first `pairs` turn (Gemma 4).
-    Proportional {
-        /// Pairs that turn.
-        pairs: u32,
-        /// The divisor of every frequency.
-        factor: f64,
-    },
-}
-
 /// Dense feed-forward: `down(act(gate(x)) * up(x))` when gated, else `down(act(up(x)))`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -325,9 +187,7 @@ impl ModelConfig {
             .enumerate()
             .flat_map(|(b, block)| block.sublayers.iter().enumerate().map(move |(s, sub)| (b, s, sub)))
     }
-}
 
-impl ModelConfig {
     /// What every sub-layer computes, with its place, in order; of a parallel one, what its branches compute.
     pub fn ops(&self) -> impl Iterator<Item = (Place, &Op)> {
         self.sublayers().flat_map(|(block, index, sublayer)| {
@@ -339,38 +199,6 @@ impl ModelConfig {
                 op => vec![(place, op)],
             }
         })
-    }
-}
-
-impl Attention {
-    /// Tokens of the window or of the chunk, if there is either.
-    pub fn reach(&self) -> Option<u32> {
-        self.window.or(self.chunk)
-    }
-
-    /// Rows of the Q projection: `H h`.
-    pub fn q_rows(&self) -> u32 {
-        self.heads * self.head_dim
-    }
-
-    /// Rows of the K projection and of the V projection: `G h`.
-    pub fn kv_rows(&self) -> u32 {
-        self.kv_heads * self.head_dim
-    }
-
-    /// Rows of the fused Q, K, V projection: `(H + 2 G) h`, or `(H + G) h` where V is K.
-    pub fn qkv_rows(&self) -> u32 {
-        self.q_rows() + if self.v_is_k { 1 } else { 2 } * self.kv_rows()
-    }
-
-    /// Elements of the scales of the norms of Q and of K: a head, or all heads.
-    pub fn qk_norm_widths(&self) -> [u32; 2] {
-        if self.qk_norm_of_all_heads { [self.q_rows(), self.kv_rows()] } else { [self.head_dim; 2] }
-    }
-
-    /// Query heads that share one key/value head.
-    pub fn queries_per_kv_head(&self) -> u32 {
-        self.heads / self.kv_heads
     }
 }
 

@@ -1,28 +1,27 @@
 //! One sequence: its caches, its passes, its place.
 
 mod generate;
+mod named;
 mod passes;
 mod plan;
 mod routes;
+mod tokens;
 
 use std::collections::HashMap;
-
-use bytemuck::Zeroable;
 
 pub use generate::{GenerateOptions, Generated};
 pub use plan::{SessionOptions, SessionPlan};
 
+use named::allocate_named;
 use passes::Passes;
 use plan::check_task;
 
-use super::config::Rope;
-use super::forward::{LogitRows, rope_tables};
+use super::forward::LogitRows;
 use super::loaded::Model;
 use crate::energy::Ledger;
-use crate::gpu::{Gpu, gpu_error, scoped_now};
-use crate::kernel::{Span, SpanUniform};
-use crate::reference::rope;
-use crate::schedule::{Home, Schedule};
+use crate::gpu::Gpu;
+use crate::kernel::Span;
+use crate::schedule::Schedule;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
@@ -273,116 +272,4 @@ impl Session {
     fn gpu(&self) -> &Gpu {
         self.model().gpu()
     }
-
-    /// Checks tokens and puts them, with their place, on their way to the device.
-    fn begin(&mut self, encoder: &mut wgpu::CommandEncoder, ids: &[u32]) -> Result<Span> {
-        self.check_tokens(ids)?;
-        self.gpu().check()?;
-        let span = Span { position: self.position, rows: ids.len() as u32 };
-        let seed = self.options.sampling.map_or(0, |sampling| sampling.seed);
-        let Span { position, rows } = span;
-        self.send(encoder, SpanUniform { position, rows, step: self.samples, seed }, ids)?;
-        Ok(span)
-    }
-
-    /// Copies span and ids within the encoder, so that passes recorded together each find their own.
-    fn send(&self, encoder: &mut wgpu::CommandEncoder, span: SpanUniform, ids: &[u32]) -> Result<()> {
-        let task = self.options.task.unwrap_or(0);
-        let parts: [&[u8]; 3] =
-            [bytemuck::bytes_of(&span), bytemuck::bytes_of(&task), bytemuck::cast_slice(ids)];
-        let [span_bytes, task_bytes, id_bytes] = parts.map(|part| part.len() as u64);
-        let descriptor = wgpu::BufferDescriptor {
-            label: Some("tokens"),
-            size: span_bytes + task_bytes + id_bytes,
-            usage: wgpu::BufferUsages::COPY_SRC,
-            mapped_at_creation: true,
-        };
-        let staging = scoped_now(self.gpu().device(), |device| device.create_buffer(&descriptor))
-            .map_err(|error| gpu_error("upload of tokens", error))?;
-        staging
-            .slice(..)
-            .get_mapped_range_mut()
-            .map_err(|error| Error::Gpu { operation: "upload of tokens".into(), message: error.to_string() })?
-            .copy_from_slice(&parts.concat());
-        staging.unmap();
-        let (span, ids) = (&self.named["span"], &self.named["token_ids"]);
-        encoder.copy_buffer_to_buffer(&staging, 0, span.buffer(), span.offset(), span_bytes);
-        let at = span_bytes + task_bytes;
-        encoder.copy_buffer_to_buffer(&staging, at, ids.buffer(), ids.offset(), id_bytes);
-        if let Some(task) = self.named.get("task") {
-            encoder.copy_buffer_to_buffer(&staging, span_bytes, task.buffer(), task.offset(), task_bytes);
-        }
-        Ok(())
-    }
-
-    fn advance(&mut self, span: Span, sampled: bool) {
-        self.traced_rows = None;
-        self.position += span.rows;
-        self.next_on_device = sampled && self.options.sampling.is_some();
-        self.samples += u32::from(self.next_on_device);
-    }
-
-    /// Whether tokens are there, known, and fit.
-    fn check_tokens(&self, ids: &[u32]) -> Result<()> {
-        let vocab = self.model().config().vocab_size;
-        if ids.is_empty() {
-            return Err(Error::Request("the prompt is empty".into()));
-        }
-        if let Some(id) = ids.iter().find(|id| **id >= vocab) {
-            return Err(Error::Request(format!("token {id} is outside the vocabulary of {vocab}")));
-        }
-        self.check_room(ids.len())
-    }
-
-    fn check_room(&self, tokens: usize) -> Result<()> {
-        let context = self.options.context;
-        match self.position as usize + tokens > context as usize {
-            true => Err(Error::Request(format!(
-                "{tokens} tokens after {} do not fit into a context of {context}",
-                self.position
-            ))),
-            false => Ok(()),
-        }
-    }
-}
-
-/// Allocates what the schedules name and neither the model nor the host holds: caches, tables, inputs, results.
-async fn allocate_named(
-    model: &Model,
-    plan: &SessionPlan,
-    mut host: impl FnMut(&str, u64) -> Option<Tensor>,
-) -> Result<HashMap<String, Tensor>> {
-    let gpu = model.gpu();
-    let tables = rope_tables(model.config());
-    let mut named = HashMap::new();
-    for (name, bytes) in plan.named_bytes() {
-        let tensor = match tables.iter().find(|(table, _)| *table == name) {
-            Some((_, rope)) => rope_table(gpu, &name, rope, plan.context).await?,
-            None if name == "span" => Tensor::span(gpu, SpanUniform::zeroed()).await?,
-            None if name == "token_ids" || name == "task" => Tensor::zeroed(gpu, &name, bytes).await?,
-            None => match host(&name, bytes) {
-                Some(tensor) => tensor,
-                None => Tensor::zeroed(gpu, &name, bytes).await?,
-            },
-        };
-        named.insert(name, tensor);
-    }
-    Ok(named)
-}
-
-/// Cosine and sine of every position, `[context, rotary_dim / 2]` pairs.
-async fn rope_table(gpu: &Gpu, name: &str, rope: &Rope, context: u32) -> Result<Tensor> {
-    let positions: Vec<u32> = (0..context).collect();
-    let (cos, sin) = rope::tables(rope, &positions);
-    let pairs: Vec<[f32; 2]> = cos.into_iter().zip(sin).map(|(cos, sin)| [cos, sin]).collect();
-    Tensor::upload(gpu, name, &pairs).await
-}
-
-/// Tensors that are bound by name.
-fn named_tensors(schedule: &Schedule) -> impl Iterator<Item = (&str, u64)> {
-    schedule
-        .tensors
-        .iter()
-        .filter(|info| info.home == Home::Named)
-        .map(|info| (info.name.as_str(), info.bytes))
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::named_tensors;
+use super::named::named_tensors;
 use crate::energy::{Level, Phase};
 use crate::gpu::Capabilities;
 use crate::kernel::{Span, SpanUniform};
