@@ -1,16 +1,8 @@
 //! The weights of a whole model on the host, with the values that kernels see.
 
-use super::matmul::matmul;
-use crate::model::config::{
-    Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
-};
-use crate::model::plan::WeightPlan;
-use crate::model::slot::{Part, Place, Role, Slot};
-use crate::quant::{Clip, PackedMatrix, WeightFormat};
-use crate::tuning::ProductPath;
-use crate::{Error, Result};
+mod build;
 
-/// A model's weights, in the shape of its [`ModelConfig`].
+/// A model's weights, in the shape of its [`ModelConfig`](crate::model::config::ModelConfig).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
     /// `[V, d]`.
@@ -50,7 +42,7 @@ pub struct Transform {
 pub struct NormWeights {
     /// One for each element of the axis.
     pub weight: Vec<f32>,
-    /// The same; only for [`NormKind::LayerNormBias`].
+    /// The same; only for [`LayerNormBias`](crate::model::config::NormKind::LayerNormBias).
     pub bias: Option<Vec<f32>>,
 }
 
@@ -70,13 +62,13 @@ pub struct SubLayerWeights {
 /// What a sub-layer computes with.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OpWeights {
-    /// For [`Op::Attention`].
+    /// For [`Op::Attention`](crate::model::config::Op::Attention).
     Attention(AttentionWeights),
-    /// For [`Op::FeedForward`].
+    /// For [`Op::FeedForward`](crate::model::config::Op::FeedForward).
     FeedForward(FeedForwardWeights),
-    /// For [`Op::Experts`].
+    /// For [`Op::Experts`](crate::model::config::Op::Experts).
     Experts(ExpertsWeights),
-    /// For [`Op::Parallel`].
+    /// For [`Op::Parallel`](crate::model::config::Op::Parallel).
     Parallel(Vec<SubLayerWeights>),
 }
 
@@ -133,258 +125,4 @@ pub struct FeedForwardWeights {
     pub up: Linear,
     /// `[d, f]`.
     pub down: Linear,
-}
-
-impl Weights {
-    /// Asks `fetch` for the f32 values of every slot the model has, with the shape expected of them.
-    ///
-    /// Projections, experts, embedding and head are packed in the plan's formats and unpacked again, so that they
-    /// are what a kernel reads; router, norms and biases stay as they are. A tied head is the table as fetched,
-    /// packed in the plan's `linear` format. Of the paths, the integer one rounds the inputs of codes to codes; the others
-    /// are f32 here.
-    ///
-    /// # Errors
-    /// Whatever `fetch` returns, and those of [`PackedMatrix::pack`]; [`crate::Error::Unsupported`] for widths of blocks
-    /// and experts that the model does not have, and for cross-attention.
-    pub fn build(
-        config: &ModelConfig,
-        plan: &WeightPlan,
-        path: ProductPath,
-        fetch: impl FnMut(Slot, &[usize]) -> Result<Vec<f32>>,
-    ) -> Result<Self> {
-        Self::build_learned(config, plan, path, fetch, |_, _| Ok(None))
-    }
-
-    /// The same, and matrices that are stored as codes are quantized with what `learned` has beside their weights:
-    /// [`Part::Gamma`] and [`Part::Beta`], `[out]` or `[out, blocks]`; [`Part::Delta`] and [`Part::Scale`], `[in]`. It is
-    /// told which shapes there may be, and returns values of no other.
-    ///
-    /// # Errors
-    /// Whatever `fetch` and `learned` return, and those of [`PackedMatrix::pack_clipped`]; [`crate::Error::Unsupported`]
-    /// for widths of blocks and experts that the model does not have, and for cross-attention.
-    pub fn build_learned(
-        config: &ModelConfig,
-        plan: &WeightPlan,
-        path: ProductPath,
-        fetch: impl FnMut(Slot, &[usize]) -> Result<Vec<f32>>,
-        learned: impl FnMut(Slot, &[Vec<usize>]) -> Result<Option<Vec<f32>>>,
-    ) -> Result<Self> {
-        plan.check(config)?;
-        let (vocab, d) = (config.vocab_size as usize, config.hidden_size as usize);
-        let mut builder = Builder { d, vocab, plan, path, fetch, learned };
-        let role = if config.head.tied { Role::Embedding } else { Role::Head };
-        let head = builder.linear(plan.linear, Place::Model, role, [vocab, d], config.head.bias)?;
-        let embedding = builder.linear(plan.embedding, Place::Model, Role::Embedding, [vocab, d], false)?;
-        let mut blocks = vec![Vec::new(); config.blocks.len()];
-        for (block, sublayer, layer) in config.sublayers() {
-            blocks[block].push(builder.sublayer(block, Place::sublayer(block, sublayer), layer)?);
-        }
-        Ok(Self {
-            embedding: embedding.weight,
-            head,
-            final_norm: builder.norm(Place::Model, Role::FinalNorm, config.final_norm, d)?,
-            blocks,
-        })
-    }
-}
-
-struct Builder<'a, F, L> {
-    d: usize,
-    vocab: usize,
-    plan: &'a WeightPlan,
-    path: ProductPath,
-    fetch: F,
-    learned: L,
-}
-
-impl<F, L> Builder<'_, F, L>
-where
-    F: FnMut(Slot, &[usize]) -> Result<Vec<f32>>,
-    L: FnMut(Slot, &[Vec<usize>]) -> Result<Option<Vec<f32>>>,
-{
-    fn sublayer(&mut self, block: usize, place: Place, layer: &SubLayer) -> Result<SubLayerWeights> {
-        let format = self.plan.in_block(self.plan.linear, block);
-        let op = match &layer.op {
-            Op::Attention(attention) => OpWeights::Attention(self.attention(format, place, attention)?),
-            Op::FeedForward(ffn) => OpWeights::FeedForward(self.feed_forward(format, place, ffn)?),
-            Op::Experts(experts) => OpWeights::Experts(self.experts((block, format), place, experts)?),
-            Op::CrossAttention(_) => return Err(Error::no_encoder(place)),
-            Op::Parallel(branches) => {
-                let branch = |(n, branch)| self.sublayer(block, place.branch(n), branch);
-                OpWeights::Parallel(branches.iter().enumerate().map(branch).collect::<Result<_>>()?)
-            }
-        };
-        let scale = layer.output_scale.then(|| self.stored(place, Role::OutputScale, 1)).transpose()?;
-        Ok(SubLayerWeights {
-            norm: self.norm_if(place, Role::Norm, layer.norm)?,
-            op,
-            post_norm: self.norm_if(place, Role::PostNorm, layer.post_norm)?,
-            output_scale: scale.map(|scale| scale[0]),
-        })
-    }
-
-    fn attention(
-        &mut self,
-        format: WeightFormat,
-        place: Place,
-        attention: &Attention,
-    ) -> Result<AttentionWeights> {
-        let (d, h) = (self.d, attention.head_dim as usize);
-        let (q, kv) = (attention.heads as usize * h, attention.kv_heads as usize * h);
-        let mut qk_norm = |role, width: u32| {
-            attention.qk_norm.map(|norm| self.norm(place, role, norm, width as usize)).transpose()
-        };
-        let [q_width, k_width] = attention.qk_norm_widths();
-        Ok(AttentionWeights {
-            q_norm: qk_norm(Role::QNorm, q_width)?,
-            k_norm: qk_norm(Role::KNorm, k_width)?,
-            sinks: attention
-                .sinks
-                .then(|| self.stored(place, Role::Sinks, attention.heads as usize))
-                .transpose()?,
-            q: self.linear(format, place, Role::Q, [q, d], attention.qkv_bias)?,
-            k: self.linear(format, place, Role::K, [kv, d], attention.qkv_bias)?,
-            v: (!attention.v_is_k)
-                .then(|| self.linear(format, place, Role::V, [kv, d], attention.qkv_bias))
-                .transpose()?,
-            out: self.linear(format, place, Role::Out, [d, q], attention.out_bias)?,
-        })
-    }
-
-    fn experts(
-        &mut self,
-        (block, format): (usize, WeightFormat),
-        place: Place,
-        config: &Experts,
-    ) -> Result<ExpertsWeights> {
-        let (count, d) = (config.count as usize, self.d);
-        let topk = config.routing.topk();
-        let router = config
-            .routing
-            .has_router()
-            .then(|| self.linear(WeightFormat::F32, place, Role::Router, [count, d], config.router_bias));
-        let router = router.transpose()?;
-        let mut stored = |shape: Option<Vec<usize>>, role| {
-            shape.map(|shape| (self.fetch)(Slot::weight(place, role), &shape)).transpose()
-        };
-        let of_each = |is_there: bool| is_there.then(|| vec![count]);
-        let groups = match config.routing {
-            Routing::Hierarchical(rule) => Some(vec![rule.groups as usize, d]),
-            _ => None,
-        };
-        let rows = config.routing.table_rows(self.vocab as u32);
-        let table = stored(rows.map(|rows| vec![rows as usize, config.top_k as usize]), Role::ExpertTable)?;
-        let is_noisy = topk.is_some_and(|topk| topk.noise);
-        let noise_router = stored(is_noisy.then(|| vec![count, d]), Role::NoiseRouter)?;
-        let group_router = stored(groups, Role::GroupRouter)?;
-        let selection_bias =
-            stored(of_each(topk.is_some_and(|topk| topk.selection_bias)), Role::SelectionBias)?;
-        let expert_scale = stored(of_each(topk.is_some_and(|topk| topk.expert_scale)), Role::ExpertScale)?;
-        let is_gated = config.shared.is_some_and(|shared| shared.gated);
-        let shared_gate = stored(is_gated.then(|| vec![1, d]), Role::SharedGate)?;
-        let shared =
-            config.shared.map(|shared| self.feed_forward(format, place.shared_expert(), &shared.expert));
-        let shared = shared.transpose()?;
-        let mut expert = |expert: usize| {
-            let format = self.plan.of_expert(block, expert);
-            self.feed_forward(format, place.expert(expert), &config.expert)
-        };
-        Ok(ExpertsWeights {
-            experts: (0..count).map(&mut expert).collect::<Result<_>>()?,
-            router_norm: self.norm_if(place, Role::RouterNorm, config.router_norm)?,
-            router,
-            noise_router,
-            group_router,
-            table,
-            selection_bias,
-            expert_scale,
-            shared,
-            shared_gate,
-        })
-    }
-
-    /// Numbers as they are.
-    fn stored(&mut self, place: Place, role: Role, count: usize) -> Result<Vec<f32>> {
-        (self.fetch)(Slot::weight(place, role), &[count])
-    }
-
-    /// A norm of the residual stream, if there is one.
-    fn norm_if(&mut self, place: Place, role: Role, norm: Option<Norm>) -> Result<Option<NormWeights>> {
-        norm.map(|norm| self.norm(place, role, norm, self.d)).transpose()
-    }
-
-    fn feed_forward(
-        &mut self,
-        format: WeightFormat,
-        place: Place,
-        ffn: &FeedForward,
-    ) -> Result<FeedForwardWeights> {
-        let (d, f) = (self.d, ffn.hidden as usize);
-        let gate = ffn.gated.then(|| self.linear(format, place, Role::Gate, [f, d], ffn.bias));
-        Ok(FeedForwardWeights {
-            gate: gate.transpose()?,
-            up: self.linear(format, place, Role::Up, [f, d], ffn.bias)?,
-            down: self.linear(format, place, Role::Down, [d, f], ffn.bias)?,
-        })
-    }
-
-    fn linear(
-        &mut self,
-        format: WeightFormat,
-        place: Place,
-        role: Role,
-        shape: [usize; 2],
-        bias: bool,
-    ) -> Result<Linear> {
-        let slot = Slot::weight(place, role);
-        let mut weight = (self.fetch)(slot, &shape)?;
-        let mut bias = bias.then(|| (self.fetch)(slot.its_bias(), &shape[..1])).transpose()?;
-        let WeightFormat::Int(int) = format else {
-            let weight = PackedMatrix::pack(format, shape[0], shape[1], &weight)?.unpack();
-            return Ok(Linear { weight, bias, in_i8: false, transform: None });
-        };
-        let transform = self.transform(slot, shape[1])?;
-        if let Some(Transform { delta, s }) = &transform {
-            bias = Some(matmul(delta, &weight, bias.as_deref(), shape[1]));
-            weight
-                .chunks_exact_mut(shape[1])
-                .for_each(|row| row.iter_mut().zip(s).for_each(|(w, s)| *w *= s));
-        }
-        let clips = self.clips(slot, shape[0], int.blocks(shape[1]))?;
-        let weight = PackedMatrix::pack_clipped(format, shape[0], shape[1], &weight, &clips)?.unpack();
-        Ok(Linear { weight, bias, in_i8: self.path == ProductPath::Integer, transform })
-    }
-
-    /// A shift that is absent is 0, a divisor 1.
-    fn transform(&mut self, slot: Slot, inputs: usize) -> Result<Option<Transform>> {
-        let shapes = [vec![inputs]];
-        let delta = (self.learned)(slot.its(Part::Delta), &shapes)?;
-        let s = (self.learned)(slot.its(Part::Scale), &shapes)?;
-        let is_there = delta.is_some() || s.is_some();
-        let (delta, s) = (delta.unwrap_or(vec![0.0; inputs]), s.unwrap_or(vec![1.0; inputs]));
-        Ok(is_there.then_some(Transform { delta, s }))
-    }
-
-    /// A factor that is absent is 1. One for a row is one for each of its blocks, where the other factor has blocks.
-    fn clips(&mut self, slot: Slot, outputs: usize, blocks: usize) -> Result<Vec<Clip>> {
-        let shapes = [vec![outputs], vec![outputs, 1], vec![outputs, blocks]];
-        let mut part = |part| (self.learned)(slot.its(part), &shapes);
-        let parts = [part(Part::Gamma)?, part(Part::Beta)?];
-        let count = parts.iter().flatten().map(Vec::len).max().unwrap_or(0);
-        let [gamma, beta] = parts.map(|factors| factors.unwrap_or(vec![1.0; outputs]));
-        let of = |factors: &[f32], at: usize| factors[at / (count / factors.len())];
-        Ok((0..count).map(|at| Clip { gamma: of(&gamma, at), beta: of(&beta, at) }).collect())
-    }
-
-    fn norm(&mut self, place: Place, role: Role, norm: Norm, len: usize) -> Result<NormWeights> {
-        let weight = match norm.kind.has_weight() {
-            true => (self.fetch)(Slot::weight(place, role), &[len])?,
-            false => vec![1.0; len],
-        };
-        let bias = match norm.kind {
-            NormKind::LayerNormBias => Some((self.fetch)(Slot::bias(place, role), &[len])?),
-            _ => None,
-        };
-        Ok(NormWeights { weight, bias })
-    }
 }
