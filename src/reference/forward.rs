@@ -1,25 +1,25 @@
 //! A whole forward pass of a decoder-only model, from token ids to logits.
 
+mod attention;
+mod cache;
 mod experts;
 
+pub use cache::{Cache, Conditions};
+
 use super::activation::{activate, clamped_gated, gated};
-use super::attention::{self, KeyValues, Mask, attention};
 use super::embed::embed;
 use super::expert_plan::NONE;
 use super::matmul::matmul;
 use super::norm::norm;
 use super::quantize::quantize;
-use super::rope::{rotate, tables};
 use super::softmax::softcap;
 use super::transform::transform;
-use super::weights::{
-    AttentionWeights, FeedForwardWeights, Linear, NormWeights, OpWeights, SubLayerWeights, Weights,
-};
-use crate::model::config::{
-    Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, SubLayer, Temperature,
-};
+use super::weights::{FeedForwardWeights, Linear, NormWeights, OpWeights, SubLayerWeights, Weights};
+use crate::model::config::{Experts, FeedForward, ModelConfig, Norm, Op, SubLayer};
 use crate::model::slot::Place;
 use crate::{Error, Result};
+use attention::attend;
+use cache::KeysAndValues;
 
 /// What a forward pass computed on its way, for `T` tokens.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,54 +48,6 @@ pub struct RouteTrace {
     pub weights: Vec<f32>,
     /// `k`.
     pub top_k: usize,
-}
-
-/// What a sequence is run under, besides its tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Conditions {
-    /// The task of the sequence, which picks experts in layers that go by tasks.
-    pub task: Option<u32>,
-    /// Tokens are routed as in training, with draws from this seed.
-    pub training: Option<u32>,
-}
-
-/// Keys and values of the tokens so far.
-///
-/// Every layer keeps all of them; a window is left to the mask.
-#[derive(Clone, Debug, Default)]
-pub struct Cache {
-    conditions: Conditions,
-    tokens: u32,
-    layers: Vec<KeysAndValues>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct KeysAndValues {
-    keys: Vec<f32>,
-    values: Vec<f32>,
-}
-
-impl Cache {
-    /// A cache before the first token.
-    pub fn new(config: &ModelConfig) -> Self {
-        Self::under(config, Conditions::default())
-    }
-
-    /// The same under other conditions than none.
-    pub fn under(config: &ModelConfig, conditions: Conditions) -> Self {
-        let layers = config.ops().filter(|(_, op)| matches!(op, Op::Attention(_))).count();
-        Self { conditions, tokens: 0, layers: vec![KeysAndValues::default(); layers] }
-    }
-
-    /// Tokens so far.
-    pub fn len(&self) -> u32 {
-        self.tokens
-    }
-
-    /// Whether no token has been seen.
-    pub fn is_empty(&self) -> bool {
-        self.tokens == 0
-    }
 }
 
 /// Feeds `ids` to the model after the tokens in `cache`, and adds them to it.
@@ -263,52 +215,6 @@ fn linear(weights: &Linear, x: &[f32], in_features: usize) -> Vec<f32> {
         input = Some(blocks.flat_map(|block| block.values().collect::<Vec<_>>()).collect());
     }
     matmul(input.as_deref().unwrap_or(x), &weights.weight, weights.bias.as_deref(), in_features)
-}
-
-fn attend(
-    op: &Attention,
-    weights: &AttentionWeights,
-    kv: &mut KeysAndValues,
-    positions: &[u32],
-    x: &[f32],
-) -> Vec<f32> {
-    let d = x.len() / positions.len();
-    let (heads, kv_heads, h) = (op.heads as usize, op.kv_heads as usize, op.head_dim as usize);
-    let (mut q, mut k) = (linear(&weights.q, x, d), linear(&weights.k, x, d));
-    let mut v = weights.v.as_ref().map_or_else(|| k.clone(), |v| linear(v, x, d));
-    if let (Some(Norm { eps, .. }), true) = (op.qk_norm, op.v_norm) {
-        v = norm(Norm { kind: NormKind::RmsUnweighted, eps }, &v, &vec![1.0; h], None);
-    }
-    if let (Some(norm), Some(q_norm), Some(k_norm)) = (op.qk_norm, &weights.q_norm, &weights.k_norm) {
-        (q, k) = (normed(norm, q_norm, &q), normed(norm, k_norm, &k));
-    }
-    let clip = op.qkv_clip.unwrap_or(f32::INFINITY);
-    [&mut q, &mut k, &mut v].into_iter().flatten().for_each(|x| *x = x.clamp(-clip, clip));
-    if let Some(rope) = &op.rope {
-        let (cos, sin) = tables(rope, positions);
-        rotate(rope, &mut q, heads, h, &cos, &sin);
-        rotate(rope, &mut k, kv_heads, h, &cos, &sin);
-    }
-    if let Some(Temperature { scale, floor }) = op.temperature {
-        for (q, position) in q.chunks_exact_mut(heads * h).zip(positions) {
-            let factor = 1.0 + f64::from(scale) * f64::from((position + 1) / floor).ln_1p();
-            q.iter_mut().for_each(|q| *q = (f64::from(*q) * factor) as f32);
-        }
-    }
-    kv.keys.extend(k);
-    kv.values.extend(v);
-    let key_positions: Vec<u32> = (0..(kv.keys.len() / (kv_heads * h)) as u32).collect();
-    let layer = attention::Attention {
-        heads,
-        kv_heads,
-        head_dim: h,
-        scale: op.scale,
-        softcap: op.softcap,
-        mask: Mask { causal: true, window: op.window, chunk: op.chunk },
-    };
-    let sinks = weights.sinks.as_deref();
-    let kv = KeyValues { keys: &kv.keys, values: &kv.values, positions: &key_positions, sinks };
-    linear(&weights.out, &attention(&layer, &q, positions, kv), heads * h)
 }
 
 fn feed_forward(op: &FeedForward, weights: &FeedForwardWeights, x: &[f32]) -> Vec<f32> {

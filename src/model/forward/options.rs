@@ -1,0 +1,79 @@
+//! What a pass is to do, and how tokens are drawn.
+
+use std::sync::Arc;
+
+use crate::energy::Phase;
+use crate::kernels::sample_best::MAX_KEPT;
+use crate::tuning::{ProductPath, Tuning};
+
+/// What a pass is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PassOptions {
+    /// A prompt's tokens, or one token after it.
+    pub phase: Phase,
+    /// Most rows of a prefill pass; decode has one.
+    pub max_rows: u32,
+    /// Tokens that the caches are made for.
+    pub context: u32,
+    /// Which rows get logits.
+    pub logits: LogitRows,
+    /// Whether hidden states and router logits stay in tensors of their own, for inspection.
+    pub trace: bool,
+    /// How the next token is drawn from the last row's logits; `None`: it is not.
+    pub sampling: Option<Sampling>,
+    /// How products are computed; `None`: as [`Tuning::shipped`] says for the device.
+    pub tuning: Option<Arc<Tuning>>,
+    /// What products may round what they multiply to.
+    pub path: ProductPath,
+    /// Routes tokens as in training, with draws from this seed; `None`: as at inference. See [`Routing`].
+    ///
+    /// [`Routing`]: crate::model::config::Routing
+    pub training: Option<u32>,
+}
+
+/// Which rows get logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogitRows {
+    /// None: a part of a prompt that is not its end.
+    None,
+    /// The last row of the pass.
+    Last,
+    /// Every row.
+    All,
+}
+
+/// How a token is drawn from the logits: temperature, then `top_k`, then `top_p`, as in Hugging Face transformers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// Divides the logits; 0 takes the largest. Else at least [`Sampling::LEAST_TEMPERATURE`].
+    pub temperature: f32,
+    /// Only that many of the largest logits take part, ties to the lower token; 0: all. At most 128.
+    pub top_k: u32,
+    /// Of those, only the shortest prefix that holds at least so much of their probability; 1: all. Below 1 and without
+    /// `top_k`, the prefix ends at 128 tokens, also where they hold less of the whole.
+    pub top_p: f32,
+    /// Seed of the noise; the same seed draws the same tokens.
+    pub seed: u32,
+}
+
+impl Sampling {
+    /// The largest logit, ties to the lower token.
+    pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0, seed: 0 };
+    /// Least temperature above 0: below it logits would leave the range of f32.
+    pub const LEAST_TEMPERATURE: f32 = 1e-6;
+    /// Most candidates that top-k and top-p consider.
+    pub const MOST_KEPT: u32 = MAX_KEPT;
+
+    /// Candidates that are kept, and whether Gumbel noise makes the largest a sample.
+    pub(super) fn strategy(self) -> (u32, bool) {
+        if self.temperature == 0.0 {
+            (1, false)
+        } else if self.top_k == 0 && self.top_p >= 1.0 {
+            (1, true)
+        } else if self.top_k == 0 {
+            (Self::MOST_KEPT, false)
+        } else {
+            (self.top_k, false)
+        }
+    }
+}
