@@ -64,6 +64,7 @@
 //!     sampling: None,
 //!     tuning: None,
 //!     path: wattle::tuning::ProductPath::Float,
+//!     training: None,
 //! };
 //! let step = record(&config, &layout, &device, &options)?;
 //! println!("{step}"); // a line per dispatch

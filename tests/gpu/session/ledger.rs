@@ -9,11 +9,11 @@ use wattle::model::{Session, SessionOptions};
 use super::harness::{feed, greedy, model, session, submit};
 use crate::harness::{block_on, gpu};
 
-/// A prompt in two chunks and three steps of a model with experts.
+/// A prompt in two chunks, the first long enough for experts to be planned, and three steps of a model with experts.
 fn used(level: Level) -> Session {
     let model = model("mixtral");
-    let mut session = session(&model, SessionOptions { ledger: level, max_chunk: 4, ..greedy(32) });
-    feed(&mut session, &[5, 3, 9, 2, 7]);
+    let mut session = session(&model, SessionOptions { ledger: level, max_chunk: 12, ..greedy(32) });
+    feed(&mut session, &[5, 3, 9, 2, 7, 1, 8, 4, 6, 11, 10, 12, 0]);
     submit(gpu(), |encoder| (0..3).try_for_each(|_| session.decode(encoder)));
     block_on(session.ledger().collect(gpu())).unwrap();
     session
@@ -53,7 +53,7 @@ fn dispatches_add_up_to_their_pass() {
     let phases: Vec<_> = passes.iter().map(|pass| pass["phase"].as_str().unwrap()).collect();
     assert_eq!(phases, ["prefill", "prefill", "decode", "decode", "decode"]);
     let tokens: Vec<_> = passes.iter().map(|pass| pass["tokens"].as_u64().unwrap()).collect();
-    assert_eq!(tokens, [4, 1, 1, 1, 1]);
+    assert_eq!(tokens, [12, 1, 1, 1, 1]);
     for pass in passes {
         let parts: Vec<_> = dispatches.iter().copied().filter(|part| part["step"] == pass["step"]).collect();
         assert_eq!(parts.len() as u64, pass["dispatches"].as_u64().unwrap());
