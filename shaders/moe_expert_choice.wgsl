@@ -1,6 +1,6 @@
 // Each expert takes the tokens with its largest scores, ties to the earlier token (arXiv 2202.09368, section 3.2): slot = expert
-// * capacity + rank. One workgroup per expert and run of tokens, one lane per token: it counts the tokens before it.
-// Needs: capacity (capacity/*), span. Constants: WORKGROUP_SIZE, TILE_ROWS.
+// * capacity + rank. One workgroup per expert and run of tokens.
+// Needs: capacity (capacity/*), ranks (common/rank), span. Constants: WORKGROUP_SIZE, TILE_ROWS.
 struct Params {
     experts: u32,
     max_tiles: u32,
@@ -16,7 +16,9 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> tile_map: array<vec4<u32>>;    // [max_tiles]: expert, first, count, 0
 const NONE: u32 = 0xffffffffu;
 
-var<workgroup> keys: array<f32, WORKGROUP_SIZE>;
+fn number(token: u32, expert: u32) -> f32 {
+    return scores[token * params.experts + expert];
+}
 
 // The tiles of an expert, and after those of the last one the empty ones.
 fn map_tiles(expert: u32, taken: u32, lane: u32) {
@@ -34,35 +36,22 @@ fn map_tiles(expert: u32, taken: u32, lane: u32) {
 }
 
 fn run(workgroup: u32, lane: u32) {
-    let runs = (span.rows + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
+    let runs = (span.rows + ROWS_PER_WORKGROUP - 1u) / ROWS_PER_WORKGROUP;
     if workgroup >= runs * params.experts {
         return;
     }
     let expert = workgroup / runs;
-    let token = (workgroup % runs) * WORKGROUP_SIZE + lane;
+    let first = (workgroup % runs) * ROWS_PER_WORKGROUP + 4u * lane;
     let taken = capacity();
-    var own = 0.0;
-    if token < span.rows {
-        own = scores[token * params.experts + expert];
-    }
-    var rank = 0u;
-    for (var first = 0u; first < span.rows; first += WORKGROUP_SIZE) {
-        if first + lane < span.rows {
-            keys[lane] = scores[(first + lane) * params.experts + expert];
-        }
-        workgroupBarrier();
-        let length = min(WORKGROUP_SIZE, span.rows - first);
-        for (var i = 0u; i < length; i += 1u) {
-            rank += u32(keys[i] > own || (keys[i] == own && first + i < token));
-        }
-        workgroupBarrier();
-    }
-    if token < span.rows {
-        let slot = expert * taken + rank;
-        slot_of_choice[token * params.experts + expert] = select(NONE, slot, rank < taken);
-        if rank < taken {
-            token_of_slot[slot] = token;
-            weight_of_slot[slot] = own;
+    let rank = ranks(first, expert, lane);
+    for (var i = 0u; i < 4u && first + i < span.rows; i += 1u) {
+        let is_chosen = rank[i] < taken;
+        let slot = expert * taken + rank[i];
+        let at = (first + i) * params.experts + expert;
+        slot_of_choice[at] = select(NONE, slot, is_chosen);
+        if is_chosen {
+            token_of_slot[slot] = first + i;
+            weight_of_slot[slot] = scores[at];
         }
     }
     if workgroup % runs == 0u {

@@ -1,6 +1,6 @@
 //! Experts that choose their tokens.
 
-use super::expert_plan::{ChosenSlots, ExpertShare, RUN, TILE_ROWS};
+use super::expert_plan::{ChosenSlots, ExpertShare, RANKED_LANES, RANKED_ROWS, TILE_ROWS};
 use super::moe_scan::MAX_EXPERTS;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
@@ -49,8 +49,9 @@ impl MoeExpertChoiceParams {
 }
 
 /// Each expert takes the `C` tokens with its largest scores, best first, ties to the earlier token (arXiv 2202.09368, section
-/// 3.2): scores `[rows, E]` to the token and the score of each slot, `[E, C]`; the slot of each (token, expert), `[rows, E]`,
-/// 2^32 - 1 where it was not chosen; and the map of tiles, `[max_tiles]` of (expert, first slot, rows, 0).
+/// 3.2): scores `[rows, E]`, of which those not above 0 are equal, to the token and the score of each slot, `[E, C]`; the slot
+/// of each (token, expert), `[rows, E]`, 2^32 - 1 where it was not chosen; and the map of tiles, `[max_tiles]` of (expert, first
+/// slot, rows, 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeExpertChoice;
 
@@ -61,8 +62,9 @@ impl Kernel for MoeExpertChoice {
     fn source(self) -> Source {
         add_capacity(true, Source::kernel(Self::NAME, fragment!("moe_expert_choice.wgsl")))
             .with_span()
+            .with(fragment!("common/rank.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
-            .constant("WORKGROUP_SIZE", RUN as u32)
+            .constant("WORKGROUP_SIZE", RANKED_LANES)
             .constant("TILE_ROWS", TILE_ROWS)
     }
 
@@ -101,14 +103,14 @@ impl Kernel for MoeExpertChoice {
     }
 
     fn workgroups(self, params: &MoeExpertChoiceParams, span: Span) -> u64 {
-        u64::from(params.experts) * u64::from(span.rows).div_ceil(RUN)
+        u64::from(params.experts) * u64::from(span.rows).div_ceil(RANKED_ROWS)
     }
 
     fn work(self, params: &MoeExpertChoiceParams, span: Span) -> Work {
         let (rows, experts) = (u64::from(span.rows), u64::from(params.experts));
         let (scores, slots) = (rows * experts, u64::from(params.chosen().of(span.rows)));
         // Every workgroup looks at all scores of its expert.
-        let read = (rows.div_ceil(RUN) + 1) * scores;
+        let read = (rows.div_ceil(RANKED_ROWS) + 1) * scores;
         let tiles = params.chosen().tiles(span.rows).max(params.max_tiles.into());
         let written = (scores + 2 * slots) * 4 + tiles * 16;
         Work::default()

@@ -1,6 +1,6 @@
 //! Tokens in the order in which their choices are granted.
 
-use super::expert_plan::RUN;
+use super::expert_plan::{RANKED_LANES, RANKED_ROWS};
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::kernel::check::{bytes, positive};
@@ -27,8 +27,9 @@ impl Kernel for MoePriority {
     fn source(self) -> Source {
         Source::kernel(Self::NAME, fragment!("moe_priority.wgsl"))
             .with_span()
+            .with(fragment!("common/rank.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
-            .constant("WORKGROUP_SIZE", RUN as u32)
+            .constant("WORKGROUP_SIZE", RANKED_LANES)
     }
 
     fn bindings(self) -> Vec<Binding> {
@@ -53,7 +54,7 @@ impl Kernel for MoePriority {
     }
 
     fn workgroups(self, _: &MoePriorityParams, span: Span) -> u64 {
-        u64::from(span.rows).div_ceil(RUN)
+        u64::from(span.rows).div_ceil(RANKED_ROWS)
     }
 
     fn work(self, params: &MoePriorityParams, span: Span) -> Work {

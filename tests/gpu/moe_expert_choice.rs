@@ -74,6 +74,13 @@ fn choices_are_golden() {
     }
 }
 
+#[test]
+fn scores_that_are_not_above_zero_are_equal() {
+    let share = ExpertShare { numerator: 1, denominator: 1, round: 0 };
+    let scores = [-1.0, 0.0, 0.25, -0.0, -3.0, 0.5];
+    check("", &scores, 6, ChosenSlots { experts: 1, share }, &[5, 2, 0, 1, 3, 4]);
+}
+
 /// What stands beyond the tokens of a pass is not looked at.
 #[test]
 fn only_tokens_of_the_pass_are_chosen() {
