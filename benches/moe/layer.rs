@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use wattle::Gpu;
-use wattle::energy::{Level, OpClass};
+use wattle::energy::{ByteClass, Level, OpClass};
 use wattle::model::config::{
     Activation, Block, Capacity, Experts, FeedForward, GrantOrder, Head, ModelConfig, Norm, NormKind, Op,
     Routing, Share, SubLayer,
@@ -17,7 +17,8 @@ use wattle::quant::WeightFormat;
 use super::support::chain::wait;
 use super::support::{Result, Times};
 
-const VOCAB: u32 = 4096;
+/// Rows of the table of embeddings.
+pub const VOCAB: u32 = 4096;
 
 /// A layer, and what runs through it.
 #[derive(Clone, Copy)]
@@ -72,6 +73,8 @@ pub struct Measured {
     whats: BTreeMap<&'static str, f64>,
     /// Rows that the experts' products may execute for each row that they have, partly empty tiles included.
     pub executed: f64,
+    /// Bytes of weights that have to be read, at most.
+    pub weight_bytes: u64,
 }
 
 impl Tokens {
@@ -83,7 +86,7 @@ impl Tokens {
         }
     }
 
-    fn draw(self, rows: u32) -> Vec<u32> {
+    pub fn draw(self, rows: u32) -> Vec<u32> {
         let mut state = 1u64;
         let mut any = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -116,7 +119,7 @@ impl Layer {
         }
     }
 
-    fn config(&self) -> ModelConfig {
+    pub fn config(&self) -> ModelConfig {
         let norm = Norm { kind: NormKind::Rms, eps: 1e-6 };
         let network = FeedForward::gated(self.hidden, Activation::Silu);
         let op = match self.kind {
@@ -149,36 +152,40 @@ impl Layer {
 
     /// Runs the layer as a prompt; one token as a step of decoding.
     pub fn measure(&self, gpu: &Gpu) -> Result<Measured> {
-        let config = self.config();
-        let plan = WeightPlan { embedding: WeightFormat::F32, ..WeightPlan::uniform(self.format) };
-        let model = gpu.block_on(Model::random(gpu, &config, plan, 1))?;
-        let options = SessionOptions {
-            max_chunk: self.rows,
-            chunk_ops: u64::MAX,
-            ledger: Level::Dispatch,
-            logits: LogitRows::None,
-            sampling: None,
-            task: Some(0),
-            ..SessionOptions::new(self.rows + 1, Sampling::GREEDY)
-        };
-        let mut session = gpu.block_on(Session::new(&model, options))?;
-        let tokens = self.tokens.draw(self.rows);
-        let mut runs: Vec<(Duration, BTreeMap<&'static str, f64>)> = Vec::new();
-        let begin = Instant::now();
-        // The first is for nothing.
-        while runs.len() < 8 || (runs.len() < 16 && begin.elapsed() < Duration::from_secs(1)) {
-            runs.push(run(gpu, &mut session, &tokens)?);
-        }
-        let executed = executed(&session, self.rows);
-        let runs = &runs[1..];
-        let median = |what: &'static str| {
-            let mut times: Vec<f64> = runs.iter().filter_map(|(_, whats)| whats.get(what)).copied().collect();
-            times.sort_by(f64::total_cmp);
-            times.get(times.len() / 2).map(|time| (what, *time))
-        };
-        let whats = runs[0].1.keys().filter_map(|what| median(what)).collect();
-        Ok(Measured { wall: Times::new(runs.iter().map(|(wall, _)| *wall)), whats, executed })
+        measure(gpu, &self.config(), self.format, &self.tokens.draw(self.rows))
     }
+}
+
+/// Runs a model with random weights over a prompt; one token as a step of decoding.
+pub fn measure(gpu: &Gpu, config: &ModelConfig, format: WeightFormat, tokens: &[u32]) -> Result<Measured> {
+    let rows = tokens.len() as u32;
+    let plan = WeightPlan { embedding: WeightFormat::F32, ..WeightPlan::uniform(format) };
+    let model = gpu.block_on(Model::random(gpu, config, plan, 1))?;
+    let options = SessionOptions {
+        max_chunk: rows,
+        chunk_ops: u64::MAX,
+        ledger: Level::Dispatch,
+        logits: LogitRows::None,
+        sampling: None,
+        task: Some(0),
+        ..SessionOptions::new(rows + 1, Sampling::GREEDY)
+    };
+    let mut session = gpu.block_on(Session::new(&model, options))?;
+    let mut runs: Vec<(Duration, BTreeMap<&'static str, f64>)> = Vec::new();
+    let begin = Instant::now();
+    // The first is for nothing.
+    while runs.len() < 8 || (runs.len() < 16 && begin.elapsed() < Duration::from_secs(1)) {
+        runs.push(run(gpu, &mut session, tokens)?);
+    }
+    let (executed, weight_bytes) = counted(&session, rows);
+    let runs = &runs[1..];
+    let median = |what: &'static str| {
+        let mut times: Vec<f64> = runs.iter().filter_map(|(_, whats)| whats.get(what)).copied().collect();
+        times.sort_by(f64::total_cmp);
+        times.get(times.len() / 2).map(|time| (what, *time))
+    };
+    let whats = runs[0].1.keys().filter_map(|what| median(what)).collect();
+    Ok(Measured { wall: Times::new(runs.iter().map(|(wall, _)| *wall)), whats, executed, weight_bytes })
 }
 
 /// One pass: how long it took, and each of its parts.
@@ -206,9 +213,10 @@ fn run(gpu: &Gpu, session: &mut Session, tokens: &[u32]) -> Result<(Duration, BT
     Ok((wall, whats))
 }
 
-/// Multiply-adds of the experts' products that may be executed, for each that is useful.
-fn executed(session: &Session, rows: u32) -> f64 {
-    let [decode, prefill] = session.schedules();
+/// Multiply-adds of the experts' products that may be executed, for each that is useful; and bytes of weights with
+/// their scales, at most.
+fn counted(session: &Session, rows: u32) -> (f64, u64) {
+    let [prefill, decode] = session.schedules();
     let schedule = if rows == 1 { decode } else { prefill };
     let span = wattle::kernel::Span { position: 0, rows };
     let products = schedule.steps.iter().filter(|step| step.site.what.starts_with("expert_"));
@@ -217,7 +225,10 @@ fn executed(session: &Session, rows: u32) -> f64 {
         let ops = step.launch.work(span).ops_of(OpClass::F32Fma);
         (least, most) = (least + ops.least, most + ops.most);
     }
-    if least == 0 { 1.0 } else { most as f64 / least as f64 }
+    let executed = if least == 0 { 1.0 } else { most as f64 / least as f64 };
+    let work = schedule.work(span);
+    let weights = [ByteClass::Weight, ByteClass::ScaleZp].map(|class| work.bytes_of(class).least);
+    (executed, weights.iter().sum())
 }
 
 impl Measured {

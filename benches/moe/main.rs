@@ -1,12 +1,13 @@
 //! Layers of experts: what routing and planning take, and how the experts' products compare with dense ones.
 //!
-//! `cargo bench --bench moe -- [--weights f32,int4] [--tokens 512] [--width 512] [--expert 256]`
+//! `cargo bench --bench moe -- [--weights f32,int4] [--tokens 512] [--width 512] [--expert 256] [--divide 16]`
 
 #[expect(dead_code, reason = "other benches use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
 
 mod layer;
+mod models;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -18,7 +19,7 @@ use support::table::Table;
 use support::{Bench, Result, Row, microseconds};
 use wattle::quant::WeightFormat;
 
-const USAGE: &str = "[--weights f32,int4] [--tokens 512] [--width 512] [--expert 256]";
+const USAGE: &str = "[--weights f32,int4] [--tokens 512] [--width 512] [--expert 256] [--divide 16]";
 
 const COLUMNS: [(&str, usize); 11] = [
     ("layer", 38),
@@ -39,6 +40,8 @@ struct Options {
     tokens: u32,
     width: u32,
     expert: u32,
+    /// What widths of published models are divided by.
+    divisor: u32,
 }
 
 fn main() -> ExitCode {
@@ -49,15 +52,16 @@ fn run() -> Result<()> {
     let options = Options::read()?;
     let mut bench = Bench::open("moe")?;
     let table = Table::begin(&COLUMNS);
+    let base = |format| Layer {
+        kind: Kind::Experts { count: 64, top_k: 4, way: Way::Best },
+        width: options.width,
+        hidden: options.expert,
+        rows: options.tokens,
+        tokens: Tokens::Random,
+        format,
+    };
     for format in &options.weights {
-        let base = Layer {
-            kind: Kind::Experts { count: 64, top_k: 4, way: Way::Best },
-            width: options.width,
-            hidden: options.expert,
-            rows: options.tokens,
-            tokens: Tokens::Random,
-            format: *format,
-        };
+        let base = base(*format);
         let mut dense = BTreeMap::new();
         for layer in layers(&base) {
             let Kind::Experts { top_k, .. } = layer.kind else { continue };
@@ -76,7 +80,8 @@ fn run() -> Result<()> {
             print(&mut bench, &table, &layer, &measured, dense)?;
         }
     }
-    Ok(())
+    println!();
+    models::run(&mut bench, &base(WeightFormat::F32), &options.weights, options.divisor)
 }
 
 /// Experts at fixed choices, choices, tokens, how tokens are spread, and how they find experts.
@@ -147,8 +152,9 @@ impl Options {
         };
         let (tokens, width, expert) =
             (number("--tokens", 512)?, number("--width", 512)?, number("--expert", 256)?);
+        let divisor = number("--divide", 16)?;
         arguments.finish(USAGE)?;
         let weights = weights.split(',').map(str::parse).collect::<Result<_, _>>()?;
-        Ok(Self { weights, tokens, width, expert })
+        Ok(Self { weights, tokens, width, expert, divisor })
     }
 }
