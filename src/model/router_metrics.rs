@@ -2,6 +2,10 @@
 //!
 //! From the routes of a traced session ([`Session::router_metrics`](super::Session::router_metrics)), or of anything else.
 
+mod smooth_load;
+
+pub use smooth_load::{Noise, SmoothLoad};
+
 /// The routes of one layer over some tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct Routes<'a> {
@@ -20,6 +24,8 @@ pub struct Routes<'a> {
     pub choices: usize,
     /// Whether experts choose: a token's first choice is then the expert of its largest logit.
     pub by_experts: bool,
+    /// Noise that was added to the logits.
+    pub noise: Option<Noise<'a>>,
 }
 
 /// Figures of one layer over some tokens. Losses come without their factors.
@@ -39,6 +45,8 @@ pub struct RouterMetrics {
     pub importance_cv2: f64,
     /// What the logits say; absent where there are none.
     pub logits: Option<LogitMetrics>,
+    /// What the noise says; absent where there is none.
+    pub smooth_load: Option<SmoothLoad>,
 }
 
 /// Figures of a router's logits, of which NaN counts as minus infinity.
@@ -78,6 +86,7 @@ impl RouterMetrics {
             load_cv2: square_of_variation(&load),
             importance_cv2: square_of_variation(&importance),
             logits: (!routes.logits.is_empty()).then(|| LogitMetrics::of(routes)),
+            smooth_load: routes.noise.map(|noise| SmoothLoad::of(routes.logits, noise, count, choices)),
             tokens_per_expert,
         }
     }

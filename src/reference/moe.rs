@@ -53,11 +53,15 @@ pub fn with_noise(logits: &[f32], spreads: &[f32], experts: usize, training: Tra
     let noise = |(n, (logit, spread)): (usize, (&f32, &f32))| {
         let (position, expert) = (training.positions[n / experts], (n % experts) as u32);
         let normal = normal_random(training.seed, position, expert);
-        let spread = f64::from(*spread);
-        let softplus = spread.max(0.0) + (-spread.abs()).exp().ln_1p();
-        (f64::from(*logit) + normal * softplus) as f32
+        (f64::from(*logit) + normal * softplus(*spread)) as f32
     };
     logits.iter().zip(spreads).enumerate().map(noise).collect()
+}
+
+/// `ln(1 + exp(x))`.
+pub fn softplus(x: f32) -> f64 {
+    let x = f64::from(x);
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
 impl Router<'_> {

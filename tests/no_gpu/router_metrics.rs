@@ -1,5 +1,5 @@
 use wattle::model::config::{GrantOrder, Routing};
-use wattle::model::router_metrics::{RouterMetrics, Routes};
+use wattle::model::router_metrics::{Noise, RouterMetrics, Routes};
 use wattle::reference::expert_plan::{NONE, plan_within, queue};
 use wattle::reference::moe::Router;
 
@@ -25,6 +25,7 @@ fn losses_and_drops_are_golden() {
             count,
             choices: k,
             by_experts: false,
+            noise: None,
         };
         let found = RouterMetrics::of(routes);
         let of_logits = found.logits.unwrap();
@@ -42,23 +43,30 @@ fn losses_and_drops_are_golden() {
 }
 
 #[test]
-fn importance_is_golden() {
+fn importance_and_smooth_load_are_golden() {
     let golden = Golden::op("moe_noisy_topk");
     let (noisy, count) = (golden.floats("noisy_logits"), golden.shape("noisy_logits")[1]);
+    let (clean, deviations) = (golden.floats("clean_logits"), golden.floats("noise_std"));
     for k in [1, 2, 4] {
         let routes = Router::new(Routing::topk_softmax(), count, k).route(&noisy);
         let (experts, weights) = (&routes.experts[..], &routes.weights[..]);
         let found = RouterMetrics::of(Routes {
-            logits: &noisy,
+            logits: &clean,
             experts,
             weights,
             kept: &[],
             count,
             choices: k,
             by_experts: false,
+            noise: Some(Noise { logits: &noisy, deviations: &deviations }),
         });
         let expected = golden.floats(&format!("importance_cv2.{k}"));
         assert_close("importance", &[found.importance_cv2 as f32], &expected, Tolerance::Mixed(0.0, 1e-5));
+        let load = found.smooth_load.unwrap();
+        let tokens: Vec<f32> = load.tokens_per_expert.iter().map(|tokens| *tokens as f32).collect();
+        assert_close("load", &tokens, &golden.floats(&format!("load.{k}")), Tolerance::Mixed(0.0, 1e-5));
+        let expected = golden.floats(&format!("load_cv2.{k}"));
+        assert_close("variation", &[load.cv2 as f32], &expected, Tolerance::Mixed(0.0, 1e-5));
     }
 }
 
@@ -73,6 +81,7 @@ fn the_ends_of_the_scales() {
         count: 4,
         choices: 1,
         by_experts: false,
+        noise: None,
     });
     let logits = even.logits.unwrap();
     assert!(
@@ -88,6 +97,7 @@ fn the_ends_of_the_scales() {
         count: 4,
         choices: 1,
         by_experts: false,
+        noise: None,
     });
     assert_eq!((one.tokens_per_expert, one.dropped, one.logits), (vec![0, 0, 2, 0], 1, None));
     assert_eq!((one.max_over_mean, one.load_cv2, one.experts_per_token), (4.0, 3.0, vec![2, 2]));

@@ -2,8 +2,9 @@
 
 use super::Session;
 use crate::model::config::{Experts, Op, Routing};
-use crate::model::router_metrics::{RouterMetrics, Routes};
-use crate::model::slot::{Place, router_parts};
+use crate::model::router_metrics::{Noise, RouterMetrics, Routes};
+use crate::model::slot::{Place, Role, router_offset, router_parts};
+use crate::reference::moe::{Training, softplus, with_noise};
 use crate::{Error, Result};
 
 const NONE: u32 = u32::MAX;
@@ -48,8 +49,26 @@ impl Session {
             None => Vec::new(),
         };
         let kept: Vec<bool> = places.iter().map(|place| *place != NONE).collect();
+        let noise = self.noise(place, experts, &logits, &all);
+        let noise = noise.as_ref().map(|[logits, deviations]| Noise { logits, deviations });
         let (logits, experts, weights, kept) = (&logits[..], &chosen[..], &weights[..], &kept[..]);
-        Ok(RouterMetrics::of(Routes { logits, experts, weights, kept, count, choices, by_experts: false }))
+        let by_experts = false;
+        Ok(RouterMetrics::of(Routes { logits, experts, weights, kept, count, choices, by_experts, noise }))
+    }
+
+    /// The last pass's logits with noise and the deviations of that, `[rows, E]`, from all outputs of the router; none where
+    /// no noise was drawn.
+    fn noise(&self, place: Place, experts: &Experts, logits: &[f32], all: &[f32]) -> Option<[Vec<f32>; 2]> {
+        let is_noisy = experts.routing.topk().is_some_and(|topk| topk.noise);
+        let seed = self.options.training.filter(|_| is_noisy)?;
+        let count = experts.count as usize;
+        let (rows, first) = (logits.len() / count, router_offset(experts, Role::NoiseRouter) as usize);
+        let spreads = all.chunks_exact(all.len() / rows).flat_map(|row| &row[first..first + count]);
+        let spreads: Vec<f32> = spreads.copied().collect();
+        let positions: Vec<u32> = (self.position - rows as u32..self.position).collect();
+        let training = Training { seed: place.seed(seed), positions: &positions };
+        let noisy = with_noise(logits, &spreads, count, training);
+        Some([noisy, spreads.into_iter().map(|spread| softplus(spread) as f32).collect()])
     }
 
     /// Where experts choose, a token may have any number of them.
@@ -64,8 +83,8 @@ impl Session {
         let expert = |(n, slot): (usize, &u32)| if *slot == NONE { NONE } else { (n % count) as u32 };
         let experts: Vec<u32> = slots.iter().enumerate().map(expert).collect();
         let (experts, weights) = (&experts[..], &scores[..]);
-        let (kept, choices, by_experts) = (&[][..], count, true);
-        Ok(RouterMetrics::of(Routes { logits, experts, weights, kept, count, choices, by_experts }))
+        let (kept, choices, by_experts, noise) = (&[][..], count, true, None);
+        Ok(RouterMetrics::of(Routes { logits, experts, weights, kept, count, choices, by_experts, noise }))
     }
 
     async fn traced<T: bytemuck::Pod>(&self, place: Place, part: &str, count: usize) -> Result<Vec<T>> {

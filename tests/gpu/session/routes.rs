@@ -2,12 +2,14 @@
 
 use wattle::model::config::{
     Activation, Block, Capacity, Experts, FeedForward, GrantOrder, Head, ModelConfig, Norm, NormKind, Op,
-    Routing, Share, SubLayer,
+    Routing, Share, SubLayer, Topk,
 };
 use wattle::model::forward::{LogitRows, Sampling};
 use wattle::model::plan::WeightPlan;
+use wattle::model::router_metrics::{Noise, SmoothLoad};
 use wattle::model::{Model, Session, SessionOptions};
 use wattle::quant::WeightFormat;
+use wattle::reference::moe::{Router, Training, softplus, with_noise};
 
 use crate::harness::{block_on, gpu};
 
@@ -27,6 +29,46 @@ fn model(routing: Routing, top_k: u32, capacity: Option<Capacity>) -> ModelConfi
         blocks: vec![Block { sublayers: vec![SubLayer::new(norm, Op::Experts(experts))] }; 2],
         final_norm: norm,
         head: Head { tied: true, ..Head::default() },
+    }
+}
+
+/// The noise of the second chunk is that by which the device chose, and load follows from it.
+#[test]
+fn smooth_load_is_that_of_the_noise() {
+    let routing = match Routing::softmax_topk(true) {
+        Routing::Topk(topk) => Routing::Topk(Topk { noise: true, ..topk }),
+        routing => routing,
+    };
+    let config = model(routing, 2, None);
+    let model = block_on(Model::random(gpu(), &config, WeightPlan::uniform(WeightFormat::F32), 3)).unwrap();
+    let (first, rows, count) = (24, (ROWS - 24) as usize, EXPERTS as usize);
+    for training in [None, Some(5)] {
+        let options = SessionOptions {
+            trace: true,
+            sampling: None,
+            max_chunk: first,
+            training,
+            ..SessionOptions::new(ROWS, Sampling::GREEDY)
+        };
+        let mut session = block_on(Session::new(&model, options)).unwrap();
+        block_on(session.feed(&(0..ROWS).collect::<Vec<_>>())).unwrap();
+        for (place, found) in block_on(session.router_metrics()).unwrap() {
+            assert_eq!(found.smooth_load.is_some(), training.is_some(), "{place:?}");
+            let (Some(seed), Some(load)) = (training, found.smooth_load) else { continue };
+            let tensor = |part: &str| session.tensor(&place.name(part)).unwrap();
+            let outputs: Vec<f32> =
+                block_on(tensor("router_logits").read(gpu(), 0, rows * 2 * count)).unwrap();
+            let halves = |half: usize| outputs.chunks(count).skip(half).step_by(2).flatten().copied();
+            let (logits, spreads): (Vec<f32>, Vec<f32>) = (halves(0).collect(), halves(1).collect());
+            let positions: Vec<u32> = (first..ROWS).collect();
+            let training = Training { seed: place.seed(seed), positions: &positions };
+            let noisy = with_noise(&logits, &spreads, count, training);
+            let chosen: Vec<u32> = block_on(tensor("expert_of_slot").read(gpu(), 0, rows * 2)).unwrap();
+            assert_eq!(Router::new(routing, count, 2).choose(&noisy), chosen, "{place:?}");
+            let deviations: Vec<f32> = spreads.iter().map(|spread| softplus(*spread) as f32).collect();
+            let noise = Noise { logits: &noisy, deviations: &deviations };
+            assert_eq!(load, SmoothLoad::of(&logits, noise, count, 2), "{place:?}");
+        }
     }
 }
 
