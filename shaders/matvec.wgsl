@@ -1,20 +1,20 @@
 // Matrix-vector product: y[r, n] = epilogue(sum_k w[n, k] * norm(x[r, k])), for few rows r.
 // A team of lanes, one lane or the workgroup, computes OUTPUTS neighbouring outputs of a block of rows. Its lanes stride
 // over the inputs, so many at a time that a weight is decoded once for all rows of the block.
-// Needs: Block, Sites, block_sites, block_prepare, block_add, block_store (block/*), STEP_INPUTS, step_product (step/*),
-// has_row (rows/*), team_lane, team_sum (team/*).
-// Constants: WORKGROUP_SIZE, TEAM, OUTPUTS, ROWS.
+// Needs: Block, Sites, has_block, block_sites, block_prepare, block_add, block_store (block/*), STEP_INPUTS, step_product (step/*),
+// team_lane, team_sum (team/*).
+// Constants: WORKGROUP_SIZE, TEAM, OUTPUTS.
 const TEAMS: u32 = WORKGROUP_SIZE / TEAM;
 const FOURS: u32 = OUTPUTS / 4u;
 const_assert OUTPUTS % 4u == 0u && (TEAM == 1u || TEAM == WORKGROUP_SIZE);
 
 fn run(workgroup: u32, lane: u32) {
     let tiles = (params.out_features + TEAMS * OUTPUTS - 1u) / (TEAMS * OUTPUTS);
-    let row = (workgroup / tiles) * ROWS;
-    if !has_row(row) {
+    let block = workgroup / tiles;
+    if !has_block(block) {
         return;
     }
-    let sites = block_sites(row);
+    let sites = block_sites(block);
     let n = ((workgroup % tiles) * TEAMS + lane / TEAM) * OUTPUTS;
     let w = sites.expert * params.out_features;
     // The last tile may be short: it reads the last output's weights again, and drops the surplus.

@@ -1,5 +1,5 @@
 // From counts to places: where each expert's slots of each run start, and which rows each matmul tile takes.
-// One workgroup; each lane has neighbouring experts. Tiles beyond the last get a count of 0.
+// One workgroup; each lane has neighbouring experts. Entries without a tile get a count of 0.
 // Needs: capacity (capacity/*), span. Constants: EXPERTS, TILE_ROWS, RUN.
 struct Params { choices: u32, max_tiles: u32, share_numerator: u32, share_denominator: u32, share_round: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -40,6 +40,12 @@ fn run(workgroup: u32, lane: u32) {
         sums[lane] = sum;
         workgroupBarrier();
     }
+    for (var t = lane; t < params.max_tiles; t += WORKGROUP_SIZE) {
+        tile_map[t] = vec4<u32>();
+    }
+    storageBarrier();
+    workgroupBarrier();
+    let used = sums[WORKGROUP_SIZE - 1u].y;
     var next = sums[lane] - own;
     for (var e = lane * LANE_EXPERTS; e < end; e += 1u) {
         let total = totals[e % LANE_EXPERTS];
@@ -49,12 +55,21 @@ fn run(workgroup: u32, lane: u32) {
             slot += counts[r * EXPERTS + e];
         }
         for (var done = 0u; done < total; done += TILE_ROWS) {
-            let tile = next.y + done / TILE_ROWS;
+            let tile = spread(next.y + done / TILE_ROWS, used);
             tile_map[tile] = vec4<u32>(e, next.x + done, min(TILE_ROWS, total - done), 0u);
         }
         next += vec2<u32>(total, (total + TILE_ROWS - 1u) / TILE_ROWS);
     }
-    for (var t = sums[WORKGROUP_SIZE - 1u].y + lane; t < params.max_tiles; t += WORKGROUP_SIZE) {
-        tile_map[t] = vec4<u32>();
+}
+
+// Where the map has a tile: empty ones lie between those with rows, because some devices give each of their cores one
+// stretch of what a call has tiles for.
+fn spread(tile: u32, used: u32) -> u32 {
+    // As long as the product has 32 bits.
+    if used > 0xffffu {
+        return tile;
     }
+    let slots = span.rows * params.choices;
+    let tiles = slots / TILE_ROWS + min(EXPERTS, slots);
+    return tile * (tiles / used) + tile * (tiles % used) / used;
 }

@@ -1,5 +1,5 @@
-//! The kernels: one module each, by the name of its shader. Beside them `linear` and `expert_plan`: what several
-//! kernels agree on.
+//! The kernels: one module each, by the name of its shader. Beside them `linear`, `tile_rows` and
+//! `expert_plan`: what several kernels agree on.
 
 pub mod attention;
 pub mod attention_merge;
@@ -28,6 +28,7 @@ pub mod rope;
 pub mod sample_best;
 pub mod sample_pick;
 pub mod slice;
+pub mod tile_rows;
 
 use std::sync::Arc;
 

@@ -1,11 +1,12 @@
-// A block of eight neighbouring rows: the first four, the other four.
-// Needs: rows4_reduce, rows4_store (block/rows4).
+// A block of eight rows: the first four, the other four.
+// Needs: BlockSite, block_site, rows4_inputs, rows4_reduce, rows4_store (block/rows4).
 struct Block { first: mat4x4<f32>, other: mat4x4<f32> }     // sums: a column for each of four outputs
 
-struct Sites { row: u32, expert: u32 }
+struct Sites { expert: u32, site: BlockSite, first: vec4<u32>, other: vec4<u32> }      // the latter: rows of inputs
 
-fn block_sites(row: u32) -> Sites {
-    return Sites(row, 0u);
+fn block_sites(block: u32) -> Sites {
+    let site = block_site(block);
+    return Sites(site.expert, site, rows4_inputs(site.first, site.end), rows4_inputs(site.first + 4u, site.end));
 }
 
 // Blocks of several rows are not normed on the way in.
@@ -20,6 +21,6 @@ fn block_reduce(value: Block, lane: u32) -> Block {
 }
 
 fn block_store(sites: Sites, n: u32, sum: Block) {
-    rows4_store(sites.row, n, sum.first);
-    rows4_store(sites.row + 4u, n, sum.other);
+    rows4_store(sites.site, 0u, n, sum.first);
+    rows4_store(sites.site, 4u, n, sum.other);
 }

@@ -4,7 +4,7 @@ struct BlockRows { first: mat4x4<f32>, other: mat4x4<f32> }     // four neighbou
 struct BlockSum { first: vec4<f32>, other: vec4<f32> }          // a sum of inputs for each row
 
 fn block_load(sites: Sites, quad: u32) -> BlockRows {
-    return BlockRows(rows4_load(sites.row, quad), rows4_load(sites.row + 4u, quad));
+    return BlockRows(rows4_load(sites.first, quad), rows4_load(sites.other, quad));
 }
 
 fn block_multiply(x4: BlockRows, w4: mat4x4<f32>) -> Block {

@@ -1,4 +1,4 @@
 // Codes of eight rows' inputs. Needs: rows4_dot (block/rows4_i8).
 fn block_dot(sites: Sites, step: u32, w: Codes) -> Block {
-    return Block(rows4_dot(sites.row, step, w), rows4_dot(sites.row + 4u, step, w));
+    return Block(rows4_dot(sites.first, step, w), rows4_dot(sites.other, step, w));
 }

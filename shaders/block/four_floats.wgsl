@@ -3,7 +3,7 @@ alias BlockRows = mat4x4<f32>;              // four neighbouring inputs: a colum
 alias BlockSum = vec4<f32>;                 // a sum of inputs for each row
 
 fn block_load(sites: Sites, quad: u32) -> BlockRows {
-    return rows4_load(sites.row, quad);
+    return rows4_load(sites.first, quad);
 }
 
 fn block_multiply(x4: BlockRows, w4: mat4x4<f32>) -> Block {

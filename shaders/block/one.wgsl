@@ -1,7 +1,11 @@
-// A block of one row, normed on the way in. Needs: row_site (rows/*), norm_prepare (norm/*), store4 (epilogue/*),
+// A block of one row, normed on the way in. Needs: has_row, row_site (rows/*), norm_prepare (norm/*), store4 (epilogue/*),
 // workgroup_sum4 (reduce/*).
 alias Block = vec4<f32>;                    // a sum for each of four outputs
 alias Sites = RowSite;
+
+fn has_block(row: u32) -> bool {
+    return has_row(row);
+}
 
 fn block_sites(row: u32) -> Sites {
     return row_site(row);

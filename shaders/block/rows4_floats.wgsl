@@ -1,4 +1,4 @@
-// Inputs of four neighbouring rows, a column for each.
+// Inputs of four rows, a column for each.
 fn rows4_sum(a: mat4x4<f32>, b: mat4x4<f32>, c: mat4x4<f32>, d: mat4x4<f32>) -> vec4<f32> {
     return vec4<f32>(1.0) * (a + b + c + d);
 }

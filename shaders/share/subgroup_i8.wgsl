@@ -1,10 +1,10 @@
 // As share/none_i8 where all lanes want the same: each reads a block of one of the rows, and hands it round its subgroup,
-// which has at least four lanes. Needs: rows4 (block/rows4), InputBlock, input_block (linear/input_blocks), entry/subgroup.
+// which has at least four lanes. Needs: InputBlock, input_block (linear/input_blocks), entry/subgroup.
 // Call from uniform control flow.
 struct Blocks4 { a: InputBlock, b: InputBlock, c: InputBlock, d: InputBlock }
 
-fn rows4_blocks(row: u32, step: u32) -> Blocks4 {
-    let mine = input_block(rows4(row)[subgroup_lane % 4u], step);
+fn rows4_blocks(rows: vec4<u32>, step: u32) -> Blocks4 {
+    let mine = input_block(rows[subgroup_lane % 4u], step);
     let scale = vec2<f32>(mine.scale, mine.sum);
     let scales = mat4x2<f32>(
         subgroupBroadcast(scale, 0u),

@@ -92,7 +92,12 @@ impl ChosenSlots {
 
     /// Tiles that they fill.
     pub fn tiles(self, tokens: u32) -> u64 {
-        u64::from(self.experts) * u64::from(self.share.of(tokens).div_ceil(TILE_ROWS))
+        self.blocks(tokens, TILE_ROWS)
+    }
+
+    /// Blocks of so many rows that they fill.
+    pub(super) fn blocks(self, tokens: u32, height: u32) -> u64 {
+        u64::from(self.experts) * u64::from(self.share.of(tokens).div_ceil(height))
     }
 }
 
@@ -151,8 +156,13 @@ pub const TILE_ROWS: u32 = 32;
 
 /// Most row tiles of `slots` slots that `experts` experts share.
 pub fn max_tiles(slots: u64, experts: u32) -> u64 {
-    // Every expert but those without a slot may leave one tile partly filled.
-    slots / u64::from(TILE_ROWS) + u64::from(experts).min(slots)
+    max_blocks(slots, experts, TILE_ROWS)
+}
+
+/// Most blocks of `height` rows, each of one expert's, of `slots` slots that `experts` experts share.
+pub(super) fn max_blocks(slots: u64, experts: u32, height: u32) -> u64 {
+    // Every expert but those without a slot may leave one block partly filled.
+    slots / u64::from(height) + u64::from(experts).min(slots)
 }
 
 /// Bytes of the map of those tiles, and of as many entries as a kernel is told of.

@@ -1,16 +1,12 @@
 //! Products of a weight matrix, or of many experts', with many rows: prefill.
 
-mod rows;
-
-pub use rows::{Chosen, TileRows};
-
-use super::expert_plan::{ChosenSlots, TILE_ROWS, check_choices, max_tiles, tile_map_bytes};
+use super::expert_plan::TILE_ROWS;
 use super::linear::LinearParams;
+use super::tile_rows::{RowBlocks, TileRows};
 use crate::Result;
 use crate::energy::{ByteClass, Work};
-use crate::fragments::{Codec, Epilogue, InputRows, Members};
+use crate::fragments::{Codec, Epilogue, InputRows};
 use crate::gpu::Capabilities;
-use crate::kernel::check::bytes;
 use crate::kernel::{Binding, Kernel, Span, distinct};
 use crate::quant::{WeightFormat, Width};
 use crate::shader::{Source, fragment};
@@ -53,88 +49,44 @@ impl Matmul {
     pub(super) fn check_for(self, kernel: &'static str, params: &LinearParams) -> Result<()> {
         self.inputs.check(kernel, params.in_features)?;
         self.codec.check_inputs(kernel, self.inputs)?;
-        if let Some(experts) = self.rows.experts() {
-            check_choices(kernel, experts, params.choices)?;
-        }
-        self.rows.members().map_or(Ok(()), |members| members.check(kernel))?;
+        self.rows.check(kernel, params)?;
         params.check(kernel, self.codec, self.epilogue, self.rows != TileRows::Dense)
     }
 
     /// The tiles that a call has workgroups for.
     pub(super) fn tiles(self, params: &LinearParams, span: Span, tile_outputs: u64) -> Tiles {
-        let rows = u64::from(span.rows) * u64::from(params.choices);
-        let (rows, row_tiles) = match self.rows {
-            TileRows::Dense => (rows, rows.div_ceil(u64::from(TILE_ROWS))),
-            TileRows::Grouped { experts } | TileRows::GroupedOf(Members { of: experts, .. }) => {
-                (rows, max_tiles(rows, experts))
-            }
-            TileRows::Chosen(Chosen { slots, .. }) => (slots.of(span.rows).into(), slots.tiles(span.rows)),
-        };
-        let output_tiles = u64::from(params.out_features).div_ceil(tile_outputs);
-        Tiles { rows, distinct_inputs: self.distinct_inputs(params, rows, span), row_tiles, output_tiles }
-    }
-
-    /// Rows of the input that so many rows of work read, each counted once.
-    fn distinct_inputs(self, params: &LinearParams, rows: u64, span: Span) -> u64 {
-        match self.rows {
-            TileRows::Chosen(Chosen { by_token: true, .. }) => rows.min(span.rows.into()),
-            TileRows::Chosen(_) => rows,
-            _ => params.distinct_inputs(rows, span),
-        }
+        Tiles::new(self.rows.blocks(params, span, TILE_ROWS), params, tile_outputs)
     }
 
     /// Those of them that are computed; as many as there can be where only the device knows.
     pub(super) fn computed_tiles(self, params: &LinearParams, span: Span, tile_outputs: u64) -> Tiles {
-        let all = self.tiles(params, span, tile_outputs);
-        let Some(members) = self.rows.members() else { return all };
-        let (rows, row_tiles) = match self.rows {
-            TileRows::Chosen(Chosen { slots, .. }) => {
-                let slots = ChosenSlots { experts: members.count, ..slots };
-                (slots.of(span.rows).into(), slots.tiles(span.rows))
-            }
-            _ => {
-                let rows = members.most_slots(span.rows, params.choices);
-                (rows, max_tiles(rows, members.count))
-            }
-        };
-        Tiles { rows, distinct_inputs: self.distinct_inputs(params, rows, span), row_tiles, ..all }
+        Tiles::new(self.rows.computed_blocks(params, span, TILE_ROWS), params, tile_outputs)
     }
 
     /// What a call moves for weights and inputs, the latter so many times, and what decoding computes.
     pub(super) fn operand_work(self, params: &LinearParams, tiles: Tiles, passes: u64) -> Work {
-        let Tiles { rows, row_tiles, output_tiles, .. } = tiles;
+        let Tiles { rows: RowBlocks { rows, distinct_inputs, blocks }, output_tiles } = tiles;
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
         let (word_bytes, scale_bytes) = params.weight_bytes(self.codec);
-        // Which experts are hit only the device knows; this counts as many as can be.
-        let matrices = match self.rows {
-            TileRows::Dense => 1,
-            TileRows::Grouped { experts } => u64::from(experts).min(rows),
-            TileRows::GroupedOf(members) => u64::from(members.count).min(rows),
-            TileRows::Chosen(Chosen { slots, members, .. }) => {
-                u64::from(members.map_or(slots.experts, |members| members.count))
-            }
-        };
+        let matrices = self.rows.hit_matrices(rows);
         let input_bytes = self.inputs.row_bytes(params.in_features);
         let requested = passes * rows * output_tiles * input_bytes;
-        let scale_requests = row_tiles * params.scale_requests(self.codec, self.inputs);
+        let scale_requests = blocks * params.scale_requests(self.codec, self.inputs);
         let work = Work::default()
-            .with_bytes(ByteClass::Weight, matrices * word_bytes, row_tiles * word_bytes)
+            .with_bytes(ByteClass::Weight, matrices * word_bytes, blocks * word_bytes)
             .with_bytes(ByteClass::ScaleZp, matrices * scale_bytes, scale_requests)
-            .with_bytes(ByteClass::ActIn, tiles.distinct_inputs * input_bytes, requested)
-            .or_less(!matches!(
-                self.rows,
-                TileRows::Dense | TileRows::Chosen(Chosen { by_token: false, .. })
-            ));
-        self.codec.work(matrices * outputs * inputs, row_tiles * outputs * inputs, work)
+            .with_bytes(ByteClass::ActIn, distinct_inputs * input_bytes, requested)
+            .or_less(self.rows.may_be_fewer());
+        self.codec.work(matrices * outputs * inputs, blocks * outputs * inputs, work)
     }
 
     /// Rows that are multiplied where each tile rounds its rows up to a multiple of `step`.
     pub(super) fn executed_rows(self, tiles: Tiles, step: u64) -> u64 {
-        let Tiles { rows, row_tiles, .. } = tiles;
+        let RowBlocks { rows, blocks, .. } = tiles.rows;
         match self.rows {
             TileRows::Dense => rows.next_multiple_of(step),
             TileRows::Grouped { .. } | TileRows::GroupedOf(_) | TileRows::Chosen(_) => {
-                (rows + (step - 1) * row_tiles).min(row_tiles * u64::from(TILE_ROWS))
+                (rows + (step - 1) * blocks).min(blocks * u64::from(TILE_ROWS))
             }
         }
     }
@@ -143,20 +95,20 @@ impl Matmul {
 /// How a call is cut up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tiles {
-    /// Rows of work: of the call, or its (token, choice)s.
-    pub(super) rows: u64,
-    /// Rows of the input that they read.
-    pub(super) distinct_inputs: u64,
-    /// Tiles that they fill, or may fill.
-    pub(super) row_tiles: u64,
+    /// Tiles of rows.
+    pub(super) rows: RowBlocks,
     /// Tiles across the outputs.
     pub(super) output_tiles: u64,
 }
 
 impl Tiles {
+    fn new(rows: RowBlocks, params: &LinearParams, tile_outputs: u64) -> Self {
+        Self { rows, output_tiles: u64::from(params.out_features).div_ceil(tile_outputs) }
+    }
+
     /// Workgroups: one for each tile.
     pub(super) fn count(self) -> u64 {
-        self.row_tiles * self.output_tiles
+        self.rows.blocks * self.output_tiles
     }
 }
 
@@ -170,34 +122,21 @@ impl Kernel for Matmul {
             .add_to(Source::kernel(Self::NAME, fragment!("matmul.wgsl")))
             .with(fragment!("linear/params.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
-            .constant("TILE_ROWS", TILE_ROWS)
             .constant("TILE_OUTPUTS", TILE_OUTPUTS as u32)
             .constant("DEPTH", self.depth());
         let source = match self.inputs {
             InputRows::Any | InputRows::Quads => source.with(fragment!("tile/floats.wgsl")),
             InputRows::I8 => self.codec.add_signed_to(source.with(fragment!("tile/i8.wgsl"))),
         };
-        self.epilogue.add_to(self.rows.add_to(self.inputs.add_to(source)))
+        self.epilogue.add_to(self.rows.add_to(self.inputs.add_to(source), TILE_ROWS))
     }
 
     fn bindings(self) -> Vec<Binding> {
-        let rows = match self.rows {
-            TileRows::Dense => vec![Binding::SPAN],
-            TileRows::Grouped { .. } | TileRows::GroupedOf(_) => {
-                vec![Binding::read(9, "tile_map"), Binding::read(10, "slot_of_place")]
-            }
-            TileRows::Chosen(Chosen { by_token: true, .. }) => {
-                vec![Binding::read(9, "tile_map"), Binding::read(10, "token_of_slot")]
-            }
-            TileRows::Chosen(_) => vec![Binding::read(9, "tile_map")],
-        };
-        let table = self.rows.members().map(|_| Members::TABLE);
         [Binding::PARAMS, Binding::read(4, "x")]
             .into_iter()
             .chain(self.codec.bindings())
             .chain(self.epilogue.bindings())
-            .chain(rows)
-            .chain(table)
+            .chain(self.rows.bindings())
             .collect()
     }
 
@@ -233,30 +172,13 @@ impl Kernel for Matmul {
 
     fn sizes(self, params: &LinearParams, rows: u32) -> Vec<(&'static str, u64)> {
         let slots = self.rows.slots(rows, params.choices);
-        let plan = match self.rows {
-            TileRows::Dense => vec![],
-            TileRows::Grouped { experts } | TileRows::GroupedOf(Members { of: experts, .. }) => {
-                let map = tile_map_bytes(slots, experts, params.max_tiles);
-                vec![("tile_map", map), ("slot_of_place", bytes(slots))]
-            }
-            TileRows::Chosen(chosen) => {
-                let tiles = chosen.slots.tiles(rows).max(params.max_tiles.into());
-                let token = chosen.by_token.then(|| ("token_of_slot", bytes(slots)));
-                [("tile_map", tiles.saturating_mul(16))].into_iter().chain(token).collect()
-            }
-        };
-        let inputs = match self.rows {
-            TileRows::Chosen(Chosen { by_token: false, .. }) => slots,
-            _ => [rows, params.inputs_per_token()],
-        };
-        let members = self.rows.members();
-        let matrices = members.map(|members| members.count).or(self.rows.experts()).unwrap_or(1);
+        let matrices = self.rows.bound_matrices();
+        let inputs = self.rows.input_rows(rows, params);
         [("x", self.inputs.tensor_bytes(inputs, params.in_features))]
             .into_iter()
             .chain(self.codec.sizes([matrices, params.out_features], params.row_words, params.blocks))
             .chain(self.epilogue.sizes(params, matrices, slots))
-            .chain(plan)
-            .chain(members.map(Members::size))
+            .chain(self.rows.plan_sizes(rows, params))
             .collect()
     }
 
@@ -272,18 +194,12 @@ impl Kernel for Matmul {
         let depth = inputs.next_multiple_of(self.depth().into());
         let executed = executed_rows * tiles.output_tiles * TILE_OUTPUTS * depth;
         let work = self.operand_work(params, tiles, 1);
-        let work = self.inputs.work(tiles.rows * inputs * outputs, executed, work);
-        self.epilogue.work(params, tiles.rows, work)
+        let rows = tiles.rows.rows;
+        let work = self.inputs.work(rows * inputs * outputs, executed, work);
+        self.epilogue.work(params, rows, work)
     }
 
     fn whole(self) -> Option<Self> {
-        let rows = match self.rows {
-            TileRows::GroupedOf(members) => TileRows::Grouped { experts: members.of },
-            TileRows::Chosen(chosen @ Chosen { members: Some(_), .. }) => {
-                TileRows::Chosen(Chosen { members: None, ..chosen })
-            }
-            TileRows::Dense | TileRows::Grouped { .. } | TileRows::Chosen(_) => return None,
-        };
-        Some(Self { rows, ..self })
+        self.rows.whole().map(|rows| Self { rows, ..self })
     }
 }

@@ -3,7 +3,8 @@
 
 use super::expert_plan::TILE_ROWS;
 use super::linear::LinearParams;
-use super::matmul::{Matmul, TileRows};
+use super::matmul::Matmul;
+use super::tile_rows::TileRows;
 use crate::Result;
 use crate::energy::{OpClass, Work};
 use crate::fragments::{Codec, Epilogue, InputRows, MatrixSize};
@@ -54,10 +55,10 @@ impl Kernel for MatmulCoop {
         let source = Source::kernel(Self::NAME, fragment!("matmul_coop.wgsl"))
             .with(fragment!("linear/params.wgsl"))
             .constant("WORKGROUP_SIZE", self.lanes())
-            .constant("TILE_ROWS", TILE_ROWS)
             .constant("TILE_OUTPUTS", TILE_OUTPUTS as u32);
         let Matmul { codec, inputs, epilogue, rows } = self.product;
-        epilogue.add_to(rows.add_to(inputs.add_to(codec.add_to(self.size.add_to(source)))))
+        let source = inputs.add_to(codec.add_to(self.size.add_to(source)));
+        epilogue.add_to(rows.add_to(source, TILE_ROWS))
     }
 
     fn bindings(self) -> Vec<Binding> {
@@ -105,20 +106,21 @@ impl Kernel for MatmulCoop {
     fn work(self, params: &LinearParams, span: Span) -> Work {
         let tiles = self.product.computed_tiles(params, span, TILE_OUTPUTS);
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
+        let rows = tiles.rows.rows;
         let padded = inputs.next_multiple_of(DEPTH);
         // A block without a row is not multiplied.
         let block_rows = self.product.executed_rows(tiles, u64::from(2 * self.size.side()));
         let multiplied = block_rows * tiles.output_tiles * TILE_OUTPUTS * padded;
         // Of every input the magnitude is compared, and it is scaled; of every sum the scale is undone.
         let filled = tiles.count() * u64::from(TILE_ROWS);
-        let scaling = filled * (inputs.next_multiple_of(4) + padded) + tiles.rows * outputs;
+        let scaling = filled * (inputs.next_multiple_of(4) + padded) + rows * outputs;
         // Inputs are read for their magnitudes, and once more for the product.
         let work = self
             .product
             .operand_work(params, tiles, 2)
-            .with_ops(OpClass::CoopFma, tiles.rows * inputs * outputs, multiplied)
+            .with_ops(OpClass::CoopFma, rows * inputs * outputs, multiplied)
             .with_ops(OpClass::F32Other, 0, scaling);
-        self.product.epilogue.work(params, tiles.rows, work)
+        self.product.epilogue.work(params, rows, work)
     }
 
     fn whole(self) -> Option<Self> {

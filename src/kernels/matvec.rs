@@ -8,19 +8,20 @@ pub use rows::VecRows;
 pub use tile::VecTile;
 
 use super::linear::LinearParams;
+use super::tile_rows::{RowBlocks, TileRows};
 use crate::Result;
 use crate::energy::{ByteClass, Work};
 use crate::fragments::{Codec, Epilogue, InputNorm, InputRows, Members, Reduce};
 use crate::gpu::Capabilities;
-use crate::kernel::check::{bytes, require};
+use crate::kernel::check::require;
 use crate::kernel::{Binding, Kernel, Span, distinct};
 use crate::quant::{WeightFormat, Width};
 use crate::shader::{Source, fragment};
 
 /// `y[r, n] = epilogue(sum_k w[n, k] norm(x[r, k]))`, a tile of rows and outputs for every team of lanes.
 ///
-/// Weights are `[N, K]`, or `[E, N, K]` where selected; `x` is `[rows, K]`. The output is `[rows, N]`, half as wide where
-/// gated; where selected it has a row for every (token, choice).
+/// Weights are `[N, K]`, or `[E, N, K]` of experts; `x` is `[rows, K]`. The output is `[rows, N]`, half as wide where
+/// gated; of experts it has a row for every (token, choice).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Matvec {
     /// How weights are stored.
@@ -47,31 +48,36 @@ impl Matvec {
             inputs: InputRows::of(in_features),
             norm: InputNorm::None,
             epilogue: Epilogue::NONE,
-            rows: VecRows::Dense,
+            rows: VecRows::DENSE,
             reduce: Reduce::Workgroup,
             tile: VecTile::shared(in_features, 1),
         }
     }
 
-    /// Tiles of so many rows, and of outputs for a workgroup.
-    fn tiles(self, params: &LinearParams, rows: u64) -> [u64; 2] {
-        let outputs = self.tile.teams() * u64::from(self.tile.outputs);
-        [rows.div_ceil(u64::from(self.tile.rows)), u64::from(params.out_features).div_ceil(outputs)]
-    }
-
-    /// Rows that there are workgroups for.
-    fn row_count(self, params: &LinearParams, span: Span) -> u64 {
-        match self.rows {
-            VecRows::Dense => u64::from(span.rows),
-            VecRows::Last => 1,
-            VecRows::Selected | VecRows::SelectedOf(_) => u64::from(span.rows) * u64::from(params.choices),
+    /// Rows of tiles of experts: with every epilogue and every codec, each in every tile, by turns.
+    fn variants_of_groups() -> Vec<Self> {
+        let groups = TileRows::variants().into_iter().filter(|tiles| *tiles != TileRows::Dense);
+        let ways = || groups.clone().cycle().zip(VecTile::variants().cycle());
+        let plain = |codec, (rows, tile)| Self { rows: VecRows::Tiles(rows), tile, ..Self::new(codec, 1) };
+        let int4 = Codec::of(WeightFormat::int(Width::Int4), &Capabilities::webgpu());
+        // Experts' outputs are added by moe_combine.
+        let epilogues = Epilogue::all().into_iter().chain(Epilogue::of_weighted_inputs());
+        let epilogues = epilogues.filter(|epilogue| !epilogue.residual);
+        let mut all: Vec<_> =
+            epilogues.zip(ways()).map(|(epilogue, way)| Self { epilogue, ..plain(int4, way) }).collect();
+        for (codec, first) in Codec::all().zip(0..) {
+            for way in ways().skip(first).take(VecTile::variants().count()) {
+                all.extend(Reduce::ALL.map(|reduce| Self { reduce, ..plain(codec, way) }));
+                all.extend(codec.is_int().then(|| Self { inputs: InputRows::I8, ..plain(codec, way) }));
+            }
         }
+        all
     }
 
-    /// Rows that are computed; as many as there can be where only the device knows.
-    fn computed_rows(self, params: &LinearParams, span: Span) -> u64 {
-        let all = self.row_count(params, span);
-        self.rows.members().map_or(all, |part| part.most_slots(span.rows, params.choices))
+    /// Workgroups across the outputs.
+    fn output_tiles(self, params: &LinearParams) -> u64 {
+        let outputs = self.tile.teams() * u64::from(self.tile.outputs);
+        u64::from(params.out_features).div_ceil(outputs)
     }
 }
 
@@ -83,14 +89,13 @@ impl Kernel for Matvec {
         let source = self
             .codec
             .add_to(Source::kernel(Self::NAME, fragment!("matvec.wgsl")))
-            .with(fragment!("linear/params.wgsl"))
-            .with_span();
-        let source = self.add_block(self.inputs.add_to(self.rows.add_to(source)));
+            .with(fragment!("linear/params.wgsl"));
+        let VecTile { lanes, team, outputs, rows } = self.tile;
+        let source = self.add_block(self.inputs.add_to(self.rows.add_to(source, rows)));
         let source = match self.inputs {
             InputRows::Any | InputRows::Quads => self.add_floats(source),
             InputRows::I8 => self.add_i8(source),
         };
-        let VecTile { lanes, team, outputs, rows } = self.tile;
         let source = match team {
             1 => source.with(fragment!("team/lane.wgsl")),
             _ => source.with(fragment!("team/workgroup.wgsl")),
@@ -100,11 +105,10 @@ impl Kernel for Matvec {
             .constant("WORKGROUP_SIZE", lanes)
             .constant("TEAM", team)
             .constant("OUTPUTS", outputs)
-            .constant("ROWS", rows)
     }
 
     fn bindings(self) -> Vec<Binding> {
-        [Binding::PARAMS, Binding::SPAN, Binding::read(4, "x")]
+        [Binding::PARAMS, Binding::read(4, "x")]
             .into_iter()
             .chain(self.codec.bindings())
             .chain(self.epilogue.bindings())
@@ -118,7 +122,7 @@ impl Kernel for Matvec {
         let tile = VecTile { lanes: 64, team: 64, outputs: 4, rows: 1 };
         let plain = |codec| Self { inputs: InputRows::Any, tile, ..Self::new(codec, 1) };
         let part = VecRows::SelectedOf(Members { count: 3, of: 5 });
-        let ways = [VecRows::Dense, VecRows::Last, VecRows::Selected, part];
+        let ways = [VecRows::DENSE, VecRows::Last, VecRows::Selected, part];
         // What becomes of a sum does not hang on how weights are stored: every epilogue goes with two codecs, ...
         for codec in [Codec::F32, Codec::of(WeightFormat::int(Width::Int4), &Capabilities::webgpu())] {
             for norm in InputNorm::ALL {
@@ -129,7 +133,7 @@ impl Kernel for Matvec {
                             continue;
                         }
                         // Experts' outputs are added by moe_combine.
-                        if rows.is_selected() && epilogue.residual {
+                        if rows.is_per_choice() && epilogue.residual {
                             continue;
                         }
                         all.extend(Reduce::ALL.map(|reduce| Self {
@@ -149,6 +153,7 @@ impl Kernel for Matvec {
         {
             all.extend(InputNorm::ALL.map(|norm| Self { norm, epilogue, rows, ..plain(Codec::F32) }));
         }
+        all.extend(Self::variants_of_groups());
         // ... and every codec with every way to find rows, to share inputs, and to divide the work.
         for codec in Codec::all() {
             if codec.is_int() {
@@ -184,66 +189,53 @@ impl Kernel for Matvec {
             "none of inputs that are codes",
             format_args!("{:?}", self.norm),
         )?;
-        self.tile.check(self.norm != InputNorm::None || self.rows != VecRows::Dense)?;
-        self.rows.members().map_or(Ok(()), |members| members.check(Self::NAME))?;
-        params.check(Self::NAME, self.codec, self.epilogue, self.rows.is_selected())
+        self.tile.check(self.norm != InputNorm::None || !matches!(self.rows, VecRows::Tiles(_)))?;
+        self.rows.check(params)?;
+        params.check(Self::NAME, self.codec, self.epilogue, self.rows.is_per_choice())
     }
 
     fn sizes(self, params: &LinearParams, rows: u32) -> Vec<(&'static str, u64)> {
-        // The experts of a token are distinct, so there are at least as many matrices.
-        let (matrices, outputs) = match self.rows {
-            VecRows::Dense => (1, [rows, 1]),
-            VecRows::Last => (1, [1, 1]),
-            VecRows::Selected => (params.choices, [rows, params.choices]),
-            VecRows::SelectedOf(members) => (members.count, [rows, params.choices]),
-        };
-        let slots = self.rows.is_selected().then_some(("expert_of_slot", bytes([rows, params.choices])));
-        [("x", self.inputs.tensor_bytes([rows, params.inputs_per_token()], params.in_features))]
+        let (matrices, outputs) = self.rows.bound(rows, params);
+        let inputs = self.rows.input_rows(rows, params);
+        [("x", self.inputs.tensor_bytes(inputs, params.in_features))]
             .into_iter()
             .chain(self.codec.sizes([matrices, params.out_features], params.row_words, params.blocks))
             .chain(self.epilogue.sizes(params, matrices, outputs))
             .chain(self.norm.size(params.in_features))
-            .chain(slots)
-            .chain(self.rows.members().map(Members::size))
+            .chain(self.rows.plan_sizes(rows, params))
             .collect()
     }
 
     fn workgroups(self, params: &LinearParams, span: Span) -> u64 {
-        let [row_tiles, output_tiles] = self.tiles(params, self.row_count(params, span));
-        row_tiles * output_tiles
+        self.rows.launched_blocks(params, span, self.tile.rows) * self.output_tiles(params)
     }
 
     fn work(self, params: &LinearParams, span: Span) -> Work {
-        let rows = self.computed_rows(params, span);
+        let blocks = self.rows.computed_blocks(params, span, self.tile.rows);
+        let RowBlocks { rows, distinct_inputs, blocks } = blocks;
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));
-        let [row_tiles, output_tiles] = self.tiles(params, rows);
+        let output_tiles = self.output_tiles(params);
         // A team reads its inputs once for all its outputs.
         let teams = output_tiles * self.tile.teams();
         let (word_bytes, scale_bytes) = params.weight_bytes(self.codec);
-        // A token's choices are distinct experts; several tokens may share some.
-        let selected = self.rows.is_selected();
-        let matrices = if selected { rows } else { 1 };
-        let distinct_inputs = params.distinct_inputs(rows, span);
+        let matrices = self.rows.hit_matrices(rows);
         let stepped = inputs.next_multiple_of(self.inputs.step());
-        let decoded = row_tiles * stepped * teams * u64::from(self.tile.outputs);
+        let decoded = blocks * stepped * teams * u64::from(self.tile.outputs);
         let (useful, executed) = (rows * inputs * outputs, decoded * u64::from(self.tile.rows));
         let input_bytes = self.inputs.row_bytes(params.in_features);
-        let read_inputs = row_tiles * u64::from(self.rows_read()) * teams * input_bytes;
+        let read_inputs = blocks * u64::from(self.rows_read()) * teams * input_bytes;
+        let scale_requests = blocks * params.scale_requests(self.codec, self.inputs);
         let work = Work::default()
-            .with_bytes(ByteClass::Weight, matrices * word_bytes, row_tiles * word_bytes)
-            .with_bytes(
-                ByteClass::ScaleZp,
-                matrices * scale_bytes,
-                row_tiles * params.scale_requests(self.codec, self.inputs),
-            )
+            .with_bytes(ByteClass::Weight, matrices * word_bytes, blocks * word_bytes)
+            .with_bytes(ByteClass::ScaleZp, matrices * scale_bytes, scale_requests)
             .with_bytes(ByteClass::ActIn, distinct_inputs * input_bytes, read_inputs)
-            .or_less(selected && span.rows > 1 || self.rows.members().is_some());
+            .or_less(self.rows.may_be_fewer(span));
         let work = self.inputs.work(useful, executed, work);
         let work = self.codec.work(outputs * inputs * matrices, decoded, work);
         self.epilogue.work(params, rows, self.norm.work(inputs, distinct_inputs, [output_tiles; 2], work))
     }
 
     fn whole(self) -> Option<Self> {
-        self.rows.members().map(|_| Self { rows: VecRows::Selected, ..self })
+        self.rows.whole().map(|rows| Self { rows, ..self })
     }
 }

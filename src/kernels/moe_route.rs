@@ -7,6 +7,7 @@ use crate::energy::{ByteClass, OpClass, Work};
 use crate::fragments::{
     ExpertWeight, GroupLimit, InputNorm, InputRows, LaterRule, Reduce, RouteRule, Selection,
 };
+use crate::gpu::Capabilities;
 use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
@@ -78,9 +79,6 @@ pub const MAX_COMPUTED: u32 = 512;
 /// Tokens of a workgroup that computes logits.
 const TOKENS: u32 = 4;
 
-/// Lanes of a workgroup.
-const LANES: u32 = 64;
-
 /// The `k` best experts of each token, ties to the lower index, and their weights, as a [`RouteRule`] says.
 ///
 /// Logits are `[rows, logit_stride]`, of which the first `E` count; NaN counts as minus infinity. Chosen experts and their
@@ -96,18 +94,41 @@ pub struct MoeRoute {
     pub rule: RouteRule,
     /// How lanes add.
     pub reduce: Reduce,
+    /// Lanes of a workgroup, a power of two from 4 to 256.
+    pub lanes: u32,
 }
 
 impl MoeRoute {
+    /// Of logits that a product has left, on any device; others differ from it in some field.
+    pub fn new(experts: u32, rule: RouteRule) -> Self {
+        Self { experts, logits: RouterLogits::Stored, rule, reduce: Reduce::Workgroup, lanes: 32 }
+    }
+
+    /// Lanes for a device: a choice is a few experts' worth of work between barriers, which cost nothing among the lanes of one
+    /// subgroup. Computing logits wants more lanes, as many as have something to share.
+    pub fn lanes_for(logits: RouterLogits, capabilities: &Capabilities) -> u32 {
+        match (logits, capabilities.is_cpu) {
+            (RouterLogits::Stored, true) => 8,
+            (RouterLogits::Stored, false) => 32,
+            (RouterLogits::Computed { .. }, true) => 16,
+            (RouterLogits::Computed { .. }, false) => 64,
+        }
+    }
+
+    /// Rows of the router's matrix that lanes share out among them.
+    fn lane_rows(self) -> u32 {
+        self.experts.next_power_of_two().min(self.lanes)
+    }
+
     /// What computing logits moves and computes, if it is done.
     fn computed_work(self, params: &MoeRouteParams, span: Span) -> Work {
         let RouterLogits::Computed { inputs, norm, bias } = self.logits else { return Work::default() };
         let (rows, outputs) = (u64::from(span.rows), u64::from(params.logit_stride));
         let (width, padded) = (u64::from(params.in_features), 4 * u64::from(params.row_quads));
         let workgroups = self.workgroups(params, span);
-        // Inputs pass by once for every 64 rows of the matrix, or for as many as there are experts; rows beyond the last are
-        // the last again.
-        let lane_rows = u64::from(self.experts.next_power_of_two().min(LANES));
+        // Inputs pass by once for as many rows of the matrix as there are lanes or experts; rows beyond the last are the last
+        // again.
+        let lane_rows = u64::from(self.lane_rows());
         let passes = outputs.div_ceil(lane_rows);
         let x = inputs.row_bytes(params.in_features);
         let (executed, rows_read) = (workgroups * u64::from(TOKENS), passes * lane_rows);
@@ -130,6 +151,7 @@ impl Kernel for MoeRoute {
         let source = Source::kernel(Self::NAME, fragment!("moe_route.wgsl"))
             .with_span()
             .with(fragment!("reduce/argmax.wgsl"))
+            .constant("WORKGROUP_SIZE", self.lanes)
             .constant("EXPERTS", self.experts);
         let source = match self.logits {
             RouterLogits::Stored => source.with(fragment!("router/stored.wgsl")),
@@ -138,8 +160,7 @@ impl Kernel for MoeRoute {
                     true => fragment!("router_bias/stored.wgsl"),
                     false => fragment!("router_bias/none.wgsl"),
                 });
-                let lane_rows = self.experts.next_power_of_two().min(LANES);
-                inputs.add_to(norm.add_to(source)).constant("LANE_ROWS", lane_rows)
+                inputs.add_to(norm.add_to(source)).constant("LANE_ROWS", self.lane_rows())
             }
         };
         self.reduce.add_to(self.rule.add_to(source))
@@ -169,7 +190,9 @@ impl Kernel for MoeRoute {
         for experts in [1, 4, 8, 64, 512, MAX_EXPERTS] {
             for rule in RouteRule::variants(experts) {
                 let logits = RouterLogits::Stored;
-                all.extend(Reduce::ALL.map(|reduce| Self { experts, logits, rule, reduce }));
+                for lanes in [8, 32] {
+                    all.extend(Reduce::ALL.map(|reduce| Self { experts, logits, rule, reduce, lanes }));
+                }
             }
         }
         // How logits are chosen from does not hang on where they come from.
@@ -180,7 +203,15 @@ impl Kernel for MoeRoute {
                     for bias in [false, true] {
                         let logits = RouterLogits::Computed { inputs, norm, bias };
                         let rule = if n % 2 == 0 { RouteRule::SOFTMAX } else { biased };
-                        all.extend(Reduce::ALL.map(|reduce| Self { experts, logits, rule, reduce }));
+                        for lanes in [16, 64] {
+                            all.extend(Reduce::ALL.map(|reduce| Self {
+                                experts,
+                                logits,
+                                rule,
+                                reduce,
+                                lanes,
+                            }));
+                        }
                     }
                 }
             }
@@ -190,6 +221,8 @@ impl Kernel for MoeRoute {
 
     fn check(self, params: &MoeRouteParams) -> Result<()> {
         at_most(Self::NAME, "experts", MAX_EXPERTS, self.experts)?;
+        let lanes = self.lanes.is_power_of_two() && (TOKENS..=256).contains(&self.lanes);
+        require(Self::NAME, "lanes", lanes, "a power of two from 4 to 256", self.lanes)?;
         check_choices(Self::NAME, self.experts, params.choices)?;
         if let RouterLogits::Computed { inputs, .. } = self.logits {
             at_most(Self::NAME, "experts", MAX_COMPUTED, self.experts)?;

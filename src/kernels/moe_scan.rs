@@ -110,9 +110,11 @@ impl Kernel for MoeScan {
     fn work(self, params: &MoeScanParams, span: Span) -> Work {
         let slots = u64::from(span.rows) * u64::from(params.choices);
         let counts = slots.div_ceil(RUN) * u64::from(self.experts);
-        let tiles = max_tiles(slots, self.experts).max(u64::from(params.max_tiles));
+        let tiles = max_tiles(slots, self.experts);
+        let entries = tiles.max(u64::from(params.max_tiles));
         Work::default()
-            .with_bytes(ByteClass::Index, counts * 8 + tiles * 16, counts * 12 + tiles * 16)
+            // Every entry is cleared, and some are written again.
+            .with_bytes(ByteClass::Index, counts * 8 + entries * 16, counts * 12 + (entries + tiles) * 16)
             .with_ops(OpClass::I32Alu, 2 * counts, 2 * counts + 16 * u64::from(self.experts))
     }
 }

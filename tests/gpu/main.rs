@@ -25,6 +25,7 @@ mod keys;
 mod linear;
 mod linear_golden;
 mod select;
+mod tile_rows;
 
 mod attention;
 mod attention_merge;

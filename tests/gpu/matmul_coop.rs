@@ -1,12 +1,14 @@
 use wattle::fragments::{Codec, InputRows, MatrixSize};
-use wattle::kernels::matmul::{Matmul, TileRows};
+use wattle::kernels::matmul::Matmul;
 use wattle::kernels::matmul_coop::MatmulCoop;
+use wattle::kernels::tile_rows::TileRows;
 use wattle::quant::{PackedMatrix, WeightFormat};
 
 use crate::harness::{Run, gpu, span};
 use crate::linear::{Linear, formats_of};
-use crate::matmul::{EXPERTS, SHAPES, check_with};
+use crate::matmul::{SHAPES, product_of};
 use crate::select::selected;
+use crate::tile_rows::{EXPERTS, check_with};
 
 /// Rows, inputs, outputs around a tile of 32 rows by 64 outputs.
 const MORE_SHAPES: [(usize, usize, usize); 4] = [(33, 31, 127), (70, 96, 64), (16, 1000, 66), (1, 33, 130)];
@@ -29,7 +31,7 @@ fn check_scaled(
     seed: usize,
     scale: impl Fn(usize) -> f32,
 ) {
-    check_with(variant, variant.product, format, shape, seed as u64, |layer| {
+    check_with(variant, product_of(variant.product), format, shape, seed as u64, |layer| {
         layer.in_f16 = true;
         let inputs = layer.matrix.cols;
         for (row, x) in layer.x.chunks_mut(inputs).enumerate() {

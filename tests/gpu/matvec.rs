@@ -1,5 +1,6 @@
 use wattle::fragments::{Codec, InputNorm, InputRows, Reduce};
 use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
+use wattle::kernels::tile_rows::TileRows;
 use wattle::model::layout::ExpertGroup;
 use wattle::quant::{PackedMatrix, WeightFormat, Width};
 
@@ -7,6 +8,7 @@ use crate::harness::{Run, gpu, is_supported, span};
 use crate::linear::{Linear, Shape, Site, formats, formats_of};
 use crate::select::selected;
 use crate::support::random::Random;
+use crate::tile_rows::{Product, check_with};
 
 /// Rows, inputs, outputs.
 const SHAPES: [(usize, usize, usize); 9] = [
@@ -30,8 +32,16 @@ fn plain(codec: Codec) -> Matvec {
     Matvec { tile, ..Matvec::new(codec, 1) }
 }
 
-fn check(variant: Matvec, format: WeightFormat, (rows, inputs, outputs): (usize, usize, usize), seed: u64) {
-    let selected = variant.rows.is_selected();
+fn check(variant: Matvec, format: WeightFormat, shape: (usize, usize, usize), seed: u64) {
+    let (rows, inputs, outputs) = shape;
+    let Matvec { inputs: read, epilogue, .. } = variant;
+    if let VecRows::Tiles(rows) = variant.rows
+        && (rows != TileRows::Dense)
+    {
+        let product = Product { inputs: read, epilogue, rows };
+        return check_with(variant, product, format, shape, seed, |layer| layer.by_codes = true);
+    }
+    let selected = matches!(variant.rows, VecRows::Selected | VecRows::SelectedOf(_));
     let inputs = if variant.inputs == InputRows::Quads { inputs.next_multiple_of(4) } else { inputs };
     // Odd seeds are on the way out of the experts, where every choice has an input of its own.
     let slots_per_input = if selected && seed.is_multiple_of(2) { CHOICES } else { 1 };
@@ -48,7 +58,7 @@ fn check(variant: Matvec, format: WeightFormat, (rows, inputs, outputs): (usize,
     let mut random = Random::new(seed);
     let chosen: Vec<u32> = (0..rows * CHOICES).map(|_| (random.bits() % EXPERTS as u64) as u32).collect();
     let sites: Vec<Site> = match variant.rows {
-        VecRows::Dense => (0..rows).map(|row| Site { input: row, output: row, expert: 0 }).collect(),
+        VecRows::Tiles(_) => (0..rows).map(|row| Site { input: row, output: row, expert: 0 }).collect(),
         VecRows::Last => vec![Site { input: rows - 1, output: 0, expert: 0 }],
         VecRows::Selected | VecRows::SelectedOf(_) => {
             let place = |slot: usize| table[chosen[slot] as usize];
@@ -158,7 +168,7 @@ fn any_number_of_lanes_will_do() {
 /// More workgroups than one dimension of a grid has, and one too many in two.
 #[test]
 fn workgroups_left_over_by_folding_do_nothing() {
-    for rows in [VecRows::Dense, VecRows::Last] {
+    for rows in [VecRows::DENSE, VecRows::Last] {
         check(Matvec { rows, ..plain(Codec::F32) }, WeightFormat::F32, (1, 1, 4 * 65_537), 0);
     }
 }

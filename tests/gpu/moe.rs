@@ -5,13 +5,14 @@ use wattle::fragments::{
 };
 use wattle::kernels::expert_plan::{ExpertShare, MoeSlotParams, RUN, TILE_ROWS, max_tiles};
 use wattle::kernels::linear::LinearParams;
-use wattle::kernels::matmul::{Matmul, TileRows};
+use wattle::kernels::matmul::Matmul;
 use wattle::kernels::matvec::{Matvec, VecRows};
 use wattle::kernels::moe_combine::{CombineSlots, MoeCombine, MoeCombineParams};
 use wattle::kernels::moe_count::MoeCount;
 use wattle::kernels::moe_place::MoePlace;
-use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams, RouterLogits};
+use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
 use wattle::kernels::moe_scan::{MoeScan, MoeScanParams};
+use wattle::kernels::tile_rows::TileRows;
 use wattle::model::config::Score;
 use wattle::quant::{PackedMatrix, WeightFormat};
 use wattle::reference::expert_plan::{NONE, Plan};
@@ -22,17 +23,22 @@ use crate::support::compare::{Tolerance, assert_close, assert_same};
 use crate::support::golden::Golden;
 use crate::support::random::Random;
 
-/// The row tiles of a plan: expert, first place, rows, 0; empty ones up to `tiles`.
-pub fn tile_map(plan: &Plan, tiles: usize) -> Vec<[u32; 4]> {
+/// The row tiles of a plan: expert, first place, rows, 0; spread over as many as there may be, empty ones up to `entries`.
+pub fn tile_map(plan: &Plan, entries: usize) -> Vec<[u32; 4]> {
+    let tiles = max_tiles(plan.slots.len() as u64, plan.counts.len() as u32) as usize;
     let mut map = Vec::new();
     for (expert, places) in plan.offsets.windows(2).enumerate() {
         for first in (places[0]..places[1]).step_by(TILE_ROWS as usize) {
             map.push([expert as u32, first, TILE_ROWS.min(places[1] - first), 0]);
         }
     }
-    assert!(map.len() <= tiles, "{} tiles, at most {tiles} foreseen", map.len());
-    map.resize(tiles, [0; 4]);
-    map
+    let used = map.len();
+    assert!(used <= tiles, "{used} tiles, at most {tiles} foreseen");
+    let mut spread = vec![[0; 4]; entries];
+    for (n, tile) in map.into_iter().enumerate() {
+        spread[n * tiles / used] = tile;
+    }
+    spread
 }
 
 /// The (token, choice) of every place.
@@ -283,12 +289,7 @@ fn layers_are_golden() {
                     renormalize,
                     ..RouteRule::SOFTMAX
                 };
-                let variant = MoeRoute {
-                    experts: layer.experts as u32,
-                    logits: RouterLogits::Stored,
-                    rule,
-                    reduce: Reduce::Workgroup,
-                };
+                let variant = MoeRoute::new(layer.experts as u32, rule);
                 let scale = if is_biased { layer.golden.float("routed_scaling") } else { 1.0 };
                 let logit_stride = layer.experts as u32;
                 let params = MoeRouteParams { scale, ..MoeRouteParams::new(k as u32, logit_stride) };

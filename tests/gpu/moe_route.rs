@@ -326,7 +326,6 @@ fn choices_agree_with_the_reference() {
 #[test]
 fn all_of_very_many_experts_can_be_chosen() {
     let reduce = Reduce::of(gpu().capabilities());
-    let variant =
-        MoeRoute { experts: MAX_EXPERTS, logits: RouterLogits::Stored, rule: RouteRule::SOFTMAX, reduce };
+    let variant = MoeRoute { reduce, ..MoeRoute::new(MAX_EXPERTS, RouteRule::SOFTMAX) };
     check(variant, 9, MAX_EXPERTS as usize, 0);
 }

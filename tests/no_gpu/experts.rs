@@ -161,7 +161,11 @@ fn a_step_reads_at_most_the_widest_experts() {
 }
 
 fn session(config: &ModelConfig, layout: &Layout) -> SessionPlan {
-    let options = SessionOptions::new(64, Sampling::GREEDY);
+    session_of(64, config, layout)
+}
+
+fn session_of(context: u32, config: &ModelConfig, layout: &Layout) -> SessionPlan {
+    let options = SessionOptions::new(context, Sampling::GREEDY);
     SessionPlan::new(config, layout, &Capabilities::webgpu(), &options).unwrap()
 }
 
@@ -250,14 +254,14 @@ fn the_rows_of_a_group_are_those_of_its_experts() {
 #[test]
 fn groups_do_not_shorten_chunks() {
     let model = config("mixtral");
-    let whole = session(&model, &layout(&weights("int8"), 1 << 30));
+    let whole = session_of(29, &model, &layout(&weights("int8"), 1 << 30));
     let (prompt, token) = (Span { position: 20, rows: 9 }, one_row(28));
     let ops = |schedule: &Schedule, span| schedule.work(span).total_ops().most;
     assert_eq!(whole.part.0.most_ops(prompt), ops(&whole.part.0, prompt));
     // The embedding just fits; of the experts' codes three do.
     for (plan, limit) in [(weights("int8"), 128 * 48 * 2), (mixed(""), 1 << 30)] {
         let layout = layout(&plan, limit);
-        let grouped = session(&model, &layout);
+        let grouped = session_of(29, &model, &layout);
         for (grouped, whole, span) in
             [(&grouped.part, &whole.part, prompt), (&grouped.decode, &whole.decode, token)]
         {

@@ -1,19 +1,18 @@
 //! What a variant of a kernel adds to its work.
 
 use wattle::energy::{ByteClass, OpClass, Phase, Work};
-use wattle::fragments::{ExpertWeight, GroupLimit, Reach, Reduce, RouteRule, Selection};
+use wattle::fragments::{ExpertWeight, GroupLimit, Reach, RouteRule, Selection};
 use wattle::kernel::{Kernel, Span};
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
-use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams, RouterLogits};
+use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
 
 /// Counted by hand for 3 tokens of 8 experts, of which 2 are chosen.
 #[test]
 fn a_router_counts_what_its_rule_asks_for() {
     let counts = |rule| {
         let params = MoeRouteParams::new(2, 8);
-        let work = MoeRoute { experts: 8, logits: RouterLogits::Stored, rule, reduce: Reduce::Workgroup }
-            .work(&params, Span { position: 0, rows: 3 });
+        let work = MoeRoute::new(8, rule).work(&params, Span { position: 0, rows: 3 });
         let weights = work.bytes_of(ByteClass::Weight);
         (work.ops_of(OpClass::Sfu).least, [weights.least, weights.most], work.ops_of(OpClass::F32Other).most)
     };

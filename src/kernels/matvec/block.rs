@@ -32,11 +32,12 @@ impl Matvec {
 
     /// Adds the fragments of a block of rows.
     pub(super) fn add_block(self, source: Source) -> Source {
-        match self.tile.rows {
-            1 => source.with(fragment!("block/one.wgsl")),
-            4 => source.with(fragment!("block/four.wgsl")).with(fragment!("block/rows4.wgsl")),
-            _ => source.with(fragment!("block/eight.wgsl")).with(fragment!("block/rows4.wgsl")),
-        }
+        let source = match self.tile.rows {
+            1 => return source.with(fragment!("block/one.wgsl")),
+            4 => source.with(fragment!("block/four.wgsl")),
+            _ => source.with(fragment!("block/eight.wgsl")),
+        };
+        source.with(fragment!("block/rows4.wgsl")).constant("ROWS", self.tile.rows)
     }
 
     /// Adds the fragments with which a block of rows meets weights as floats.

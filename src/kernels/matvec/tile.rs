@@ -15,7 +15,8 @@ pub struct VecTile {
     pub team: u32,
     /// Outputs of a team, a multiple of 4.
     pub outputs: u32,
-    /// Rows of a team, 1, 4 or 8: a weight is decoded once for all of them. 1 but in plain products of every row.
+    /// Rows of a team, 1, 4 or 8: a weight is decoded once for all of them. 1 where inputs are normed on
+    /// the way in, and where rows are in no tiles.
     pub rows: u32,
 }
 
@@ -31,7 +32,7 @@ impl VecTile {
     }
 
     /// Shapes that the tests know.
-    pub(super) fn variants() -> impl Iterator<Item = Self> {
+    pub(super) fn variants() -> impl Iterator<Item = Self> + Clone {
         let shared = [32, 128, 256].map(|lanes| Self { lanes, team: lanes, outputs: 4, rows: 1 });
         let more =
             [(8, 1), (4, 4), (4, 8)].map(|(outputs, rows)| Self { lanes: 64, team: 64, outputs, rows });

@@ -20,7 +20,7 @@ impl ForwardPass<'_> {
         let epilogue = activated(ffn.config);
         let hidden = self.schedule.activation("up", self.row_bytes(ffn.config.hidden));
         let clamp = clamp_of(ffn.config);
-        self.product("up", input, &ffn.into, (epilogue, clamp), VecRows::Dense, &[("y", hidden)])?;
+        self.product("up", input, &ffn.into, (epilogue, clamp), VecRows::DENSE, &[("y", hidden)])?;
         self.add("down", Input::plain(hidden), &ffn.down, end)
     }
 }

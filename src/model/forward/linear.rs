@@ -7,11 +7,12 @@ use crate::fragments::{Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reduce
 use crate::kernel::Launch;
 use crate::kernels::expert_plan::ChosenSlots;
 use crate::kernels::linear::LinearParams;
-use crate::kernels::matmul::{Matmul, TileRows};
+use crate::kernels::matmul::Matmul;
 use crate::kernels::matmul_coop::MatmulCoop;
 use crate::kernels::matvec::{Matvec, VecRows, VecTile};
 use crate::kernels::norm::{Norm, NormParams};
 use crate::kernels::quantize::{Quantize, QuantizeParams};
+use crate::kernels::tile_rows::TileRows;
 use crate::model::layout::{Matrix, Vectors, VectorsKind};
 use crate::schedule::TensorId;
 use crate::tuning::{ProductKernel, ProductShape};
@@ -65,7 +66,7 @@ impl ForwardPass<'_> {
         y: TensorId,
         last_row: bool,
     ) -> Result<()> {
-        let rows = if last_row { VecRows::Last } else { VecRows::Dense };
+        let rows = if last_row { VecRows::Last } else { VecRows::DENSE };
         self.product(what, input, matrix, (epilogue, (1.0, 1.0)), rows, &[("y", y)])
     }
 
@@ -82,7 +83,7 @@ impl ForwardPass<'_> {
             let epilogue = Epilogue { residual: end.residual.is_some(), ..Epilogue::NONE };
             let residual = end.residual.map(|residual| ("residual", residual));
             let ends: Vec<_> = [("y", out)].into_iter().chain(residual).collect();
-            self.product(what, input, matrix, (epilogue, (1.0, 1.0)), VecRows::Dense, &ends)?;
+            self.product(what, input, matrix, (epilogue, (1.0, 1.0)), VecRows::DENSE, &ends)?;
             return Ok(out);
         };
         let product = self.project(what, input, matrix, Epilogue::NONE)?;

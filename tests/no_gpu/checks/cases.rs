@@ -7,7 +7,6 @@ use wattle::fragments::{Epilogue, InputNorm, Members, Queue, Reach, Reduce, Rout
 use wattle::kernel::AnyLaunch;
 use wattle::kernels::attention_merge::AttentionMerge;
 use wattle::kernels::kv_write::KvWrite;
-use wattle::kernels::matmul::TileRows;
 use wattle::kernels::matvec::VecRows;
 use wattle::kernels::moe_auction::{MoeAuction, MoeAuctionParams};
 use wattle::kernels::moe_combine::{CombineSlots, MoeCombine, MoeCombineParams};
@@ -17,7 +16,7 @@ use wattle::kernels::moe_list::{MoeList, MoeListParams};
 use wattle::kernels::moe_lookup::{MoeLookup, MoeLookupParams};
 use wattle::kernels::moe_place::MoePlace;
 use wattle::kernels::moe_priority::{MoePriority, MoePriorityParams};
-use wattle::kernels::moe_route::{MoeRoute, RouterLogits};
+use wattle::kernels::moe_route::MoeRoute;
 use wattle::kernels::moe_scan::{MoeScan, MoeScanParams};
 use wattle::kernels::moe_scores::{MoeScores, MoeScoresParams};
 use wattle::kernels::moe_sinkhorn::{MoeSinkhorn, MoeSinkhornParams};
@@ -27,6 +26,7 @@ use wattle::kernels::rope::{QkNorm, Rope, RopeParams};
 use wattle::kernels::sample_best::SampleBest;
 use wattle::kernels::sample_pick::SamplePick;
 use wattle::kernels::slice::Slice;
+use wattle::kernels::tile_rows::TileRows;
 use wattle::quant::Width;
 
 use super::launches::{
@@ -109,7 +109,7 @@ fn linear_cases() -> Vec<Case> {
     let into = |end: &[(&'static str, u64)]| [&[("x", x), ("y", gated)], end].concat();
     vec![
         (
-            launch(matvec(VecRows::Dense, InputNorm::Layer, ADDED), linear("int4")),
+            launch(matvec(VecRows::DENSE, InputNorm::Layer, ADDED), linear("int4")),
             [&each[..], &[("x", x), ("bias", 12), ("residual", y), ("y", y), ("norm_weight", 66)]].concat(),
         ),
         (
@@ -124,13 +124,20 @@ fn linear_cases() -> Vec<Case> {
         (launch(matvec(VecRows::SelectedOf(two), InputNorm::None, GATED), expert("int4", 3)), into(&of_two)),
         (launch(matmul(TileRows::GroupedOf(two), GATED), expert("f16", 3)), into(&two_of_five)),
         (
+            launch(
+                matvec(VecRows::Tiles(TileRows::GroupedOf(two)), InputNorm::None, GATED),
+                expert("int4", 3),
+            ),
+            into(&[&of_two[..3], &two_of_five[2..]].concat()),
+        ),
+        (
             launch(matmul(TileRows::Dense, ADDED), linear("f16")),
             vec![("words", f16), ("x", x), ("bias", 12), ("residual", y), ("y", y)],
         ),
         (launch(matmul(grouped, GATED), expert("f16", 3)), into(&of_five)),
         (launch(on_matrices(matmul(grouped, GATED)), expert("f16", 3)), into(&of_five)),
         (
-            launch(in_i8(matvec(VecRows::Dense, InputNorm::None, Epilogue::NONE)), linear("int4")),
+            launch(in_i8(matvec(VecRows::DENSE, InputNorm::None, Epilogue::NONE)), linear("int4")),
             [&each[..], &[("x", 7 * 2 * 12), ("y", y)]].concat(),
         ),
         (
@@ -153,7 +160,7 @@ fn other_cases() -> Vec<Case> {
     let rows = 7 * 33;
     let norm = Norm { norm: InputNorm::Layer, residual: true, scaled: true, reduce: Reduce::Workgroup };
     let rule = RouteRule { selection: Selection::Biased, expert_scale: true, ..RouteRule::SOFTMAX };
-    let route = MoeRoute { experts: 5, logits: RouterLogits::Stored, rule, reduce: Reduce::Workgroup };
+    let route = MoeRoute::new(5, rule);
     let best = SampleBest { kept: 5, gumbel: false, reduce: Reduce::Workgroup };
     vec![
         (

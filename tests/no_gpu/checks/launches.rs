@@ -12,7 +12,7 @@ use wattle::kernels::embed::{Embed, EmbedParams};
 use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams};
 use wattle::kernels::kv_write::KvWriteParams;
 use wattle::kernels::linear::LinearParams;
-use wattle::kernels::matmul::{Matmul, TileRows};
+use wattle::kernels::matmul::Matmul;
 use wattle::kernels::matmul_coop::MatmulCoop;
 use wattle::kernels::matvec::{Matvec, VecRows};
 use wattle::kernels::moe_combine::MoeCombineParams;
@@ -21,6 +21,7 @@ use wattle::kernels::quantize::Quantize;
 use wattle::kernels::rope::{QkNorm, Rope, RopeParams};
 use wattle::kernels::sample_best::SampleBestParams;
 use wattle::kernels::sample_pick::SamplePickParams;
+use wattle::kernels::tile_rows::TileRows;
 use wattle::quant::{WeightFormat, Width};
 
 pub const ATTENTION: AttentionParams = AttentionParams {

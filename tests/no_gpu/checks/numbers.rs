@@ -13,7 +13,7 @@ use wattle::kernels::embed::EmbedParams;
 use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams};
 use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
 use wattle::kernels::linear::LinearParams;
-use wattle::kernels::matmul::{Matmul, TileRows};
+use wattle::kernels::matmul::Matmul;
 use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
 use wattle::kernels::moe_auction::{MoeAuction, MoeAuctionParams};
 use wattle::kernels::moe_combine::{CombineSlots, MoeCombine, MoeCombineParams};
@@ -32,6 +32,7 @@ use wattle::kernels::quantize::{Quantize, QuantizeParams};
 use wattle::kernels::rope::{Rope, RopeParams};
 use wattle::kernels::sample_best::{MAX_VOCAB, SampleBest, SampleBestParams};
 use wattle::kernels::sample_pick::{SamplePick, SamplePickParams};
+use wattle::kernels::tile_rows::TileRows;
 
 use super::launches::{
     ATTENTION, BEST, COMBINE, GATED, KV_WRITE, MERGE, PICK, ROPE, ROUTE, attention, embed, expert,
@@ -80,7 +81,7 @@ fn attention_refuses_numbers_that_do_not_fit() {
 
 #[test]
 fn products_refuse_numbers_that_do_not_fit() {
-    let dense = matvec(VecRows::Dense, InputNorm::None, Epilogue::NONE);
+    let dense = matvec(VecRows::DENSE, InputNorm::None, Epilogue::NONE);
     let params = linear("int4");
     let tile = dense.tile;
     for lanes in [0, 48, 512] {
@@ -118,13 +119,15 @@ fn products_refuse_numbers_that_do_not_fit() {
         let part = Members { count, of: 5 };
         assert_refused(matvec(VecRows::SelectedOf(part), InputNorm::None, GATED), params, "members");
         assert_refused(matmul(TileRows::GroupedOf(part), GATED), params, "members");
+        let tiles = VecRows::Tiles(TileRows::GroupedOf(part));
+        assert_refused(matvec(tiles, InputNorm::None, GATED), params, "members");
     }
     let part = TileRows::GroupedOf(Members { count: 1, of: 5 });
     assert_refused(Matmul { rows: part, ..grouped }, LinearParams { choices: 6, ..params }, "choices");
     assert_refused(on_matrices(grouped), LinearParams { choices: 6, ..params }, "choices");
     assert_refused(on_matrices(Matmul { codec: Codec::F32, ..grouped }), params, "codec");
 
-    let normed = in_i8(matvec(VecRows::Dense, InputNorm::Rms, Epilogue::NONE));
+    let normed = in_i8(matvec(VecRows::DENSE, InputNorm::Rms, Epilogue::NONE));
     assert_refused(normed, linear("int4"), "norm");
     assert_refused(Matvec { codec: Codec::F16, ..in_i8(dense) }, linear("f16"), "codec");
     assert_refused(Matmul { inputs: InputRows::I8, ..grouped }, params, "codec");
@@ -156,12 +159,7 @@ fn the_other_kernels_refuse_numbers_that_do_not_fit() {
     for (experts, choices, option) in
         [(0, 1, "experts"), (4, 0, "choices"), (4, 5, "choices"), (MAX_EXPERTS + 1, 1, "experts")]
     {
-        let route = MoeRoute {
-            experts,
-            logits: RouterLogits::Stored,
-            rule: RouteRule::SOFTMAX,
-            reduce: Reduce::Workgroup,
-        };
+        let route = MoeRoute::new(experts, RouteRule::SOFTMAX);
         let params = MoeRouteParams { choices, logit_stride: experts, ..ROUTE };
         assert_refused(route, params, option);
         assert_refused(MoeScan { experts, limited: false }, MoeScanParams::new(choices, 9), option);
@@ -188,20 +186,18 @@ fn the_other_kernels_refuse_numbers_that_do_not_fit() {
         (RouteRule { selection: Selection::Scores, ..group(8, 8, true) }, "groups"),
         (mixer, "selection"),
     ] {
-        let route = MoeRoute { experts: 8, logits: RouterLogits::Stored, rule, reduce: Reduce::Workgroup };
+        let route = MoeRoute::new(8, rule);
         assert_refused(
             route,
             MoeRouteParams { choices: if option == "limit" { 5 } else { 3 }, logit_stride: 8, ..ROUTE },
             option,
         );
     }
-    let route = MoeRoute {
-        experts: 8,
-        logits: RouterLogits::Stored,
-        rule: RouteRule::SOFTMAX,
-        reduce: Reduce::Workgroup,
-    };
+    let route = MoeRoute::new(8, RouteRule::SOFTMAX);
     assert_refused(route, MoeRouteParams { logit_stride: 7, ..ROUTE }, "logit_stride");
+    for lanes in [2, 24, 512] {
+        assert_refused(MoeRoute { lanes, ..route }, MoeRouteParams::new(3, 8), "lanes");
+    }
     let combine = MoeCombine { residual: false, shared: true, weighted: true, slots: CombineSlots::All };
     assert_refused(combine, MoeCombineParams { hidden_size: 0, ..COMBINE }, "hidden_size");
     assert_refused(combine, MoeCombineParams { choices: 0, ..COMBINE }, "choices");
@@ -240,7 +236,7 @@ fn routings_that_do_not_fit_are_refused() {
     let chosen = Quantize { chosen: true, last: true, ..quantize(InputNorm::None) };
     assert_refused(chosen, QuantizeParams::new(33, 1, 0.0), "last");
 
-    let of = |rule| MoeRoute { experts: 8, logits: RouterLogits::Stored, rule, reduce: Reduce::Workgroup };
+    let of = |rule| MoeRoute::new(8, rule);
     let params = MoeRouteParams::new(3, 8);
     let later = RouteRule { later: LaterRule::AtLeast, ..RouteRule::SOFTMAX };
     assert_refused(of(later), params, "later_share");

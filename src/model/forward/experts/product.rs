@@ -8,11 +8,12 @@ use super::plan::Assignment;
 use crate::Result;
 use crate::fragments::{Epilogue, InputRows, Members};
 use crate::kernels::linear::LinearParams;
-use crate::kernels::matmul::{Chosen, TileRows};
 use crate::kernels::matvec::VecRows;
+use crate::kernels::tile_rows::{Chosen, TileRows};
 use crate::model::config::Experts;
 use crate::model::layout::{ExpertStack, Matrix};
 use crate::schedule::TensorId;
+use crate::tuning::{ProductKernel, ProductShape};
 
 /// What goes into the products of all groups, and what has been made of it.
 struct GroupsInput<'a> {
@@ -86,11 +87,35 @@ impl ForwardPass<'_> {
                 (rows, max_tiles, [("tile_map", tile_map)].into_iter().chain(tokens).collect())
             }
         };
-        let kernel = self.tuning.kernel(self.shape(matrix));
-        let input = self.prepared_once(input, matrix, (kernel.inputs(matrix.cols), false))?;
+        // What counts is how many rows meet a matrix. Where that is one on average, it is two or three as often as none.
+        let shape =
+            ProductShape { rows: self.rows_of_expert(rows, params.choices).max(2), ..self.shape(matrix) };
+        let kernel = self.tuning.kernel(shape);
+        let inputs = kernel.inputs(matrix.cols);
+        let input = self.prepared_once(input, matrix, (inputs, false))?;
         params.max_tiles = most_tiles;
         tensors.extend([("x", input.tensor)].into_iter().chain(plan));
-        self.in_tiles(what, (matrix, kernel), (epilogue, rows), params, &tensors)
+        match kernel {
+            ProductKernel::Matvec(tile) | ProductKernel::MatvecI8(tile) => {
+                let (way, rows) = ((tile, inputs), VecRows::Tiles(rows));
+                self.in_rows(what, (matrix, way), (epilogue, rows), params, input, &tensors)
+            }
+            ProductKernel::Matmul {} | ProductKernel::MatmulI8 {} | ProductKernel::MatmulCoop {} => {
+                self.in_tiles(what, (matrix, kernel), (epilogue, rows), params, &tensors)
+            }
+        }
+    }
+
+    /// Rows of a pass that an expert has where all have as many.
+    fn rows_of_expert(&self, rows: TileRows, choices: u32) -> u32 {
+        let tokens = self.schedule.max_rows;
+        match rows {
+            TileRows::Dense => tokens,
+            TileRows::Grouped { experts } | TileRows::GroupedOf(Members { of: experts, .. }) => {
+                tokens.saturating_mul(choices).div_ceil(experts)
+            }
+            TileRows::Chosen(chosen) => chosen.slots.share.of(tokens),
+        }
     }
 
     /// [`ForwardPass::prepared`], whose work groups share: experts of a layer have one transformation.

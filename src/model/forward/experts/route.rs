@@ -96,13 +96,14 @@ impl ForwardPass<'_> {
     }
 
     /// Whether the kernel that chooses computes the logits: where there are many tokens, so that it has workgroups enough, and
-    /// no more bindings than every device has. A large matrix is read less often by a product in tiles, and is worth it only
-    /// where more than that product is saved.
+    /// no more bindings than every device has. A large matrix is read less often by a product in tiles, and on a CPU any matrix is
+    /// read faster by one: then it is worth it only where more than that product is saved.
     fn is_computed(&self, read: Input<'_>, weights: &ExpertsLayout) -> bool {
         let experts = &weights.config;
         let Some(router) = &weights.router else { return false };
         let by_priority = experts.capacity.is_some_and(|capacity| capacity.order == GrantOrder::Priority);
-        let is_worth_it = router.bytes() <= LARGE_ROUTER || read.norm.is_some() || by_priority;
+        let is_fast = router.bytes() <= LARGE_ROUTER && !self.capabilities.is_cpu;
+        let is_worth_it = is_fast || read.norm.is_some() || by_priority;
         let stored = [weights.selection_bias.is_some(), weights.expert_scale.is_some()];
         let beside = stored.into_iter().filter(|is_there| *is_there).count();
         self.schedule.max_rows > FEW_TOKENS
@@ -136,7 +137,8 @@ impl ForwardPass<'_> {
         let experts = &weights.config;
         let rule = route_rule(experts.routing, self.options.training.is_some());
         let reduce = Reduce::of(self.capabilities);
-        let variant = MoeRoute { experts: experts.count, logits, rule, reduce };
+        let lanes = MoeRoute::lanes_for(logits, self.capabilities);
+        let variant = MoeRoute { experts: experts.count, logits, rule, reduce, lanes };
         let params = MoeRouteParams {
             second_offset: second_offset(experts),
             seed: self.place.seed(self.options.training.unwrap_or(0)),
