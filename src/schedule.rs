@@ -72,6 +72,8 @@ pub struct Schedule {
     pub max_rows: u32,
     /// What its passes are for.
     pub phase: Phase,
+    /// Named tensors whose rows the ledger keeps after each pass, with the `u32` words of a row.
+    pub notes: Vec<(TensorId, u64)>,
 }
 
 impl PartialEq for Step {
@@ -104,6 +106,11 @@ impl Schedule {
     /// A tensor whose memory is planned.
     pub fn activation(&mut self, name: impl Into<String>, bytes: u64) -> TensorId {
         self.add(TensorInfo { name: name.into(), bytes, home: Home::Activation })
+    }
+
+    /// Has the ledger keep what passes leave in a named tensor: so many words for each of their rows.
+    pub fn note(&mut self, tensor: TensorId, row_words: u64) {
+        self.notes.push((tensor, row_words));
     }
 
     fn add(&mut self, info: TensorInfo) -> TensorId {

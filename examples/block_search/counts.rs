@@ -43,6 +43,7 @@ impl Meter for Roofline {
             context: config.context_length,
             logits: LogitRows::None,
             trace: false,
+            router_telemetry: false,
             sampling: None,
             training: None,
             tuning: None,

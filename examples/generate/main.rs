@@ -92,6 +92,7 @@ async fn run(gpu: &Gpu, options: &Options) -> Result<()> {
         path: options.path.unwrap_or(ProductPath::Float),
         memory_ceiling,
         ledger: if options.ledger.is_some() { Level::Window } else { Level::Counts },
+        router_telemetry: options.ledger.is_some(),
         ..SessionOptions::new(context, options.sampling)
     };
     let mut session = Session::new(&model, settings).await?;
@@ -135,7 +136,7 @@ async fn run(gpu: &Gpu, options: &Options) -> Result<()> {
     }
     if let Some(draft) = ledger {
         session.ledger().collect(gpu).await?;
-        draft.finish(|file| session.ledger().write_jsonl(gpu, file))?;
+        draft.finish(|file| session.write_ledger(file))?;
     }
     Ok(())
 }

@@ -15,6 +15,16 @@ impl Ledger {
     /// # Errors
     /// Those of `out`.
     pub fn write_jsonl(&self, gpu: &Gpu, out: &mut impl Write) -> io::Result<()> {
+        self.write_jsonl_with(gpu, out, |_, _| Vec::new())
+    }
+
+    /// The same with more lines after those of each pass, given its number.
+    pub(crate) fn write_jsonl_with(
+        &self,
+        gpu: &Gpu,
+        out: &mut impl Write,
+        more: impl Fn(usize, &PassRecord) -> Vec<Value>,
+    ) -> io::Result<()> {
         let info = gpu.info();
         writeln!(
             out,
@@ -32,6 +42,9 @@ impl Ledger {
             for (d, step) in pass.schedule.steps.iter().enumerate() {
                 writeln!(out, "{}", dispatch_line(id, n, pass, step, pass.dispatches.get(d)))?;
                 id += 1;
+            }
+            for line in more(n, pass) {
+                writeln!(out, "{line}")?;
             }
         }
         Ok(())

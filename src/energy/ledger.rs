@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use web_time::Instant;
 
-use super::{PassTimer, StampBuffer, TimestampQuality, Work};
+use super::notes::{NoteBuffer, PendingNotes};
+use super::{Note, PassTimer, StampBuffer, TimestampQuality, Work, note_bytes};
 use crate::Result;
 use crate::gpu::{Capabilities, Gpu};
 use crate::kernel::Span;
@@ -84,8 +85,12 @@ pub struct PassRecord {
     pub window: Timing,
     /// Every dispatch, at [`Level::Dispatch`]; else empty.
     pub dispatches: Vec<Timing>,
+    /// What its kernels left in the tensors that its schedule names for it; empty until [`Ledger::collect`], and where there was
+    /// no room.
+    pub notes: Vec<Note>,
     recorded: Instant,
     pending: Option<Pending>,
+    pub(super) pending_notes: Option<PendingNotes>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +103,12 @@ impl PassRecord {
     /// Prefill or decode.
     pub fn phase(&self) -> Phase {
         self.schedule.phase
+    }
+
+    fn resolve_notes(&mut self, words: &[u32]) {
+        if let Some(notes) = self.pending_notes.as_ref().and_then(|pending| pending.resolve(words)) {
+            (self.notes, self.pending_notes) = (notes, None);
+        }
     }
 
     /// Takes its stamps, unless they are all zero: then it was recorded, and has not run.
@@ -137,7 +148,8 @@ pub struct KernelTotal {
 pub struct Ledger {
     level: Level,
     stamps: Option<StampBuffer>,
-    passes: VecDeque<PassRecord>,
+    pub(super) notes: Option<NoteBuffer>,
+    pub(super) passes: VecDeque<PassRecord>,
     dropped: u64,
 }
 
@@ -153,7 +165,18 @@ impl Ledger {
         let stamps =
             if level.takes_times(gpu.capabilities()) { Some(StampBuffer::new(gpu).await?) } else { None };
         let capacity = if level == Level::Off { 0 } else { CAPACITY };
-        Ok(Self { level, stamps, passes: VecDeque::with_capacity(capacity), dropped: 0 })
+        Ok(Self { level, stamps, notes: None, passes: VecDeque::with_capacity(capacity), dropped: 0 })
+    }
+
+    /// The same with room for so many bytes of what passes leave in tensors, between two calls of [`Ledger::collect`].
+    ///
+    /// # Errors
+    /// As [`Ledger::new`].
+    pub async fn with_notes(gpu: &Gpu, level: Level, bytes: u64) -> Result<Self> {
+        let ledger = Self::new(gpu, level).await?;
+        let keeps = level > Level::Off && bytes > 0;
+        let notes = if keeps { Some(NoteBuffer::new(gpu, bytes).await?) } else { None };
+        Ok(Self { notes, ..ledger })
     }
 
     /// How much is recorded.
@@ -177,10 +200,13 @@ impl Ledger {
         self.dropped = 0;
     }
 
-    /// Whether one more pass of so many dispatches would have its times; if not, [`Ledger::collect`] makes room. A
-    /// device has a few thousand timestamps at a time.
-    pub fn has_room(&self, dispatches: usize) -> bool {
-        self.stamps.as_ref().is_none_or(|buffer| buffer.has_room(self.pairs(dispatches)))
+    /// Whether one more pass would have its times, and its notes; if not, [`Ledger::collect`] makes room. A device has a few
+    /// thousand timestamps at a time.
+    pub fn has_room(&self, schedule: &Schedule) -> bool {
+        let pairs = self.pairs(schedule.steps.len());
+        let notes = note_bytes(schedule, schedule.max_rows);
+        self.stamps.as_ref().is_none_or(|buffer| buffer.has_room(pairs))
+            && self.notes.as_ref().is_none_or(|buffer| buffer.has_room(notes))
     }
 
     /// Pairs of timestamps of a pass.
@@ -204,8 +230,10 @@ impl Ledger {
             span,
             window: Timing::ABSENT,
             dispatches: Vec::new(),
+            notes: Vec::new(),
             recorded: Instant::now(),
             pending: stamps.as_ref().map(|s| Pending { word: (s.offset / 8) as usize, per_dispatch }),
+            pending_notes: None,
         });
         stamps.map(
             |stamps| {
@@ -222,7 +250,7 @@ impl Ledger {
         }
     }
 
-    /// Fetches the times of all passes submitted so far; passes that were recorded and not submitted stay without.
+    /// Fetches the times and the notes of all passes submitted so far; passes that were recorded and not submitted stay without.
     /// The only call that waits for the device.
     ///
     /// # Errors
@@ -234,6 +262,15 @@ impl Ledger {
                 pass.resolve(&stamps);
             }
             if self.passes.iter().all(|pass| pass.pending.is_none()) {
+                buffer.restart();
+            }
+        }
+        if let Some(buffer) = &mut self.notes {
+            let words = buffer.read(gpu).await?;
+            for pass in &mut self.passes {
+                pass.resolve_notes(&words);
+            }
+            if self.passes.iter().all(|pass| pass.pending_notes.is_none()) {
                 buffer.restart();
             }
         }

@@ -28,6 +28,20 @@ pub struct Routes<'a> {
     pub noise: Option<Noise<'a>>,
 }
 
+impl Routes<'_> {
+    /// Of no tokens.
+    pub const NONE: Self = Self {
+        logits: &[],
+        experts: &[],
+        weights: &[],
+        kept: &[],
+        count: 0,
+        choices: 0,
+        by_experts: false,
+        noise: None,
+    };
+}
+
 /// Figures of one layer over some tokens. Losses come without their factors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouterMetrics {

@@ -85,7 +85,7 @@ impl Session {
         let named = allocate_named(model, &plan, host).await?;
         let pool = plan.pool.allocate(gpu).await?;
         let passes = Passes::prepare(model, &plan, &named, &pool).await?;
-        let ledger = Ledger::new(gpu, options.ledger).await?;
+        let ledger = Ledger::with_notes(gpu, options.ledger, plan.note_bytes).await?;
         Ok(Self {
             chunk_rows: plan.chunk_rows,
             options,

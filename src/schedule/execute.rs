@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::memory::MemoryPlan;
-use super::{Schedule, Step};
-use crate::energy::{Ledger, PassTimer};
+use super::{Schedule, Step, TensorId};
+use crate::energy::{Ledger, NoteSource, PassTimer};
 use crate::gpu::{Gpu, Pipeline, gpu_error};
 use crate::kernel::{Binding, BindingKind, Span, fold_grid};
 use crate::tensor::Tensor;
@@ -14,6 +14,7 @@ use crate::{Error, Result};
 pub struct Prepared {
     schedule: Arc<Schedule>,
     steps: Vec<(Arc<Pipeline>, wgpu::BindGroup)>,
+    notes: Arc<[NoteSource]>,
 }
 
 impl Prepared {
@@ -57,7 +58,8 @@ impl Prepared {
             let group = bind(gpu, step, &pipeline, params, span, &tensors).await?;
             steps.push((pipeline, group));
         }
-        Ok(Self { schedule: Arc::new(schedule), steps })
+        let notes = noted(&schedule, &tensors)?;
+        Ok(Self { schedule: Arc::new(schedule), steps, notes })
     }
 
     /// The schedule.
@@ -95,6 +97,7 @@ impl Prepared {
             }
         }
         ledger.end_pass(encoder, timer);
+        ledger.keep(encoder, &self.notes, span.rows);
         Ok(())
     }
 
@@ -109,6 +112,19 @@ impl Prepared {
         pass.dispatch_workgroups(x, y, z);
         Ok(())
     }
+}
+
+/// The tensors whose rows are kept.
+fn noted(schedule: &Schedule, tensors: &[Tensor]) -> Result<Arc<[NoteSource]>> {
+    let note = |(id, row_words): &(TensorId, u64)| {
+        let (tensor, info) = (&tensors[id.index()], &schedule.tensors[id.index()]);
+        if !tensor.buffer().usage().contains(wgpu::BufferUsages::COPY_SRC) {
+            let (name, expected) = (info.name.clone(), "a buffer that can be copied from".into());
+            return Err(Error::TensorMismatch { name, expected, found: "one that cannot".into() });
+        }
+        Ok(NoteSource { name: info.name.clone(), tensor: tensor.clone(), row_words: *row_words })
+    };
+    schedule.notes.iter().map(note).collect()
 }
 
 /// Puts every step's uniform into one buffer.

@@ -37,6 +37,7 @@ fn schedule(source: &Source, layout: &Layout, phase: Phase) -> Schedule {
         context: 16,
         logits: LogitRows::Last,
         trace: false,
+        router_telemetry: false,
         sampling: None,
         tuning: None,
         path: ProductPath::Float,

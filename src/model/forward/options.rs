@@ -19,6 +19,8 @@ pub struct PassOptions {
     pub logits: LogitRows,
     /// Whether hidden states and router logits stay in tensors of their own, for inspection.
     pub trace: bool,
+    /// Whether the ledger keeps what routers leave.
+    pub router_telemetry: bool,
     /// How the next token is drawn from the last row's logits; `None`: it is not.
     pub sampling: Option<Sampling>,
     /// How products are computed; `None`: as [`Tuning::shipped`] says for the device.

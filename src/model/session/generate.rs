@@ -68,9 +68,8 @@ impl Session {
         gpu: &Gpu,
         record: impl FnOnce(&mut Self, &mut wgpu::CommandEncoder) -> Result<()>,
     ) -> Result<()> {
-        let longest = [&self.passes.part, &self.passes.prefill, &self.passes.decode]
-            .map(|pass| pass.schedule().steps.len());
-        if !longest.into_iter().all(|dispatches| self.ledger.has_room(dispatches)) {
+        let passes = [&self.passes.part, &self.passes.prefill, &self.passes.decode];
+        if !passes.into_iter().all(|pass| self.ledger.has_room(pass.schedule())) {
             self.ledger.collect(gpu).await?;
         }
         let mark = self.mark();

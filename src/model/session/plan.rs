@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::named::named_tensors;
-use crate::energy::{Level, Phase};
+use crate::energy::{Level, Phase, note_bytes};
 use crate::gpu::Capabilities;
 use crate::kernel::{Span, SpanUniform};
 use crate::model::config::{Experts, ModelConfig, Op, Routing};
@@ -29,6 +29,11 @@ pub struct SessionOptions {
     pub logits: LogitRows,
     /// Whether hidden states and router logits of prompts are kept for inspection.
     pub trace: bool,
+    /// Whether the ledger keeps what routers leave, each pass, for [`Session::router_metrics_of`]: a copy at the end of a pass,
+    /// and `E + 2k` words for a token in each layer of experts.
+    ///
+    /// [`Session::router_metrics_of`]: super::Session::router_metrics_of
+    pub router_telemetry: bool,
     /// How tokens are drawn; `None`: they are given.
     pub sampling: Option<Sampling>,
     /// Most bytes on the device, weights included.
@@ -57,6 +62,7 @@ impl SessionOptions {
             chunk_ops: 100_000_000_000,
             logits: LogitRows::Last,
             trace: false,
+            router_telemetry: false,
             sampling: Some(sampling),
             memory_ceiling: None,
             ledger: Level::Counts,
@@ -67,6 +73,9 @@ impl SessionOptions {
         }
     }
 }
+
+/// Decode steps whose notes the ledger has room for before they are collected, beside a chunk of a prompt.
+const PASSES_NOTED: u64 = 256;
 
 /// The schedules of a session and the memory they take.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,8 +94,10 @@ pub struct SessionPlan {
     pub context: u32,
     /// Bytes of what is bound by name and does not belong to the model.
     pub state_bytes: u64,
-    /// Bytes of what runs and watches the passes: their uniforms, tables of experts' places, the ledger's timestamps.
+    /// Bytes of what runs and watches the passes: their uniforms, tables of experts' places, the ledger's timestamps and notes.
     pub overhead_bytes: u64,
+    /// Bytes of the notes that the ledger has room for.
+    pub(super) note_bytes: u64,
     weight_names: HashSet<String>,
 }
 
@@ -116,6 +127,7 @@ impl SessionPlan {
                     context,
                     logits,
                     trace,
+                    router_telemetry: options.router_telemetry,
                     sampling,
                     tuning: options.tuning.clone(),
                     path: options.path,
@@ -147,6 +159,7 @@ impl SessionPlan {
         let tables: u64 = places.iter().map(|(_, places)| size_of_val(&places[..]) as u64).sum();
         let overhead_bytes =
             uniforms.iter().sum::<u64>() + tables + options.ledger.device_bytes(capabilities);
+        let note_bytes = PASSES_NOTED * note_bytes(&decode.0, 1) + note_bytes(&prefill.0, chunk_rows);
         let mut plan = Self {
             part,
             prefill,
@@ -155,7 +168,9 @@ impl SessionPlan {
             chunk_rows,
             context,
             state_bytes: 0,
-            overhead_bytes,
+            // Notes lie in what passes write, and in what is read.
+            overhead_bytes: overhead_bytes + 2 * note_bytes,
+            note_bytes,
             weight_names,
         };
         plan.state_bytes = plan.named_bytes().values().sum();

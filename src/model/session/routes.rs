@@ -1,13 +1,27 @@
-//! What the routers of a traced session did in its last pass.
+//! What the routers of a session did: in the last pass of one with a trace, or in any pass on record.
+
+use std::collections::HashMap;
+use std::io;
+
+use serde_json::{Value, json};
 
 use super::Session;
-use crate::model::config::{Experts, Op, Routing};
+use crate::energy::PassRecord;
+use crate::kernel::Span;
+use crate::model::config::{Experts, Op};
 use crate::model::router_metrics::{Noise, RouterMetrics, Routes};
 use crate::model::slot::{Place, Role, router_offset, router_parts};
 use crate::reference::moe::{Training, softplus, with_noise};
 use crate::{Error, Result};
 
 const NONE: u32 = u32::MAX;
+
+/// What a router leaves.
+const PARTS: [&str; 6] =
+    ["router_logits", "expert_of_slot", "weight_of_slot", "place_of_slot", "scores", "slot_of_choice"];
+
+/// What the router of a layer left of a pass, by part, in words.
+type Left<'a> = HashMap<&'static str, &'a [u32]>;
 
 impl Session {
     /// How the experts of each layer were used in the last pass, one over a prompt's chunk, in the order of the layers. The
@@ -19,77 +33,131 @@ impl Session {
     pub async fn router_metrics(&self) -> Result<Vec<(Place, RouterMetrics)>> {
         let rows =
             self.traced_rows.ok_or_else(|| Error::Request("the last pass was none of a prompt".into()))?;
-        let config = self.model().config().clone();
+        let span = Span { position: self.position - rows, rows };
+        let schedule = self.passes.prefill.schedule();
         let mut all = Vec::new();
-        for (place, op) in config.ops() {
-            if let Op::Experts(experts) = op {
-                all.push((place, self.metrics_of(place, experts, rows as usize).await?));
+        for (place, experts) in self.routers() {
+            let mut words = Vec::new();
+            for part in PARTS {
+                let name = place.name(part);
+                let Some(tensor) = self.tensor(&name) else { continue };
+                let info = schedule.tensors.iter().find(|info| info.name == name);
+                let row_words = info.map_or(0, |info| info.bytes / 4 / u64::from(schedule.max_rows));
+                let count = row_words as usize * rows as usize;
+                words.push((part, tensor.read::<u32>(self.gpu(), 0, count).await?));
             }
+            let left: Left<'_> = words.iter().map(|(part, words)| (*part, &words[..])).collect();
+            let metrics = self.metrics_of(place, experts, span, &left);
+            all.push((place, metrics.ok_or_else(|| Error::MissingTensor { name: place.name(PARTS[1]) })?));
         }
         Ok(all)
     }
 
-    async fn metrics_of(&self, place: Place, experts: &Experts, rows: usize) -> Result<RouterMetrics> {
-        let count = experts.count as usize;
-        let columns: usize = router_parts(experts).iter().map(|(_, rows)| *rows as usize).sum();
-        let all = match experts.routing.has_router() {
-            true => self.traced::<f32>(place, "router_logits", rows * columns).await?,
-            false => Vec::new(),
+    /// How the experts of each layer were used in a pass on record of a session with `router_telemetry`, in the order of the
+    /// layers; nothing where [`Ledger::collect`](crate::energy::Ledger::collect) has not brought the pass's notes.
+    pub fn router_metrics_of(&self, pass: &PassRecord) -> Vec<(Place, RouterMetrics)> {
+        let notes: HashMap<&str, &[u32]> =
+            pass.notes.iter().map(|note| (note.tensor.as_str(), &note.words[..])).collect();
+        let of_layer = |(place, experts): (Place, &Experts)| {
+            let part = |part| Some((part, *notes.get(place.name(part).as_str())?));
+            let left: Left<'_> = PARTS.into_iter().filter_map(part).collect();
+            Some((place, self.metrics_of(place, experts, pass.span, &left)?))
         };
-        let logits: Vec<f32> =
-            all.chunks_exact(columns.max(1)).flat_map(|row| &row[..count]).copied().collect();
-        if matches!(experts.routing, Routing::ExpertChoice { .. }) {
-            return self.metrics_of_choice(place, &logits, [rows, count]).await;
-        }
-        let choices = experts.top_k as usize;
-        let chosen: Vec<u32> = self.traced(place, "expert_of_slot", rows * choices).await?;
-        let weights: Vec<f32> = self.traced(place, "weight_of_slot", rows * choices).await?;
-        let places: Vec<u32> = match self.tensor(&place.name("place_of_slot")) {
-            Some(_) => self.traced(place, "place_of_slot", rows * choices).await?,
-            None => Vec::new(),
-        };
-        let kept: Vec<bool> = places.iter().map(|place| *place != NONE).collect();
-        let noise = self.noise(place, experts, &logits, &all);
-        let noise = noise.as_ref().map(|[logits, deviations]| Noise { logits, deviations });
-        let (logits, experts, weights, kept) = (&logits[..], &chosen[..], &weights[..], &kept[..]);
-        let by_experts = false;
-        Ok(RouterMetrics::of(Routes { logits, experts, weights, kept, count, choices, by_experts, noise }))
+        self.routers().filter_map(of_layer).collect()
     }
 
-    /// The last pass's logits with noise and the deviations of that, `[rows, E]`, from all outputs of the router; none where
+    /// Writes everything on record as JSON Lines, as [`Ledger::write_jsonl`](crate::energy::Ledger::write_jsonl) does, with a
+    /// line for each layer of experts of each pass that has notes.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_ledger(&self, out: &mut impl io::Write) -> io::Result<()> {
+        self.ledger.write_jsonl_with(self.gpu(), out, |step, pass| {
+            let lines = self.router_metrics_of(pass).into_iter();
+            lines.map(|(place, metrics)| router_line(step, place, &metrics)).collect()
+        })
+    }
+
+    /// The layers of experts.
+    fn routers(&self) -> impl Iterator<Item = (Place, &Experts)> {
+        self.model().config().ops().filter_map(|(place, op)| match op {
+            Op::Experts(experts) => Some((place, experts)),
+            _ => None,
+        })
+    }
+
+    /// The figures of a layer; none where its router left nothing.
+    fn metrics_of(
+        &self,
+        place: Place,
+        experts: &Experts,
+        span: Span,
+        left: &Left<'_>,
+    ) -> Option<RouterMetrics> {
+        let (rows, count) = (span.rows as usize, experts.count as usize);
+        let columns: usize = router_parts(experts).iter().map(|(_, rows)| *rows as usize).sum();
+        let floats = |part| -> Option<Vec<f32>> {
+            Some(left.get(part)?.iter().map(|word| f32::from_bits(*word)).collect())
+        };
+        let all = floats("router_logits").filter(|_| experts.routing.has_router()).unwrap_or_default();
+        let logits: Vec<f32> =
+            all.chunks_exact(columns.max(1)).flat_map(|row| &row[..count]).copied().collect();
+        let logits = &logits[..];
+        let routes = Routes { logits, count, ..Routes::NONE };
+        // Where experts chose, a token may have any number of them.
+        if let Some(slots) = left.get("slot_of_choice") {
+            let expert = |(n, slot): (usize, &u32)| if *slot == NONE { NONE } else { (n % count) as u32 };
+            let chosen: Vec<u32> = slots.iter().enumerate().map(expert).collect();
+            let (experts, weights) = (&chosen[..], &floats("scores")?[..]);
+            let routes = Routes { experts, weights, choices: count, by_experts: true, ..routes };
+            return Some(RouterMetrics::of(routes));
+        }
+        let chosen = *left.get("expert_of_slot")?;
+        let kept: Vec<bool> = left
+            .get("place_of_slot")
+            .into_iter()
+            .flat_map(|places| places.iter())
+            .map(|p| *p != NONE)
+            .collect();
+        let noise = self.noise(place, experts, span, [logits, &all]);
+        let noise = noise.as_ref().map(|[logits, deviations]| Noise { logits, deviations });
+        let (weights, choices) = (&floats("weight_of_slot")?[..], chosen.len() / rows.max(1));
+        Some(RouterMetrics::of(Routes { experts: chosen, weights, kept: &kept, choices, noise, ..routes }))
+    }
+
+    /// A pass's logits with noise and the deviations of that, `[rows, E]`, from logits and all outputs of the router; none where
     /// no noise was drawn.
-    fn noise(&self, place: Place, experts: &Experts, logits: &[f32], all: &[f32]) -> Option<[Vec<f32>; 2]> {
+    fn noise(
+        &self,
+        place: Place,
+        experts: &Experts,
+        span: Span,
+        [logits, all]: [&[f32]; 2],
+    ) -> Option<[Vec<f32>; 2]> {
         let is_noisy = experts.routing.topk().is_some_and(|topk| topk.noise);
         let seed = self.options.training.filter(|_| is_noisy)?;
         let count = experts.count as usize;
-        let (rows, first) = (logits.len() / count, router_offset(experts, Role::NoiseRouter) as usize);
+        let (rows, first) = (span.rows as usize, router_offset(experts, Role::NoiseRouter) as usize);
         let spreads = all.chunks_exact(all.len() / rows).flat_map(|row| &row[first..first + count]);
         let spreads: Vec<f32> = spreads.copied().collect();
-        let positions: Vec<u32> = (self.position - rows as u32..self.position).collect();
+        let positions: Vec<u32> = (span.position..span.position + span.rows).collect();
         let training = Training { seed: place.seed(seed), positions: &positions };
         let noisy = with_noise(logits, &spreads, count, training);
         Some([noisy, spreads.into_iter().map(|spread| softplus(spread) as f32).collect()])
     }
+}
 
-    /// Where experts choose, a token may have any number of them.
-    async fn metrics_of_choice(
-        &self,
-        place: Place,
-        logits: &[f32],
-        [rows, count]: [usize; 2],
-    ) -> Result<RouterMetrics> {
-        let slots: Vec<u32> = self.traced(place, "slot_of_choice", rows * count).await?;
-        let scores: Vec<f32> = self.traced(place, "scores", rows * count).await?;
-        let expert = |(n, slot): (usize, &u32)| if *slot == NONE { NONE } else { (n % count) as u32 };
-        let experts: Vec<u32> = slots.iter().enumerate().map(expert).collect();
-        let (experts, weights) = (&experts[..], &scores[..]);
-        let (kept, choices, by_experts, noise) = (&[][..], count, true, None);
-        Ok(RouterMetrics::of(Routes { logits, experts, weights, kept, count, choices, by_experts, noise }))
-    }
-
-    async fn traced<T: bytemuck::Pod>(&self, place: Place, part: &str, count: usize) -> Result<Vec<T>> {
-        let name = place.name(part);
-        let tensor = self.tensor(&name).ok_or_else(|| Error::MissingTensor { name: name.clone() })?;
-        tensor.read(self.gpu(), 0, count).await
-    }
+fn router_line(step: usize, place: Place, metrics: &RouterMetrics) -> Value {
+    let at = place.at();
+    json!({
+        "t": "router", "step": step, "block": at.map(|at| at.block), "sublayer": at.map(|at| at.sublayer),
+        "name": place.name("router"),
+        "tokens_per_expert": metrics.tokens_per_expert, "dropped": metrics.dropped,
+        "experts_per_token": metrics.experts_per_token, "max_over_mean": metrics.max_over_mean,
+        "load_cv2": metrics.load_cv2, "importance_cv2": metrics.importance_cv2,
+        "load_balance": metrics.logits.map(|logits| logits.load_balance),
+        "z": metrics.logits.map(|logits| logits.z), "entropy": metrics.logits.map(|logits| logits.entropy),
+        "smooth_load": metrics.smooth_load.as_ref().map(|load| &load.tokens_per_expert),
+        "smooth_load_cv2": metrics.smooth_load.as_ref().map(|load| load.cv2),
+    })
 }

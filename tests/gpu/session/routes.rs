@@ -1,5 +1,6 @@
 //! What a traced session tells of its routers.
 
+use wattle::energy::Level;
 use wattle::model::config::{
     Activation, Block, Capacity, Experts, FeedForward, GrantOrder, Head, ModelConfig, Norm, NormKind, Op,
     Routing, Share, SubLayer, Topk,
@@ -7,6 +8,7 @@ use wattle::model::config::{
 use wattle::model::forward::{LogitRows, Sampling};
 use wattle::model::plan::WeightPlan;
 use wattle::model::router_metrics::{Noise, SmoothLoad};
+use wattle::model::session::SessionPlan;
 use wattle::model::{Model, Session, SessionOptions};
 use wattle::quant::WeightFormat;
 use wattle::reference::moe::{Router, Training, softplus, with_noise};
@@ -113,4 +115,88 @@ fn choices_drops_and_places_add_up() {
         block_on(gpu().submit("decode", |encoder| session.decode_token(encoder, 1))).unwrap();
         assert!(block_on(session.router_metrics()).is_err(), "a step of decoding");
     }
+}
+
+/// Every routing family leaves what a trace shows, chunk by chunk and step by step, without a dispatch more.
+#[test]
+fn the_ledger_keeps_what_routers_leave() {
+    let half = Capacity { factor: 0.5, share: Share::PerChoice, order: GrantOrder::Priority };
+    let noisy = match Routing::softmax_topk(true) {
+        Routing::Topk(topk) => Routing::Topk(Topk { noise: true, ..topk }),
+        routing => routing,
+    };
+    for (routing, top_k, capacity, training) in [
+        (Routing::softmax_topk(true), 2, None, None),
+        (Routing::softmax_topk(true), 2, Some(half), None),
+        (noisy, 2, None, Some(5)),
+        (Routing::Hash, 1, None, None),
+        (Routing::Sinkhorn { iterations: 3 }, 1, None, Some(5)),
+        (Routing::ExpertChoice { factor: 2.0 }, 1, None, None),
+    ] {
+        let config = model(routing, top_k, capacity);
+        let model =
+            block_on(Model::random(gpu(), &config, WeightPlan::uniform(WeightFormat::F32), 3)).unwrap();
+        let options = |router_telemetry| SessionOptions {
+            trace: true,
+            router_telemetry,
+            training,
+            max_chunk: 24,
+            ..SessionOptions::new(ROWS + 2, Sampling::GREEDY)
+        };
+        let mut session = block_on(Session::new(&model, options(true))).unwrap();
+        let without = block_on(Session::new(&model, options(false))).unwrap();
+        let dispatches = |session: &Session| session.schedules().map(|schedule| schedule.dispatches());
+        assert_eq!(dispatches(&session), dispatches(&without), "{routing:?}");
+        block_on(session.feed(&(0..ROWS).collect::<Vec<_>>())).unwrap();
+        let traced = block_on(session.router_metrics()).unwrap();
+        block_on(gpu().submit("decode", |encoder| session.decode(encoder))).unwrap();
+        // Recorded, and never run.
+        let mut encoder = gpu().device().create_command_encoder(&Default::default());
+        session.decode(&mut encoder).unwrap();
+        drop(encoder);
+        block_on(session.ledger().collect(gpu())).unwrap();
+        let passes: Vec<_> = session.ledger().passes().cloned().collect();
+        let layers: Vec<_> = passes.iter().map(|pass| session.router_metrics_of(pass)).collect();
+        assert_eq!(layers.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 2, 0], "{routing:?}");
+        assert_eq!(layers[1], traced, "{routing:?}");
+        for (pass, layers) in passes.iter().zip(&layers) {
+            for (place, found) in layers {
+                let tokens: u64 = found.experts_per_token.iter().sum();
+                assert_eq!(tokens, u64::from(pass.span.rows), "{routing:?}, {place:?}: {found:?}");
+            }
+        }
+        let mut text = Vec::new();
+        session.write_ledger(&mut text).unwrap();
+        let lines = String::from_utf8(text).unwrap();
+        let lines = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let routers: Vec<_> = lines.filter(|line| line["t"] == "router").collect();
+        assert_eq!(routers.len(), 6, "{routing:?}");
+        assert_eq!(routers[3]["tokens_per_expert"].as_array().unwrap().len(), EXPERTS as usize);
+        assert_eq!(routers[3]["dropped"], traced[1].1.dropped, "{routing:?}");
+    }
+}
+
+/// Notes take their room from the ceiling, and a ledger that is off keeps none.
+#[test]
+fn notes_are_planned_for() {
+    let config = model(Routing::softmax_topk(true), 2, None);
+    let model = block_on(Model::random(gpu(), &config, WeightPlan::uniform(WeightFormat::F32), 3)).unwrap();
+    let plan = |router_telemetry| {
+        let options = SessionOptions { router_telemetry, ..SessionOptions::new(ROWS, Sampling::GREEDY) };
+        let capabilities = gpu().capabilities();
+        SessionPlan::new(&config, model.layout(), capabilities, &options).unwrap()
+    };
+    let (with, without) = (plan(true), plan(false));
+    assert!(without.prefill.0.notes.is_empty() && without.decode.0.notes.is_empty());
+    // Logits, experts and weights of both layers, for a chunk and 256 steps, written and read.
+    let words = 2 * u64::from(EXPERTS + 2 + 2) * (u64::from(with.chunk_rows) + 256);
+    assert_eq!(with.overhead_bytes - without.overhead_bytes, 2 * 4 * words);
+    let options = SessionOptions {
+        router_telemetry: true,
+        ledger: Level::Off,
+        ..SessionOptions::new(ROWS, Sampling::GREEDY)
+    };
+    let mut session = block_on(Session::new(&model, options)).unwrap();
+    block_on(session.feed(&[1, 2, 3])).unwrap();
+    assert_eq!(session.ledger().passes().count(), 0);
 }

@@ -96,7 +96,7 @@ impl ForwardPass<'_> {
             ("slot_of_place", slot_of_place),
         ];
         tensors.extend(order);
-        let mark = marked.then(|| self.traced(&self.place.name("place_of_slot"), slots * 4));
+        let mark = marked.then(|| self.route_tensor("place_of_slot", choices));
         tensors.extend(mark.map(|mark| ("place_of_slot", mark)));
         let variant = MoePlace { queue, limited, marked };
         self.dispatch("place", Launch { variant, params }, &tensors)?;
@@ -129,9 +129,8 @@ impl ForwardPass<'_> {
     ) -> Result<Routed> {
         let count = experts.count;
         let slots = ChosenSlots { experts: count, share: experts.share()?.unwrap_or(ExpertShare::ALL) };
-        let table = self.row_bytes(count);
         let [scores, slot_of_choice] =
-            ["scores", "slot_of_choice"].map(|part| self.traced(&self.place.name(part), table));
+            ["scores", "slot_of_choice"].map(|part| self.route_tensor(part, count));
         let variant = MoeScores { experts: count, reduce: Reduce::of(self.capabilities) };
         let mut tensors = vec![("scores", scores)];
         tensors.extend(logits.map(|logits| ("logits", logits)));
@@ -140,7 +139,7 @@ impl ForwardPass<'_> {
         let slot_bytes = u64::from(slots.of(self.schedule.max_rows)) * 4;
         let tiles = slots.tiles(self.schedule.max_rows);
         let tile_map = self.schedule.activation("tile_map", tiles * 16);
-        let slots_of_token = self.schedule.activation("slots_of_token", table);
+        let slots_of_token = self.schedule.activation("slots_of_token", self.row_bytes(count));
         let [token_of_slot, weight_of_slot] =
             ["token_of_slot", "chosen_weight"].map(|name| self.schedule.activation(name, slot_bytes));
         let tensors = [

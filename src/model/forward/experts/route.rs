@@ -29,6 +29,18 @@ pub(super) struct Routes {
 }
 
 impl ForwardPass<'_> {
+    /// A tensor of so many words to a row that says what a router did: it stays where the pass is traced, and the ledger keeps
+    /// it where it is asked to.
+    pub(super) fn route_tensor(&mut self, part: &'static str, row_words: u32) -> TensorId {
+        let (name, bytes) = (self.place.name(part), self.row_bytes(row_words));
+        if !self.options.router_telemetry {
+            return self.traced(&name, bytes);
+        }
+        let tensor = self.schedule.named(name, bytes);
+        self.schedule.note(tensor, row_words.into());
+        tensor
+    }
+
     /// Logits, and what else reads the router's input; none where there is nothing.
     pub(super) fn router_logits(
         &mut self,
@@ -36,7 +48,7 @@ impl ForwardPass<'_> {
         weights: &ExpertsLayout,
     ) -> Result<Option<TensorId>> {
         let Some(router) = &weights.router else { return Ok(None) };
-        let logits = self.traced(&self.place.name("router_logits"), self.row_bytes(router.rows));
+        let logits = self.route_tensor("router_logits", router.rows);
         self.project_into("router", input, router, Epilogue::NONE, logits, false)?;
         Ok(Some(logits))
     }
@@ -49,15 +61,14 @@ impl ForwardPass<'_> {
         weights: &ExpertsLayout,
     ) -> Result<(Routes, Option<TensorId>)> {
         let choices = weights.config.choices_of_one();
-        let bytes = self.row_bytes(choices);
         let [expert_of_slot, weight_of_slot] =
-            ["expert_of_slot", "weight_of_slot"].map(|part| self.traced(&self.place.name(part), bytes));
+            ["expert_of_slot", "weight_of_slot"].map(|part| self.route_tensor(part, choices));
         let routes = Routes { expert_of_slot, weight_of_slot, choices };
         let ends = [("expert_of_slot", expert_of_slot), ("weight_of_slot", weight_of_slot)];
         let routing = weights.config.routing;
         let balance = self.options.training.filter(|_| routing.has_balance());
         if let (Some(router), None, true) = (&weights.router, balance, self.is_computed(read, weights)) {
-            let logits = self.traced(&self.place.name("router_logits"), self.row_bytes(router.rows));
+            let logits = self.route_tensor("router_logits", router.rows);
             let mut tensors = vec![("logits", logits), ("x", read.tensor)];
             tensors.extend(ends);
             tensors.extend(self.router_tensors(read, router));

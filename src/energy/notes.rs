@@ -1,0 +1,137 @@
+//! What kernels left in tensors, kept for the ledger: copied at the end of a pass, read back with the timestamps.
+
+use std::sync::Arc;
+
+use super::Ledger;
+use crate::Result;
+use crate::gpu::Gpu;
+use crate::schedule::Schedule;
+use crate::tensor::{Tensor, read_staging};
+
+/// What a pass left in a tensor, as `u32` words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Name of the tensor.
+    pub tensor: String,
+    /// Its rows of the pass.
+    pub words: Vec<u32>,
+}
+
+/// A tensor whose rows the ledger keeps.
+#[derive(Clone, Debug)]
+pub(crate) struct NoteSource {
+    pub(crate) name: String,
+    pub(crate) tensor: Tensor,
+    /// Words of a row.
+    pub(crate) row_words: u64,
+}
+
+/// Where the notes of a pass are, until they are fetched.
+#[derive(Clone, Debug)]
+pub(super) struct PendingNotes {
+    first_word: usize,
+    sources: Arc<[NoteSource]>,
+    rows: u32,
+}
+
+/// Room for what passes leave, refilled after each read-back.
+pub(super) struct NoteBuffer {
+    kept: wgpu::Buffer,
+    staging: wgpu::Buffer,
+    bytes: u64,
+    used: u64,
+}
+
+impl NoteBuffer {
+    pub(super) async fn new(gpu: &Gpu, bytes: u64) -> Result<Self> {
+        let copied = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let kept = gpu.buffer("notes", bytes, copied).await?;
+        let read = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = gpu.buffer("notes read-back", bytes, read).await?;
+        Ok(Self { kept, staging, bytes, used: 0 })
+    }
+
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        self.used + bytes <= self.bytes
+    }
+
+    /// Gives all room out again. Only when no recorded pass waits for its notes.
+    pub(super) fn restart(&mut self) {
+        self.used = 0;
+    }
+
+    /// Records the copies of what a pass of so many rows leaves; `None` until the next read-back when there is no room.
+    fn keep(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        sources: &Arc<[NoteSource]>,
+        rows: u32,
+    ) -> Option<PendingNotes> {
+        let bytes = |source: &NoteSource| 4 * source.row_words * u64::from(rows);
+        if !self.has_room(sources.iter().map(bytes).sum()) {
+            return None;
+        }
+        let first_word = (self.used / 4) as usize;
+        for source in sources.iter() {
+            let (from, offset) = (source.tensor.buffer(), source.tensor.offset());
+            encoder.copy_buffer_to_buffer(from, offset, &self.kept, self.used, bytes(source));
+            self.used += bytes(source);
+        }
+        Some(PendingNotes { first_word, sources: sources.clone(), rows })
+    }
+
+    /// All words kept so far; zeros where a pass has not run yet.
+    pub(super) async fn read(&mut self, gpu: &Gpu) -> Result<Vec<u32>> {
+        if self.used == 0 {
+            return Ok(Vec::new());
+        }
+        gpu.submit("notes", |encoder| {
+            encoder.copy_buffer_to_buffer(&self.kept, 0, &self.staging, 0, self.used);
+            // What was read is gone, so that room given out again cannot pass for filled.
+            encoder.clear_buffer(&self.kept, 0, Some(self.used));
+            Ok(())
+        })
+        .await?;
+        read_staging(gpu, &self.staging, self.used).await
+    }
+}
+
+impl PendingNotes {
+    /// The notes; `None` where all words are zero: then the pass was recorded, and has not run.
+    pub(super) fn resolve(&self, words: &[u32]) -> Option<Vec<Note>> {
+        let count = |source: &NoteSource| source.row_words as usize * self.rows as usize;
+        let total: usize = self.sources.iter().map(count).sum();
+        let mut rest = words.get(self.first_word..self.first_word + total)?;
+        if rest.iter().all(|word| *word == 0) {
+            return None;
+        }
+        let note = |source: &NoteSource| {
+            let (words, others) = rest.split_at(count(source));
+            rest = others;
+            Note { tensor: source.name.clone(), words: words.to_vec() }
+        };
+        Some(self.sources.iter().map(note).collect())
+    }
+}
+
+impl Ledger {
+    /// Keeps what the pass just recorded leaves behind.
+    pub(crate) fn keep(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        sources: &Arc<[NoteSource]>,
+        rows: u32,
+    ) {
+        if let (Some(buffer), Some(pass), false) =
+            (&mut self.notes, self.passes.back_mut(), sources.is_empty())
+        {
+            pass.pending_notes = buffer.keep(encoder, sources, rows);
+        }
+    }
+}
+
+/// Bytes of what passes of a schedule leave, of so many rows.
+pub(crate) fn note_bytes(schedule: &Schedule, rows: u32) -> u64 {
+    let words: u64 = schedule.notes.iter().map(|(_, row_words)| row_words).sum();
+    4 * words * u64::from(rows)
+}
