@@ -1,10 +1,10 @@
 //! One layer with random weights, run over tokens and timed by dispatch.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use wattle::Gpu;
-use wattle::energy::{ByteClass, Level, OpClass};
+use wattle::energy::{ByteClass, Level, OpClass, Timing};
+use wattle::kernel::Span;
 use wattle::model::config::{
     Activation, Block, Capacity, Experts, FeedForward, GrantOrder, Head, ModelConfig, Norm, NormKind, Op,
     Routing, Share, SubLayer,
@@ -13,9 +13,10 @@ use wattle::model::forward::{LogitRows, Sampling};
 use wattle::model::plan::WeightPlan;
 use wattle::model::{Model, Session, SessionOptions};
 use wattle::quant::WeightFormat;
+use wattle::schedule::Schedule;
 
 use super::support::chain::wait;
-use super::support::{Result, Times};
+use super::support::{Result, Times, microseconds};
 
 /// Rows of the table of embeddings.
 pub const VOCAB: u32 = 4096;
@@ -69,12 +70,30 @@ pub enum Tokens {
 pub struct Measured {
     /// Of a whole pass, as the host sees it.
     pub wall: Times,
-    /// By what a dispatch does, medians in microseconds; empty where the device has no clock.
-    whats: BTreeMap<&'static str, f64>,
+    /// In order.
+    pub dispatches: Vec<Dispatch>,
     /// Rows that the experts' products may execute for each row that they have, partly empty tiles included.
     pub executed: f64,
     /// Bytes of weights that have to be read, at most.
     pub weight_bytes: u64,
+}
+
+/// A dispatch of a layer.
+pub struct Dispatch {
+    pub what: &'static str,
+    pub kernel: &'static str,
+    pub workgroups: u64,
+    /// Distinct bytes that it reads and writes, at most.
+    pub bytes: u64,
+    /// By the device's clock, where it has one.
+    pub times: Option<Times>,
+}
+
+impl Dispatch {
+    /// Median, in microseconds.
+    pub fn us(&self) -> Option<f64> {
+        self.times.as_ref().map(|times| microseconds(times.median()))
+    }
 }
 
 impl Tokens {
@@ -171,7 +190,7 @@ pub fn measure(gpu: &Gpu, config: &ModelConfig, format: WeightFormat, tokens: &[
         ..SessionOptions::new(rows + 1, Sampling::GREEDY)
     };
     let mut session = gpu.block_on(Session::new(&model, options))?;
-    let mut runs: Vec<(Duration, BTreeMap<&'static str, f64>)> = Vec::new();
+    let mut runs: Vec<(Duration, Vec<Option<Duration>>)> = Vec::new();
     let begin = Instant::now();
     // The first is for nothing.
     while runs.len() < 8 || (runs.len() < 16 && begin.elapsed() < Duration::from_secs(1)) {
@@ -179,46 +198,54 @@ pub fn measure(gpu: &Gpu, config: &ModelConfig, format: WeightFormat, tokens: &[
     }
     let (executed, weight_bytes) = counted(&session, rows);
     let runs = &runs[1..];
-    let median = |what: &'static str| {
-        let mut times: Vec<f64> = runs.iter().filter_map(|(_, whats)| whats.get(what)).copied().collect();
-        times.sort_by(f64::total_cmp);
-        times.get(times.len() / 2).map(|time| (what, *time))
+    let times = |n: usize| {
+        let times: Vec<_> = runs.iter().filter_map(|(_, times)| *times.get(n)?).collect();
+        (!times.is_empty()).then(|| Times::new(times))
     };
-    let whats = runs[0].1.keys().filter_map(|what| median(what)).collect();
-    Ok(Measured { wall: Times::new(runs.iter().map(|(wall, _)| *wall)), whats, executed, weight_bytes })
+    let span = Span { position: 0, rows };
+    let steps = schedule(&session, rows).steps.iter().enumerate();
+    let dispatches = steps.map(|(n, step)| Dispatch {
+        what: step.site.what,
+        kernel: step.launch.name(),
+        workgroups: step.launch.workgroups(span),
+        bytes: step.launch.work(span).total_bytes().least,
+        times: times(n),
+    });
+    let dispatches = dispatches.collect();
+    let wall = Times::new(runs.iter().map(|(wall, _)| *wall));
+    Ok(Measured { wall, dispatches, executed, weight_bytes })
 }
 
-/// One pass: how long it took, and each of its parts.
-fn run(gpu: &Gpu, session: &mut Session, tokens: &[u32]) -> Result<(Duration, BTreeMap<&'static str, f64>)> {
+/// What runs over so many tokens.
+fn schedule(session: &Session, rows: u32) -> &Schedule {
+    let [prefill, decode] = session.schedules();
+    if rows == 1 { decode } else { prefill }
+}
+
+/// One pass: how long it took, and each of its dispatches.
+fn run(gpu: &Gpu, session: &mut Session, tokens: &[u32]) -> Result<(Duration, Vec<Option<Duration>>)> {
     session.reset();
     let begin = Instant::now();
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
     match tokens {
         [token] => session.decode_token(&mut encoder, *token)?,
-        tokens => session.prefill(&mut encoder, tokens, false)?,
+        tokens => session.prefill(&mut encoder, tokens, true)?,
     }
     gpu.queue().submit([encoder.finish()]);
     wait(gpu)?;
     let wall = begin.elapsed();
     gpu.block_on(session.ledger().collect(gpu))?;
-    let mut whats = BTreeMap::new();
-    for pass in session.ledger().passes() {
-        for (step, timing) in pass.schedule.steps.iter().zip(&pass.dispatches) {
-            if let Some(time) = timing.duration_ns() {
-                *whats.entry(step.site.what).or_insert(0.0) += time as f64 / 1e3;
-            }
-        }
-    }
+    let of_dispatch = |timing: &Timing| timing.duration_ns().map(Duration::from_nanos);
+    let times = session.ledger().passes().flat_map(|pass| pass.dispatches.iter().map(of_dispatch)).collect();
     session.ledger().clear();
-    Ok((wall, whats))
+    Ok((wall, times))
 }
 
 /// Multiply-adds of the experts' products that may be executed, for each that is useful; and bytes of weights with
 /// their scales, at most.
 fn counted(session: &Session, rows: u32) -> (f64, u64) {
-    let [prefill, decode] = session.schedules();
-    let schedule = if rows == 1 { decode } else { prefill };
-    let span = wattle::kernel::Span { position: 0, rows };
+    let schedule = schedule(session, rows);
+    let span = Span { position: 0, rows };
     let products = schedule.steps.iter().filter(|step| step.site.what.starts_with("expert_"));
     let (mut least, mut most) = (0, 0);
     for step in products {
@@ -234,13 +261,18 @@ fn counted(session: &Session, rows: u32) -> (f64, u64) {
 impl Measured {
     /// Time of some parts together, in microseconds.
     pub fn of(&self, whats: &[&str]) -> Option<f64> {
-        let found: Vec<f64> = whats.iter().filter_map(|what| self.whats.get(what)).copied().collect();
-        (!found.is_empty()).then(|| found.iter().sum())
+        let found = self.dispatches.iter().filter(|dispatch| whats.contains(&dispatch.what));
+        let times: Vec<f64> = found.filter_map(Dispatch::us).collect();
+        (!times.is_empty()).then(|| times.iter().sum())
     }
 
     /// Time of the layer alone.
     pub fn all(&self) -> Option<f64> {
-        let inside = self.whats.iter().filter(|(what, _)| !matches!(**what, "embed" | "head" | "sample"));
-        (!self.whats.is_empty()).then(|| inside.map(|(_, time)| time).sum())
+        self.inside().map(Dispatch::us).sum()
+    }
+
+    /// The dispatches of the layer alone.
+    pub fn inside(&self) -> impl Iterator<Item = &Dispatch> {
+        self.dispatches.iter().filter(|dispatch| !matches!(dispatch.what, "embed" | "head" | "sample"))
     }
 }

@@ -6,11 +6,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod dispatches;
 mod layer;
 mod models;
+#[path = "../support/peaks.rs"]
+mod peaks;
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::process::ExitCode;
 
 use layer::{Kind, Layer, Measured, Tokens, Way};
@@ -62,7 +63,6 @@ fn run() -> Result<()> {
     };
     for format in &options.weights {
         let base = base(*format);
-        let mut dense = BTreeMap::new();
         for layer in layers(&base) {
             let Kind::Experts { top_k, .. } = layer.kind else { continue };
             // The same rows through one matrix.
@@ -70,16 +70,14 @@ fn run() -> Result<()> {
                 Kind::Experts { way: Way::Chosen(factor), .. } => (factor * layer.rows as f32) as u32,
                 _ => layer.rows * top_k,
             };
-            let dense = match dense.entry(rows) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => {
-                    new.insert(Layer { kind: Kind::Dense, rows, ..layer }.measure(&bench.gpu)?)
-                }
-            };
+            // One right after the other, because the speed of a machine that others use changes within minutes.
+            let dense = Layer { kind: Kind::Dense, rows, ..layer }.measure(&bench.gpu)?;
             let measured = layer.measure(&bench.gpu)?;
-            print(&mut bench, &table, &layer, &measured, dense)?;
+            print(&mut bench, &table, &layer, &measured, &dense)?;
         }
     }
+    let bases: Vec<_> = options.weights.iter().map(|format| base(*format)).collect();
+    dispatches::run(&mut bench, &bases)?;
     println!();
     models::run(&mut bench, &base(WeightFormat::F32), &options.weights, options.divisor)
 }
