@@ -47,7 +47,7 @@
 //! use wattle::energy::{ByteClass, Phase};
 //! use wattle::gpu::Capabilities;
 //! use wattle::kernel::Span;
-//! use wattle::model::forward::{LogitRows, PassOptions, record};
+//! use wattle::model::forward::{PassOptions, record};
 //! use wattle::model::{family, layout::Layout, plan::WeightPlan};
 //!
 //! # fn main() -> wattle::Result<()> {
@@ -55,17 +55,7 @@
 //! let (config, _) = family::parse(json)?; // a config.json
 //! let device = Capabilities::webgpu();
 //! let layout = Layout::new(&config, &WeightPlan::uniform("int4".parse()?), &device)?;
-//! let options = PassOptions {
-//!     phase: Phase::Decode,
-//!     max_rows: 1,
-//!     context: 512,
-//!     logits: LogitRows::Last,
-//!     trace: false,
-//!     sampling: None,
-//!     tuning: None,
-//!     path: wattle::tuning::ProductPath::Float,
-//!     training: None,
-//! };
+//! let options = PassOptions::new(Phase::Decode, 1, 512);
 //! let step = record(&config, &layout, &device, &options)?;
 //! println!("{step}"); // a line per dispatch
 //!

@@ -10,7 +10,6 @@ use wattle::model::forward::{LogitRows, PassOptions, record};
 use wattle::model::layout::Layout;
 use wattle::model::plan::WeightPlan;
 use wattle::quant::WeightFormat;
-use wattle::tuning::ProductPath;
 
 use super::oracle::{Meter, Result, Step};
 
@@ -37,20 +36,10 @@ impl Meter for Roofline {
     fn step(&mut self, config: &ModelConfig) -> Result<Step> {
         let device = Capabilities::webgpu();
         let layout = Layout::new(config, &WeightPlan::uniform(self.format), &device)?;
-        let options = PassOptions {
-            phase: Phase::Prefill,
-            max_rows: config.context_length,
-            context: config.context_length,
-            logits: LogitRows::None,
-            trace: false,
-            router_telemetry: false,
-            sampling: None,
-            training: None,
-            tuning: None,
-            path: ProductPath::Float,
-        };
+        let rows = config.context_length;
+        let options = PassOptions { logits: LogitRows::None, ..PassOptions::new(Phase::Prefill, rows, rows) };
         let schedule = record(config, &layout, &device, &options)?;
-        let span = Span { position: 0, rows: config.context_length };
+        let span = Span { position: 0, rows };
         let ms = |bytes: u64, ops: u64| (bytes as f64 / self.gb_per_s).max(ops as f64 / self.gop_per_s) / 1e6;
         let mut step = Step { ms: 0.0, bytes: 0, ops: 0 };
         for dispatch in &schedule.steps {

@@ -2,14 +2,13 @@
 
 use wattle::energy::Phase;
 use wattle::gpu::Capabilities;
-use wattle::model::forward::{LogitRows, PassOptions, record};
+use wattle::model::forward::{PassOptions, record};
 use wattle::model::layout::Layout;
 use wattle::model::naming::Naming;
 use wattle::model::plan::WeightPlan;
 use wattle::model::slot::{Part, Place, Role, Slot};
 use wattle::model::{Source, open};
 use wattle::schedule::Schedule;
-use wattle::tuning::ProductPath;
 use wattle::verify::{Case, Device, check};
 
 use crate::support::{assert_says, golden_dir};
@@ -30,19 +29,8 @@ fn layout(source: &Source, format: &str) -> Layout {
 }
 
 fn schedule(source: &Source, layout: &Layout, phase: Phase) -> Schedule {
-    let options = PassOptions {
-        phase,
-        // More than experts' products take one by one.
-        max_rows: 9,
-        context: 16,
-        logits: LogitRows::Last,
-        trace: false,
-        router_telemetry: false,
-        sampling: None,
-        tuning: None,
-        path: ProductPath::Float,
-        training: None,
-    };
+    // More rows than experts' products take one by one.
+    let options = PassOptions::new(phase, 9, 16);
     record(&source.config, layout, &Capabilities::webgpu(), &options).unwrap()
 }
 

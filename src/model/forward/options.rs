@@ -33,6 +33,24 @@ pub struct PassOptions {
     pub training: Option<u32>,
 }
 
+impl PassOptions {
+    /// Passes of up to so many rows, with logits of the last, and nothing drawn or kept; others differ from it in some field.
+    pub const fn new(phase: Phase, max_rows: u32, context: u32) -> Self {
+        Self {
+            phase,
+            max_rows,
+            context,
+            logits: LogitRows::Last,
+            trace: false,
+            router_telemetry: false,
+            sampling: None,
+            tuning: None,
+            path: ProductPath::Float,
+            training: None,
+        }
+    }
+}
+
 /// Which rows get logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogitRows {
