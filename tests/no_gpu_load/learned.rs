@@ -9,6 +9,7 @@ use wattle::model::plan::WeightPlan;
 use wattle::model::slot::{Part, Place, Role, Slot};
 use wattle::model::{Source, open};
 use wattle::schedule::Schedule;
+use wattle::tuning::ProductPath;
 use wattle::verify::{Case, Device, check};
 
 use crate::support::{assert_says, golden_dir};
