@@ -44,7 +44,6 @@ fn run(workgroup: u32, lane: u32) {
         tile_map[t] = vec4<u32>();
     }
     storageBarrier();
-    workgroupBarrier();
     let used = sums[WORKGROUP_SIZE - 1u].y;
     var next = sums[lane] - own;
     for (var e = lane * LANE_EXPERTS; e < end; e += 1u) {
@@ -63,13 +62,15 @@ fn run(workgroup: u32, lane: u32) {
 }
 
 // Where the map has a tile: empty ones lie between those with rows, because some devices give each of their cores one
-// stretch of what a call has tiles for.
+// stretch of what a call has tiles for. That is as many tiles as there can be (`max_tiles` in expert_plan.rs), where the map
+// is as long.
 fn spread(tile: u32, used: u32) -> u32 {
     // As long as the product has 32 bits.
     if used > 0xffffu {
         return tile;
     }
     let slots = span.rows * params.choices;
-    let tiles = slots / TILE_ROWS + min(EXPERTS, slots);
+    let hit = min(EXPERTS, slots);
+    let tiles = max(used, min((slots - hit) / TILE_ROWS + hit, params.max_tiles));
     return tile * (tiles / used) + tile * (tiles % used) / used;
 }

@@ -33,7 +33,7 @@ impl Ledger {
                 "t": "header", "schema": 1, "crate": env!("CARGO_PKG_VERSION"),
                 "adapter": info.name, "driver": info.driver, "driver_info": info.driver_info,
                 "backend": info.backend.to_string(), "level": level(self.level()),
-                "dropped_passes": self.dropped(),
+                "dropped_passes": self.dropped(), "dropped_notes": self.dropped_notes(),
             })
         )?;
         let mut id = 0;

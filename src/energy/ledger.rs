@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use web_time::Instant;
 
-use super::notes::{NoteBuffer, PendingNotes};
+use super::notes::{HOST_BYTES, NoteBuffer, PendingNotes};
 use super::{Note, PassTimer, StampBuffer, TimestampQuality, Work, note_bytes};
 use crate::Result;
 use crate::gpu::{Capabilities, Gpu};
@@ -85,8 +85,8 @@ pub struct PassRecord {
     pub window: Timing,
     /// Every dispatch, at [`Level::Dispatch`]; else empty.
     pub dispatches: Vec<Timing>,
-    /// What its kernels left in the tensors that its schedule names for it; empty until [`Ledger::collect`], and where there was
-    /// no room.
+    /// What its kernels left in the tensors that its schedule names for it; empty until [`Ledger::collect`], where there was
+    /// no room, and of old passes ([`Ledger::dropped_notes`]).
     pub notes: Vec<Note>,
     recorded: Instant,
     pending: Option<Pending>,
@@ -150,7 +150,10 @@ pub struct Ledger {
     stamps: Option<StampBuffer>,
     pub(super) notes: Option<NoteBuffer>,
     pub(super) passes: VecDeque<PassRecord>,
+    /// Passes recorded so far, those that are on record no more included.
+    recorded: u64,
     dropped: u64,
+    pub(super) dropped_notes: u64,
 }
 
 /// Passes that are kept; beyond it the oldest give way, and their number is on record.
@@ -165,7 +168,8 @@ impl Ledger {
         let stamps =
             if level.takes_times(gpu.capabilities()) { Some(StampBuffer::new(gpu).await?) } else { None };
         let capacity = if level == Level::Off { 0 } else { CAPACITY };
-        Ok(Self { level, stamps, notes: None, passes: VecDeque::with_capacity(capacity), dropped: 0 })
+        let passes = VecDeque::with_capacity(capacity);
+        Ok(Self { level, stamps, notes: None, passes, recorded: 0, dropped: 0, dropped_notes: 0 })
     }
 
     /// The same with room for so many bytes of what passes leave in tensors, between two calls of [`Ledger::collect`].
@@ -194,17 +198,34 @@ impl Ledger {
         self.dropped
     }
 
+    /// Passes whose notes gave way to those of newer ones: 64 MiB are kept.
+    pub fn dropped_notes(&self) -> u64 {
+        self.dropped_notes
+    }
+
     /// Forgets all passes.
     pub fn clear(&mut self) {
         self.passes.clear();
-        self.dropped = 0;
+        (self.dropped, self.dropped_notes) = (0, 0);
     }
 
-    /// Whether one more pass would have its times, and its notes; if not, [`Ledger::collect`] makes room. A device has a few
-    /// thousand timestamps at a time.
-    pub fn has_room(&self, schedule: &Schedule) -> bool {
+    /// How many passes were recorded, to come back to with [`Ledger::take_back`].
+    pub(crate) fn recorded(&self) -> u64 {
+        self.recorded
+    }
+
+    /// Forgets the passes since there were so many: they will never run, and nothing is to wait for their times.
+    pub(crate) fn take_back(&mut self, recorded: u64) {
+        let taken = self.recorded.saturating_sub(recorded) as usize;
+        self.passes.truncate(self.passes.len().saturating_sub(taken));
+        self.recorded = self.recorded.min(recorded);
+    }
+
+    /// Whether one more pass, of so many rows, would have its times and its notes; if not, [`Ledger::collect`] makes room. A
+    /// device has a few thousand timestamps at a time.
+    pub fn has_room(&self, schedule: &Schedule, rows: u32) -> bool {
         let pairs = self.pairs(schedule.steps.len());
-        let notes = note_bytes(schedule, schedule.max_rows);
+        let notes = note_bytes(schedule, rows);
         self.stamps.as_ref().is_none_or(|buffer| buffer.has_room(pairs))
             && self.notes.as_ref().is_none_or(|buffer| buffer.has_room(notes))
     }
@@ -225,6 +246,7 @@ impl Ledger {
             self.passes.pop_front();
             self.dropped += 1;
         }
+        self.recorded += 1;
         self.passes.push_back(PassRecord {
             schedule: schedule.clone(),
             span,
@@ -273,6 +295,7 @@ impl Ledger {
             if self.passes.iter().all(|pass| pass.pending_notes.is_none()) {
                 buffer.restart();
             }
+            self.bound_notes(HOST_BYTES);
         }
         Ok(())
     }
@@ -312,3 +335,6 @@ impl Ledger {
         Some(sum)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,11 +8,14 @@ use crate::gpu::Gpu;
 use crate::schedule::Schedule;
 use crate::tensor::{Tensor, read_staging};
 
+/// Stands before the notes of a pass that ran.
+const RAN: u32 = 1;
+
 /// What a pass left in a tensor, as `u32` words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// Name of the tensor.
-    pub tensor: String,
+    pub tensor: Arc<str>,
     /// Its rows of the pass.
     pub words: Vec<u32>,
 }
@@ -20,7 +23,7 @@ pub struct Note {
 /// A tensor whose rows the ledger keeps.
 #[derive(Clone, Debug)]
 pub(crate) struct NoteSource {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) tensor: Tensor,
     /// Words of a row.
     pub(crate) row_words: u64,
@@ -34,10 +37,13 @@ pub(super) struct PendingNotes {
     rows: u32,
 }
 
-/// Room for what passes leave, refilled after each read-back.
+/// Room for what passes leave, refilled after each read-back. Before the notes of each pass stands a word that says whether it
+/// ran: routes may well be all zeros.
 pub(super) struct NoteBuffer {
     kept: wgpu::Buffer,
     staging: wgpu::Buffer,
+    /// The word [`RAN`].
+    ran: wgpu::Buffer,
     bytes: u64,
     used: u64,
 }
@@ -48,7 +54,8 @@ impl NoteBuffer {
         let kept = gpu.buffer("notes", bytes, copied).await?;
         let read = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = gpu.buffer("notes read-back", bytes, read).await?;
-        Ok(Self { kept, staging, bytes, used: 0 })
+        let ran = Tensor::upload(gpu, "notes mark", &[RAN]).await?.buffer().clone();
+        Ok(Self { kept, staging, ran, bytes, used: 0 })
     }
 
     pub(super) fn has_room(&self, bytes: u64) -> bool {
@@ -68,10 +75,12 @@ impl NoteBuffer {
         rows: u32,
     ) -> Option<PendingNotes> {
         let bytes = |source: &NoteSource| 4 * source.row_words * u64::from(rows);
-        if !self.has_room(sources.iter().map(bytes).sum()) {
+        if !self.has_room(4 + sources.iter().map(bytes).sum::<u64>()) {
             return None;
         }
         let first_word = (self.used / 4) as usize;
+        encoder.copy_buffer_to_buffer(&self.ran, 0, &self.kept, self.used, 4);
+        self.used += 4;
         for source in sources.iter() {
             let (from, offset) = (source.tensor.buffer(), source.tensor.offset());
             encoder.copy_buffer_to_buffer(from, offset, &self.kept, self.used, bytes(source));
@@ -87,7 +96,7 @@ impl NoteBuffer {
         }
         gpu.submit("notes", |encoder| {
             encoder.copy_buffer_to_buffer(&self.kept, 0, &self.staging, 0, self.used);
-            // What was read is gone, so that room given out again cannot pass for filled.
+            // What was read is gone, so that of room given out again nothing says that its pass ran.
             encoder.clear_buffer(&self.kept, 0, Some(self.used));
             Ok(())
         })
@@ -97,12 +106,12 @@ impl NoteBuffer {
 }
 
 impl PendingNotes {
-    /// The notes; `None` where all words are zero: then the pass was recorded, and has not run.
+    /// The notes; `None` where the pass was recorded, and has not run.
     pub(super) fn resolve(&self, words: &[u32]) -> Option<Vec<Note>> {
         let count = |source: &NoteSource| source.row_words as usize * self.rows as usize;
         let total: usize = self.sources.iter().map(count).sum();
-        let mut rest = words.get(self.first_word..self.first_word + total)?;
-        if rest.iter().all(|word| *word == 0) {
+        let (&ran, mut rest) = words.get(self.first_word..=self.first_word + total)?.split_first()?;
+        if ran != RAN {
             return None;
         }
         let note = |source: &NoteSource| {
@@ -114,7 +123,22 @@ impl PendingNotes {
     }
 }
 
+/// Bytes of notes that are kept on the host; beyond it those of the oldest passes give way.
+pub(super) const HOST_BYTES: usize = 64 << 20;
+
 impl Ledger {
+    /// Forgets the notes of the oldest passes beyond so many bytes, and counts those passes.
+    pub(super) fn bound_notes(&mut self, most_bytes: usize) {
+        let mut bytes = 0;
+        for pass in self.passes.iter_mut().rev().filter(|pass| !pass.notes.is_empty()) {
+            bytes += pass.notes.iter().map(|note| size_of_val(&note.words[..])).sum::<usize>();
+            if bytes > most_bytes {
+                pass.notes = Vec::new();
+                self.dropped_notes += 1;
+            }
+        }
+    }
+
     /// Keeps what the pass just recorded leaves behind.
     pub(crate) fn keep(
         &mut self,
@@ -130,8 +154,11 @@ impl Ledger {
     }
 }
 
-/// Bytes of what passes of a schedule leave, of so many rows.
+/// Bytes of what a pass of a schedule leaves, of so many rows; 0 where it leaves nothing.
 pub(crate) fn note_bytes(schedule: &Schedule, rows: u32) -> u64 {
+    if schedule.notes.is_empty() {
+        return 0;
+    }
     let words: u64 = schedule.notes.iter().map(|(_, row_words)| row_words).sum();
-    4 * words * u64::from(rows)
+    4 * (1 + words * u64::from(rows))
 }

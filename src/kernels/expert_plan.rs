@@ -161,8 +161,9 @@ pub fn max_tiles(slots: u64, experts: u32) -> u64 {
 
 /// Most blocks of `height` rows, each of one expert's, of `slots` slots that `experts` experts share.
 pub(super) fn max_blocks(slots: u64, experts: u32, height: u32) -> u64 {
-    // Every expert but those without a slot may leave one block partly filled.
-    slots / u64::from(height) + u64::from(experts).min(slots)
+    // Every expert that is hit has a first block for one slot; blocks after that are of `height` more slots of one.
+    let hit = u64::from(experts).min(slots);
+    (slots - hit) / u64::from(height) + hit
 }
 
 /// Bytes of the map of those tiles, and of as many entries as a kernel is told of.

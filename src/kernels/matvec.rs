@@ -66,8 +66,9 @@ impl Matvec {
         let mut all: Vec<_> =
             epilogues.zip(ways()).map(|(epilogue, way)| Self { epilogue, ..plain(int4, way) }).collect();
         for (codec, first) in Codec::all().zip(0..) {
-            for way in ways().skip(first).take(VecTile::variants().count()) {
-                all.extend(Reduce::ALL.map(|reduce| Self { reduce, ..plain(codec, way) }));
+            let ways = ways().skip(first).take(VecTile::variants().count());
+            for (way, inputs) in ways.zip(InputRows::FLOATS.into_iter().cycle()) {
+                all.extend(Reduce::ALL.map(|reduce| Self { inputs, reduce, ..plain(codec, way) }));
                 all.extend(codec.is_int().then(|| Self { inputs: InputRows::I8, ..plain(codec, way) }));
             }
         }
@@ -181,14 +182,10 @@ impl Kernel for Matvec {
     fn check(self, params: &LinearParams) -> Result<()> {
         self.inputs.check(Self::NAME, params.in_features)?;
         self.codec.check_inputs(Self::NAME, self.inputs)?;
-        let normed = self.inputs == InputRows::I8 && self.norm != InputNorm::None;
-        require(
-            Self::NAME,
-            "norm",
-            !normed,
-            "none of inputs that are codes",
-            format_args!("{:?}", self.norm),
-        )?;
+        let sorted = matches!(self.rows, VecRows::Tiles(tiles) if tiles != TileRows::Dense);
+        let normed = self.norm != InputNorm::None && (sorted || self.inputs == InputRows::I8);
+        let expected = "none of inputs that are codes, or of rows sorted by expert";
+        require(Self::NAME, "norm", !normed, expected, format_args!("{:?}", self.norm))?;
         self.tile.check(self.norm != InputNorm::None || !matches!(self.rows, VecRows::Tiles(_)))?;
         self.rows.check(params)?;
         params.check(Self::NAME, self.codec, self.epilogue, self.rows.is_per_choice())

@@ -16,7 +16,6 @@ use named::allocate_named;
 use passes::Passes;
 use plan::check_task;
 
-use super::forward::LogitRows;
 use super::loaded::Model;
 use crate::energy::Ledger;
 use crate::gpu::Gpu;
@@ -31,6 +30,8 @@ pub struct Mark {
     position: u32,
     samples: u32,
     next_on_device: bool,
+    /// Passes on the ledger's count.
+    recorded: u64,
 }
 
 /// A sequence of tokens that a model reads and continues.
@@ -129,10 +130,12 @@ impl Session {
     /// Passes over the session's tensors for a model it has not served yet.
     async fn prepare(&self, model: &Model) -> Result<Passes> {
         let gpu = model.gpu();
-        let options = SessionOptions { max_chunk: self.chunk_rows, ..self.options.clone() };
+        // Chunks stay as long as they are, whatever these widths compute on the way.
+        let (max_chunk, chunk_ops) = (self.chunk_rows, u64::MAX);
+        let options = SessionOptions { max_chunk, chunk_ops, ..self.options.clone() };
         let mut plan = SessionPlan::new(model.config(), model.layout(), gpu.capabilities(), &options)?;
         // Every model that was served keeps the uniforms of its passes.
-        plan.overhead_bytes *= 2 + self.other_passes.len() as u64;
+        plan.pass_bytes *= 2 + self.other_passes.len() as u64;
         plan.check_ceiling(model.layout().bytes(), options.memory_ceiling)?;
         // Widths change what is read and not what is computed from it.
         if plan.chunk_rows != self.chunk_rows || !self.holds(&plan) {
@@ -164,11 +167,7 @@ impl Session {
             return Err(Error::Request(format!("a chunk has at most {most} tokens, found {}", ids.len())));
         }
         let span = self.begin(encoder, ids)?;
-        let pass = if last || self.options.logits == LogitRows::All {
-            &self.passes.prefill
-        } else {
-            &self.passes.part
-        };
+        let pass = self.passes.of_prompt(&self.options, last);
         pass.encode(encoder, span, &mut self.ledger)?;
         self.advance(span, last);
         self.traced_rows = Some(span.rows);
@@ -215,15 +214,21 @@ impl Session {
 
     /// Where the sequence stands, to come back to with [`Session::rewind`].
     pub fn mark(&self) -> Mark {
-        Mark { position: self.position, samples: self.samples, next_on_device: self.next_on_device }
+        Mark {
+            position: self.position,
+            samples: self.samples,
+            next_on_device: self.next_on_device,
+            recorded: self.ledger.recorded(),
+        }
     }
 
-    /// Takes back what was recorded since `mark` and never ran: its encoder was dropped, or its submit failed. Passes
-    /// that did run cannot be taken back, as they have written to the caches.
+    /// Takes back what was recorded since `mark` and never ran, from the ledger too: its encoder was dropped, or its submit
+    /// failed. Passes that did run cannot be taken back, as they have written to the caches.
     pub fn rewind(&mut self, mark: Mark) {
         (self.position, self.samples, self.next_on_device) =
             (mark.position, mark.samples, mark.next_on_device);
         self.traced_rows = None;
+        self.ledger.take_back(mark.recorded);
     }
 
     /// Forgets all tokens.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::memory::MemoryPlan;
-use super::{Schedule, Step, TensorId};
+use super::{Home, Schedule, Step, TensorId};
 use crate::energy::{Ledger, NoteSource, PassTimer};
 use crate::gpu::{Gpu, Pipeline, gpu_error};
 use crate::kernel::{Binding, BindingKind, Span, fold_grid};
@@ -118,11 +118,20 @@ impl Prepared {
 fn noted(schedule: &Schedule, tensors: &[Tensor]) -> Result<Arc<[NoteSource]>> {
     let note = |(id, row_words): &(TensorId, u64)| {
         let (tensor, info) = (&tensors[id.index()], &schedule.tensors[id.index()]);
-        if !tensor.buffer().usage().contains(wgpu::BufferUsages::COPY_SRC) {
-            let (name, expected) = (info.name.clone(), "a buffer that can be copied from".into());
-            return Err(Error::TensorMismatch { name, expected, found: "one that cannot".into() });
+        let refuse = |expected: String, found: String| {
+            Err(Error::TensorMismatch { name: info.name.clone(), expected, found })
+        };
+        if info.home != Home::Named {
+            return refuse("a named tensor, to be kept by the ledger".into(), "an activation".into());
         }
-        Ok(NoteSource { name: info.name.clone(), tensor: tensor.clone(), row_words: *row_words })
+        let needed = 4 * row_words * u64::from(schedule.max_rows);
+        if info.bytes < needed {
+            return refuse(format!("{needed} bytes for the ledger"), format!("{} bytes", info.bytes));
+        }
+        if !tensor.buffer().usage().contains(wgpu::BufferUsages::COPY_SRC) {
+            return refuse("a buffer that can be copied from".into(), "one that cannot".into());
+        }
+        Ok(NoteSource { name: info.name.as_str().into(), tensor: tensor.clone(), row_words: *row_words })
     };
     schedule.notes.iter().map(note).collect()
 }

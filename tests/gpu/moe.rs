@@ -34,6 +34,7 @@ pub fn tile_map(plan: &Plan, entries: usize) -> Vec<[u32; 4]> {
     }
     let used = map.len();
     assert!(used <= tiles, "{used} tiles, at most {tiles} foreseen");
+    let tiles = tiles.min(entries).max(used);
     let mut spread = vec![[0; 4]; entries];
     for (n, tile) in map.into_iter().enumerate() {
         spread[n * tiles / used] = tile;

@@ -135,7 +135,7 @@ fn what_a_session_takes_is_all_it_allocates() {
     assert!(Level::Window.device_bytes(&most) > 0);
     let timed = SessionOptions { ledger: Level::Window, ..SessionOptions::new(100, Sampling::GREEDY) };
     let layout = Layout::new(config, &weights("f32"), &most).unwrap();
-    let overhead = |options| SessionPlan::new(config, &layout, &most, options).unwrap().overhead_bytes;
+    let overhead = |options| SessionPlan::new(config, &layout, &most, options).unwrap().ledger_bytes;
     let counted = SessionOptions { ledger: Level::Counts, ..timed.clone() };
     assert_eq!(overhead(&timed), overhead(&counted) + Level::Window.device_bytes(&most));
 }

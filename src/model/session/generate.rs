@@ -7,6 +7,7 @@ use web_time::Instant;
 
 use super::Session;
 use crate::gpu::Gpu;
+use crate::schedule::Schedule;
 use crate::tensor::read_staging;
 use crate::{Error, Result};
 
@@ -41,14 +42,18 @@ impl Session {
         let chunks = prompt.len().div_ceil(self.chunk_rows() as usize);
         let gpu = self.gpu().clone();
         for (n, ids) in prompt.chunks(self.chunk_rows() as usize).enumerate() {
-            self.submit(&gpu, |session, encoder| session.prefill(encoder, ids, n + 1 == chunks)).await?;
+            let last = n + 1 == chunks;
+            let schedule = self.passes.of_prompt(&self.options, last).schedule().clone();
+            let pass = (&*schedule, ids.len() as u32);
+            self.submit(&gpu, pass, |session, encoder| session.prefill(encoder, ids, last)).await?;
         }
         Ok(())
     }
 
     /// One decode step and the token it draws, in one submit.
     async fn step(&mut self, gpu: &Gpu, staging: &wgpu::Buffer) -> Result<u32> {
-        self.submit(gpu, |session, encoder| {
+        let schedule = self.passes.decode.schedule().clone();
+        self.submit(gpu, (&schedule, 1), |session, encoder| {
             session.decode(encoder)?;
             let (Some(at), Some(samples)) = (session.samples.checked_sub(1), session.tensor("samples"))
             else {
@@ -62,14 +67,14 @@ impl Session {
         Ok(read_staging::<u32>(gpu, staging, 4).await?[0])
     }
 
-    /// Submits what `record` records; a pass that did not get there is taken back.
+    /// Submits what `record` records, a pass of so many rows; one that did not get there is taken back.
     async fn submit(
         &mut self,
         gpu: &Gpu,
+        (schedule, rows): (&Schedule, u32),
         record: impl FnOnce(&mut Self, &mut wgpu::CommandEncoder) -> Result<()>,
     ) -> Result<()> {
-        let passes = [&self.passes.part, &self.passes.prefill, &self.passes.decode];
-        if !passes.into_iter().all(|pass| self.ledger.has_room(pass.schedule())) {
+        if !self.ledger.has_room(schedule, rows) {
             self.ledger.collect(gpu).await?;
         }
         let mark = self.mark();

@@ -1,10 +1,11 @@
 //! The passes of a session, bound to its tensors and to a model's weights.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::SessionPlan;
+use super::{SessionOptions, SessionPlan};
 use crate::Result;
-use crate::model::forward::expert_places;
+use crate::model::forward::{LogitRows, expert_places};
 use crate::model::loaded::Model;
 use crate::schedule::Schedule;
 use crate::schedule::execute::Prepared;
@@ -23,6 +24,16 @@ pub(super) struct Passes {
 }
 
 impl Passes {
+    /// What runs.
+    pub(super) fn schedules(&self) -> [&Arc<Schedule>; 3] {
+        [&self.part, &self.prefill, &self.decode].map(Prepared::schedule)
+    }
+
+    /// The pass over a chunk of a prompt, which may be its last.
+    pub(super) fn of_prompt(&self, options: &SessionOptions, last: bool) -> &Prepared {
+        if last || options.logits == LogitRows::All { &self.prefill } else { &self.part }
+    }
+
     /// Binds a plan's passes, and builds the pipelines that there are not yet.
     pub(super) async fn prepare(
         model: &Model,

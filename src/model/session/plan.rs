@@ -30,7 +30,8 @@ pub struct SessionOptions {
     /// Whether hidden states and router logits of prompts are kept for inspection.
     pub trace: bool,
     /// Whether the ledger keeps what routers leave, each pass, for [`Session::router_metrics_of`]: a copy at the end of a pass,
-    /// and `E + 2k` words for a token in each layer of experts.
+    /// and up to `E + 2k` words for a token in each layer of experts, `2E` more where noise is drawn or scores are compared. Room for
+    /// a chunk and 256 steps is on the device, twice; the newest 64 MiB stay on the host.
     ///
     /// [`Session::router_metrics_of`]: super::Session::router_metrics_of
     pub router_telemetry: bool,
@@ -94,8 +95,10 @@ pub struct SessionPlan {
     pub context: u32,
     /// Bytes of what is bound by name and does not belong to the model.
     pub state_bytes: u64,
-    /// Bytes of what runs and watches the passes: their uniforms, tables of experts' places, the ledger's timestamps and notes.
-    pub overhead_bytes: u64,
+    /// Bytes of what runs the passes: their uniforms, tables of experts' places.
+    pub pass_bytes: u64,
+    /// Bytes of what watches them: the ledger's timestamps and notes.
+    pub ledger_bytes: u64,
     /// Bytes of the notes that the ledger has room for.
     pub(super) note_bytes: u64,
     weight_names: HashSet<String>,
@@ -136,9 +139,15 @@ impl SessionPlan {
             )
         };
         let widest = options.max_chunk.min(options.context);
-        let trial = pass(Phase::Prefill, LogitRows::None, widest)?;
-        let chunk_rows = rows_within(&trial, options, widest);
-        let part = pass(Phase::Prefill, LogitRows::None, chunk_rows)?;
+        let mut part = pass(Phase::Prefill, LogitRows::None, widest)?;
+        // Fewer rows may take other kernels, which compute more.
+        let chunk_rows = loop {
+            let rows = rows_within(&part, options);
+            if rows == part.max_rows {
+                break rows;
+            }
+            part = pass(Phase::Prefill, LogitRows::None, rows)?;
+        };
         let prefill = pass(Phase::Prefill, options.logits, chunk_rows)?;
         let decode = pass(Phase::Decode, LogitRows::Last, 1)?;
         let mut pool = MemoryPool::default();
@@ -157,9 +166,8 @@ impl SessionPlan {
         let uniforms = [&part, &prefill, &decode]
             .map(|(schedule, _)| schedule.params(capabilities.uniform_alignment).0.len() as u64);
         let tables: u64 = places.iter().map(|(_, places)| size_of_val(&places[..]) as u64).sum();
-        let overhead_bytes =
-            uniforms.iter().sum::<u64>() + tables + options.ledger.device_bytes(capabilities);
-        let note_bytes = PASSES_NOTED * note_bytes(&decode.0, 1) + note_bytes(&prefill.0, chunk_rows);
+        let notes = PASSES_NOTED * note_bytes(&decode.0, 1) + note_bytes(&prefill.0, chunk_rows);
+        let note_bytes = if options.ledger == Level::Off { 0 } else { notes };
         let mut plan = Self {
             part,
             prefill,
@@ -168,8 +176,9 @@ impl SessionPlan {
             chunk_rows,
             context,
             state_bytes: 0,
+            pass_bytes: uniforms.iter().sum::<u64>() + tables,
             // Notes lie in what passes write, and in what is read.
-            overhead_bytes: overhead_bytes + 2 * note_bytes,
+            ledger_bytes: options.ledger.device_bytes(capabilities) + 2 * note_bytes,
             note_bytes,
             weight_names,
         };
@@ -191,10 +200,10 @@ impl SessionPlan {
         named
     }
 
-    /// Bytes on the device beside the model's weights: caches and tables, activations, uniforms and timestamps.
+    /// Bytes on the device beside the model's weights: caches and tables, activations, uniforms, timestamps and notes.
     /// A few hundred bytes more pass through while tokens are sent and read.
     pub fn bytes(&self) -> u64 {
-        self.state_bytes + self.pool.bytes() + self.overhead_bytes
+        self.state_bytes + self.pool.bytes() + self.pass_bytes + self.ledger_bytes
     }
 
     /// Refuses a plan that takes more than a ceiling together with the weights.
@@ -221,7 +230,9 @@ impl SessionPlan {
         let available_bytes = capabilities.max_tensor_bytes();
         let pool =
             self.pool.buffers.iter().enumerate().map(|(n, bytes)| (format!("activations {n}"), *bytes));
-        match self.named_bytes().into_iter().chain(pool).find(|(_, bytes)| *bytes > available_bytes) {
+        let notes = ("notes of routers".to_owned(), self.note_bytes);
+        let mut all = self.named_bytes().into_iter().chain(pool).chain([notes]);
+        match all.find(|(_, bytes)| *bytes > available_bytes) {
             Some((what, needed_bytes)) => Err(Error::Memory { what, needed_bytes, available_bytes }),
             None => Ok(()),
         }
@@ -275,13 +286,13 @@ pub(super) fn check_task(config: &ModelConfig, task: Option<u32>) -> Result<()> 
     }
 }
 
-/// The most rows whose operations at the end of the context stay within the budget, at least 1.
-fn rows_within(schedule: &Schedule, options: &SessionOptions, widest: u32) -> u32 {
+/// The most rows of a schedule whose operations at the end of the context stay within the budget, at least 1.
+fn rows_within(schedule: &Schedule, options: &SessionOptions) -> u32 {
     let fits = |rows: u32| {
         let span = Span { position: options.context - rows, rows };
         schedule.most_ops(span) <= options.chunk_ops
     };
-    let (mut least, mut most) = (1, widest);
+    let (mut least, mut most) = (1, schedule.max_rows);
     while least < most {
         let middle = least + (most - least).div_ceil(2);
         if fits(middle) { least = middle } else { most = middle - 1 }

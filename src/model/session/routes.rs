@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::Session;
+use super::passes::Passes;
 use crate::energy::PassRecord;
 use crate::kernel::Span;
 use crate::model::config::{Experts, Op};
@@ -54,10 +56,15 @@ impl Session {
     }
 
     /// How the experts of each layer were used in a pass on record of a session with `router_telemetry`, in the order of the
-    /// layers; nothing where [`Ledger::collect`](crate::energy::Ledger::collect) has not brought the pass's notes.
+    /// layers; nothing where [`Ledger::collect`](crate::energy::Ledger::collect) has not brought the pass's notes, and for a pass
+    /// of another session.
     pub fn router_metrics_of(&self, pass: &PassRecord) -> Vec<(Place, RouterMetrics)> {
+        let mut own = self.other_passes.iter().chain([&self.passes]).flat_map(Passes::schedules);
+        if !own.any(|schedule| Arc::ptr_eq(schedule, &pass.schedule)) {
+            return Vec::new();
+        }
         let notes: HashMap<&str, &[u32]> =
-            pass.notes.iter().map(|note| (note.tensor.as_str(), &note.words[..])).collect();
+            pass.notes.iter().map(|note| (&*note.tensor, &note.words[..])).collect();
         let of_layer = |(place, experts): (Place, &Experts)| {
             let part = |part| Some((part, *notes.get(place.name(part).as_str())?));
             let left: Left<'_> = PARTS.into_iter().filter_map(part).collect();

@@ -158,14 +158,19 @@ fn a_work_budget_shortens_chunks() {
     let unbounded = SessionOptions { chunk_ops: u64::MAX, ..greedy(50) };
     assert_eq!(session(&model, unbounded.clone()).chunk_rows(), 50);
     assert_eq!(session(&model, SessionOptions { max_chunk: 9, ..unbounded.clone() }).chunk_rows(), 9);
-    let plan = SessionPlan::new(model.config(), model.layout(), gpu().capabilities(), &unbounded).unwrap();
+    let plan = |options: &SessionOptions| {
+        SessionPlan::new(model.config(), model.layout(), gpu().capabilities(), options).unwrap()
+    };
     // A chunk costs most at the end of the context.
-    let ops = |rows: u32| plan.part.0.work(Span { position: 50 - rows, rows }).total_ops().most;
+    let end = |rows: u32| Span { position: 50 - rows, rows };
+    let ops = |rows| plan(&unbounded).part.0.work(end(rows)).total_ops().most;
     let mut rows = Vec::new();
     for chunk_ops in [0, ops(1), ops(7), ops(33)] {
-        let mut session = session(&model, SessionOptions { chunk_ops, ..unbounded.clone() });
+        let options = SessionOptions { chunk_ops, ..unbounded.clone() };
+        let mut session = session(&model, options.clone());
         let most = session.chunk_rows();
-        assert!(most == 1 || ops(most) <= chunk_ops, "{most} rows take {} of {chunk_ops}", ops(most));
+        let taken = plan(&options).part.0.most_ops(end(most));
+        assert!(most == 1 || taken <= chunk_ops, "{most} rows take {taken} of {chunk_ops}");
         rows.push(most);
         feed(&mut session, &ids);
         assert_row(&format!("{chunk_ops} operations"), &logits(&session), &expected, 49);

@@ -1,5 +1,7 @@
 //! What a traced session tells of its routers.
 
+use std::ops::ControlFlow;
+
 use wattle::energy::Level;
 use wattle::model::config::{
     Activation, Block, Capacity, Experts, FeedForward, GrantOrder, Head, ModelConfig, Norm, NormKind, Op,
@@ -8,7 +10,7 @@ use wattle::model::config::{
 use wattle::model::forward::{LogitRows, Sampling};
 use wattle::model::plan::WeightPlan;
 use wattle::model::router_metrics::{Noise, SmoothLoad};
-use wattle::model::session::SessionPlan;
+use wattle::model::session::{GenerateOptions, SessionPlan};
 use wattle::model::{Model, Session, SessionOptions};
 use wattle::quant::WeightFormat;
 use wattle::reference::moe::{Router, Training, softplus, with_noise};
@@ -150,10 +152,9 @@ fn the_ledger_keeps_what_routers_leave() {
         block_on(session.feed(&(0..ROWS).collect::<Vec<_>>())).unwrap();
         let traced = block_on(session.router_metrics()).unwrap();
         block_on(gpu().submit("decode", |encoder| session.decode(encoder))).unwrap();
-        // Recorded, and never run.
+        // Recorded, and not run yet.
         let mut encoder = gpu().device().create_command_encoder(&Default::default());
         session.decode(&mut encoder).unwrap();
-        drop(encoder);
         block_on(session.ledger().collect(gpu())).unwrap();
         let passes: Vec<_> = session.ledger().passes().cloned().collect();
         let layers: Vec<_> = passes.iter().map(|pass| session.router_metrics_of(pass)).collect();
@@ -167,12 +168,45 @@ fn the_ledger_keeps_what_routers_leave() {
         }
         let mut text = Vec::new();
         session.write_ledger(&mut text).unwrap();
+        assert!(without.router_metrics_of(&passes[0]).is_empty(), "a pass of another session");
         let lines = String::from_utf8(text).unwrap();
         let lines = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         let routers: Vec<_> = lines.filter(|line| line["t"] == "router").collect();
         assert_eq!(routers.len(), 6, "{routing:?}");
         assert_eq!(routers[3]["tokens_per_expert"].as_array().unwrap().len(), EXPERTS as usize);
         assert_eq!(routers[3]["dropped"], traced[1].1.dropped, "{routing:?}");
+    }
+}
+
+/// A pass that was taken back takes nothing with it: passes after it have their notes, however many they are.
+#[test]
+fn a_pass_that_never_ran_holds_no_room() {
+    // One expert: its number, 0, is all zeros.
+    let config = model(Routing::Hash, 1, None);
+    let mut config = ModelConfig { context_length: 400, ..config };
+    for block in &mut config.blocks {
+        let Op::Experts(experts) = &mut block.sublayers[0].op else { unreachable!("the model above") };
+        experts.count = 1;
+    }
+    let model = block_on(Model::random(gpu(), &config, WeightPlan::uniform(WeightFormat::F32), 3)).unwrap();
+    let options = SessionOptions { router_telemetry: true, ..SessionOptions::new(400, Sampling::GREEDY) };
+    let mut session = block_on(Session::new(&model, options)).unwrap();
+    block_on(session.feed(&[1, 2, 3])).unwrap();
+    let mark = session.mark();
+    let mut encoder = gpu().device().create_command_encoder(&Default::default());
+    session.decode(&mut encoder).unwrap();
+    drop(encoder);
+    session.rewind(mark);
+    assert_eq!(session.ledger().passes().count(), 1);
+    let steps = GenerateOptions { max_tokens: 380, stop_ids: Vec::new() };
+    block_on(session.generate(&[4], &steps, |_| ControlFlow::Continue(()))).unwrap();
+    block_on(session.ledger().collect(gpu())).unwrap();
+    let passes: Vec<_> = session.ledger().passes().cloned().collect();
+    assert_eq!(passes.len(), 381);
+    for (n, pass) in passes.iter().enumerate() {
+        let metrics = session.router_metrics_of(pass);
+        assert_eq!(metrics.len(), 2, "pass {n}");
+        assert!(metrics.iter().all(|(_, m)| m.tokens_per_expert == [u64::from(pass.span.rows)]), "pass {n}");
     }
 }
 
@@ -188,14 +222,16 @@ fn notes_are_planned_for() {
     };
     let (with, without) = (plan(true), plan(false));
     assert!(without.prefill.0.notes.is_empty() && without.decode.0.notes.is_empty());
-    // Logits, experts and weights of both layers, for a chunk and 256 steps, written and read.
-    let words = 2 * u64::from(EXPERTS + 2 + 2) * (u64::from(with.chunk_rows) + 256);
-    assert_eq!(with.overhead_bytes - without.overhead_bytes, 2 * 4 * words);
+    // Logits, experts and weights of both layers, for a chunk and 256 steps, each with a word before; written and read.
+    let words = 2 * u64::from(EXPERTS + 2 + 2) * (u64::from(with.chunk_rows) + 256) + 257;
+    assert_eq!(with.ledger_bytes - without.ledger_bytes, 2 * 4 * words);
     let options = SessionOptions {
         router_telemetry: true,
         ledger: Level::Off,
         ..SessionOptions::new(ROWS, Sampling::GREEDY)
     };
+    let off = SessionPlan::new(&config, model.layout(), gpu().capabilities(), &options).unwrap();
+    assert_eq!(off.ledger_bytes, 0);
     let mut session = block_on(Session::new(&model, options)).unwrap();
     block_on(session.feed(&[1, 2, 3])).unwrap();
     assert_eq!(session.ledger().passes().count(), 0);

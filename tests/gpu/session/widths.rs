@@ -123,7 +123,7 @@ fn switching_loads_nothing_and_builds_only_products() {
     if let (Some(before), Some(now)) = (bytes_before, allocated()) {
         // The uniforms of its passes, and nothing as large as weights.
         let plan = SessionPlan::new(int4.config(), int4.layout(), gpu.capabilities(), &greedy(16)).unwrap();
-        let (grown, allowed) = (now - before, plan.overhead_bytes);
+        let (grown, allowed) = (now - before, plan.pass_bytes);
         assert!(grown <= allowed, "{grown} bytes more, its passes need {allowed}");
     }
     for model in [&int8, &int4, &int8] {

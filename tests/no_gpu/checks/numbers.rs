@@ -130,6 +130,8 @@ fn products_refuse_numbers_that_do_not_fit() {
     let normed = in_i8(matvec(VecRows::DENSE, InputNorm::Rms, Epilogue::NONE));
     assert_refused(normed, linear("int4"), "norm");
     assert_refused(Matvec { codec: Codec::F16, ..in_i8(dense) }, linear("f16"), "codec");
+    let sorted = matvec(VecRows::Tiles(TileRows::Grouped { experts: 5 }), InputNorm::Rms, Epilogue::NONE);
+    assert_refused(sorted, expert("int4", 1), "norm");
     assert_refused(Matmul { inputs: InputRows::I8, ..grouped }, params, "codec");
     let codes = grouped_i8(TileRows::Grouped { experts: 5 });
     assert_refused(on_matrices(codes), expert("int4", 3), "inputs");

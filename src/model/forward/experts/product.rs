@@ -87,9 +87,8 @@ impl ForwardPass<'_> {
                 (rows, max_tiles, [("tile_map", tile_map)].into_iter().chain(tokens).collect())
             }
         };
-        // What counts is how many rows meet a matrix. Where that is one on average, it is two or three as often as none.
-        let shape =
-            ProductShape { rows: self.rows_of_expert(rows, params.choices).max(2), ..self.shape(matrix) };
+        // What counts is how many rows meet a matrix.
+        let shape = ProductShape { rows: self.rows_of_expert(rows, params.choices), ..self.shape(matrix) };
         let kernel = self.tuning.kernel(shape);
         let inputs = kernel.inputs(matrix.cols);
         let input = self.prepared_once(input, matrix, (inputs, false))?;
@@ -106,13 +105,14 @@ impl ForwardPass<'_> {
         }
     }
 
-    /// Rows of a pass that an expert has where all have as many.
+    /// Rows of a pass that an expert has where all have as many. Where tokens chose and that is one on average, it is two or
+    /// three as often as none.
     fn rows_of_expert(&self, rows: TileRows, choices: u32) -> u32 {
         let tokens = self.schedule.max_rows;
         match rows {
             TileRows::Dense => tokens,
             TileRows::Grouped { experts } | TileRows::GroupedOf(Members { of: experts, .. }) => {
-                tokens.saturating_mul(choices).div_ceil(experts)
+                tokens.saturating_mul(choices).div_ceil(experts).max(2)
             }
             TileRows::Chosen(chosen) => chosen.slots.share.of(tokens),
         }
