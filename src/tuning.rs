@@ -50,7 +50,7 @@ pub enum AdapterKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Most rows of a pass.
+    /// Most rows of a pass; of a product with experts' matrices, most rows of one expert where all have as many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rows: Option<u32>,
     /// Most inputs of a row.
@@ -124,7 +124,7 @@ impl FromStr for ProductPath {
 /// What a rule is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProductShape {
-    /// Most rows of a pass.
+    /// Most rows of a pass; of a product with experts' matrices, most rows of one expert where all have as many.
     pub rows: u32,
     /// Inputs of a row.
     pub inputs: u32,

@@ -1,5 +1,5 @@
 //! What the kernels of the expert plan agree on: `moe_count`, `moe_scan`, `moe_place`, or `moe_expert_choice`, and the grouped
-//! `quantize` and `matmul` that follow the plan. A slot is a (token, choice) pair, or one of as many that each expert has.
+//! `quantize`, `matmul` and `matvec` that follow the plan. A slot is a (token, choice) pair, or one of as many that each expert has.
 
 use crate::Result;
 use crate::kernel::check::{at_most, bytes, positive, require};

@@ -1,6 +1,7 @@
 //! What routers did: how evenly experts were used, and what the losses of training would say of it.
 //!
-//! From the routes of a traced session ([`Session::router_metrics`](super::Session::router_metrics)), or of anything else.
+//! From the routes of a traced session ([`Session::router_metrics`](super::Session::router_metrics)), those on record
+//! ([`Session::router_metrics_of`](super::Session::router_metrics_of)), or any others.
 
 mod smooth_load;
 
