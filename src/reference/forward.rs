@@ -42,6 +42,8 @@ pub struct RouteTrace {
     pub logits: Vec<f32>,
     /// What experts are chosen by, `[T, E]`: [`Router::keys`](super::moe::Router::keys).
     pub keys: Vec<f32>,
+    /// What decides between groups of experts, `[T]`: [`Router::group_gaps`](super::moe::Router::group_gaps).
+    pub group_gaps: Vec<f32>,
     /// `[T, k]`, best first.
     pub experts: Vec<u32>,
     /// `[T, k]`.

@@ -1,5 +1,7 @@
 //! Mixture of experts: which experts a token has, and with which weights.
 
+mod groups;
+
 use std::cmp::Ordering;
 
 use super::auction::auction;
@@ -8,7 +10,8 @@ use super::expert_plan::NONE;
 use super::sample::{normal_random, uniform_random};
 use super::sinkhorn::column_factors;
 use crate::fragments::FIRST_LATER_DRAW;
-use crate::model::config::{ExpertGroups, GroupScore, Hierarchical, Later, Routing, Score, Topk};
+use crate::model::config::{Hierarchical, Later, Routing, Score, Topk};
+use groups::rule_out;
 
 /// The experts of each token and what their outputs are multiplied by.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -177,9 +180,17 @@ impl Router<'_> {
     ///
     /// Logits where they will do: softmax and sigmoid keep their order, but round some that differ to the same score.
     pub fn keys(&self, logits: &[f32]) -> Vec<f32> {
+        let mut keys = self.keys_of_all(logits);
+        if let Routing::Topk(Topk { groups: Some(groups), .. }) = self.routing {
+            keys.chunks_exact_mut(self.count).for_each(|keys| rule_out(groups, keys));
+        }
+        keys
+    }
+
+    /// The same whatever groups they are in.
+    fn keys_of_all(&self, logits: &[f32]) -> Vec<f32> {
         let mut keys = Vec::with_capacity(logits.len());
         for logits in logits.chunks_exact(self.count) {
-            let first = keys.len();
             match self.routing {
                 Routing::Topk(topk) if topk.chooses_by_score() => {
                     let bias = |e: usize| self.selection_bias.map_or(0.0, |bias| bias[e]);
@@ -189,9 +200,6 @@ impl Router<'_> {
                 _ => {
                     keys.extend(without_nan(logits).iter().map(|logit| (*logit as f32).max(f32::MIN)));
                 }
-            }
-            if let Routing::Topk(Topk { groups: Some(groups), .. }) = self.routing {
-                rule_out(groups, &mut keys[first..]);
             }
         }
         keys
@@ -271,25 +279,6 @@ fn scores(score: Score, logits: &[f64]) -> Vec<f64> {
             let sum: f64 = terms.iter().sum();
             terms.iter().map(|term| term / f64::max(sum, 1.0)).collect()
         }
-    }
-}
-
-/// Leaves the keys of the best groups, ties to the lower group.
-fn rule_out(groups: ExpertGroups, keys: &mut [f32]) {
-    let size = keys.len() / groups.count as usize;
-    let worth = |keys: &[f32]| {
-        let mut keys = keys.to_vec();
-        keys.sort_by(|a, b| b.total_cmp(a));
-        match groups.score {
-            GroupScore::Best => keys[0],
-            GroupScore::TwoBest => keys[0] + keys[1],
-        }
-    };
-    let worths: Vec<f32> = keys.chunks_exact(size).map(worth).collect();
-    let mut order: Vec<usize> = (0..worths.len()).collect();
-    order.sort_by(|&a, &b| worths[b].partial_cmp(&worths[a]).unwrap_or(Ordering::Equal));
-    for &group in &order[groups.limit as usize..] {
-        keys[group * size..(group + 1) * size].fill(f32::NEG_INFINITY);
     }
 }
 

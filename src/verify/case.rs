@@ -122,8 +122,12 @@ impl Golden {
         let route = |(layer, (place, experts)): (usize, &(Place, &Experts))| {
             let (count, top_k) = (experts.count as usize, experts.top_k as usize);
             let logits = self.floats(&name("logits", layer), &[tokens, count])?;
+            let bias = selection_bias(source, *place, experts)?;
+            let router = Router::new(experts.routing, count, top_k);
+            let router = Router { selection_bias: bias.as_deref(), ..router };
             Ok(RouteTrace {
-                keys: keys(source, *place, experts, &logits)?,
+                keys: router.keys(&logits),
+                group_gaps: router.group_gaps(&logits),
                 logits,
                 experts: self.integers(&name("topk_idx", layer), &[tokens, top_k])?,
                 weights: self.floats(&name("topk_weight", layer), &[tokens, top_k])?,
@@ -192,20 +196,18 @@ fn part<T: Clone>(all: &[T], batch: usize, row: usize) -> Vec<T> {
     all[row * length..(row + 1) * length].to_vec()
 }
 
-/// What the experts of a layer are chosen by.
-fn keys(source: &Source, place: Place, experts: &Experts, logits: &[f32]) -> Result<Vec<f32>> {
-    let count = experts.count as usize;
+/// What is added to the scores of a layer's experts, where the model has it.
+fn selection_bias(source: &Source, place: Place, experts: &Experts) -> Result<Option<Vec<f32>>> {
     let is_biased = experts.routing.topk().is_some_and(|topk| topk.selection_bias);
-    let bias = is_biased.then(|| source.fetch(Slot::weight(place, Role::SelectionBias), &[count]));
-    let bias = bias.transpose()?;
-    let router = Router::new(experts.routing, count, experts.top_k as usize);
-    Ok(Router { selection_bias: bias.as_deref(), ..router }.keys(logits))
+    let slot = Slot::weight(place, Role::SelectionBias);
+    is_biased.then(|| source.fetch(slot, &[experts.count as usize])).transpose()
 }
 
 fn part_of_routes(all: &RouteTrace, batch: usize, row: usize) -> RouteTrace {
     RouteTrace {
         logits: part(&all.logits, batch, row),
         keys: part(&all.keys, batch, row),
+        group_gaps: part(&all.group_gaps, batch, row),
         experts: part(&all.experts, batch, row),
         weights: part(&all.weights, batch, row),
         top_k: all.top_k,

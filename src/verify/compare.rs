@@ -188,17 +188,21 @@ impl RouteTrace {
         self.experts.len().checked_div(self.top_k).unwrap_or(0)
     }
 
-    /// Whether another expert could as well have been chosen for a token.
+    /// Whether another expert, or another group of them, could as well have been chosen for a token.
     pub(super) fn undecided(&self, token: usize, rounding: f64) -> bool {
         let mut keys = self.keys_of(token).to_vec();
         let margin = margin(EXPERT_MARGIN, self.logits_of(token), rounding);
         keys.sort_by(|a, b| b.total_cmp(a));
         let next = keys.get(self.top_k.saturating_sub(1)..).unwrap_or(&[]);
-        matches!(next, [last, next, ..] if last - next < margin)
+        self.group_gap(token) < margin || matches!(next, [last, next, ..] if last - next < margin)
     }
 
-    /// How far apart the keys are of the experts that only one of the two chose for a token; `None` where both chose
-    /// the same, in whatever order.
+    fn group_gap(&self, token: usize) -> f32 {
+        self.group_gaps.get(token).copied().unwrap_or(f32::INFINITY)
+    }
+
+    /// How far apart the keys are of the experts that only one of the two chose for a token, or the groups that they are chosen
+    /// from, if those are closer; `None` where both chose the same, in whatever order.
     fn distance(&self, found: &Self, token: usize) -> Option<f32> {
         let (ours, theirs) = (self.experts_of(token), found.experts_of(token));
         let without = |these: &[u32], others: &[u32]| -> Vec<u32> {
@@ -217,7 +221,7 @@ impl RouteTrace {
         let exchanged = dropped.iter().chain(&taken).map(key);
         let range = (f32::INFINITY, f32::NEG_INFINITY);
         let (least, most) = exchanged.fold(range, |(least, most), l| (least.min(l), most.max(l)));
-        Some(most - least)
+        Some((most - least).min(self.group_gap(token)))
     }
 
     fn experts_of(&self, token: usize) -> &[u32] {

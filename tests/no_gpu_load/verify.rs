@@ -176,16 +176,20 @@ fn infinity_is_not_close() {
 
 #[test]
 fn a_near_tie_of_experts_is_followed() {
-    let report = on_cpu(&near_tie::case(&golden_dir(), 1e-5, false), &F32);
-    assert!(report.passed(), "{report}");
-    assert!(report.routes.is_some_and(|routes| routes.near_ties > 0) && report.rerouted > 0, "{report}");
-    assert!(report.to_string().contains("near ties, "), "{report}");
+    for case in [near_tie::case, near_tie::case_of_groups] {
+        let report = on_cpu(&case(&golden_dir(), 1e-5, false), &F32);
+        assert!(report.passed(), "{report}");
+        assert!(report.routes.is_some_and(|routes| routes.near_ties > 0) && report.rerouted > 0, "{report}");
+        assert!(report.to_string().contains("near ties, "), "{report}");
+    }
 }
 
 #[test]
 fn a_clear_lead_is_no_near_tie() {
-    let report = on_cpu(&near_tie::case(&golden_dir(), 1e-1, false), &F32);
-    assert!(!report.passed() && report.routes.is_some_and(|routes| routes.differ > 0), "{report}");
+    for case in [near_tie::case, near_tie::case_of_groups] {
+        let report = on_cpu(&case(&golden_dir(), 1e-1, false), &F32);
+        assert!(!report.passed() && report.routes.is_some_and(|routes| routes.differ > 0), "{report}");
+    }
 }
 
 #[test]

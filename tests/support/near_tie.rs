@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use wattle::model::checkpoint::Checkpoint;
+use wattle::model::config::{ExpertGroups, Experts, GroupScore, Op, Routing};
 use wattle::model::naming::Naming;
 use wattle::model::plan::WeightPlan;
 use wattle::model::slot::{Role, slots};
@@ -18,27 +19,42 @@ const GREEDY: usize = 8;
 /// Golden Mixtral with two experts that the routers hold to be equally good but for a lead of `lead` of the second,
 /// which the expected outputs have and the model itself has only where `model_has_lead`.
 pub fn case(golden: &Path, lead: f32, model_has_lead: bool) -> Case {
-    let original = open(golden.join("mixtral")).unwrap();
-    let leading = with_lead(&original, lead);
+    of(open(golden.join("mixtral")).unwrap(), 1, lead, model_has_lead)
+}
+
+/// The same of two groups of two experts, of which a token chooses from one alone.
+pub fn case_of_groups(golden: &Path, lead: f32, model_has_lead: bool) -> Case {
+    let mut original = open(golden.join("mixtral")).unwrap();
+    for sublayer in original.config.blocks.iter_mut().flat_map(|block| &mut block.sublayers) {
+        let Op::Experts(Experts { routing: Routing::Topk(topk), count, .. }) = &mut sublayer.op else {
+            continue;
+        };
+        topk.groups = Some(ExpertGroups { count: *count / 2, limit: 1, score: GroupScore::TwoBest });
+    }
+    of(original, 2, lead, model_has_lead)
+}
+
+fn of(original: Source, rows: usize, lead: f32, model_has_lead: bool) -> Case {
+    let leading = with_lead(&original, rows, lead);
     // Prompts of one token part from what is expected while generating, the others before.
     let long: Vec<u32> = (0..23).map(|n| 5 * n + 3).collect();
     let prompts = (0..6).map(|n| vec![17 * n + 2]).chain([long]);
     let weights = expected::weights(&leading, &WeightPlan::uniform(WeightFormat::F32));
     let prompts =
         prompts.map(|ids| expected::prompt(&leading, &weights, Conditions::default(), ids, GREEDY)).collect();
-    let source = if model_has_lead { leading } else { with_lead(&original, 0.0) };
+    let source = if model_has_lead { leading } else { with_lead(&original, rows, 0.0) };
     Case { name: "near tie".into(), source, prompts, conditions: Conditions::default() }
 }
 
-/// The model with the second row of each router a copy of the first, times `1 + lead`.
-fn with_lead(original: &Source, lead: f32) -> Source {
+/// The model with some rows of each router copies of the as many before, times `1 + lead`.
+fn with_lead(original: &Source, rows: usize, lead: f32) -> Source {
     let config = original.config.clone();
     let d = config.hidden_size as usize;
     let tensors: Vec<_> = slots(&config)
         .map(|(slot, shape)| {
             let mut values = original.fetch(slot, &shape).unwrap();
             if slot.role == Role::Router {
-                let (first, second) = values.split_at_mut(d);
+                let (first, second) = values.split_at_mut(rows * d);
                 second.iter_mut().zip(first).for_each(|(second, first)| *second = *first * (1.0 + lead));
             }
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();

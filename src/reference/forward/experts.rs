@@ -81,6 +81,7 @@ impl Pass<'_> {
         let Routes { experts, weights } = own;
         self.routes.push(RouteTrace {
             keys: router.keys(&logits),
+            group_gaps: router.group_gaps(&logits),
             logits: unnoised,
             experts,
             weights,

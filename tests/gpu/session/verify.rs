@@ -176,9 +176,11 @@ fn near_ties_of_experts_are_followed() {
     let mut failures = Vec::new();
     for baseline in [false, true] {
         let device = Device::Gpu(gpu().with_baseline(baseline));
-        let other = near_tie::case(&directory(), 1e-5, false);
-        let report = block_on(check(&other, &device, &F32, ProductPath::Float)).unwrap();
-        assert!(report.rerouted > 0 && report.passed(), "baseline {baseline}: {report}");
+        for case in [near_tie::case, near_tie::case_of_groups] {
+            let other = case(&directory(), 1e-5, false);
+            let report = block_on(check(&other, &device, &F32, ProductPath::Float)).unwrap();
+            assert!(report.rerouted > 0 && report.passed(), "baseline {baseline}: {report}");
+        }
         let rounded = near_tie::case(&directory(), 1e-7, true);
         failures.extend([F32, int8.clone()].iter().filter_map(|plan| failure(&rounded, plan, baseline)));
     }
