@@ -137,12 +137,13 @@ fn sublayer(random: &mut Random) -> SubLayer {
     };
     let post_norm = coin(random).then(|| norm(random));
     let output_scale = post_norm.is_some() && coin(random);
-    SubLayer { norm: rarely_not(random).then(|| norm(random)), op, post_norm, output_scale }
+    SubLayer { norm: rarely_not(random).then(|| norm(random)), width: None, op, post_norm, output_scale }
 }
 
 fn branch(random: &mut Random) -> SubLayer {
     let post_norm = coin(random).then(|| norm(random));
-    SubLayer { norm: coin(random).then(|| norm(random)), op: simple(random), post_norm, output_scale: false }
+    let norm = coin(random).then(|| norm(random));
+    SubLayer { norm, width: None, op: simple(random), post_norm, output_scale: false }
 }
 
 fn simple(random: &mut Random) -> Op {
