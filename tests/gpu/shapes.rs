@@ -137,13 +137,23 @@ fn sublayer(random: &mut Random) -> SubLayer {
     };
     let post_norm = coin(random).then(|| norm(random));
     let output_scale = post_norm.is_some() && coin(random);
-    SubLayer { norm: rarely_not(random).then(|| norm(random)), width: None, op, post_norm, output_scale }
+    SubLayer {
+        norm: rarely_not(random).then(|| norm(random)),
+        width: width(random),
+        op,
+        post_norm,
+        output_scale,
+    }
 }
 
 fn branch(random: &mut Random) -> SubLayer {
     let post_norm = coin(random).then(|| norm(random));
     let norm = coin(random).then(|| norm(random));
-    SubLayer { norm, width: None, op: simple(random), post_norm, output_scale: false }
+    SubLayer { norm, width: width(random), op: simple(random), post_norm, output_scale: false }
+}
+
+fn width(random: &mut Random) -> Option<u32> {
+    (!rarely_not(random)).then(|| between(random, 1, 70))
 }
 
 fn simple(random: &mut Random) -> Op {
@@ -293,7 +303,7 @@ fn norm(random: &mut Random) -> Norm {
 }
 
 /// A checkpoint in memory: matrices that keep the scale of what they multiply, vectors around one.
-fn fill(config: ModelConfig, random: &mut Random) -> Source {
+pub fn fill(config: ModelConfig, random: &mut Random) -> Source {
     let tensors: Vec<_> = slots(&config)
         .map(|(slot, shape)| {
             let count = shape.iter().product();
