@@ -127,7 +127,28 @@ fn describe(random: &mut Random) -> ModelConfig {
         let sublayers = (0..between(random, 1, 3)).map(|_| sublayer(random)).collect();
         model.blocks.push(Block { sublayers });
     }
+    tell_tokens_apart(&mut model);
     model
+}
+
+/// Behind local attention, tokens with the same few before them are alike but for rounding, and which of those experts
+/// choose is open: where they do, attention sees everything.
+fn tell_tokens_apart(model: &mut ModelConfig) {
+    let choose = |op: &Op| matches!(op, Op::Experts(Experts { routing: Routing::ExpertChoice { .. }, .. }));
+    if !model.ops().any(|(_, op)| choose(op)) {
+        return;
+    }
+    for layer in model.blocks.iter_mut().flat_map(|block| &mut block.sublayers) {
+        let ops = match &mut layer.op {
+            Op::Parallel(branches) => branches.iter_mut().map(|branch| &mut branch.op).collect(),
+            op => vec![op],
+        };
+        for op in ops {
+            if let Op::Attention(attention) = op {
+                (attention.window, attention.chunk) = (None, None);
+            }
+        }
+    }
 }
 
 fn sublayer(random: &mut Random) -> SubLayer {
