@@ -70,6 +70,7 @@ fn narrower(mut model: ModelConfig, divisor: u32) -> Result<ModelConfig> {
 }
 
 fn add_widths<'a>(sublayer: &'a mut SubLayer, widths: &mut Vec<&'a mut u32>) {
+    widths.extend(&mut sublayer.width);
     match &mut sublayer.op {
         Op::Attention(attention) | Op::CrossAttention(attention) => {
             widths.extend([&mut attention.heads, &mut attention.kv_heads]);

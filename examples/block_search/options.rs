@@ -24,6 +24,7 @@ block_search [OPTIONS]
   --experts N               experts of each sparse sub-layer (default 32)
   --repeats N               how often a model repeats its block (default 1)
   --attention N             attention sub-layers that a block has at least, 0 to 4 (default 2)
+  --own-widths no|yes       whether sub-layers may have widths of their own (default no)
   --weights FORMAT          format of all weights (default f32)
   --oracle device|counts    step times: measured, or counts of the ledger over rates (default device)
   --runs N                  of a measured step, of which the median counts (default 5)
@@ -74,8 +75,9 @@ impl Options {
                 "--experts" => options.shape.experts = within(&flag, &value()?, 4, MAX_EXPERTS)?,
                 "--repeats" => options.shape.repeats = within(&flag, &value()?, 1, 64)?,
                 "--attention" => options.space.min_attention = within(&flag, &value()?, 0, 4)?,
+                "--own-widths" => options.space.own_widths = is_first(&flag, &value()?, ["yes", "no"])?,
                 "--weights" => options.roofline.format = format(&flag, &value()?)?,
-                "--oracle" => options.on_device = is_device(&flag, &value()?)?,
+                "--oracle" => options.on_device = is_first(&flag, &value()?, ["device", "counts"])?,
                 "--runs" => options.runs = within(&flag, &value()?, 1, 1000)?,
                 "--gb-per-s" => options.roofline.gb_per_s = positive(&flag, &value()?)?,
                 "--gop-per-s" => options.roofline.gop_per_s = positive(&flag, &value()?)?,
@@ -109,7 +111,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             shape: Shape { scale: Scale::SIXTEENTH, experts: 32, repeats: 1, tokens: 128 },
-            space: Space { min_attention: 2 },
+            space: Space { min_attention: 2, own_widths: false },
             evaluations: 300,
             population: 30,
             tournament: 10,
@@ -142,10 +144,10 @@ fn format(flag: &str, text: &str) -> Result<WeightFormat, String> {
     text.parse().map_err(|error: wattle::Error| format!("{flag}: {error}"))
 }
 
-fn is_device(flag: &str, text: &str) -> Result<bool, String> {
+fn is_first(flag: &str, text: &str, [first, second]: [&str; 2]) -> Result<bool, String> {
     match text {
-        "device" => Ok(true),
-        "counts" => Ok(false),
-        _ => Err(format!("{flag}: there is device and counts, not '{text}'")),
+        _ if text == first => Ok(true),
+        _ if text == second => Ok(false),
+        _ => Err(format!("{flag}: there is {first} and {second}, not '{text}'")),
     }
 }

@@ -1,6 +1,6 @@
 //! Published blocks that are in the search space.
 
-use super::space::{Activation, Block, Choice, Gating, Network, SubLayer};
+use super::space::{Activation, Block, Choice, Gating, Network, SUBLAYERS, SubLayer};
 
 /// What others are compared with, by name.
 pub const PUBLISHED: [(&str, Block); 3] =
@@ -11,7 +11,7 @@ pub const PUBLISHED: [(&str, Block); 3] =
 pub const GLAM: Block = {
     let (a, f) = (attention(12), dense(3072));
     let g = sparse(3072, Activation::Gelu, Choice::Top2, 2);
-    Block { width: 768, sublayers: [a, f, a, g, a, f, a, g] }
+    Block { width: 768, sublayers: [a, f, a, g, a, f, a, g], own_widths: [None; SUBLAYERS] }
 };
 
 /// The first block that Brainformer found, `agfagfgf`, as far as parameter counts tell (arXiv 2306.00008, whose picture
@@ -19,14 +19,14 @@ pub const GLAM: Block = {
 pub const BRAINFORMER_1: Block = {
     let (a, f) = (attention(16), dense(3072));
     let g = sparse(2048, Activation::GatedGelu, Choice::Experts, 1);
-    Block { width: 1024, sublayers: [a, g, f, a, g, f, g, f] }
+    Block { width: 1024, sublayers: [a, g, f, a, g, f, g, f], own_widths: [None; SUBLAYERS] }
 };
 
 /// The second, `agfgagfg`, with the same reservation.
 pub const BRAINFORMER_2: Block = {
     let (a, f) = (attention(16), dense(1536));
     let g = sparse(4096, Activation::Gelu, Choice::Experts, 2);
-    Block { width: 1024, sublayers: [a, g, f, g, a, g, f, g] }
+    Block { width: 1024, sublayers: [a, g, f, g, a, g, f, g], own_widths: [None; SUBLAYERS] }
 };
 
 const fn attention(heads: u32) -> SubLayer {

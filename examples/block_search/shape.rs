@@ -46,15 +46,18 @@ pub struct Size {
 
 impl Shape {
     /// A model of a block, with rotary positions and a norm before each sub-layer. Heads are as wide as they fit into the
-    /// residual stream, an even number and at least 2.
+    /// sub-layer, an even number and at least 2.
     pub fn model(&self, block: &Block) -> ModelConfig {
         let width = self.scale.of(block.width);
-        let op = |sublayer: &SubLayer| match sublayer {
+        let op = |sublayer: &SubLayer, width| match sublayer {
             SubLayer::Attention { heads } => Op::Attention(attention(*heads, head_dim(width, *heads))),
             SubLayer::FeedForward(network) => Op::FeedForward(self.network(network)),
             SubLayer::Experts(network, gating) => Op::Experts(self.experts(network, *gating)),
         };
-        let sublayers = block.sublayers.iter().map(|sublayer| config::SubLayer::new(NORM, op(sublayer)));
+        let sublayers = block.sublayers.iter().zip(block.own_widths).map(|(sublayer, own)| {
+            let own = own.map(|own| self.scale.of(own));
+            config::SubLayer { width: own, ..config::SubLayer::new(NORM, op(sublayer, own.unwrap_or(width))) }
+        });
         let block = config::Block { sublayers: sublayers.collect() };
         ModelConfig {
             name: "block search".into(),

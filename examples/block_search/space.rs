@@ -8,7 +8,7 @@ use super::random::Random;
 /// Sub-layers of a block.
 pub const SUBLAYERS: usize = 8;
 
-/// Widths of the residual stream.
+/// Widths of the residual stream, and of sub-layers that have their own.
 pub const WIDTHS: [u32; 3] = [512, 768, 1024];
 /// Widths of one branch of a network, dense or an expert.
 pub const HIDDEN: [u32; 4] = [1536, 2048, 3072, 4096];
@@ -26,6 +26,8 @@ pub struct Block {
     pub width: u32,
     /// First to last.
     pub sublayers: [SubLayer; SUBLAYERS],
+    /// Of each sub-layer the width of its own, another one of [`WIDTHS`]: dense projections lead to it and back.
+    pub own_widths: [Option<u32>; SUBLAYERS],
 }
 
 /// A sub-layer and its choices.
@@ -89,6 +91,8 @@ pub struct Space {
     /// Attention sub-layers that a block has at least. Parameters do not tell what attention is for, so that a search by
     /// them would leave it out.
     pub min_attention: usize,
+    /// Whether sub-layers may have widths of their own.
+    pub own_widths: bool,
 }
 
 impl Space {
@@ -96,7 +100,11 @@ impl Space {
     pub fn draw(self, random: &mut Random) -> Block {
         loop {
             let width = pick(random, &WIDTHS);
-            let block = Block { width, sublayers: std::array::from_fn(|_| SubLayer::draw(random)) };
+            let sublayers = std::array::from_fn(|_| SubLayer::draw(random));
+            let mut block = Block { width, sublayers, own_widths: [None; SUBLAYERS] };
+            if self.own_widths {
+                (0..SUBLAYERS).for_each(|at| block.resize_one(at, pick(random, &WIDTHS)));
+            }
             if self.has(&block) {
                 return block;
             }
@@ -108,13 +116,23 @@ impl Space {
     pub fn mutate(self, block: &Block, random: &mut Random) -> Block {
         loop {
             let mut child = *block;
-            child.change(random);
+            self.change(&mut child, random);
             while below(random, 3) > 0 {
-                child.change(random);
+                self.change(&mut child, random);
             }
             if child != *block && self.has(&child) {
                 return child;
             }
+        }
+    }
+
+    /// Draws one choice again: the width, the type of a sub-layer, a choice that this type has, or the sub-layer's own width.
+    pub fn change(self, block: &mut Block, random: &mut Random) {
+        let of_sublayers = if self.own_widths { 2 * SUBLAYERS } else { SUBLAYERS };
+        match below(random, 1 + of_sublayers) {
+            0 => block.resize(pick(random, &WIDTHS)),
+            n if n <= SUBLAYERS => block.sublayers[n - 1].change(random),
+            n => block.resize_one(n - 1 - SUBLAYERS, pick(random, &WIDTHS)),
         }
     }
 
@@ -125,14 +143,6 @@ impl Space {
 }
 
 impl Block {
-    /// Draws one choice again: the width, the type of a sub-layer, or a choice that this type has.
-    pub fn change(&mut self, random: &mut Random) {
-        match below(random, 1 + SUBLAYERS) {
-            0 => self.resize(pick(random, &WIDTHS)),
-            n => self.sublayers[n - 1].change(random),
-        }
-    }
-
     /// Another width; networks become as much narrower as it is wider, as far as there are such, so that the time of a step
     /// stays near what it was.
     fn resize(&mut self, width: u32) {
@@ -144,6 +154,11 @@ impl Block {
             }
         }
         self.width = width;
+        self.own_widths = self.own_widths.map(|own| own.filter(|own| *own != width));
+    }
+
+    fn resize_one(&mut self, at: usize, width: u32) {
+        self.own_widths[at] = Some(width).filter(|own| *own != self.width);
     }
 
     /// A letter for every sub-layer: `afagafag`.
@@ -231,14 +246,17 @@ fn pick<T: Copy>(random: &mut Random, choices: &[T]) -> T {
     choices[below(random, choices.len())]
 }
 
-/// `768: a12 f3072.geglu a12 g3072.gelu.top2x2 …`.
+/// `768: a12 f3072.geglu a12@512 g3072.gelu.top2x2 …`, with an own width behind `@`.
 impl fmt::Display for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.width)?;
-        self.sublayers.iter().try_for_each(|sublayer| match sublayer {
-            SubLayer::Attention { heads } => write!(f, " a{heads}"),
-            SubLayer::FeedForward(network) => write!(f, " f{network}"),
-            SubLayer::Experts(network, gating) => write!(f, " g{network}.{gating}"),
+        self.sublayers.iter().zip(self.own_widths).try_for_each(|(sublayer, own)| {
+            match sublayer {
+                SubLayer::Attention { heads } => write!(f, " a{heads}"),
+                SubLayer::FeedForward(network) => write!(f, " f{network}"),
+                SubLayer::Experts(network, gating) => write!(f, " g{network}.{gating}"),
+            }?;
+            own.map_or(Ok(()), |own| write!(f, "@{own}"))
         })
     }
 }

@@ -103,6 +103,7 @@ async fn row(plan: &str, model: &Model, bits: f64, quality: Quality) -> Result<(
 fn read_bits(model: &Model) -> f64 {
     let (mut bits, mut weights) = (0.0, 0.0);
     for layer in model.layout().sublayers() {
+        let between = layer.projections.iter().flat_map(|of| [&of.into, &of.out]).map(with_format);
         let matrices = match &layer.op {
             OpLayout::Attention(attention) => [&attention.qkv, &attention.out].map(with_format).to_vec(),
             OpLayout::FeedForward(ffn) => [&ffn.into, &ffn.down].map(with_format).to_vec(),
@@ -117,7 +118,7 @@ fn read_bits(model: &Model) -> f64 {
             // Its branches are sub-layers of their own.
             OpLayout::Parallel(_) => Vec::new(),
         };
-        for (matrix, format) in matrices {
+        for (matrix, format) in between.chain(matrices) {
             let count = f64::from(matrix.rows) * f64::from(matrix.cols);
             let each = match format {
                 WeightFormat::F32 => 32,

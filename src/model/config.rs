@@ -52,12 +52,18 @@ pub struct Block {
 }
 
 /// `x <- x + post_norm(op(norm(x)))`; either norm may be absent. With `output_scale`, all of it times a stored number.
+/// With a `width`, `project_out(op(project_in(norm(x))))` takes the place of `op(norm(x))`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubLayer {
     /// Norm of the input of `op`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub norm: Option<Norm>,
+    /// Width at which `op` computes, `w`, where it has one of its own: a dense matrix `[w, d]` leads to it and one of
+    /// `[d, w]` back, without biases. All that is said of `op` with `d` then goes by `w`, and what else reads `x` within it, a
+    /// router's norm or a branch's, reads what the first has made of it. Brainformer's search has it (arXiv 2306.00008).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
     /// What the sub-layer computes.
     pub op: Op,
     /// Norm of its result, before it is added (Gemma 2 to 4).
@@ -205,7 +211,7 @@ impl ModelConfig {
 impl SubLayer {
     /// A sub-layer with a norm before it, as most are.
     pub const fn new(norm: Norm, op: Op) -> Self {
-        Self { norm: Some(norm), op, post_norm: None, output_scale: false }
+        Self { norm: Some(norm), width: None, op, post_norm: None, output_scale: false }
     }
 }
 

@@ -20,7 +20,7 @@ pub use rope_tables::rope_tables;
 use std::sync::Arc;
 
 use super::config::{ModelConfig, Rope};
-use super::layout::{Layout, OpLayout, SubLayerLayout, Vectors};
+use super::layout::{Layout, OpLayout, ProjectionLayout, SubLayerLayout, Vectors};
 use super::slot::Place;
 use crate::Result;
 use crate::energy::Phase;
@@ -60,6 +60,7 @@ pub fn record(
         rope_tables: rope_tables(config),
         expert_places: expert_places(layout),
         place: Place::Model,
+        width: config.hidden_size,
         tuning: options.tuning.clone().unwrap_or_else(|| Tuning::shipped(capabilities).into()),
     };
     pass.model()?;
@@ -81,7 +82,7 @@ struct End<'a> {
 enum Target {
     /// On along the residual stream.
     Stream,
-    /// To the sum of branches.
+    /// To what is added up or projected within the sub-layer, as wide as it computes.
     Sum,
 }
 
@@ -95,6 +96,8 @@ struct ForwardPass<'a> {
     expert_places: Vec<(String, Vec<u32>)>,
     /// The sub-layer at hand, or the model as a whole.
     place: Place,
+    /// Width at which it computes: the residual stream's or its own.
+    width: u32,
     tuning: Arc<Tuning>,
 }
 
@@ -124,10 +127,26 @@ impl ForwardPass<'_> {
             output_scale: layer.output_scale.as_ref(),
             to: Target::Stream,
         };
-        match &layer.op {
-            OpLayout::Parallel(branches) => self.parallel(x, layer.norm.as_ref(), branches, end),
-            op => self.op(op, (x, Input::of(x, layer.norm.as_ref())), end),
-        }
+        self.of_width(layer, (x, Input::of(x, layer.norm.as_ref())), end)
+    }
+
+    /// `end(op(input))`, with projections before and after an operation of another width; `x` is what the input is the norm
+    /// of.
+    fn of_width(
+        &mut self,
+        layer: &SubLayerLayout,
+        (x, input): (TensorId, Input<'_>),
+        end: End<'_>,
+    ) -> Result<TensorId> {
+        let Some(ProjectionLayout { into, out }) = &layer.projections else {
+            return self.op(&layer.op, (x, input), end);
+        };
+        let inner = self.project("project_in", input, into, Epilogue::NONE)?;
+        let inner_end = End { residual: None, post_norm: None, output_scale: None, to: Target::Sum };
+        let outer_width = std::mem::replace(&mut self.width, into.rows);
+        let result = self.op(&layer.op, (inner, Input::plain(inner)), inner_end)?;
+        self.width = outer_width;
+        self.add("project_out", Input::plain(result), out, end)
     }
 
     /// `end(op(input))`; `x` is what the input is the norm of.
@@ -136,21 +155,18 @@ impl ForwardPass<'_> {
             OpLayout::Attention(attention) => self.attention(input, attention, end),
             OpLayout::FeedForward(ffn) => self.feed_forward(input, ffn, end),
             OpLayout::Experts(experts) => self.experts((x, input), experts, end),
-            // Branches have none of their own.
-            OpLayout::Parallel(_) => Ok(x),
+            OpLayout::Parallel(branches) => self.parallel((x, input), branches, end),
         }
     }
 
-    /// `x + post_norm(sum of branches)`, where every branch reads `norm(x)`, or a norm of its own of `x`. Without a norm after
-    /// the sum, each branch adds to what was before it.
+    /// `end(sum of branches)`, where every branch reads the input, or a norm of its own of `x`. Without a norm after the sum,
+    /// each branch adds to what was before it.
     fn parallel(
         &mut self,
-        x: TensorId,
-        norm: Option<&Vectors>,
+        (x, mut input): (TensorId, Input<'_>),
         branches: &[SubLayerLayout],
         end: End<'_>,
     ) -> Result<TensorId> {
-        let mut input = Input::of(x, norm);
         if self.options.phase == Phase::Prefill {
             input = self.norm_first(input)?;
         }
@@ -163,7 +179,7 @@ impl ForwardPass<'_> {
                 End { residual: sum, post_norm: branch.post_norm.as_ref(), output_scale: None, to };
             let own = branch.norm.as_ref().map(|norm| Input::normed(x, norm));
             self.place = place.branch(n);
-            sum = Some(self.op(&branch.op, (x, own.unwrap_or(input)), of_branch)?);
+            sum = Some(self.of_width(branch, (x, own.unwrap_or(input)), of_branch)?);
         }
         self.place = place;
         match (end.post_norm, sum) {
@@ -231,7 +247,7 @@ impl ForwardPass<'_> {
 
     /// The tensor that a result goes to.
     fn target(&mut self, to: Target) -> TensorId {
-        let bytes = self.row_bytes(self.config.hidden_size);
+        let bytes = self.row_bytes(self.width);
         let blocks = &self.layout.blocks;
         match (to, self.place.at()) {
             (Target::Sum, _) => self.schedule.activation("sum", bytes),

@@ -38,12 +38,23 @@ pub struct Layout {
 pub struct SubLayerLayout {
     /// The norm before it.
     pub norm: Option<Vectors>,
+    /// What leads to a width of its own, and back. Matrices of `op` then have it in place of `d`.
+    pub projections: Option<ProjectionLayout>,
     /// What it computes, and with what.
     pub op: OpLayout,
     /// The norm after it.
     pub post_norm: Option<Vectors>,
     /// What the residual stream is multiplied by after it, `[1]`.
     pub output_scale: Option<Vectors>,
+}
+
+/// Between the residual stream and a sub-layer of another width, `w`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProjectionLayout {
+    /// `[w, d]`.
+    pub into: Matrix,
+    /// `[d, w]`.
+    pub out: Matrix,
 }
 
 /// What a sub-layer computes, and with what.
@@ -196,20 +207,21 @@ impl Layout {
         fn all(stack: &mut ExpertStack) -> (String, Vec<&mut Matrix>) {
             (stack.name.clone(), stack.matrices.iter_mut().collect())
         }
-        fn of(op: &mut OpLayout) -> Vec<(String, Vec<&mut Matrix>)> {
-            match op {
+        fn of(layer: &mut SubLayerLayout) -> Vec<(String, Vec<&mut Matrix>)> {
+            let SubLayerLayout { projections, op, .. } = layer;
+            let between = projections.iter_mut().flat_map(|of| [one(&mut of.into), one(&mut of.out)]);
+            let of_op = match op {
                 OpLayout::Attention(AttentionLayout { qkv, out, .. }) => vec![one(qkv), one(out)],
                 OpLayout::FeedForward(FeedForwardLayout { into, down, .. }) => vec![one(into), one(down)],
                 OpLayout::Experts(ExpertsLayout { router, shared, into, down, .. }) => {
                     let shared = shared.iter_mut().flat_map(|ffn| [one(&mut ffn.into), one(&mut ffn.down)]);
                     router.iter_mut().map(one).chain(shared).chain([all(into), all(down)]).collect()
                 }
-                OpLayout::Parallel(branches) => {
-                    branches.iter_mut().flat_map(|branch| of(&mut branch.op)).collect()
-                }
-            }
+                OpLayout::Parallel(branches) => branches.iter_mut().flat_map(of).collect(),
+            };
+            between.chain(of_op).collect()
         }
-        let inner = self.blocks.iter_mut().flatten().flat_map(|layer| of(&mut layer.op));
+        let inner = self.blocks.iter_mut().flatten().flat_map(of);
         [one(&mut self.embedding), one(&mut self.head)].into_iter().chain(inner)
     }
 
@@ -226,11 +238,14 @@ impl Layout {
 
     /// Every matrix once.
     pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
-        let inner = self.sublayers().flat_map(|layer| match &layer.op {
-            OpLayout::Attention(attention) => vec![&attention.qkv, &attention.out],
-            OpLayout::FeedForward(ffn) => vec![&ffn.into, &ffn.down],
-            OpLayout::Experts(experts) => experts.matrices().collect(),
-            OpLayout::Parallel(_) => Vec::new(),
+        let inner = self.sublayers().flat_map(|layer| {
+            let of_op = match &layer.op {
+                OpLayout::Attention(attention) => vec![&attention.qkv, &attention.out],
+                OpLayout::FeedForward(ffn) => vec![&ffn.into, &ffn.down],
+                OpLayout::Experts(experts) => experts.matrices().collect(),
+                OpLayout::Parallel(_) => Vec::new(),
+            };
+            layer.projections.iter().flat_map(|of| [&of.into, &of.out]).chain(of_op)
         });
         let head = (self.head.name != self.embedding.name).then_some(&self.head);
         [&self.embedding].into_iter().chain(inner).chain(head)
@@ -258,11 +273,15 @@ impl Layout {
     /// Bytes of weights and scales that a decode step reads: of each expert layer as many experts as a token chooses,
     /// the widest where widths differ, and of the embedding one row.
     pub fn bytes_read_per_step(&self) -> u64 {
-        let of_blocks = self.sublayers().map(|layer| match &layer.op {
-            OpLayout::Attention(attention) => attention.qkv.bytes_read() + attention.out.bytes_read(),
-            OpLayout::FeedForward(ffn) => ffn.into.bytes_read() + ffn.down.bytes_read(),
-            OpLayout::Experts(experts) => experts.bytes_read(),
-            OpLayout::Parallel(_) => 0,
+        let of_blocks = self.sublayers().map(|layer| {
+            let between = layer.projections.iter().map(|of| of.into.bytes_read() + of.out.bytes_read());
+            let of_op = match &layer.op {
+                OpLayout::Attention(attention) => attention.qkv.bytes_read() + attention.out.bytes_read(),
+                OpLayout::FeedForward(ffn) => ffn.into.bytes_read() + ffn.down.bytes_read(),
+                OpLayout::Experts(experts) => experts.bytes_read(),
+                OpLayout::Parallel(_) => 0,
+            };
+            between.sum::<u64>() + of_op
         });
         of_blocks.sum::<u64>() + self.head.bytes_read() + self.embedding.row_bytes_read()
     }

@@ -118,7 +118,7 @@ impl Letters {
 
 /// A branch reads what the norm of its group gives.
 fn branch(op: Op) -> SubLayer {
-    SubLayer { norm: None, op, post_norm: None, output_scale: false }
+    SubLayer { norm: None, width: None, op, post_norm: None, output_scale: false }
 }
 
 impl Block {

@@ -1,12 +1,12 @@
 //! How checkpoints call the tensors of a model, and where in them a model's own lie.
 //!
-//! Native names follow the description: `embedding.weight`, `final_norm.weight`, `head.weight`, and for a
-//! sub-layer `blocks.0.sublayers.1.` with `norm`, `post_norm`, `output_scale`, `q`, `k`, `v`, `out`, `q_norm`, `k_norm`,
-//! `sinks`, `router_norm`, `router`, `noise_router`, `group_router`, `expert_table`, `selection_bias`, `expert_scale`, `shared_gate`,
-//! `gate`, `up` or `down`, then `.weight` or `.bias`; an expert's tensors lie one level deeper, as in `blocks.0.sublayers.1.experts.3.gate.weight` and
-//! `blocks.0.sublayers.1.shared_expert.gate.weight`, and so do those of a branch, as in
-//! `blocks.0.sublayers.1.branches.0.q.weight`. What OmniQuant has learned of a weight lies beside it under any scheme,
-//! with `.gamma`, `.beta`, `.delta` or `.s` in place of `.weight`.
+//! Native names follow the description: `embedding.weight`, `final_norm.weight`, `head.weight`, and for a sub-layer
+//! `blocks.0.sublayers.1.` with `norm`, `post_norm`, `output_scale`, `project_in`, `project_out`, `q`, `k`, `v`, `out`,
+//! `q_norm`, `k_norm`, `sinks`, `router_norm`, `router`, `noise_router`, `group_router`, `expert_table`, `selection_bias`,
+//! `expert_scale`, `shared_gate`, `gate`, `up` or `down`, then `.weight` or `.bias`; an expert's tensors lie one level
+//! deeper, as in `blocks.0.sublayers.1.experts.3.gate.weight` and `blocks.0.sublayers.1.shared_expert.gate.weight`, and so
+//! do those of a branch, as in `blocks.0.sublayers.1.branches.0.q.weight`. What OmniQuant has learned of a weight lies
+//! beside it under any scheme, with `.gamma`, `.beta`, `.delta` or `.s` in place of `.weight`.
 
 mod hugging_face;
 mod stored;
@@ -88,6 +88,8 @@ fn native(slot: Slot) -> String {
         Role::Norm => "norm",
         Role::PostNorm => "post_norm",
         Role::OutputScale => "output_scale",
+        Role::ProjectIn => "project_in",
+        Role::ProjectOut => "project_out",
         Role::Q => "q",
         Role::K => "k",
         Role::V => "v",

@@ -30,6 +30,8 @@ pub struct Parameters {
     pub cross_kv: u64,
     /// Dense feed-forward networks, the experts that every token uses included.
     pub feed_forward: u64,
+    /// Projections to the widths of sub-layers that have one of their own, and back.
+    pub projections: u64,
     /// Routers, and gates of experts that every token uses.
     pub routers: u64,
     /// Experts that a router chooses.
@@ -70,7 +72,7 @@ impl Parameters {
 
     /// Those in matrices that every token is multiplied with, the head apart.
     pub(super) fn of_token(self) -> u64 {
-        self.attention + self.feed_forward + self.routers + self.experts
+        self.attention + self.feed_forward + self.projections + self.routers + self.experts
     }
 
     /// Counts of every slot the share that `share` says.
@@ -96,6 +98,7 @@ impl Parameters {
             Role::Head => &mut self.head,
             Role::K | Role::V if matches!(op, Some(Op::CrossAttention(_))) => &mut self.cross_kv,
             Role::Q | Role::K | Role::V | Role::Out => &mut self.attention,
+            Role::ProjectIn | Role::ProjectOut => &mut self.projections,
             Role::Router | Role::NoiseRouter | Role::GroupRouter | Role::SharedGate => &mut self.routers,
             Role::Gate | Role::Up | Role::Down if matches!(slot.place, Place::Expert(..)) => {
                 &mut self.experts
@@ -120,6 +123,7 @@ impl Add for Parameters {
             attention: self.attention + other.attention,
             cross_kv: self.cross_kv + other.cross_kv,
             feed_forward: self.feed_forward + other.feed_forward,
+            projections: self.projections + other.projections,
             routers: self.routers + other.routers,
             experts: self.experts + other.experts,
             others: self.others + other.others,

@@ -41,7 +41,8 @@ pub struct SubLayerPlace {
     pub branch: Option<usize>,
 }
 
-/// What a tensor does.
+/// What a tensor does. In a sub-layer with a [width](super::config::SubLayer::width) of its own, `d` is that width in all
+/// but its norms and projections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Token embedding, `[V, d]`.
@@ -56,6 +57,10 @@ pub enum Role {
     PostNorm,
     /// What the residual stream is multiplied by after a sub-layer, `[1]`.
     OutputScale,
+    /// Projection to the width `w` of a sub-layer, `[w, d]`.
+    ProjectIn,
+    /// Projection back from it, `[d, w]`.
+    ProjectOut,
     /// Query projection, `[H h, d]`.
     Q,
     /// Key projection, `[G h, d]`; of cross-attention it reads the encoder's output, and so does V's.

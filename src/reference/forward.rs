@@ -14,7 +14,9 @@ use super::norm::norm;
 use super::quantize::quantize;
 use super::softmax::softcap;
 use super::transform::transform;
-use super::weights::{FeedForwardWeights, Linear, NormWeights, OpWeights, SubLayerWeights, Weights};
+use super::weights::{
+    FeedForwardWeights, Linear, NormWeights, OpWeights, ProjectionWeights, SubLayerWeights, Weights,
+};
 use crate::model::config::{Experts, FeedForward, ModelConfig, Norm, Op, SubLayer};
 use crate::model::slot::Place;
 use crate::{Error, Result};
@@ -155,7 +157,8 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// `post_norm(op(norm(x)))`; without a norm of its own, a branch reads `input`.
+    /// `post_norm(op(norm(x)))`; without a norm of its own, a branch reads `input`. With a width of its own, `op` has
+    /// projections before and after it.
     fn sublayer(
         &mut self,
         layer: &SubLayer,
@@ -167,26 +170,38 @@ impl Pass<'_> {
             (Some(norm), Some(weights)) => normed(norm, weights, x),
             _ => input.unwrap_or(x).to_vec(),
         };
-        let output = match (&layer.op, &weights.op) {
-            (Op::Attention(op), OpWeights::Attention(weights)) => {
-                let kv = self.kv.next().ok_or_else(|| unfit("the cache"))?;
-                attend(op, weights, kv, &self.positions, &input)
-            }
-            (Op::FeedForward(op), OpWeights::FeedForward(weights)) => feed_forward(op, weights, &input),
-            (Op::Experts(op), OpWeights::Experts(weights)) => self.experts(op, weights, x, &input)?,
-            (Op::Parallel(branches), OpWeights::Parallel(weights)) => {
-                let mut sum = vec![0.0; x.len()];
-                for (branch, weights) in branches.iter().zip(weights) {
-                    let output = self.sublayer(branch, weights, x, Some(&input))?;
-                    sum.iter_mut().zip(output).for_each(|(sum, output)| *sum += output);
-                }
-                sum
+        let output = match (layer.width, &weights.projections) {
+            (None, None) => self.op(&layer.op, &weights.op, x, &input)?,
+            (Some(width), Some(ProjectionWeights { into, out })) => {
+                let inner = linear(into, &input, x.len() / self.ids.len());
+                linear(out, &self.op(&layer.op, &weights.op, &inner, &inner)?, width as usize)
             }
             _ => return Err(unfit("a set of weights")),
         };
         Ok(match (layer.post_norm, &weights.post_norm) {
             (Some(norm), Some(weights)) => normed(norm, weights, &output),
             _ => output,
+        })
+    }
+
+    /// `op(input)`; `x` is what the input is the norm of.
+    fn op(&mut self, op: &Op, weights: &OpWeights, x: &[f32], input: &[f32]) -> Result<Vec<f32>> {
+        Ok(match (op, weights) {
+            (Op::Attention(op), OpWeights::Attention(weights)) => {
+                let kv = self.kv.next().ok_or_else(|| unfit("the cache"))?;
+                attend(op, weights, kv, &self.positions, input)
+            }
+            (Op::FeedForward(op), OpWeights::FeedForward(weights)) => feed_forward(op, weights, input),
+            (Op::Experts(op), OpWeights::Experts(weights)) => self.experts(op, weights, x, input)?,
+            (Op::Parallel(branches), OpWeights::Parallel(weights)) => {
+                let mut sum = vec![0.0; x.len()];
+                for (branch, weights) in branches.iter().zip(weights) {
+                    let output = self.sublayer(branch, weights, x, Some(input))?;
+                    sum.iter_mut().zip(output).for_each(|(sum, output)| *sum += output);
+                }
+                sum
+            }
+            _ => return Err(unfit("a set of weights")),
         })
     }
 }

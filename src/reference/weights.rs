@@ -51,12 +51,23 @@ pub struct NormWeights {
 pub struct SubLayerWeights {
     /// The norm before it.
     pub norm: Option<NormWeights>,
+    /// What leads to a width of its own, and back.
+    pub projections: Option<ProjectionWeights>,
     /// What it computes with.
     pub op: OpWeights,
     /// The norm after it.
     pub post_norm: Option<NormWeights>,
     /// What the residual stream is multiplied by after it.
     pub output_scale: Option<f32>,
+}
+
+/// Between the residual stream and a sub-layer of another width, `w`, which stands for `d` within it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProjectionWeights {
+    /// `[w, d]`.
+    pub into: Linear,
+    /// `[d, w]`.
+    pub out: Linear,
 }
 
 /// What a sub-layer computes with.

@@ -15,5 +15,6 @@ mod recording;
 mod routes;
 mod sharding;
 mod stranger;
+mod sublayer_width;
 mod verify;
 mod widths;

@@ -127,7 +127,28 @@ fn describe(random: &mut Random) -> ModelConfig {
         let sublayers = (0..between(random, 1, 3)).map(|_| sublayer(random)).collect();
         model.blocks.push(Block { sublayers });
     }
+    tell_tokens_apart(&mut model);
     model
+}
+
+/// Behind local attention, tokens with the same few before them are alike but for rounding, and which of those experts
+/// choose is open: where they do, attention sees everything.
+fn tell_tokens_apart(model: &mut ModelConfig) {
+    let choose = |op: &Op| matches!(op, Op::Experts(Experts { routing: Routing::ExpertChoice { .. }, .. }));
+    if !model.ops().any(|(_, op)| choose(op)) {
+        return;
+    }
+    for layer in model.blocks.iter_mut().flat_map(|block| &mut block.sublayers) {
+        let ops = match &mut layer.op {
+            Op::Parallel(branches) => branches.iter_mut().map(|branch| &mut branch.op).collect(),
+            op => vec![op],
+        };
+        for op in ops {
+            if let Op::Attention(attention) = op {
+                (attention.window, attention.chunk) = (None, None);
+            }
+        }
+    }
 }
 
 fn sublayer(random: &mut Random) -> SubLayer {
@@ -137,12 +158,23 @@ fn sublayer(random: &mut Random) -> SubLayer {
     };
     let post_norm = coin(random).then(|| norm(random));
     let output_scale = post_norm.is_some() && coin(random);
-    SubLayer { norm: rarely_not(random).then(|| norm(random)), op, post_norm, output_scale }
+    SubLayer {
+        norm: rarely_not(random).then(|| norm(random)),
+        width: width(random),
+        op,
+        post_norm,
+        output_scale,
+    }
 }
 
 fn branch(random: &mut Random) -> SubLayer {
     let post_norm = coin(random).then(|| norm(random));
-    SubLayer { norm: coin(random).then(|| norm(random)), op: simple(random), post_norm, output_scale: false }
+    let norm = coin(random).then(|| norm(random));
+    SubLayer { norm, width: width(random), op: simple(random), post_norm, output_scale: false }
+}
+
+fn width(random: &mut Random) -> Option<u32> {
+    (!rarely_not(random)).then(|| between(random, 1, 70))
 }
 
 fn simple(random: &mut Random) -> Op {
@@ -292,7 +324,7 @@ fn norm(random: &mut Random) -> Norm {
 }
 
 /// A checkpoint in memory: matrices that keep the scale of what they multiply, vectors around one.
-fn fill(config: ModelConfig, random: &mut Random) -> Source {
+pub fn fill(config: ModelConfig, random: &mut Random) -> Source {
     let tensors: Vec<_> = slots(&config)
         .map(|(slot, shape)| {
             let count = shape.iter().product();

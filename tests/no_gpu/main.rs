@@ -53,5 +53,6 @@ mod schedule;
 mod shaders;
 mod shapes;
 mod softmax;
+mod sublayer_width;
 mod tuning;
 mod work;

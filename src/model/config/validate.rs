@@ -52,12 +52,30 @@ impl SubLayer {
             let expected = "none where there is no post_norm";
             return Err(Error::config(format!("{at}.output_scale"), expected, true));
         }
+        let hidden_size = self.width.unwrap_or(hidden_size);
+        if let Some(width) = self.width {
+            positive(&format!("{at}.width"), width)?;
+            if self.op.reads_encoder() {
+                let expected = "none of cross-attention, which reads the encoder at the model's width";
+                return Err(Error::config(format!("{at}.width"), expected, width));
+            }
+        }
         match &self.op {
             Op::Attention(attention) => attention.validate(&format!("{at}.attention")),
             Op::FeedForward(ffn) => ffn.validate(&format!("{at}.feed_forward")),
             Op::Experts(experts) => experts.validate(&format!("{at}.experts"), hidden_size),
             Op::CrossAttention(attention) => attention.validate_across(&format!("{at}.cross_attention")),
             Op::Parallel(branches) => parallel(branches, &format!("{at}.parallel"), hidden_size),
+        }
+    }
+}
+
+impl Op {
+    fn reads_encoder(&self) -> bool {
+        match self {
+            Self::CrossAttention(_) => true,
+            Self::Parallel(branches) => branches.iter().any(|branch| branch.op.reads_encoder()),
+            Self::Attention(_) | Self::FeedForward(_) | Self::Experts(_) => false,
         }
     }
 }

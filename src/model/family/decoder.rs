@@ -83,8 +83,7 @@ impl Decoder {
 
     /// A layer.
     pub fn block(&self, attention: Attention, feed_forward: Op) -> Block {
-        let sublayer =
-            |op| SubLayer { norm: Some(self.norm), op, post_norm: self.post_norm, output_scale: false };
+        let sublayer = |op| SubLayer { post_norm: self.post_norm, ..SubLayer::new(self.norm, op) };
         Block { sublayers: vec![sublayer(Op::Attention(attention)), sublayer(feed_forward)] }
     }
 

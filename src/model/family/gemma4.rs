@@ -60,10 +60,8 @@ pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
     let block = |(layer, of): (usize, LayerType)| {
         let attention = attention(keys, &base, (layer, of), (&decoder, window))?;
         let attention = SubLayer {
-            norm: Some(decoder.norm),
-            op: Op::Attention(attention),
             post_norm: decoder.post_norm,
-            output_scale: false,
+            ..SubLayer::new(decoder.norm, Op::Attention(attention))
         };
         Ok(Block { sublayers: vec![attention, feed_forward.clone()] })
     };
@@ -111,10 +109,9 @@ fn attention(
 /// The other half of a layer, and what the layer's tensors are called: a dense network, with experts beside it or alone.
 fn feed_forward_layer(keys: &Keys<'_>, decoder: &Decoder) -> Result<(SubLayer, LayerNames)> {
     let dense = SubLayer {
-        norm: Some(decoder.norm),
-        op: Op::FeedForward(decoder.feed_forward),
         post_norm: decoder.post_norm,
         output_scale: true,
+        ..SubLayer::new(decoder.norm, Op::FeedForward(decoder.feed_forward))
     };
     if !keys.or("enable_moe_block", false)? {
         return Ok((dense, LayerNames::PRE_AND_POST_NORM));

@@ -139,7 +139,7 @@ impl ForwardPass<'_> {
             slots: routed.slots,
         };
         let params = MoeCombineParams {
-            hidden_size: self.config.hidden_size,
+            hidden_size: self.width,
             choices: if routed.chosen().is_some() { experts.count } else { routed.choices },
             gate_stride: weights.router.as_ref().map_or(0, |router| router.rows),
             gate_offset: router_offset(experts, Role::SharedGate),

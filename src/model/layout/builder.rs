@@ -1,8 +1,8 @@
 //! From a description to the matrices of its sub-layers, split so that each fits into a binding.
 
 use super::{
-    AttentionLayout, ExpertStack, ExpertsLayout, FeedForwardLayout, Layout, Matrix, OpLayout, Rows,
-    SubLayerLayout, Vectors, VectorsKind,
+    AttentionLayout, ExpertStack, ExpertsLayout, FeedForwardLayout, Layout, Matrix, OpLayout,
+    ProjectionLayout, Rows, SubLayerLayout, Vectors, VectorsKind,
 };
 use crate::model::config::{Attention, Experts, FeedForward, ModelConfig, Norm, Op, SharedExpert, SubLayer};
 use crate::model::plan::WeightPlan;
@@ -34,6 +34,7 @@ pub(super) fn build(config: &ModelConfig, plan: &WeightPlan, limit: u64) -> Resu
 }
 
 struct Builder<'a> {
+    /// Width of what is read and written: the residual stream's, or a sub-layer's own.
     d: u32,
     vocab: u32,
     plan: &'a WeightPlan,
@@ -42,7 +43,30 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn sublayer(&self, place: Place, layer: &SubLayer) -> Result<SubLayerLayout> {
-        let op = match &layer.op {
+        let inner = Builder { d: layer.width.unwrap_or(self.d), ..*self };
+        let norm = |part, role, norm: Norm| vectors(place, part, norm, &[(role, self.d)]);
+        Ok(SubLayerLayout {
+            norm: layer.norm.map(|of| norm("norm", Role::Norm, of)),
+            projections: layer.width.map(|width| self.projections(place, width)).transpose()?,
+            op: inner.op(place, &layer.op)?,
+            post_norm: layer.post_norm.map(|of| norm("post_norm", Role::PostNorm, of)),
+            output_scale: layer.output_scale.then(|| stored(place, "output_scale", Role::OutputScale, 1)),
+        })
+    }
+
+    fn projections(&self, place: Place, width: u32) -> Result<ProjectionLayout> {
+        let matrix = |part, role, [rows, cols]: [u32; 2]| {
+            let (format, source) = (self.format(place, self.plan.linear), stacked(place, &[(role, rows)]));
+            self.split(Matrix::whole(place.name(part), format, [rows, cols], false, source))
+        };
+        Ok(ProjectionLayout {
+            into: matrix("project_in", Role::ProjectIn, [width, self.d])?,
+            out: matrix("project_out", Role::ProjectOut, [self.d, width])?,
+        })
+    }
+
+    fn op(&self, place: Place, op: &Op) -> Result<OpLayout> {
+        Ok(match op {
             Op::Attention(config) => OpLayout::Attention(self.attention(place, config)?),
             Op::FeedForward(config) => OpLayout::FeedForward(self.feed_forward(place, *config)?),
             Op::Experts(config) => OpLayout::Experts(self.experts(place, *config)?),
@@ -51,13 +75,6 @@ impl Builder<'_> {
                 let branch = |(n, layer)| self.sublayer(place.branch(n), layer);
                 OpLayout::Parallel(branches.iter().enumerate().map(branch).collect::<Result<_>>()?)
             }
-        };
-        let norm = |part, role, norm: Norm| vectors(place, part, norm, &[(role, self.d)]);
-        Ok(SubLayerLayout {
-            norm: layer.norm.map(|of| norm("norm", Role::Norm, of)),
-            op,
-            post_norm: layer.post_norm.map(|of| norm("post_norm", Role::PostNorm, of)),
-            output_scale: layer.output_scale.then(|| stored(place, "output_scale", Role::OutputScale, 1)),
         })
     }
 

@@ -168,6 +168,10 @@ impl LayerNames {
             // No published family has them.
             Role::NoiseRouter => format!("{}_noise", self.router),
             Role::GroupRouter => format!("{}_group", self.router),
+            Role::ProjectIn | Role::ProjectOut => {
+                let of = if of_attention { "self_attn" } else { feed_forward };
+                format!("{of}.project_{}", if slot.role == Role::ProjectIn { "in" } else { "out" })
+            }
             Role::ExpertTable => format!("{}_table", self.router),
             Role::SharedGate => format!("{}_gate", self.shared_expert),
             Role::Gate => format!("{feed_forward}.gate_proj"),

@@ -94,7 +94,22 @@ impl List {
         if let Some(norm) = sublayer.norm {
             self.norm(Role::Norm, norm, d);
         }
-        match &sublayer.op {
+        match sublayer.width.map(|width| width as usize) {
+            Some(width) => {
+                self.linear(Role::ProjectIn, [width, d], false);
+                self.op(&sublayer.op, width);
+                self.linear(Role::ProjectOut, [d, width], false);
+            }
+            None => self.op(&sublayer.op, d),
+        }
+        if let Some(norm) = sublayer.post_norm {
+            self.norm(Role::PostNorm, norm, d);
+        }
+        self.weight_if(sublayer.output_scale, Role::OutputScale, vec![1]);
+    }
+
+    fn op(&mut self, op: &Op, d: usize) {
+        match op {
             Op::Attention(attention) | Op::CrossAttention(attention) => self.attention(attention, d),
             Op::FeedForward(ffn) => self.feed_forward(ffn, d),
             Op::Experts(experts) => self.experts(experts, d),
@@ -104,10 +119,6 @@ impl List {
                 }
             }
         }
-        if let Some(norm) = sublayer.post_norm {
-            self.norm(Role::PostNorm, norm, d);
-        }
-        self.weight_if(sublayer.output_scale, Role::OutputScale, vec![1]);
     }
 
     fn attention(&mut self, attention: &Attention, d: usize) {

@@ -1,8 +1,8 @@
 //! Weights from what a checkpoint holds.
 
 use super::{
-    AttentionWeights, ExpertsWeights, FeedForwardWeights, Linear, NormWeights, OpWeights, SubLayerWeights,
-    Transform, Weights,
+    AttentionWeights, ExpertsWeights, FeedForwardWeights, Linear, NormWeights, OpWeights, ProjectionWeights,
+    SubLayerWeights, Transform, Weights,
 };
 use crate::model::config::{
     Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
@@ -68,6 +68,7 @@ impl Weights {
 }
 
 struct Builder<'a, F, L> {
+    /// Width of what is read and written: the residual stream's, or a sub-layer's own.
     d: usize,
     vocab: usize,
     plan: &'a WeightPlan,
@@ -82,8 +83,32 @@ where
     L: FnMut(Slot, &[Vec<usize>]) -> Result<Option<Vec<f32>>>,
 {
     fn sublayer(&mut self, block: usize, place: Place, layer: &SubLayer) -> Result<SubLayerWeights> {
+        let projections = layer.width.map(|width| self.projections(block, place, width as usize));
+        let d = self.d;
+        self.d = layer.width.map_or(d, |width| width as usize);
+        let op = self.op(block, place, &layer.op)?;
+        self.d = d;
+        let scale = layer.output_scale.then(|| self.stored(place, Role::OutputScale, 1)).transpose()?;
+        Ok(SubLayerWeights {
+            norm: self.norm_if(place, Role::Norm, layer.norm)?,
+            projections: projections.transpose()?,
+            op,
+            post_norm: self.norm_if(place, Role::PostNorm, layer.post_norm)?,
+            output_scale: scale.map(|scale| scale[0]),
+        })
+    }
+
+    fn projections(&mut self, block: usize, place: Place, width: usize) -> Result<ProjectionWeights> {
+        let (format, d) = (self.plan.in_block(self.plan.linear, block), self.d);
+        Ok(ProjectionWeights {
+            into: self.linear(format, place, Role::ProjectIn, [width, d], false)?,
+            out: self.linear(format, place, Role::ProjectOut, [d, width], false)?,
+        })
+    }
+
+    fn op(&mut self, block: usize, place: Place, op: &Op) -> Result<OpWeights> {
         let format = self.plan.in_block(self.plan.linear, block);
-        let op = match &layer.op {
+        Ok(match op {
             Op::Attention(attention) => OpWeights::Attention(self.attention(format, place, attention)?),
             Op::FeedForward(ffn) => OpWeights::FeedForward(self.feed_forward(format, place, ffn)?),
             Op::Experts(experts) => OpWeights::Experts(self.experts((block, format), place, experts)?),
@@ -92,13 +117,6 @@ where
                 let branch = |(n, branch)| self.sublayer(block, place.branch(n), branch);
                 OpWeights::Parallel(branches.iter().enumerate().map(branch).collect::<Result<_>>()?)
             }
-        };
-        let scale = layer.output_scale.then(|| self.stored(place, Role::OutputScale, 1)).transpose()?;
-        Ok(SubLayerWeights {
-            norm: self.norm_if(place, Role::Norm, layer.norm)?,
-            op,
-            post_norm: self.norm_if(place, Role::PostNorm, layer.post_norm)?,
-            output_scale: scale.map(|scale| scale[0]),
         })
     }
 
@@ -187,7 +205,7 @@ where
         (self.fetch)(Slot::weight(place, role), &[count])
     }
 
-    /// A norm of the residual stream, if there is one.
+    /// A norm of what is read or written, if there is one.
     fn norm_if(&mut self, place: Place, role: Role, norm: Option<Norm>) -> Result<Option<NormWeights>> {
         norm.map(|norm| self.norm(place, role, norm, self.d)).transpose()
     }

@@ -13,7 +13,7 @@ use crate::support::compare::assert_same;
 use crate::support::golden::directory;
 
 #[path = "../../support/omniquant.rs"]
-mod omniquant;
+pub mod omniquant;
 
 fn plan(text: &str, source: &Source) -> WeightPlan {
     text.parse::<PlanName>().unwrap().plan(&source.config).unwrap()

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use wattle::model::config::Op;
 use wattle::model::parameters::Parameters;
 use wattle::model::presets;
 
@@ -10,7 +11,8 @@ use super::random::Random;
 use super::shape::{Scale, Shape, Size, head_dim};
 use super::space::{Activation, Block, Choice, Gating, HEADS, Network, SUBLAYERS, Space, SubLayer, WIDTHS};
 
-const SPACE: Space = Space { min_attention: 2 };
+const SPACE: Space = Space { min_attention: 2, own_widths: false };
+const WITH_WIDTHS: Space = Space { own_widths: true, ..SPACE };
 
 fn shape(scale: &str) -> Shape {
     Shape { scale: scale.parse().unwrap(), experts: 32, repeats: 3, tokens: 8 }
@@ -26,7 +28,7 @@ fn blocks_are_models() {
     for scale in ["1/256", "1/16", "1", "4"] {
         let shape = shape(scale);
         for n in 0..200 {
-            let block = SPACE.draw(&mut random);
+            let block = [SPACE, WITH_WIDTHS][n % 2].draw(&mut random);
             let model = shape.model(&block);
             model.validate().unwrap_or_else(|error| panic!("{scale}, block {n} {block}: {error}"));
             assert_eq!(model.blocks.len(), 3);
@@ -77,7 +79,7 @@ fn a_change_is_one_choice() {
     for _ in 0..4000 {
         let parent = SPACE.draw(&mut random);
         let mut child = parent;
-        child.change(&mut random);
+        SPACE.change(&mut child, &mut random);
         let pairs: Vec<_> = parent.sublayers.iter().zip(&child.sublayers).collect();
         let changed: usize = pairs.iter().map(|(old, new)| differences(old, new)).sum();
         if parent.width == child.width {
@@ -101,7 +103,7 @@ fn another_width_keeps_the_weights_of_networks() {
     let mut other = narrow;
     while other.width != 1024 {
         other = narrow;
-        other.change(&mut random);
+        SPACE.change(&mut other, &mut random);
     }
     assert_eq!(other.letters(), narrow.letters());
     assert_eq!([weights(&other), weights(&wide)], [4, 0], "{other}");
@@ -118,6 +120,43 @@ fn a_third_of_all_mutations_is_one_change() {
     assert!(children.iter().all(|child| *child != GLAM));
     let one = children.iter().filter(|child| sites(child) == 1).count();
     assert!((600..1000).contains(&one), "{one} of 2000 in one place");
+}
+
+/// Off, there are none; on, all are drawn and reached, none is the block's, and each is a sub-layer of the model.
+#[test]
+fn sublayers_have_widths_of_their_own_where_they_may() {
+    let mut random = Random::new(6);
+    let (mut drawn, mut reached, mut block) = (HashSet::new(), HashSet::new(), GLAM);
+    for _ in 0..1000 {
+        assert_eq!(SPACE.draw(&mut random).own_widths, [None; SUBLAYERS]);
+        block = WITH_WIDTHS.mutate(&block, &mut random);
+        let new = WITH_WIDTHS.draw(&mut random);
+        drawn.extend(new.own_widths.map(|own| (new.width, own)));
+        reached.extend(block.own_widths.map(|own| (block.width, own)));
+    }
+    // Of three widths each meets the two others, or none.
+    assert_eq!(drawn.len(), 9, "{drawn:?}");
+    assert_eq!(drawn, reached);
+    assert!(drawn.iter().all(|(width, own)| *own != Some(*width)), "{drawn:?}");
+}
+
+#[test]
+fn an_own_width_is_two_projections() {
+    let (plain, mut block) = (shape("1/16").size(&GLAM), GLAM);
+    block.own_widths[1] = Some(1024);
+    assert!(block.to_string().contains(" f3072.geglu@1024 "), "{block}");
+    let model = shape("1/16").model(&block);
+    model.validate().unwrap();
+    assert_eq!(model.blocks[0].sublayers.iter().filter_map(|layer| layer.width).collect::<Vec<_>>(), [64]);
+    // Three blocks, each with a gated network of 192 that is 64 and not 48 wide.
+    let more = 3 * (2 * 48 * 64 + 3 * 192 * (64 - 48));
+    let found = shape("1/16").size(&block);
+    assert_eq!([found.total - plain.total, found.activated - plain.activated], [more; 2]);
+    // Heads fit into the sub-layer.
+    block.own_widths[0] = Some(512);
+    let model = shape("1").model(&block);
+    let Op::Attention(attention) = &model.blocks[0].sublayers[0].op else { panic!("attention first") };
+    assert_eq!((attention.heads, attention.head_dim), (12, 42));
 }
 
 /// Three blocks are the 12 layers of GLaM 0.1B, and Brainformer of 100M.

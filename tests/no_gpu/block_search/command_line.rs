@@ -10,7 +10,7 @@ fn parse(line: &str) -> Result<Options, String> {
 fn options_are_understood() {
     let options = parse(
         "--budget-ms 2.5 --evaluations 50 --population 10 --tournament 3 --seed 7 --seeds 4 --scale 1/8 --tokens 64 \
-         --experts 16 --repeats 2 --attention 1 --weights int8 --oracle counts --runs 3 --gb-per-s 20 --gop-per-s 90 \
+         --experts 16 --repeats 2 --attention 1 --own-widths yes --weights int8 --oracle counts --runs 3 --gb-per-s 20 --gop-per-s 90 \
          --svg a.svg --json b.json",
     )
     .unwrap();
@@ -23,6 +23,7 @@ fn options_are_understood() {
     let search = options.search(1.5);
     assert_eq!((search.evaluations, search.population, search.tournament), (50, 10, 3));
     assert_eq!((search.space.min_attention, search.budget_ms), (1, 1.5));
+    assert!(search.space.own_widths && !parse("").unwrap().space.own_widths);
     let rates = options.roofline;
     assert_eq!((rates.gb_per_s, rates.gop_per_s, rates.format.to_string().as_str()), (20.0, 90.0, "int8"));
     assert!(!options.on_device && parse("").unwrap().on_device);
@@ -49,6 +50,7 @@ fn what_will_not_do_is_said() {
         ("--attention 5", "--attention: '5' is no number from 0 to 4"),
         ("--tokens 0", "--tokens: '0' is no number from 1 to 65536"),
         ("--weights int9", "--weights: "),
+        ("--own-widths 512", "--own-widths: there is yes and no, not '512'"),
         ("--oracle guess", "--oracle: there is device and counts, not 'guess'"),
         ("--frobnicate", "--frobnicate is not an option"),
         ("blocks.svg", "blocks.svg is not an option"),
