@@ -228,17 +228,17 @@ impl Schedule {
     /// one: whichever group a row falls to, it is computed once.
     pub fn most_ops(&self, span: Span) -> u64 {
         let mut total = 0;
-        let mut products: Vec<(Site, u64)> = Vec::new();
-        for Step { site, launch, .. } in &self.steps {
-            let Some(whole) = launch.whole_work(span) else {
-                total += launch.work(span).total_ops().most;
+        let mut products: Vec<(TensorId, u64)> = Vec::new();
+        for step in &self.steps {
+            let (Some(whole), Some(y)) = (step.launch.whole_work(span), step.writes().next()) else {
+                total += step.launch.work(span).total_ops().most;
                 continue;
             };
             let ops = whole.total_ops().most;
-            match products.iter_mut().find(|(product, _)| product == site) {
+            match products.iter_mut().find(|(product, _)| *product == y) {
                 // Groups may have kernels of their own.
                 Some((_, most)) => *most = ops.max(*most),
-                None => products.push((*site, ops)),
+                None => products.push((y, ops)),
             }
         }
         total + products.iter().map(|(_, ops)| ops).sum::<u64>()

@@ -146,7 +146,7 @@ impl Outcome<'_> {
             "measured_by": self.measured_by, "proxy": PROXY, "proxy_is_quality": false,
             "scale": scale.to_string(), "experts": experts, "repeats": repeats, "tokens": tokens,
             "weights": self.options.roofline.format.to_string(), "budget_ms": self.search.budget_ms,
-            "population": self.search.population, "tournament": self.search.tournament,
+            "own_widths": self.search.space.own_widths, "population": self.search.population, "tournament": self.search.tournament,
             "published": self.published.iter().map(|(name, of)| ((*name).to_owned(), in_numbers(of))).collect::<Map<_, _>>(),
             "seeds": self.runs.iter().map(of_seed).collect::<Vec<_>>(),
             "front": all_in_numbers(&self.front),

@@ -143,11 +143,11 @@ impl Space {
 }
 
 impl Block {
-    /// Another width; networks become as much narrower as it is wider, as far as there are such, so that the time of a step
-    /// stays near what it was.
+    /// Another width; networks at it become as much narrower as it is wider, as far as there are such, so that the time of a
+    /// step stays near what it was.
     fn resize(&mut self, width: u32) {
-        for sublayer in &mut self.sublayers {
-            if let SubLayer::FeedForward(network) | SubLayer::Experts(network, _) = sublayer {
+        for (sublayer, own) in self.sublayers.iter_mut().zip(self.own_widths) {
+            if let (SubLayer::FeedForward(network) | SubLayer::Experts(network, _), None) = (sublayer, own) {
                 let wanted = network.hidden * self.width / width;
                 let nearest = HIDDEN.into_iter().min_by_key(|hidden| hidden.abs_diff(wanted));
                 network.hidden = nearest.unwrap_or(wanted);

@@ -198,7 +198,7 @@ impl Ledger {
         self.dropped
     }
 
-    /// Passes whose notes gave way to those of newer ones: 64 MiB are kept.
+    /// Passes whose notes gave way to those of newer ones: 64 MiB are kept, or as much as there is room for on the device.
     pub fn dropped_notes(&self) -> u64 {
         self.dropped_notes
     }
@@ -295,7 +295,8 @@ impl Ledger {
             if self.passes.iter().all(|pass| pass.pending_notes.is_none()) {
                 buffer.restart();
             }
-            self.bound_notes(HOST_BYTES);
+            let most_bytes = buffer.room().max(HOST_BYTES);
+            self.bound_notes(most_bytes);
         }
         Ok(())
     }

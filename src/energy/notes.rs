@@ -39,7 +39,7 @@ pub(super) struct PendingNotes {
 
 /// Room for what passes leave, refilled after each read-back. Before the notes of each pass stands a word that says whether it
 /// ran: routes may well be all zeros.
-pub(super) struct NoteBuffer {
+pub(crate) struct NoteBuffer {
     kept: wgpu::Buffer,
     staging: wgpu::Buffer,
     /// The word [`RAN`].
@@ -49,6 +49,16 @@ pub(super) struct NoteBuffer {
 }
 
 impl NoteBuffer {
+    /// Bytes on a device with so much room, if any: the notes, what they are read back through, and the word [`RAN`].
+    pub(crate) const fn device_bytes(room: u64) -> u64 {
+        if room == 0 { 0 } else { 2 * room + 4 }
+    }
+
+    /// Bytes that there is room for.
+    pub(super) fn room(&self) -> u64 {
+        self.bytes
+    }
+
     pub(super) async fn new(gpu: &Gpu, bytes: u64) -> Result<Self> {
         let copied = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let kept = gpu.buffer("notes", bytes, copied).await?;
@@ -110,10 +120,7 @@ impl PendingNotes {
     pub(super) fn resolve(&self, words: &[u32]) -> Option<Vec<Note>> {
         let count = |source: &NoteSource| source.row_words as usize * self.rows as usize;
         let total: usize = self.sources.iter().map(count).sum();
-        let (&ran, mut rest) = words.get(self.first_word..=self.first_word + total)?.split_first()?;
-        if ran != RAN {
-            return None;
-        }
+        let mut rest = if_ran(words.get(self.first_word..=self.first_word + total)?)?;
         let note = |source: &NoteSource| {
             let (words, others) = rest.split_at(count(source));
             rest = others;
@@ -123,15 +130,21 @@ impl PendingNotes {
     }
 }
 
-/// Bytes of notes that are kept on the host; beyond it those of the oldest passes give way.
-pub(super) const HOST_BYTES: usize = 64 << 20;
+/// What follows the word that says that a pass ran, if it says so.
+pub(super) fn if_ran(words: &[u32]) -> Option<&[u32]> {
+    words.split_first().filter(|(ran, _)| **ran == RAN).map(|(_, notes)| notes)
+}
+
+/// Bytes of notes that are kept on the host, unless the device has more room, of which all is to be seen; beyond it those of the
+/// oldest passes give way.
+pub(super) const HOST_BYTES: u64 = 64 << 20;
 
 impl Ledger {
     /// Forgets the notes of the oldest passes beyond so many bytes, and counts those passes.
-    pub(super) fn bound_notes(&mut self, most_bytes: usize) {
+    pub(super) fn bound_notes(&mut self, most_bytes: u64) {
         let mut bytes = 0;
         for pass in self.passes.iter_mut().rev().filter(|pass| !pass.notes.is_empty()) {
-            bytes += pass.notes.iter().map(|note| size_of_val(&note.words[..])).sum::<usize>();
+            bytes += pass.notes.iter().map(|note| size_of_val(&note.words[..]) as u64).sum::<u64>();
             if bytes > most_bytes {
                 pass.notes = Vec::new();
                 self.dropped_notes += 1;

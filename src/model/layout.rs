@@ -121,6 +121,33 @@ pub struct ExpertsLayout {
     pub down: ExpertStack,
 }
 
+impl SubLayerLayout {
+    /// Those that lead to a width of its own and back, then those of what it computes, but not of its branches.
+    fn matrices(&self) -> impl Iterator<Item = &Matrix> {
+        let of_op = match &self.op {
+            OpLayout::Attention(attention) => vec![&attention.qkv, &attention.out],
+            OpLayout::FeedForward(ffn) => vec![&ffn.into, &ffn.down],
+            OpLayout::Experts(experts) => experts.matrices().collect(),
+            OpLayout::Parallel(_) => Vec::new(),
+        };
+        self.between().chain(of_op)
+    }
+
+    fn between(&self) -> impl Iterator<Item = &Matrix> {
+        self.projections.iter().flat_map(|of| [&of.into, &of.out])
+    }
+
+    /// Bytes that a token reads of them.
+    fn bytes_read(&self) -> u64 {
+        match &self.op {
+            OpLayout::Experts(experts) => {
+                self.between().map(Matrix::bytes_read).sum::<u64>() + experts.bytes_read()
+            }
+            _ => self.matrices().map(Matrix::bytes_read).sum(),
+        }
+    }
+}
+
 impl ExpertsLayout {
     /// The router's matrix, that of the shared expert and those of the experts.
     fn matrices(&self) -> impl Iterator<Item = &Matrix> {
@@ -238,15 +265,7 @@ impl Layout {
 
     /// Every matrix once.
     pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
-        let inner = self.sublayers().flat_map(|layer| {
-            let of_op = match &layer.op {
-                OpLayout::Attention(attention) => vec![&attention.qkv, &attention.out],
-                OpLayout::FeedForward(ffn) => vec![&ffn.into, &ffn.down],
-                OpLayout::Experts(experts) => experts.matrices().collect(),
-                OpLayout::Parallel(_) => Vec::new(),
-            };
-            layer.projections.iter().flat_map(|of| [&of.into, &of.out]).chain(of_op)
-        });
+        let inner = self.sublayers().flat_map(SubLayerLayout::matrices);
         let head = (self.head.name != self.embedding.name).then_some(&self.head);
         [&self.embedding].into_iter().chain(inner).chain(head)
     }
@@ -273,16 +292,7 @@ impl Layout {
     /// Bytes of weights and scales that a decode step reads: of each expert layer as many experts as a token chooses,
     /// the widest where widths differ, and of the embedding one row.
     pub fn bytes_read_per_step(&self) -> u64 {
-        let of_blocks = self.sublayers().map(|layer| {
-            let between = layer.projections.iter().map(|of| of.into.bytes_read() + of.out.bytes_read());
-            let of_op = match &layer.op {
-                OpLayout::Attention(attention) => attention.qkv.bytes_read() + attention.out.bytes_read(),
-                OpLayout::FeedForward(ffn) => ffn.into.bytes_read() + ffn.down.bytes_read(),
-                OpLayout::Experts(experts) => experts.bytes_read(),
-                OpLayout::Parallel(_) => 0,
-            };
-            between.sum::<u64>() + of_op
-        });
+        let of_blocks = self.sublayers().map(SubLayerLayout::bytes_read);
         of_blocks.sum::<u64>() + self.head.bytes_read() + self.embedding.row_bytes_read()
     }
 

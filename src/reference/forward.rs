@@ -10,6 +10,7 @@ use super::activation::{activate, clamped_gated, gated};
 use super::embed::embed;
 use super::expert_plan::NONE;
 use super::matmul::matmul;
+use super::moe::NextGroup;
 use super::norm::norm;
 use super::quantize::quantize;
 use super::softmax::softcap;
@@ -44,8 +45,8 @@ pub struct RouteTrace {
     pub logits: Vec<f32>,
     /// What experts are chosen by, `[T, E]`: [`Router::keys`](super::moe::Router::keys).
     pub keys: Vec<f32>,
-    /// What decides between groups of experts, `[T]`: [`Router::group_gaps`](super::moe::Router::group_gaps).
-    pub group_gaps: Vec<f32>,
+    /// Where groups of experts are chosen from, `[T]`: [`Router::next_groups`](super::moe::Router::next_groups).
+    pub next_groups: Vec<NextGroup>,
     /// `[T, k]`, best first.
     pub experts: Vec<u32>,
     /// `[T, k]`.

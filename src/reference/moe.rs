@@ -11,6 +11,7 @@ use super::sample::{normal_random, uniform_random};
 use super::sinkhorn::column_factors;
 use crate::fragments::FIRST_LATER_DRAW;
 use crate::model::config::{Hierarchical, Later, Routing, Score, Topk};
+pub use groups::NextGroup;
 use groups::rule_out;
 
 /// The experts of each token and what their outputs are multiplied by.

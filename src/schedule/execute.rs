@@ -76,6 +76,15 @@ impl Prepared {
             let most = self.schedule.max_rows;
             return Err(Error::Request(format!("a pass takes 1 to {most} rows, found {}", span.rows)));
         }
+        let recorded = ledger.recorded();
+        let encoded = self.encode_pass(encoder, span, ledger);
+        if encoded.is_err() {
+            ledger.take_back(recorded);
+        }
+        encoded
+    }
+
+    fn encode_pass(&self, encoder: &mut wgpu::CommandEncoder, span: Span, ledger: &mut Ledger) -> Result<()> {
         let mut timer = ledger.begin_pass(&self.schedule, span);
         if let Some(PassTimer::PerDispatch(stamps)) = &mut timer {
             for step in 0..self.steps.len() {

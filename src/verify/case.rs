@@ -127,7 +127,7 @@ impl Golden {
             let router = Router { selection_bias: bias.as_deref(), ..router };
             Ok(RouteTrace {
                 keys: router.keys(&logits),
-                group_gaps: router.group_gaps(&logits),
+                next_groups: router.next_groups(&logits),
                 logits,
                 experts: self.integers(&name("topk_idx", layer), &[tokens, top_k])?,
                 weights: self.floats(&name("topk_weight", layer), &[tokens, top_k])?,
@@ -207,7 +207,7 @@ fn part_of_routes(all: &RouteTrace, batch: usize, row: usize) -> RouteTrace {
     RouteTrace {
         logits: part(&all.logits, batch, row),
         keys: part(&all.keys, batch, row),
-        group_gaps: part(&all.group_gaps, batch, row),
+        next_groups: part(&all.next_groups, batch, row),
         experts: part(&all.experts, batch, row),
         weights: part(&all.weights, batch, row),
         top_k: all.top_k,

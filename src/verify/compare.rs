@@ -194,15 +194,12 @@ impl RouteTrace {
         let margin = margin(EXPERT_MARGIN, self.logits_of(token), rounding);
         keys.sort_by(|a, b| b.total_cmp(a));
         let next = keys.get(self.top_k.saturating_sub(1)..).unwrap_or(&[]);
-        self.group_gap(token) < margin || matches!(next, [last, next, ..] if last - next < margin)
+        let of_groups = self.next_groups.get(token).is_some_and(|next| next.gap < margin);
+        of_groups || matches!(next, [last, next, ..] if last - next < margin)
     }
 
-    fn group_gap(&self, token: usize) -> f32 {
-        self.group_gaps.get(token).copied().unwrap_or(f32::INFINITY)
-    }
-
-    /// How far apart the keys are of the experts that only one of the two chose for a token, or the groups that they are chosen
-    /// from, if those are closer; `None` where both chose the same, in whatever order.
+    /// How far apart the keys are of the experts that only one of the two chose for a token, or the groups where the other chose
+    /// from the next one; `None` where both chose the same, in whatever order.
     fn distance(&self, found: &Self, token: usize) -> Option<f32> {
         let (ours, theirs) = (self.experts_of(token), found.experts_of(token));
         let without = |these: &[u32], others: &[u32]| -> Vec<u32> {
@@ -211,6 +208,12 @@ impl RouteTrace {
         let (dropped, taken) = (without(ours, theirs), without(theirs, ours));
         if dropped.is_empty() && taken.is_empty() && ours.len() == theirs.len() {
             return None;
+        }
+        if let Some(next) = self.next_groups.get(token)
+            && without(&next.experts, theirs).is_empty()
+            && without(theirs, &next.experts).is_empty()
+        {
+            return Some(next.gap);
         }
         // An expert twice, or none at all, is no tie.
         if dropped.len() != taken.len() {
@@ -221,7 +224,7 @@ impl RouteTrace {
         let exchanged = dropped.iter().chain(&taken).map(key);
         let range = (f32::INFINITY, f32::NEG_INFINITY);
         let (least, most) = exchanged.fold(range, |(least, most), l| (least.min(l), most.max(l)));
-        Some((most - least).min(self.group_gap(token)))
+        Some(most - least)
     }
 
     fn experts_of(&self, token: usize) -> &[u32] {

@@ -129,7 +129,7 @@ fn spliced_routes(
         RouteTrace {
             logits: splice(&before.logits, &after.logits, tokens, from),
             keys: splice(&before.keys, &after.keys, tokens, from),
-            group_gaps: splice(&before.group_gaps, &after.group_gaps, tokens, from),
+            next_groups: splice(&before.next_groups, &after.next_groups, tokens, from),
             experts: splice(&before.experts, &after.experts, tokens, from),
             weights: splice(&before.weights, &after.weights, tokens, from),
             top_k: after.top_k,

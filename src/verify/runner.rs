@@ -285,7 +285,7 @@ impl OnGpu {
             routes.push(RouteTrace {
                 logits: logits.chunks_exact(columns).flat_map(|row| &row[..count]).copied().collect(),
                 keys: Vec::new(),
-                group_gaps: Vec::new(),
+                next_groups: Vec::new(),
                 experts: self.read(&at("expert_of_slot"), rows * top_k).await?,
                 weights: self.read(&at("weight_of_slot"), rows * top_k).await?,
                 top_k,
@@ -312,7 +312,7 @@ fn join(whole: &mut Trace, chunk: Trace) {
     for (route, more) in whole.routes.iter_mut().zip(chunk.routes) {
         route.logits.extend(more.logits);
         route.keys.extend(more.keys);
-        route.group_gaps.extend(more.group_gaps);
+        route.next_groups.extend(more.next_groups);
         route.experts.extend(more.experts);
         route.weights.extend(more.weights);
     }

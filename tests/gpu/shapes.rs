@@ -132,13 +132,15 @@ fn describe(random: &mut Random) -> ModelConfig {
 }
 
 /// Behind local attention, tokens with the same few before them are alike but for rounding, and which of those experts
-/// choose is open: where they do, attention sees everything.
+/// choose is open: attention before them sees everything.
 fn tell_tokens_apart(model: &mut ModelConfig) {
     let choose = |op: &Op| matches!(op, Op::Experts(Experts { routing: Routing::ExpertChoice { .. }, .. }));
-    if !model.ops().any(|(_, op)| choose(op)) {
-        return;
-    }
-    for layer in model.blocks.iter_mut().flat_map(|block| &mut block.sublayers) {
+    let Some(last) = model.ops().filter(|(_, op)| choose(op)).map(|(place, _)| place).last() else { return };
+    let last = last.at().map(|at| (at.block, at.sublayer));
+    let layers = model.blocks.iter_mut().enumerate();
+    let layers = layers
+        .flat_map(|(b, block)| block.sublayers.iter_mut().enumerate().map(move |(s, layer)| ((b, s), layer)));
+    for (_, layer) in layers.filter(|(at, _)| Some(*at) <= last) {
         let ops = match &mut layer.op {
             Op::Parallel(branches) => branches.iter_mut().map(|branch| &mut branch.op).collect(),
             op => vec![op],

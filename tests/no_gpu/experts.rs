@@ -5,7 +5,7 @@ use wattle::gpu::Capabilities;
 use wattle::kernel::Span;
 use wattle::model::SessionOptions;
 use wattle::model::config::ModelConfig;
-use wattle::model::forward::{Sampling, expert_places};
+use wattle::model::forward::{LogitRows, Sampling, expert_places};
 use wattle::model::layout::{ExpertGroup, ExpertStack, ExpertsLayout, Layout, OpLayout};
 use wattle::model::plan::WeightPlan;
 use wattle::model::session::SessionPlan;
@@ -269,7 +269,7 @@ fn groups_do_not_shorten_chunks() {
             assert!(ops(&grouped.0, span) > ops(&whole.0, span), "each group has a bound of its own");
         }
         let options = SessionOptions::new(29, Sampling::GREEDY);
-        let options = SessionOptions { chunk_ops: ops(&whole.part.0, prompt), ..options };
+        let options = SessionOptions { chunk_ops: ops(&whole.prefill.0, prompt), ..options };
         let plan = SessionPlan::new(&model, &layout, &Capabilities::webgpu(), &options).unwrap();
         assert_eq!(plan.chunk_rows, 9);
     }
@@ -281,24 +281,29 @@ fn chunks_stay_within_the_work_budget() {
     let model = config("mixtral");
     for device in devices() {
         let layout = Layout::new(&model, &weights("int8"), &device).unwrap();
-        let plan = |chunk_ops| {
-            let options = SessionOptions { chunk_ops, ..SessionOptions::new(64, Sampling::GREEDY) };
-            SessionPlan::new(&model, &layout, &device, &options).unwrap()
-        };
         let ops = |plan: &SessionPlan| {
-            let rows = plan.chunk_rows;
-            plan.part.0.most_ops(Span { position: 64 - rows, rows })
+            let end = Span { position: 64 - plan.chunk_rows, rows: plan.chunk_rows };
+            [&plan.part, &plan.prefill].map(|(pass, _)| pass.most_ops(end)).into_iter().max().unwrap()
         };
-        let whole = ops(&plan(u64::MAX));
-        let mut lengths = Vec::new();
-        for sixteenths in 1..=16 {
-            let budget = whole * sixteenths / 16;
-            let plan = plan(budget);
-            assert!(plan.chunk_rows == 1 || ops(&plan) <= budget, "{} rows of {budget}", plan.chunk_rows);
-            lengths.push(plan.chunk_rows);
+        // Where all rows have logits, the head is a good part of it.
+        for logits in [LogitRows::Last, LogitRows::All] {
+            let plan = |chunk_ops| {
+                let sampling = (logits == LogitRows::Last).then_some(Sampling::GREEDY);
+                let options = SessionOptions::new(64, Sampling::GREEDY);
+                let options = SessionOptions { chunk_ops, logits, sampling, ..options };
+                SessionPlan::new(&model, &layout, &device, &options).unwrap()
+            };
+            let whole = ops(&plan(u64::MAX));
+            let mut lengths = Vec::new();
+            for sixteenths in 1..=16 {
+                let budget = whole * sixteenths / 16;
+                let plan = plan(budget);
+                assert!(plan.chunk_rows == 1 || ops(&plan) <= budget, "{} rows of {budget}", plan.chunk_rows);
+                lengths.push(plan.chunk_rows);
+            }
+            assert_eq!(lengths[15], 64);
+            assert!(lengths[0] < lengths[7] && lengths[7] < 64, "{lengths:?}");
         }
-        assert_eq!(lengths[15], 64);
-        assert!(lengths[0] < lengths[7] && lengths[7] < 64, "{lengths:?}");
     }
 }
 

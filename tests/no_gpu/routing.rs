@@ -138,6 +138,30 @@ fn sampled_choices_come_as_often_as_they_should() {
     assert!((found - expected).abs() < 0.03, "{found}, not {expected}");
 }
 
+/// What decides between groups, and what the other one would have brought.
+#[test]
+fn the_next_group_is_what_it_is_without_the_last() {
+    let logits = [3.0, 0.0, 2.5, 2.0, 1.0, 0.9, -1.0, -2.0];
+    let of = |score, limit| {
+        let groups = Some(ExpertGroups { count: 4, limit, score });
+        let routing = Routing::Topk(Topk { groups, ..Topk::of(Score::Softmax) });
+        Router::new(routing, 8, 2).next_groups(&logits)
+    };
+    // By their best, (3, 0) comes before (2.5, 2).
+    let [next] = &of(GroupScore::Best, 1)[..] else { panic!("one token") };
+    assert_eq!((next.gap, &next.experts[..]), (0.5, &[2, 3][..]));
+    let [next] = &of(GroupScore::Best, 2)[..] else { panic!("one token") };
+    assert_eq!((next.gap, &next.experts[..]), (1.5, &[0, 4][..]));
+    assert!(of(GroupScore::Best, 4).is_empty(), "nothing is left out");
+    // By two, scores are added up: of logits, the second group would have the larger sum.
+    let [next] = &of(GroupScore::TwoBest, 1)[..] else { panic!("one token") };
+    let total: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
+    let score = |e: usize| f64::from(logits[e]).exp() / total;
+    let (first, second) = (score(0) + score(1), score(2) + score(3));
+    assert!((f64::from(next.gap) - (first - second)).abs() < 1e-6, "{next:?}");
+    assert_eq!(next.experts, [2, 3]);
+}
+
 #[test]
 fn groups_are_chosen_before_their_experts() {
     let rule = Hierarchical { groups: 3, top_groups: 2 };

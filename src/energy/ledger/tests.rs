@@ -1,6 +1,7 @@
 //! What a ledger keeps, without a device.
 
 use super::*;
+use crate::energy::notes::if_ran;
 
 /// A ledger of three passes, each of which left so many words.
 fn noted(words: usize) -> Ledger {
@@ -39,4 +40,12 @@ fn passes_are_taken_back_from_the_end() {
     ledger.begin_pass(&Arc::new(Schedule::new(1)), Span { position: 7, rows: 1 });
     ledger.take_back(2);
     assert_eq!((ledger.passes().count(), ledger.recorded()), (0, 2));
+}
+
+/// Routes may well be all zeros.
+#[test]
+fn a_word_says_that_a_pass_ran() {
+    assert_eq!(if_ran(&[1, 0, 0]), Some(&[0, 0][..]));
+    assert_eq!(if_ran(&[0, 7, 7]), None);
+    assert_eq!(if_ran(&[]), None);
 }

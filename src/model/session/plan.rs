@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::named::named_tensors;
-use crate::energy::{Level, Phase, note_bytes};
+use crate::energy::{Level, NoteBuffer, Phase, note_bytes};
 use crate::gpu::Capabilities;
 use crate::kernel::{Span, SpanUniform};
 use crate::model::config::{Experts, ModelConfig, Op, Routing};
@@ -23,15 +23,18 @@ pub struct SessionOptions {
     /// Most tokens of one prefill pass.
     pub max_chunk: u32,
     /// Most operations of one prefill pass, so that no driver takes it for a hang. Chunks are shortened to fit; a
-    /// single row always runs.
+    /// single row always runs. Models that are served later ([`Session::serve`]) keep the chunks that come of it.
+    ///
+    /// [`Session::serve`]: super::Session::serve
     pub chunk_ops: u64,
     /// Which rows of a prompt get logits; all of them only where no token is sampled.
     pub logits: LogitRows,
     /// Whether hidden states and router logits of prompts are kept for inspection.
     pub trace: bool,
     /// Whether the ledger keeps what routers leave, each pass, for [`Session::router_metrics_of`]: a copy at the end of a pass,
-    /// and up to `E + 2k` words for a token in each layer of experts, `2E` more where noise is drawn or scores are compared. Room for
-    /// a chunk and 256 steps is on the device, twice; the newest 64 MiB stay on the host.
+    /// and for a token in each layer of experts a word for each output of the router and for each expert and weight that it has
+    /// or may have: mostly `E + 2k`. Room for a chunk and 256 steps is on the device, twice; the newest 64 MiB, or as much as that
+    /// room, stay on the host.
     ///
     /// [`Session::router_metrics_of`]: super::Session::router_metrics_of
     pub router_telemetry: bool,
@@ -139,16 +142,16 @@ impl SessionPlan {
             )
         };
         let widest = options.max_chunk.min(options.context);
-        let mut part = pass(Phase::Prefill, LogitRows::None, widest)?;
+        let mut prefill = pass(Phase::Prefill, options.logits, widest)?;
         // Fewer rows may take other kernels, which compute more.
         let chunk_rows = loop {
-            let rows = rows_within(&part, options);
-            if rows == part.max_rows {
+            let rows = rows_within(&prefill, options);
+            if rows == prefill.max_rows {
                 break rows;
             }
-            part = pass(Phase::Prefill, LogitRows::None, rows)?;
+            prefill = pass(Phase::Prefill, options.logits, rows)?;
         };
-        let prefill = pass(Phase::Prefill, options.logits, chunk_rows)?;
+        let part = pass(Phase::Prefill, LogitRows::None, chunk_rows)?;
         let decode = pass(Phase::Decode, LogitRows::Last, 1)?;
         let mut pool = MemoryPool::default();
         let [part, prefill, decode] = [part, prefill, decode].map(|schedule| {
@@ -177,8 +180,7 @@ impl SessionPlan {
             context,
             state_bytes: 0,
             pass_bytes: uniforms.iter().sum::<u64>() + tables,
-            // Notes lie in what passes write, and in what is read.
-            ledger_bytes: options.ledger.device_bytes(capabilities) + 2 * note_bytes,
+            ledger_bytes: options.ledger.device_bytes(capabilities) + NoteBuffer::device_bytes(note_bytes),
             note_bytes,
             weight_names,
         };
@@ -230,10 +232,13 @@ impl SessionPlan {
         let available_bytes = capabilities.max_tensor_bytes();
         let pool =
             self.pool.buffers.iter().enumerate().map(|(n, bytes)| (format!("activations {n}"), *bytes));
-        let notes = ("notes of routers".to_owned(), self.note_bytes);
-        let mut all = self.named_bytes().into_iter().chain(pool).chain([notes]);
-        match all.find(|(_, bytes)| *bytes > available_bytes) {
-            Some((what, needed_bytes)) => Err(Error::Memory { what, needed_bytes, available_bytes }),
+        let bound = self.named_bytes().into_iter().chain(pool).map(|of| (of, available_bytes));
+        // What is only copied needs no binding.
+        let notes = (("notes of routers".to_owned(), self.note_bytes), capabilities.max_buffer_bytes);
+        match bound.chain([notes]).find(|((_, bytes), available_bytes)| bytes > available_bytes) {
+            Some(((what, needed_bytes), available_bytes)) => {
+                Err(Error::Memory { what, needed_bytes, available_bytes })
+            }
             None => Ok(()),
         }
     }

@@ -81,7 +81,7 @@ impl Pass<'_> {
         let Routes { experts, weights } = own;
         self.routes.push(RouteTrace {
             keys: router.keys(&logits),
-            group_gaps: router.group_gaps(&logits),
+            next_groups: router.next_groups(&logits),
             logits: unnoised,
             experts,
             weights,

@@ -163,13 +163,13 @@ fn a_work_budget_shortens_chunks() {
     };
     // A chunk costs most at the end of the context.
     let end = |rows: u32| Span { position: 50 - rows, rows };
-    let ops = |rows| plan(&unbounded).part.0.work(end(rows)).total_ops().most;
+    let ops = |rows| plan(&unbounded).prefill.0.work(end(rows)).total_ops().most;
     let mut rows = Vec::new();
     for chunk_ops in [0, ops(1), ops(7), ops(33)] {
         let options = SessionOptions { chunk_ops, ..unbounded.clone() };
         let mut session = session(&model, options.clone());
         let most = session.chunk_rows();
-        let taken = plan(&options).part.0.most_ops(end(most));
+        let taken = plan(&options).prefill.0.most_ops(end(most));
         assert!(most == 1 || taken <= chunk_ops, "{most} rows take {taken} of {chunk_ops}");
         rows.push(most);
         feed(&mut session, &ids);

@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 
 use wattle::energy::Level;
+use wattle::gpu::Capabilities;
+use wattle::kernel::Span;
 use wattle::model::config::{
     Activation, Block, Capacity, Experts, FeedForward, GrantOrder, Head, ModelConfig, Norm, NormKind, Op,
     Routing, Share, SubLayer, Topk,
@@ -181,7 +183,6 @@ fn the_ledger_keeps_what_routers_leave() {
 /// A pass that was taken back takes nothing with it: passes after it have their notes, however many they are.
 #[test]
 fn a_pass_that_never_ran_holds_no_room() {
-    // One expert: its number, 0, is all zeros.
     let config = model(Routing::Hash, 1, None);
     let mut config = ModelConfig { context_length: 400, ..config };
     for block in &mut config.blocks {
@@ -189,7 +190,9 @@ fn a_pass_that_never_ran_holds_no_room() {
         experts.count = 1;
     }
     let model = block_on(Model::random(gpu(), &config, WeightPlan::uniform(WeightFormat::F32), 3)).unwrap();
-    let options = SessionOptions { router_telemetry: true, ..SessionOptions::new(400, Sampling::GREEDY) };
+    // With room for 256 steps and little more.
+    let options =
+        SessionOptions { router_telemetry: true, max_chunk: 8, ..SessionOptions::new(400, Sampling::GREEDY) };
     let mut session = block_on(Session::new(&model, options)).unwrap();
     block_on(session.feed(&[1, 2, 3])).unwrap();
     let mark = session.mark();
@@ -210,6 +213,31 @@ fn a_pass_that_never_ran_holds_no_room() {
     }
 }
 
+/// At other widths a session goes on in its chunks, whatever these compute on the way, and knows what passes before have left.
+#[test]
+fn passes_of_other_widths_keep_their_routes() {
+    let config = model(Routing::softmax_topk(true), 2, None);
+    let plan = |format: &str| WeightPlan::uniform(format.parse().unwrap());
+    let int8 = block_on(Model::random(gpu(), &config, plan("int8:planes"), 3)).unwrap();
+    let int4 = int8.served_at(&plan("int4:planes")).unwrap();
+    for [first, second] in [[&int8, &int4], [&int4, &int8]] {
+        let options =
+            SessionOptions { router_telemetry: true, ..SessionOptions::new(ROWS, Sampling::GREEDY) };
+        let capabilities = gpu().capabilities();
+        let whole = SessionPlan::new(&config, first.layout(), capabilities, &options).unwrap();
+        let chunk_ops = whole.prefill.0.most_ops(Span { position: 0, rows: ROWS });
+        let mut session = block_on(Session::new(first, SessionOptions { chunk_ops, ..options })).unwrap();
+        assert_eq!(session.chunk_rows(), ROWS);
+        block_on(session.feed(&[1, 2, 3])).unwrap();
+        block_on(session.serve(second)).unwrap();
+        block_on(session.feed(&[4, 5])).unwrap();
+        block_on(session.ledger().collect(gpu())).unwrap();
+        let passes: Vec<_> = session.ledger().passes().cloned().collect();
+        let layers: Vec<_> = passes.iter().map(|pass| session.router_metrics_of(pass).len()).collect();
+        assert_eq!(layers, [2, 2]);
+    }
+}
+
 /// Notes take their room from the ceiling, and a ledger that is off keeps none.
 #[test]
 fn notes_are_planned_for() {
@@ -224,12 +252,15 @@ fn notes_are_planned_for() {
     assert!(without.prefill.0.notes.is_empty() && without.decode.0.notes.is_empty());
     // Logits, experts and weights of both layers, for a chunk and 256 steps, each with a word before; written and read.
     let words = 2 * u64::from(EXPERTS + 2 + 2) * (u64::from(with.chunk_rows) + 256) + 257;
-    assert_eq!(with.ledger_bytes - without.ledger_bytes, 2 * 4 * words);
+    assert_eq!(with.ledger_bytes - without.ledger_bytes, 2 * 4 * words + 4);
     let options = SessionOptions {
         router_telemetry: true,
         ledger: Level::Off,
         ..SessionOptions::new(ROWS, Sampling::GREEDY)
     };
+    let small = Capabilities { max_buffer_bytes: 4 * words - 1, ..gpu().capabilities().clone() };
+    let error = with.check_limits(&small).unwrap_err().to_string();
+    assert!(error.contains("notes of routers"), "{error}");
     let off = SessionPlan::new(&config, model.layout(), gpu().capabilities(), &options).unwrap();
     assert_eq!(off.ledger_bytes, 0);
     let mut session = block_on(Session::new(&model, options)).unwrap();
