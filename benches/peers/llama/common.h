@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ggml-backend.h"
+#include "ggml-vulkan.h"
 #include "ggml.h"
 
 inline ggml_type type_of(const std::string & format) {
@@ -57,19 +58,27 @@ inline std::vector<char> pack(ggml_type type, float * values, int64_t rows, int6
     return stored;
 }
 
-// A graph with the memory of all its tensors.
+// A graph with the memory of all its tensors. Its backend is its own: one that is given another graph after the tensors of
+// the first are gone was seen to write where they had been.
 struct work {
     ggml_backend_t backend;
     ggml_context * context;
     ggml_cgraph * graph;
     ggml_backend_buffer_t buffer = nullptr;
 
-    work(ggml_backend_t backend, size_t tensors) : backend(backend) {
+    explicit work(size_t tensors) {
+        backend = ggml_backend_vk_init(0);
+        if (!backend) {
+            throw std::runtime_error("there is no Vulkan device");
+        }
         context = ggml_init({ggml_tensor_overhead() * tensors + ggml_graph_overhead_custom(tensors, false), nullptr, true});
         graph = ggml_new_graph_custom(context, tensors, false);
     }
 
+    work(const work &) = delete;
+
     virtual ~work() {
+        ggml_backend_free(backend);
         ggml_backend_buffer_free(buffer);
         ggml_free(context);
     }

@@ -25,8 +25,8 @@ struct experts : work {
     // Of the first layer: all experts of each token from the best to the worst, and the output.
     ggml_tensor *order = nullptr, *y = nullptr;
 
-    experts(ggml_backend_t backend, ggml_type type, experts_shape shape, int copies, bool merged)
-        : work(backend, 2 + copies * (32 + 3 * shape.choices)), type(type), shape(shape), merged(merged) {
+    experts(ggml_type type, experts_shape shape, int copies, bool merged)
+        : work(2 + copies * (32 + 3 * shape.choices)), type(type), shape(shape), merged(merged) {
         const auto [tokens, width, hidden, count, choices] = shape;
         x = ggml_new_tensor_2d(context, GGML_TYPE_F32, width, tokens);
         router = ggml_new_tensor_2d(context, GGML_TYPE_F32, width, count);
@@ -143,11 +143,11 @@ struct experts : work {
 };
 
 // The quicker of both ways to store gate and up, with its results written.
-inline std::unique_ptr<work> quicker_experts(ggml_backend_t backend, ggml_type type, experts_shape shape, int copies) {
+inline std::unique_ptr<work> quicker_experts(ggml_type type, experts_shape shape, int copies) {
     std::unique_ptr<experts> best;
     long long least = 0;
     for (const bool merged : {false, true}) {
-        auto way = std::make_unique<experts>(backend, type, shape, copies, merged);
+        auto way = std::make_unique<experts>(type, shape, copies, merged);
         const long long time = std::min({way->run(1), way->run(1), way->run(1)});
         if (!best || time < least) {
             best = std::move(way);

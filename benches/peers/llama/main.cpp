@@ -5,7 +5,6 @@
 #include <sstream>
 
 #include "experts.h"
-#include "ggml-vulkan.h"
 #include "products.h"
 
 static std::string capabilities;
@@ -19,25 +18,26 @@ static void on_log(ggml_log_level, const char * text, void *) {
     }
 }
 
-static std::unique_ptr<work> prepare(ggml_backend_t backend, std::istringstream & words) {
+static std::unique_ptr<work> prepare(std::istringstream & words) {
     std::string what, format;
     int copies;
     words >> what >> format >> copies;
     if (what == "product") {
         int64_t rows, outputs, inputs;
         words >> rows >> outputs >> inputs;
-        return std::make_unique<products>(backend, type_of(format), rows, outputs, inputs, copies);
+        return std::make_unique<products>(type_of(format), rows, outputs, inputs, copies);
     }
     if (what == "experts") {
         experts_shape shape;
         words >> shape.tokens >> shape.width >> shape.hidden >> shape.count >> shape.choices;
-        return quicker_experts(backend, type_of(format), shape, copies);
+        return quicker_experts(type_of(format), shape, copies);
     }
     throw std::runtime_error("nothing is called " + what);
 }
 
 int main() {
     ggml_log_set(on_log, nullptr);
+    // The first backend tells what the device is capable of.
     ggml_backend_t backend = ggml_backend_vk_get_device_count() > 0 ? ggml_backend_vk_init(0) : nullptr;
     if (!backend) {
         std::cerr << "llama.cpp found no Vulkan device" << std::endl;
@@ -56,7 +56,7 @@ int main() {
             if (request == "prepare") {
                 // First of all, the memory of the row before.
                 prepared.reset();
-                prepared = prepare(backend, words);
+                prepared = prepare(words);
                 std::cout << prepared->note() << std::endl;
             } else if (request == "run" && prepared) {
                 int times;

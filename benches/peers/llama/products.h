@@ -6,8 +6,8 @@
 struct products : work {
     ggml_type type;
 
-    products(ggml_backend_t backend, ggml_type type, int64_t rows, int64_t outputs, int64_t inputs, int copies)
-        : work(backend, 2 * copies + 1), type(type) {
+    products(ggml_type type, int64_t rows, int64_t outputs, int64_t inputs, int copies)
+        : work(2 * copies + 1), type(type) {
         ggml_tensor * x = ggml_new_tensor_2d(context, GGML_TYPE_F32, inputs, rows);
         std::vector<ggml_tensor *> weights, y;
         for (int n = 0; n < copies; n++) {
