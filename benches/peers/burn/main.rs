@@ -15,7 +15,8 @@ use burn_tensor::wgpu::WgpuOptions;
 use burn_tensor::{DType, Device, DeviceKind};
 use work::Work;
 
-type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+type Error = Box<dyn std::error::Error>;
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 fn main() -> ExitCode {
     match serve() {
@@ -81,11 +82,11 @@ fn prepare(
     copies: usize,
     numbers: &[usize],
 ) -> Result<Box<dyn Work>> {
-    match (what, *numbers) {
-        ("product", [rows, outputs, inputs]) => {
+    match (what, numbers) {
+        ("product", &[rows, outputs, inputs]) => {
             products::prepare(device, format, copies, [rows, outputs, inputs])
         }
-        ("experts", [tokens, width, hidden, experts, choices]) => {
+        ("experts", &[tokens, width, hidden, experts, choices]) => {
             let shape = experts::Shape { tokens, width, hidden, experts, choices };
             experts::prepare(device, format, copies, shape)
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use burn_tensor::quantization::{QuantScheme, QuantValue, ScaleDtype};
 use burn_tensor::{DType, Device, Tensor, TensorData};
 
-use super::Result;
+use super::{Error, Result};
 
 /// What one run does.
 pub trait Work {
@@ -39,7 +39,7 @@ pub type Way<'a> = Box<dyn Fn() -> Result<Box<dyn Work>> + 'a>;
 /// Tunes all ways, keeps the quickest, and writes what it computes.
 pub fn quickest(ways: &[Way]) -> Result<Box<dyn Work>> {
     let mut best: Option<(Duration, Box<dyn Work>)> = None;
-    let mut problem = "there is no way".into();
+    let mut problem: Error = "there is no way".into();
     for way in ways {
         let timed = || {
             let work = way()?;
@@ -128,7 +128,7 @@ impl Store {
     }
 
     pub fn floats<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
-        Tensor::from_data(TensorData::new(values, shape), &self.device).cast(self.float)
+        Tensor::<D>::from_data(TensorData::new(values, shape), &self.device).cast(self.float)
     }
 
     pub fn note(&self) -> String {

@@ -37,7 +37,7 @@ static std::unique_ptr<work> prepare(std::istringstream & words) {
 
 int main() {
     ggml_log_set(on_log, nullptr);
-    // The first backend tells what the device is capable of.
+    // This one tells what the device is capable of.
     ggml_backend_t backend = ggml_backend_vk_get_device_count() > 0 ? ggml_backend_vk_init(0) : nullptr;
     if (!backend) {
         std::cerr << "llama.cpp found no Vulkan device" << std::endl;
@@ -46,6 +46,7 @@ int main() {
     char name[256];
     ggml_backend_vk_get_device_description(0, name, sizeof(name));
     std::cout << name << "\t" << capabilities << std::endl;
+    ggml_backend_free(backend);
 
     std::unique_ptr<work> prepared;
     for (std::string line; std::getline(std::cin, line);) {
