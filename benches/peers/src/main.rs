@@ -149,7 +149,7 @@ fn row(
 }
 
 fn skip((case, format): (Case, WeightFormat), reason: &str) -> String {
-    format!("{:<23}  {format:<5}  {reason}", case.title())
+    format!("{:<25}  {format:<5}  {reason}", case.title())
 }
 
 /// Hands a peer the numbers, and checks what it makes of them.

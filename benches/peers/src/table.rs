@@ -43,7 +43,7 @@ pub struct Comparisons {
 impl Comparisons {
     /// Prints the titles, `first` that of what is computed.
     pub fn begin(first: &'static str) -> Self {
-        let columns = [&[(first, 23)], &COLUMNS[..]].concat();
+        let columns = [&[(first, 25)], &COLUMNS[..]].concat();
         Self { table: Table::begin(&columns), rows: Vec::new() }
     }
 
