@@ -58,8 +58,8 @@ inline std::vector<char> pack(ggml_type type, float * values, int64_t rows, int6
     return stored;
 }
 
-// A graph with the memory of all its tensors. Its backend is its own: one that is given another graph after the tensors of
-// the first are gone was seen to write where they had been.
+// A graph with the memory of all its tensors. Its backend is its own: on a software driver, one that was given graphs of experts
+// one after the other, each freed before the next, left the heap corrupt.
 struct work {
     ggml_backend_t backend;
     ggml_context * context;
