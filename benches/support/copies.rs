@@ -12,6 +12,11 @@ use wattle::tuning::ProductPath;
 use crate::support::products::{product, tuned};
 use crate::support::roof::Roof;
 
+/// Bytes of weights to go through: more than the last cache of a GPU, or of a CPU that plays one.
+pub fn rotated(gpu: &Gpu) -> u64 {
+    if gpu.capabilities().is_cpu { 16 << 20 } else { 512 << 20 }
+}
+
 /// How many copies of the weights to go through, so that none come from a cache, or a reason not to: a binding is too
 /// small, or `runs` of them, with at least so many products each, are predicted to take longer than `longest`. Of the
 /// memory that they fill, `1 / share`.
@@ -29,9 +34,7 @@ pub fn copies(
     if words > limit {
         return Err(format!("{words} bytes of weights, a binding has at most {limit}"));
     }
-    // More than the last cache of a GPU, or of a CPU that plays one.
-    let rotated = if gpu.capabilities().is_cpu { 16 << 20 } else { 512 << 20 };
-    let copies = u64::div_ceil(rotated, (words + scales) * u64::from(share)) as u32;
+    let copies = u64::div_ceil(rotated(gpu), (words + scales) * u64::from(share)) as u32;
     let kernel = tuned(gpu, format, [rows, outputs, inputs], path);
     let work = product(gpu, format, params, kernel).work(Span { position: 0, rows });
     let predicted = runs * copies.max(least) * roof.time(&work, rows);

@@ -1,7 +1,10 @@
-//! burn's side: products asked for on standard input, a line each, and answered with a line each. `src/peer.rs` has
-//! the other end. One source for two programs: burn decides by its features whether kernels are WGSL or SPIR-V.
+//! burn's side: products or layers of experts asked for on standard input, a line each, and answered with a line each.
+//! `src/peer.rs` has the other end. One source for two programs: burn decides by its features whether kernels are WGSL or
+//! SPIR-V.
 
+mod experts;
 mod products;
+mod work;
 
 use std::any::Any;
 use std::io::BufRead;
@@ -10,9 +13,10 @@ use std::process::ExitCode;
 
 use burn_tensor::wgpu::WgpuOptions;
 use burn_tensor::{DType, Device, DeviceKind};
-use products::Products;
+use work::Work;
 
-type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+type Error = Box<dyn std::error::Error>;
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 fn main() -> ExitCode {
     match serve() {
@@ -39,12 +43,12 @@ fn serve() -> Result<()> {
     let compiler = if device.supports_dtype(DType::U16) { "SPIR-V" } else { "WGSL" };
     println!("{}\t{} {}, {compiler}", info.name, info.driver, info.driver_info);
 
-    let mut products = None;
+    let mut prepared = None;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<&str> = line.split(' ').collect();
         // burn panics where it cannot do something; that ends one row, not the table.
-        let answer = catch_unwind(AssertUnwindSafe(|| answer(&device, &mut products, &words)));
+        let answer = catch_unwind(AssertUnwindSafe(|| answer(&device, &mut prepared, &words)));
         match answer.unwrap_or_else(|panic| Err(message(&*panic).into())) {
             Ok(answer) => println!("{answer}"),
             Err(error) => println!("cannot {}", error.to_string().replace('\n', " ")),
@@ -53,23 +57,40 @@ fn serve() -> Result<()> {
     Ok(())
 }
 
-fn answer(device: &Device, products: &mut Option<Products>, words: &[&str]) -> Result<String> {
+fn answer(device: &Device, prepared: &mut Option<Box<dyn Work>>, words: &[&str]) -> Result<String> {
     match *words {
-        ["prepare", format, rows, outputs, inputs, copies] => {
+        ["prepare", what, format, copies, ref numbers @ ..] => {
             // First of all, the memory of the row before.
-            *products = None;
+            *prepared = None;
             device.memory_cleanup();
-            let shape = [rows.parse()?, outputs.parse()?, inputs.parse()?];
-            let prepared = Products::new(device, format, shape, copies.parse()?)?;
-            let note = prepared.note.clone();
-            *products = Some(prepared);
-            Ok(note)
+            let numbers = numbers.iter().map(|word| word.parse()).collect::<Result<Vec<usize>, _>>()?;
+            let work = prepare(device, what, format, copies.parse()?, &numbers)?;
+            Ok(prepared.insert(work).note())
         }
         ["run", times] => {
-            let products = products.as_ref().ok_or("nothing is prepared")?;
-            Ok(products.run(times.parse()?)?.as_nanos().to_string())
+            let work = prepared.as_ref().ok_or("nothing is prepared")?;
+            Ok(work.run(times.parse()?)?.as_nanos().to_string())
         }
         _ => Err(format!("unknown request: {}", words.join(" ")).into()),
+    }
+}
+
+fn prepare(
+    device: &Device,
+    what: &str,
+    format: &str,
+    copies: usize,
+    numbers: &[usize],
+) -> Result<Box<dyn Work>> {
+    match (what, numbers) {
+        ("product", &[rows, outputs, inputs]) => {
+            products::prepare(device, format, copies, [rows, outputs, inputs])
+        }
+        ("experts", &[tokens, width, hidden, experts, choices]) => {
+            let shape = experts::Shape { tokens, width, hidden, experts, choices };
+            experts::prepare(device, format, copies, shape)
+        }
+        _ => Err(format!("nothing is called {what} and has {} numbers", numbers.len()).into()),
     }
 }
 

@@ -17,7 +17,7 @@ manifest=$(cargo metadata --locked --format-version 1 --manifest-path "$here/../
     grep -o '"[^"]*/llama-cpp-sys-2-[^"/]*/Cargo.toml"' | head -n 1 | tr -d '"')
 inside="${root%/}$work"
 mkdir -p "$inside" "$target/llama"
-cp -rp "$(dirname "$manifest")/llama.cpp/ggml" "$here/main.cpp" "$here/CMakeLists.txt" "$inside"
+cp -rp "$(dirname "$manifest")/llama.cpp/ggml" "$here/CMakeLists.txt" "$here"/*.h "$here/main.cpp" "$inside"
 
 build="cmake -G Ninja -B $work/build $work && cmake --build $work/build --target llama-peer ${JOBS:+-j $JOBS}"
 program="$inside/build/llama-peer"

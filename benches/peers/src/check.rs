@@ -1,64 +1,109 @@
-//! Whether a product is right: some of its sums beside the same sums in f64.
+//! Whether a result is right: some of it beside the same in f64.
 
+mod layer;
+mod product;
+
+use std::fs;
+use std::path::Path;
+
+use wattle::quant::WeightFormat;
+
+use crate::layer::Layer;
+use crate::routes::Routes;
 use crate::shapes::Shape;
 use crate::support::Result;
 
-/// What a side multiplied, and what came out.
-pub struct Computed<'a> {
+/// What is computed, and with which numbers.
+pub struct Numbers {
+    pub task: Task,
     /// `[rows, inputs]`.
-    pub x: &'a [f32],
-    /// `[outputs, inputs]`, as the side has them stored.
-    pub weights: &'a [f32],
+    pub x: Vec<f32>,
+    /// `[outputs, inputs]`; of experts all gates, all ups, all downs.
+    pub weights: Vec<f32>,
+}
+
+/// A product, or a layer of experts.
+pub enum Task {
+    Product(Shape),
+    Experts(Layer, Routes),
+}
+
+/// What somebody has computed.
+pub struct Found {
     /// `[rows, outputs]`.
-    pub y: &'a [f32],
+    pub y: Vec<f32>,
+    /// The experts of each token, in any order.
+    pub routes: Vec<u32>,
 }
 
-/// About as many sums are looked at.
-const SUMS: usize = 2000;
+/// Errors that are allowed.
+pub struct Allowed {
+    pub ours: f64,
+    pub peers: f64,
+}
 
-/// The largest error of a sum as a share of the sum of its terms' magnitudes.
-pub fn worst_error([rows, outputs, inputs]: Shape, computed: &Computed) -> Result<f64> {
-    let [rows, outputs, inputs] = [rows, outputs, inputs].map(|n| n as usize);
-    if computed.y.len() != rows * outputs || computed.weights.len() != outputs * inputs {
-        return Err("the result has another size".into());
+impl Numbers {
+    /// Writes them where a peer reads them.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let write = |file: &str, values: &[f32]| fs::write(folder.join(file), bytemuck::cast_slice(values));
+        write("x.f32", &self.x)?;
+        write("w.f32", &self.weights)?;
+        if let Task::Experts(_, routes) = &self.task {
+            write("router.f32", &routes.router)?;
+        }
+        Ok(())
     }
-    // Odd, and no multiple of a tile: every row and column of a tile has its turn.
-    let step = (rows * outputs / SUMS) | 1;
-    let error = |at: usize| {
-        let x = &computed.x[at / outputs * inputs..][..inputs];
-        let weights = &computed.weights[at % outputs * inputs..][..inputs];
-        let terms = || x.iter().zip(weights).map(|(x, w)| f64::from(*x) * f64::from(*w));
-        let sizes: f64 = terms().map(f64::abs).sum();
-        (f64::from(computed.y[at]) - terms().sum::<f64>()).abs() / sizes
-    };
-    // `max` would pass over NaN.
-    Ok((0..computed.y.len())
-        .step_by(step)
-        .map(error)
-        .fold(0.0, |worst, e| if e > worst || e.is_nan() { e } else { worst }))
+
+    /// What a peer has left there, and the weights as it has them stored.
+    pub fn read(&self, folder: &Path) -> Result<(Found, Vec<f32>)> {
+        let routes = match self.task {
+            Task::Product(_) => Vec::new(),
+            Task::Experts(..) => read(&folder.join("routes.u32"))?,
+        };
+        Ok((Found { y: read(&folder.join("y.f32"))?, routes }, read(&folder.join("stored.f32"))?))
+    }
+
+    /// How wrong a result is, with these weights in place of the original ones: see [`product::error`], [`layer::error`].
+    pub fn error(&self, weights: &[f32], found: &Found) -> Result<f64> {
+        if weights.len() != self.weights.len() {
+            return Err("there are other weights".into());
+        }
+        match &self.task {
+            Task::Product(shape) => product::error(*shape, (&self.x, weights), &found.y),
+            Task::Experts(layer, routes) => {
+                routes.check(*layer, &found.routes)?;
+                layer::error(*layer, routes, (&self.x, weights), &found.y)
+            }
+        }
+    }
+
+    pub fn allowed(&self) -> Allowed {
+        match self.task {
+            Task::Product(_) => product::ALLOWED,
+            Task::Experts(..) => layer::ALLOWED,
+        }
+    }
+
+    /// Root of the mean square of what storing changed, as a share of that of the original.
+    pub fn rounding(&self, stored: &[f32]) -> f64 {
+        let square =
+            |values: &mut dyn Iterator<Item = f32>| values.map(|value| f64::from(value).powi(2)).sum::<f64>();
+        let difference = square(&mut self.weights.iter().zip(stored).map(|(a, b)| a - b));
+        (difference / square(&mut self.weights.iter().copied())).sqrt()
+    }
 }
-
-/// Root of the mean square of the difference, as a share of that of the original.
-pub fn rounding(original: &[f32], stored: &[f32]) -> f64 {
-    let square =
-        |values: &mut dyn Iterator<Item = f32>| values.map(|value| f64::from(value).powi(2)).sum::<f64>();
-    let difference = square(&mut original.iter().zip(stored).map(|(a, b)| a - b));
-    (difference / square(&mut original.iter().copied())).sqrt()
-}
-
-/// The error allowed of Wattle's sums, of which each term is as exact as f32.
-pub const OUR_ERROR: f64 = 2e-5;
-
-/// The error allowed of a peer's. Inputs rounded to f16 or to 8 bits on the way stay below; a wrong index does not.
-pub const PEER_ERROR: f64 = 2e-3;
 
 /// The rounding allowed of weights that are stored in a format.
-pub fn allowed_rounding(format: &str) -> f64 {
-    match format {
+pub fn allowed_rounding(format: WeightFormat) -> f64 {
+    match &*format.to_string() {
         "f32" => 0.0,
         "f16" => 1e-3,
         "int8" => 0.02,
         "int4" => 0.2,
         _ => 0.7,
     }
+}
+
+fn read<T: bytemuck::Pod>(file: &Path) -> Result<Vec<T>> {
+    Ok(bytemuck::pod_collect_to_vec(&fs::read(file)?))
 }

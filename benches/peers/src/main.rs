@@ -1,10 +1,13 @@
-//! The same products by Wattle, burn and llama.cpp: on one adapter, in one run, taking turns.
+//! The same products, or layers of experts, by Wattle, burn and llama.cpp: on one adapter, in one run, taking turns.
 
+mod case;
 mod check;
 #[path = "../../support/copies.rs"]
 mod copies;
+mod layer;
 mod ours;
 mod peer;
+mod routes;
 #[path = "../../support/shapes.rs"]
 mod shapes;
 mod start;
@@ -13,26 +16,22 @@ mod start;
 mod support;
 mod table;
 
-use std::fs;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use check::{Computed, PEER_ERROR, allowed_rounding, rounding, worst_error};
-use copies::copies;
+use case::Case;
+use check::allowed_rounding;
 use ours::Ours;
 use peer::Peer;
-use shapes::{MODELS, ROWS, SMALL, Shape, parse, shapes, title};
 use support::arguments::Arguments;
 use support::roof::Roof;
-use support::{Bench, Result, Times, print_skipped};
+use support::{Bench, LONGEST, Result, Times, print_skipped};
 use table::{Comparison, Comparisons};
 use wattle::Gpu;
 use wattle::quant::WeightFormat;
-use wattle::tuning::ProductPath;
 use wattle::wgpu::Features;
 
-const USAGE: &str = "[--models] [--shapes 16x1024x1024,4x512x256] [--weights f32,int8] [--peers burn-wgsl,burn-spirv,llama] [--all]";
+const USAGE: &str = "[--experts] [--models] [--shapes 16x1024x1024,4x512x256 or, of experts, 64x512x256x8x2] [--weights f32,int8] [--peers burn-wgsl,burn-spirv,llama] [--all]";
 
 /// Turns that every side has at a row.
 const TURNS: usize = 7;
@@ -40,18 +39,15 @@ const TURNS: usize = 7;
 /// What a turn of Wattle's takes at least, so that a submit costs little beside it.
 const TURN: Duration = Duration::from_millis(30);
 
-/// Rows of which Wattle's turns alone would take longer are skipped unless all are asked for.
-const LONGEST: Duration = Duration::from_secs(10);
-
 fn main() -> ExitCode {
     support::exit(run())
 }
 
 fn run() -> Result<()> {
     let mut arguments = Arguments::read();
-    let (models, all) = (arguments.flag("--models"), arguments.flag("--all"));
-    let given = arguments.value("--shapes")?;
-    let given = given.map(|text| text.split(',').map(parse).collect::<Result<Vec<_>, _>>()).transpose()?;
+    let [experts, models, all] = ["--experts", "--models", "--all"].map(|name| arguments.flag(name));
+    let parse = |text: String| text.split(',').map(|text| Case::parse(experts, text)).collect();
+    let given: Option<Vec<Case>> = arguments.value("--shapes")?.map(parse).transpose()?;
     let weights = arguments.value("--weights")?.unwrap_or_else(|| "f32,f16,int8,int4,int2".into());
     let names = arguments.value("--peers")?.unwrap_or_else(|| "burn-wgsl,burn-spirv,llama".into());
     arguments.finish(USAGE)?;
@@ -61,16 +57,13 @@ fn run() -> Result<()> {
     let gpu = &bench.gpu;
     let mut peers = peers(gpu, &names)?;
     let roof = Roof::measure(gpu)?;
-    let mut comparisons = Comparisons::begin();
+    let mut comparisons = Comparisons::begin(Case::column(experts));
     let mut skipped = Vec::new();
-    for shape in given.unwrap_or_else(|| shapes(if models { &MODELS } else { &SMALL }, &ROWS)) {
+    for case in given.unwrap_or_else(|| Case::all(experts, models)) {
         for format in &formats {
-            // Where there are many rows, reading the weights is a small part of the time, and where they come from a
-            // smaller one.
-            let runs = (TURNS as u32, 1, shape[0].div_ceil(16), (!all).then_some(LONGEST));
-            match copies(gpu, &roof, *format, shape, ProductPath::Matrix, runs) {
-                Ok(copies) => row(gpu, &mut peers, *format, shape, copies, &mut comparisons, &mut skipped)?,
-                Err(reason) => skipped.push(skip(shape, *format, &reason)),
+            match case.copies(gpu, &roof, *format, (!all).then_some(LONGEST)) {
+                Ok(copies) => row(gpu, &mut peers, (case, *format), copies, &mut comparisons, &mut skipped)?,
+                Err(reason) => skipped.push(skip((case, *format), &reason)),
             }
         }
     }
@@ -108,18 +101,17 @@ fn fair(gpu: &Gpu, llama: Peer) -> Result<Peer> {
 fn row(
     gpu: &Gpu,
     peers: &mut [Peer],
-    format: WeightFormat,
-    shape: Shape,
+    (case, format): (Case, WeightFormat),
     copies: u32,
     comparisons: &mut Comparisons,
     skipped: &mut Vec<String>,
 ) -> Result<()> {
-    let mut ours = Ours::prepare(gpu, format, shape, copies)?;
+    let mut ours = case.prepare(gpu, format, copies)?;
     let mut ready = Vec::new();
     for peer in peers {
-        match prepare(peer, &ours, &format.to_string(), shape, copies) {
+        match prepare(peer, &ours, (case, format), copies) {
             Ok(how) => ready.push((peer, how, Vec::new())),
-            Err(reason) => skipped.push(skip(shape, format, &format!("{}: {reason}", peer.name))),
+            Err(reason) => skipped.push(skip((case, format), &format!("{}: {reason}", peer.name))),
         }
     }
     let once = ours.run(1)?;
@@ -133,17 +125,18 @@ fn row(
                 true
             }
             Err(reason) => {
-                skipped.push(skip(shape, format, &format!("{}: {reason}", peer.name)));
+                skipped.push(skip((case, format), &format!("{}: {reason}", peer.name)));
                 false
             }
         });
     }
-    let products = times as f64 * f64::from(copies);
-    let each = |times: Vec<Duration>| Times::new(times).median().as_secs_f64() / products;
+    let computed = times as f64 * f64::from(copies);
+    let each = |times: Vec<Duration>| Times::new(times).median().as_secs_f64() / computed;
     let ours = (each(our_times), ours.kernel);
     let mut rows: Vec<Comparison> = Vec::new();
     for (peer, how, times) in ready {
-        let row = Comparison { shape, format, ours, peer: peer.name, theirs: each(times), how };
+        let (title, theirs) = (case.title(), each(times));
+        let row = Comparison { title, format, ours, peer: peer.name, theirs, how };
         // Of burn's two only the faster counts.
         match rows.iter_mut().find(|other| other.family() == row.family()) {
             Some(other) if row.theirs < other.theirs => *other = row,
@@ -155,25 +148,24 @@ fn row(
     Ok(())
 }
 
-fn skip(shape: Shape, format: WeightFormat, reason: &str) -> String {
-    format!("{:<23}  {format:<5}  {reason}", title(shape))
+fn skip((case, format): (Case, WeightFormat), reason: &str) -> String {
+    format!("{:<25}  {format:<5}  {reason}", case.title())
 }
 
 /// Hands a peer the numbers, and checks what it makes of them.
-fn prepare(peer: &mut Peer, ours: &Ours, format: &str, shape: Shape, copies: u32) -> Result<String> {
-    let write = |file: &str, values: &[f32]| fs::write(peer.folder.join(file), bytemuck::cast_slice(values));
-    write("x.f32", &ours.products.x)?;
-    write("w.f32", &ours.weights)?;
-    let how = peer.prepare(format, shape, copies)?;
-    let (y, stored) = (read(&peer.folder.join("y.f32"))?, read(&peer.folder.join("stored.f32"))?);
-    let error = worst_error(shape, &Computed { x: &ours.products.x, weights: &stored, y: &y })?;
-    let rounding = rounding(&ours.weights, &stored);
-    match error <= PEER_ERROR && rounding <= allowed_rounding(format) {
+fn prepare(
+    peer: &mut Peer,
+    ours: &Ours,
+    (case, format): (Case, WeightFormat),
+    copies: u32,
+) -> Result<String> {
+    let numbers = &ours.numbers;
+    numbers.write(&peer.folder)?;
+    let how = peer.prepare(&case.request(format, copies))?;
+    let (found, stored) = numbers.read(&peer.folder)?;
+    let (error, rounding) = (numbers.error(&stored, &found)?, numbers.rounding(&stored));
+    match error <= numbers.allowed().peers && rounding <= allowed_rounding(format) {
         true => Ok(format!("{how} {error:.0e}")),
-        false => Err(format!("wrong: sums by {error:.1e}, weights by {rounding:.1e}").into()),
+        false => Err(format!("wrong: results by {error:.1e}, weights by {rounding:.1e}").into()),
     }
-}
-
-fn read(file: &Path) -> Result<Vec<f32>> {
-    Ok(bytemuck::pod_collect_to_vec(&fs::read(file)?))
 }

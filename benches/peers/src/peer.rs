@@ -1,9 +1,10 @@
-//! Another program that computes the same products. One line asks, one answers:
+//! Another program that computes the same. One line asks, one answers:
 //!
 //! | line | answer |
 //! |---|---|
 //! | none, at the start | the adapter's name, a tab, what it is capable of |
-//! | `prepare FORMAT ROWS OUTPUTS INPUTS COPIES` | how it computes; from `x.f32` and `w.f32` in its folder it has made `y.f32` and `stored.f32` |
+//! | `prepare product FORMAT COPIES ROWS OUTPUTS INPUTS` | how it computes; from `x.f32` and `w.f32` in its folder it has made `y.f32` and `stored.f32` |
+//! | `prepare experts FORMAT COPIES TOKENS WIDTH HIDDEN EXPERTS CHOICES` | the same, and from `router.f32` besides `routes.u32`; weights are all gates, all ups, all downs, each expert's by outputs |
 //! | `run TIMES` | nanoseconds |
 //!
 //! An answer that begins with `cannot` says why not. Both programs run at the same time and take turns.
@@ -54,13 +55,8 @@ impl Peer {
     }
 
     /// Gets ready for a row; says how it is going to compute.
-    pub fn prepare(
-        &mut self,
-        format: &str,
-        [rows, outputs, inputs]: [u32; 3],
-        copies: u32,
-    ) -> Result<String> {
-        self.ask(&format!("prepare {format} {rows} {outputs} {inputs} {copies}"))
+    pub fn prepare(&mut self, request: &str) -> Result<String> {
+        self.ask(&format!("prepare {request}"))
     }
 
     /// Everything prepared, `times` times.

@@ -2,12 +2,11 @@
 
 use wattle::quant::WeightFormat;
 
-use crate::shapes::{Shape, title};
 use crate::support::table::Table;
 
-/// One product, Wattle's beside a peer's; times in seconds.
+/// A product or a layer, Wattle's beside a peer's; times in seconds.
 pub struct Comparison {
-    pub shape: Shape,
+    pub title: String,
     pub format: WeightFormat,
     pub ours: (f64, &'static str),
     pub peer: &'static str,
@@ -19,15 +18,9 @@ pub struct Comparison {
 /// Below this Wattle has lost.
 const LOST: f64 = 0.7;
 
-const COLUMNS: [(&str, usize); 7] = [
-    ("rows x outputs x inputs", 23),
-    ("weights", 7),
-    ("kernel", 6),
-    ("us", 11),
-    ("peer's us", 11),
-    ("ratio", 6),
-    ("peer, error", 28),
-];
+/// Behind what is computed.
+const COLUMNS: [(&str, usize); 6] =
+    [("weights", 7), ("kernel", 6), ("us", 11), ("peer's us", 11), ("ratio", 6), ("peer, error", 28)];
 
 impl Comparison {
     /// Wattle's speed as a share of the peer's.
@@ -48,15 +41,16 @@ pub struct Comparisons {
 }
 
 impl Comparisons {
-    /// Prints the titles.
-    pub fn begin() -> Self {
-        Self { table: Table::begin(&COLUMNS), rows: Vec::new() }
+    /// Prints the titles, `first` that of what is computed.
+    pub fn begin(first: &'static str) -> Self {
+        let columns = [&[(first, 25)], &COLUMNS[..]].concat();
+        Self { table: Table::begin(&columns), rows: Vec::new() }
     }
 
     /// Prints a row.
     pub fn add(&mut self, row: Comparison) {
         self.table.row(&[
-            title(row.shape),
+            row.title.clone(),
             row.format.to_string(),
             row.ours.1.into(),
             format!("{:.1}", row.ours.0 * 1e6),
@@ -82,7 +76,7 @@ impl Comparisons {
             );
             println!("rows below {LOST}: {}", lost.clone().count());
             for row in lost {
-                println!("  {} {}: {:.2}", title(row.shape), row.format, row.ratio());
+                println!("  {} {}: {:.2}", row.title.clone(), row.format, row.ratio());
             }
         }
     }

@@ -1,0 +1,31 @@
+// Products in a row: the same input with weights in other memory each time, and outputs that do not wait for another.
+#pragma once
+
+#include "common.h"
+
+struct products : work {
+    ggml_type type;
+
+    products(ggml_type type, int64_t rows, int64_t outputs, int64_t inputs, int copies)
+        : work(2 * copies + 1), type(type) {
+        ggml_tensor * x = ggml_new_tensor_2d(context, GGML_TYPE_F32, inputs, rows);
+        std::vector<ggml_tensor *> weights, y;
+        for (int n = 0; n < copies; n++) {
+            weights.push_back(ggml_new_tensor_2d(context, type, inputs, outputs));
+            y.push_back(ggml_mul_mat(context, weights.back(), x));
+            ggml_build_forward_expand(graph, y.back());
+        }
+        allocate();
+        std::vector<float> values = read("w.f32", outputs * inputs);
+        const std::vector<char> stored = pack(type, values.data(), outputs, inputs);
+        for (ggml_tensor * tensor : weights) {
+            upload(tensor, stored);
+        }
+        upload(x, read("x.f32", rows * inputs));
+        run(1);
+        write("y.f32", download<float>(y[0]));
+        write("stored.f32", values);
+    }
+
+    std::string note() const override { return ggml_type_name(type); }
+};
