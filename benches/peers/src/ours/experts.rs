@@ -85,7 +85,7 @@ fn config(layer: Layer) -> ModelConfig {
         context_length: layer.tokens + 1,
         embedding_scale: 1.0,
         blocks: vec![Block {
-            sublayers: vec![SubLayer { norm: None, op, post_norm: Some(norm), output_scale: false }],
+            sublayers: vec![SubLayer { norm: None, post_norm: Some(norm), ..SubLayer::new(norm, op) }],
         }],
         final_norm: norm,
         head: Head { tied: true, ..Head::default() },
