@@ -1,9 +1,10 @@
 //! What each dispatch of a layer does: its workgroups, and the share of the bandwidth that it gets.
 
-use super::layer::{Dispatch, Layer};
+use super::layer::Layer;
 use super::peaks::Peaks;
 use super::support::table::Table;
 use super::support::{Bench, Result, Row};
+use super::trial::{Dispatch, measure_layers};
 
 const COLUMNS: [(&str, usize); 9] = [
     ("layer", 38),
@@ -25,7 +26,7 @@ pub fn run(bench: &mut Bench, bases: &[Layer]) -> Result<()> {
     for base in bases {
         for rows in [1, 16, base.rows] {
             let layer = Layer { rows, ..*base };
-            let measured = layer.measure(&bench.gpu)?;
+            let [measured] = measure_layers(&bench.gpu, [&layer])?;
             for dispatch in measured.inside() {
                 print(bench, &table, &layer, dispatch, &peaks)?;
             }

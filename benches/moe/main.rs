@@ -11,13 +11,15 @@ mod layer;
 mod models;
 #[path = "../support/peaks.rs"]
 mod peaks;
+mod trial;
 
 use std::process::ExitCode;
 
-use layer::{Kind, Layer, Measured, Tokens, Way};
+use layer::{Kind, Layer, Tokens, Way};
 use support::arguments::Arguments;
 use support::table::Table;
 use support::{Bench, Result, Row, microseconds};
+use trial::{Measured, measure_layers};
 use wattle::quant::WeightFormat;
 
 const USAGE: &str = "[--weights f32,int4] [--tokens 512] [--width 512] [--expert 256] [--divide 16]";
@@ -70,9 +72,8 @@ fn run() -> Result<()> {
                 Kind::Experts { way: Way::Chosen(factor), .. } => (factor * layer.rows as f32) as u32,
                 _ => layer.rows * top_k,
             };
-            // One right after the other, because the speed of a machine that others use changes within minutes.
-            let dense = Layer { kind: Kind::Dense, rows, ..layer }.measure(&bench.gpu)?;
-            let measured = layer.measure(&bench.gpu)?;
+            let dense = Layer { kind: Kind::Dense, rows, ..layer };
+            let [dense, measured] = measure_layers(&bench.gpu, [&dense, &layer])?;
             print(&mut bench, &table, &layer, &measured, &dense)?;
         }
     }
@@ -106,11 +107,11 @@ fn print(
     let of = |whats: &[&str]| measured.of(whats);
     let route = of(&["router", "route"]);
     let plan = of(&["scores", "choose", "list", "count", "scan", "place"]);
-    let experts = of(&["expert_up", "expert_down"]);
-    let products = dense.of(&["up", "down"]);
+    let products = ["expert_up", "expert_down"];
+    let experts = of(&products);
     let all = measured.all();
     let share = route.zip(plan).zip(all).map(|((route, plan), all)| (route + plan) / all);
-    let ratio = products.zip(experts).map(|(dense, experts)| dense / experts);
+    let ratio = dense.over(&["up", "down"], measured, &products);
     let us = |time: Option<f64>| time.map_or("-".into(), |time| format!("{time:.0}"));
     let percent = |share: Option<f64>| share.map_or("-".into(), |share| format!("{:.0}%", 100.0 * share));
     let wall = format!("{:.0} ±{:.0}%", microseconds(measured.wall.median()), 50.0 * measured.wall.spread());

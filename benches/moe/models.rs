@@ -5,9 +5,10 @@ use wattle::model::parameters::Parameters;
 use wattle::model::presets::{brainformer1_1b_64e, brainformer2_1b_64e, glam_1700m_64e};
 use wattle::quant::WeightFormat;
 
-use super::layer::{Kind, Layer, Measured, Tokens, VOCAB, Way, measure};
+use super::layer::{Kind, Layer, Tokens, VOCAB, Way};
 use super::support::table::Table;
 use super::support::{Bench, Result, Row, microseconds};
+use super::trial::{Measured, measure};
 
 const COLUMNS: [(&str, usize); 8] = [
     ("model", 38),
@@ -28,7 +29,7 @@ pub fn run(bench: &mut Bench, base: &Layer, formats: &[WeightFormat], divisor: u
         for config in &models {
             for rows in [1, base.rows] {
                 let config = ModelConfig { context_length: rows + 1, ..config.clone() };
-                let measured = measure(&bench.gpu, &config, *format, &Tokens::Random.draw(rows))?;
+                let measured = measure(&bench.gpu, &config, *format, Tokens::Random.draw(rows))?;
                 print(bench, &table, &config, *format, rows, &measured)?;
             }
         }
