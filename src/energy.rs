@@ -10,7 +10,7 @@ mod work;
 
 pub use ledger::{KernelTotal, Ledger, Level, PassRecord, Phase, Timing};
 pub use notes::Note;
-pub(crate) use notes::{NoteBuffer, NoteSource, note_bytes};
+pub(crate) use notes::{NoteSource, note_bytes};
 pub use stamps::TimestampQuality;
 pub(crate) use stamps::{PassTimer, StampBuffer};
 pub use table::KernelTable;

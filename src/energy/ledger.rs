@@ -183,6 +183,11 @@ impl Ledger {
         Ok(Self { notes, ..ledger })
     }
 
+    /// Bytes that so much room for notes takes on a device.
+    pub const fn device_bytes_of_notes(room: u64) -> u64 {
+        NoteBuffer::device_bytes(room)
+    }
+
     /// How much is recorded.
     pub fn level(&self) -> Level {
         self.level

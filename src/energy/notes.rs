@@ -39,7 +39,7 @@ pub(super) struct PendingNotes {
 
 /// Room for what passes leave, refilled after each read-back. Before the notes of each pass stands a word that says whether it
 /// ran: routes may well be all zeros.
-pub(crate) struct NoteBuffer {
+pub(super) struct NoteBuffer {
     kept: wgpu::Buffer,
     staging: wgpu::Buffer,
     /// The word [`RAN`].
@@ -50,7 +50,7 @@ pub(crate) struct NoteBuffer {
 
 impl NoteBuffer {
     /// Bytes on a device with so much room, if any: the notes, what they are read back through, and the word [`RAN`].
-    pub(crate) const fn device_bytes(room: u64) -> u64 {
+    pub(super) const fn device_bytes(room: u64) -> u64 {
         if room == 0 { 0 } else { 2 * room + 4 }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::named::named_tensors;
-use crate::energy::{Level, NoteBuffer, Phase, note_bytes};
+use crate::energy::{Ledger, Level, Phase, note_bytes};
 use crate::gpu::Capabilities;
 use crate::kernel::{Span, SpanUniform};
 use crate::model::config::{Experts, ModelConfig, Op, Routing};
@@ -180,7 +180,8 @@ impl SessionPlan {
             context,
             state_bytes: 0,
             pass_bytes: uniforms.iter().sum::<u64>() + tables,
-            ledger_bytes: options.ledger.device_bytes(capabilities) + NoteBuffer::device_bytes(note_bytes),
+            ledger_bytes: options.ledger.device_bytes(capabilities)
+                + Ledger::device_bytes_of_notes(note_bytes),
             note_bytes,
             weight_names,
         };
