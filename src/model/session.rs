@@ -222,8 +222,9 @@ impl Session {
         }
     }
 
-    /// Takes back what was recorded since `mark`, which is this session's, and never ran, from the ledger too: its encoder was dropped, or its submit
-    /// failed. Passes that did run cannot be taken back, as they have written to the caches.
+    /// Takes back what was recorded since `mark` and never ran, from the ledger too: its encoder was dropped, or its submit
+    /// failed. Passes that did run cannot be taken back, as they have written to the caches. A mark of another sequence says
+    /// nothing here.
     pub fn rewind(&mut self, mark: Mark) {
         (self.position, self.samples, self.next_on_device) =
             (mark.position, mark.samples, mark.next_on_device);
