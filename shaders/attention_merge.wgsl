@@ -1,5 +1,5 @@
 // Joins the parts of a split attention: o = sum_i e^(m_i - m) o_i / sum_i e^(m_i - m) l_i, parts in order.
-// One workgroup per (row, query head); lanes over the elements. Needs: first_visible (reach/*), with_sink (sinks/*), span.
+// One workgroup per (row, query head); lanes over the elements. Needs: first_visible (reach/*), with_sink (sinks/*), position_of (common/span).
 struct Params {
     heads: u32,
     head_dim: u32,
@@ -17,7 +17,7 @@ fn run(head: u32, lane: u32) {
     if row >= span.rows {
         return;
     }
-    let position = span.position + row;
+    let position = position_of(row);
     let first = first_visible(position, params.reach);
     let splits = position / params.split_keys - first / params.split_keys + 1u;
     let stride = params.head_dim + 2u;

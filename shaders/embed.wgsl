@@ -1,6 +1,6 @@
 // Token embedding: y[r] = scale * table[token[r]]. One lane per 16 elements.
 // A table split over bindings runs once per shard; a shard writes only the rows of its own tokens.
-// Needs: decode16 (codec/*), span. Constants: WORKGROUP_SIZE.
+// Needs: decode16 (codec/*), token_id (ids/*), span. Constants: WORKGROUP_SIZE.
 struct Params {
     in_features: u32,
     row_words: u32,
@@ -11,7 +11,6 @@ struct Params {
     scale: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(4) var<storage, read> token_ids: array<u32>;           // [rows]
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;             // [rows, in_features]
 
 fn run(workgroup: u32, lane: u32) {
@@ -21,7 +20,7 @@ fn run(workgroup: u32, lane: u32) {
     if row >= span.rows {
         return;
     }
-    let token = token_ids[row] - params.first_token;   // wraps below the shard, and then fails the test
+    let token = token_id(row) - params.first_token;   // wraps below the shard, and then fails the test
     if token >= params.tokens {
         return;
     }

@@ -1,11 +1,13 @@
 // Splits the fused projections into heads, norms, clamps and rotates Q and K, and puts K and V where attention reads them.
 // One workgroup per (row, head), the H query heads first, then G key heads, then G value heads.
-// Needs: head_scale, head_weight (qk_norm/*), rotation_pair (rotate/*), span. Constants: HEAD_DIM, TO_CACHE, V_IS_K, V_NORM.
+// Needs: head_scale, head_weight (qk_norm/*), rotation_pair (rotate/*), destination_row (heads_to/*), span,
+// position_of (common/span). Constants: HEAD_DIM, V_IS_K, V_NORM.
 struct Params {
     heads: u32,
     kv_heads: u32,
     rotary_dim: u32,            // leading elements of a head that turn; 0: none
-    slots: u32,                 // rows per head of the K and V destinations
+    slots: u32,                 // rows per head of the K and V destinations, or of a page
+    pages: u32,                 // that a sequence may have
     eps: f32,                   // of the head norm
     clip: f32,                  // largest magnitude
     temperature_scale: f32,     // how queries grow with their position; 0: not at all
@@ -15,8 +17,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> qkv: array<f32>;                 // [rows, (H + 2G) HEAD_DIM], (H + G) if V_IS_K
 @group(0) @binding(3) var<storage, read> rope_table: array<vec2<f32>>;    // [positions, rotary_dim / 2]: cos, sin
 @group(0) @binding(4) var<storage, read_write> q_out: array<f32>;         // [rows, H, HEAD_DIM]
-@group(0) @binding(5) var<storage, read_write> k_out: array<f32>;         // [G, slots, HEAD_DIM]
-@group(0) @binding(6) var<storage, read_write> v_out: array<f32>;         // [G, slots, HEAD_DIM]
+@group(0) @binding(5) var<storage, read_write> k_out: array<f32>;         // [any, G, slots, HEAD_DIM]
+@group(0) @binding(6) var<storage, read_write> v_out: array<f32>;         // [any, G, slots, HEAD_DIM]
 const WORKGROUP_SIZE: u32 = 64u;
 
 var<workgroup> head: array<f32, HEAD_DIM>;
@@ -45,9 +47,7 @@ fn run(workgroup: u32, lane: u32) {
     let scale = head_scale(square, (row * stored_heads + first) * HEAD_DIM, count, lane);
     workgroupBarrier();
 
-    let position = span.position + row;
-    // Into the cache by position, so that a ring wraps; into a chunk's own buffer by row.
-    let slot = select(row, position % params.slots, TO_CACHE);
+    let position = position_of(row);
     for (var d = lane; d < HEAD_DIM; d += WORKGROUP_SIZE) {
         if is_query {
             let q = turned(d, position, Scales(0u, h, scale));
@@ -55,11 +55,11 @@ fn run(workgroup: u32, lane: u32) {
         } else if is_value {
             let kv_head = h - params.heads - params.kv_heads;
             let value = clipped(head[d] * select(1.0, scale, V_NORM));
-            v_out[(kv_head * params.slots + slot) * HEAD_DIM + d] = value;
+            v_out[destination_row(row, kv_head, position) * HEAD_DIM + d] = value;
         } else {
             let kv_head = h - params.heads;
             let k = turned(d, position, Scales(1u, kv_head, scale));
-            k_out[(kv_head * params.slots + slot) * HEAD_DIM + d] = k;
+            k_out[destination_row(row, kv_head, position) * HEAD_DIM + d] = k;
         }
     }
 }

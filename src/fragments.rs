@@ -1,6 +1,7 @@
 //! What kernels have in common: each choice here is a folder of `shaders/` with a fragment per arm.
 
 mod activate;
+mod cache_slots;
 mod codec;
 mod epilogue;
 mod input_norm;
@@ -11,8 +12,10 @@ mod queue;
 mod reach;
 mod reduce;
 mod route;
+mod token_ids;
 
 pub use activate::Activate;
+pub use cache_slots::CacheSlots;
 pub use codec::Codec;
 pub use epilogue::Epilogue;
 pub(crate) use epilogue::residual_fragment;
@@ -26,3 +29,4 @@ pub(crate) use queue::add_capacity;
 pub use reach::Reach;
 pub use reduce::Reduce;
 pub use route::{ExpertWeight, FIRST_LATER_DRAW, GroupLimit, LaterRule, NestedGroups, RouteRule, Selection};
+pub use token_ids::TokenIds;

@@ -2,9 +2,9 @@
 
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Phase, Work};
-use crate::fragments::Reach;
+use crate::fragments::{CacheSlots, Reach};
 use crate::kernel::check::{at_most, bytes, positive, require};
-use crate::kernel::{Binding, Kernel, Span, params};
+use crate::kernel::{Binding, Kernel, Span, distinct, params};
 use crate::shader::{Fragment, Source, fragment};
 
 params! {
@@ -14,8 +14,10 @@ params! {
         pub heads: u32,
         /// Key/value heads, `G`.
         pub kv_heads: u32,
-        /// Rows per head of the cache.
+        /// Rows per head of a sequence's cache, or of a page.
         pub slots: u32,
+        /// Pages that a sequence may have.
+        pub pages: u32,
         /// Rows per head of a chunk's own keys.
         pub chunk_slots: u32,
         /// Tokens of a window or of a chunk; 0: a query sees all before it.
@@ -33,7 +35,7 @@ params! {
 
 /// Streaming-softmax attention with shared key/value heads (arXiv 2112.05682, 2205.14135; 2305.13245).
 ///
-/// `q` is `[rows, H, h]`, the caches `[G, slots, h]`. Prefill also reads its own keys and values, `[G, chunk_slots, h]`,
+/// `q` is `[rows, H, h]`, the caches `[sequences or pages, G, slots, h]`. Prefill also reads its own keys and values, `[G, chunk_slots, h]`,
 /// and writes `[rows, H, h]`; decode writes parts for `attention_merge`, `[rows H, max_splits, h + 2]`: sums, the
 /// maximum score, the weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,9 +49,11 @@ pub struct Attention {
     /// Whether each head has a stored logit more (arXiv 2508.10925). Decode leaves it to `attention_merge`.
     pub sinks: bool,
     /// Where keys are and how they are divided among workgroups. Prefill: old keys in the cache, this call's own in
-    /// its chunk, one workgroup sees all of them. Decode: one row, every key in the cache, split over workgroups for
-    /// `attention_merge`.
+    /// its chunk, one workgroup sees all of them. Decode: one row of each sequence, every key in the cache, split over
+    /// workgroups for `attention_merge`.
     pub phase: Phase,
+    /// Where the cache is.
+    pub cache: CacheSlots,
 }
 
 /// Widest head: its queries fill half of the 16 KiB of workgroup memory that every device has.
@@ -82,6 +86,7 @@ impl Kernel for Attention {
         let source = Source::kernel(Self::NAME, fragment!("attention.wgsl"))
             .with_span()
             .with(self.reach.fragment())
+            .with(self.cache.fragment())
             .with(fragment!("entry/plain.wgsl"))
             .constant("HEAD_DIM", self.head_dim)
             .constant("QUERIES", queries(self.head_dim));
@@ -117,6 +122,7 @@ impl Kernel for Attention {
             Phase::Decode => bindings.push(Binding::write(5, "parts")),
         }
         bindings.extend(self.sinks.then_some(SINKS));
+        bindings.extend(self.cache.binding());
         bindings
     }
 
@@ -124,17 +130,17 @@ impl Kernel for Attention {
         let mut all = Vec::new();
         for head_dim in [1, 8, 10, 12, 16, 64, 80, 96, 128, 256, 512] {
             for softcap in [false, true] {
-                for phase in [Phase::Prefill, Phase::Decode] {
-                    for reach in Reach::ALL {
-                        all.push(Self { head_dim, softcap, reach, sinks: false, phase });
-                    }
+                for (reach, cache) in Reach::ALL.into_iter().zip(CacheSlots::ALL.into_iter().cycle()) {
+                    let plain = |phase| Self { head_dim, softcap, reach, sinks: false, phase, cache };
+                    all.extend([Phase::Prefill, Phase::Decode].map(plain));
+                    all.push(Self { sinks: true, ..plain(Phase::Prefill) });
                 }
-                for reach in Reach::ALL {
-                    all.push(Self { head_dim, softcap, reach, sinks: true, phase: Phase::Prefill });
+                for (phase, cache) in [Phase::Prefill, Phase::Decode].into_iter().zip(CacheSlots::ALL) {
+                    all.push(Self { head_dim, softcap, reach: Reach::Window, sinks: false, phase, cache });
                 }
             }
         }
-        all
+        distinct(all)
     }
 
     fn check(self, params: &AttentionParams) -> Result<()> {
@@ -167,52 +173,38 @@ impl Kernel for Attention {
             Phase::Decode => sizes.push(("parts", part_bytes([rows, heads], max_splits, self.head_dim))),
         }
         sizes.extend(self.sinks.then_some((SINKS.name, bytes([heads]))));
+        sizes.extend(self.cache.size(params.pages));
         sizes
     }
 
     fn workgroups(self, params: &AttentionParams, span: Span) -> u64 {
-        let queries = u64::from(span.rows) * u64::from(params.heads / params.kv_heads);
-        let tiles = queries.div_ceil(u64::from(self.queries_per_tile(params, span)));
-        let splits = match self.phase {
-            Phase::Prefill => 1,
-            Phase::Decode => {
-                let first = self.reach.first_visible(span.position, params.reach);
-                split_count(first, span.position, params.split_keys)
-            }
+        self.workgroups_of(params, &[span])
+    }
+
+    fn workgroups_of(self, params: &AttentionParams, spans: &[Span]) -> u64 {
+        let tiles = |span: &Span| {
+            let queries = u64::from(span.rows) * u64::from(params.heads / params.kv_heads);
+            queries.div_ceil(u64::from(self.queries_per_tile(params, *span)))
         };
-        tiles * u64::from(params.kv_heads) * u64::from(splits)
+        let splits = |span: &Span| match self.phase {
+            Phase::Prefill => 1,
+            Phase::Decode => self.splits(params, *span),
+        };
+        let most_splits = spans.iter().map(splits).max().unwrap_or(0);
+        spans.iter().map(tiles).sum::<u64>() * u64::from(params.kv_heads) * u64::from(most_splits)
     }
 
     fn work(self, params: &AttentionParams, span: Span) -> Work {
-        let pairs = visible_pairs(span, self.reach, params.reach);
-        let (heads, kv_heads) = (u64::from(params.heads), u64::from(params.kv_heads));
-        let (rows, head_dim) = (u64::from(span.rows), u64::from(self.head_dim));
-        let distinct =
-            u64::from(span.position + span.rows - self.reach.first_visible(span.position, params.reach));
-        // A tile of queries walks the union of what they see.
-        let walked = self.walked_pairs(params, span) * kv_heads;
-        let mut work = Work::default()
-            .with_bytes(ByteClass::ActIn, rows * heads * head_dim * 4, rows * heads * head_dim * 4)
-            .with_bytes(ByteClass::KvRead, 2 * distinct * kv_heads * head_dim * 4, {
-                2 * walked * head_dim * 4
-            })
-            .with_ops(OpClass::F32Fma, 2 * heads * pairs * head_dim, 2 * walked * head_dim)
-            .with_ops(OpClass::Sfu, heads * pairs, walked);
-        let outputs = rows * heads * head_dim * 4;
-        work = match self.phase {
-            Phase::Prefill => work.with_bytes(ByteClass::ActOut, outputs, outputs),
-            Phase::Decode => {
-                let first = self.reach.first_visible(span.position, params.reach);
-                let splits = u64::from(split_count(first, span.position, params.split_keys));
-                let bytes = rows * heads * splits * (head_dim + 2) * 4;
-                work.with_bytes(ByteClass::Scratch, bytes, bytes)
-            }
-        };
+        self.work_of(params, &[span])
+    }
+
+    fn work_of(self, params: &AttentionParams, spans: &[Span]) -> Work {
+        let of_span = |span: &Span| self.work_of_span(params, *span);
+        let mut work = Work::default();
+        spans.iter().map(of_span).for_each(|of_span| work += of_span);
         if self.sinks && self.phase == Phase::Prefill {
-            work += sink_work(heads, rows * heads, head_dim);
-        }
-        if self.softcap {
-            work = work.with_ops(OpClass::Sfu, heads * pairs, walked);
+            let (heads, rows) = (u64::from(params.heads), u64::from(Span::total_rows(spans)));
+            work += sink_work(heads, rows * heads, self.head_dim.into());
         }
         work
     }
@@ -237,6 +229,43 @@ pub(super) fn sinks_fragment(sinks: bool) -> Fragment {
 }
 
 impl Attention {
+    /// Parts of the keys of a sequence's next token.
+    fn splits(self, params: &AttentionParams, span: Span) -> u32 {
+        let first = self.reach.first_visible(span.position, params.reach);
+        split_count(first, span.position, params.split_keys)
+    }
+
+    /// What the tokens of one sequence cost, but for sinks.
+    fn work_of_span(self, params: &AttentionParams, span: Span) -> Work {
+        let pairs = visible_pairs(span, self.reach, params.reach);
+        let (heads, kv_heads) = (u64::from(params.heads), u64::from(params.kv_heads));
+        let (rows, head_dim) = (u64::from(span.rows), u64::from(self.head_dim));
+        let distinct =
+            u64::from(span.position + span.rows - self.reach.first_visible(span.position, params.reach));
+        // A tile of queries walks the union of what they see.
+        let walked = self.walked_pairs(params, span) * kv_heads;
+        let mut work = Work::default()
+            .with_bytes(ByteClass::ActIn, rows * heads * head_dim * 4, rows * heads * head_dim * 4)
+            .with_bytes(ByteClass::KvRead, 2 * distinct * kv_heads * head_dim * 4, {
+                2 * walked * head_dim * 4
+            })
+            .with_ops(OpClass::F32Fma, 2 * heads * pairs * head_dim, 2 * walked * head_dim)
+            .with_ops(OpClass::Sfu, heads * pairs, walked);
+        let outputs = rows * heads * head_dim * 4;
+        work = match self.phase {
+            Phase::Prefill => work.with_bytes(ByteClass::ActOut, outputs, outputs),
+            Phase::Decode => {
+                let splits = u64::from(self.splits(params, span));
+                let bytes = rows * heads * splits * (head_dim + 2) * 4;
+                work.with_bytes(ByteClass::Scratch, bytes, bytes)
+            }
+        };
+        if self.softcap {
+            work = work.with_ops(OpClass::Sfu, heads * pairs, walked);
+        }
+        work
+    }
+
     /// Refuses chunks of nothing, and sinks where scores are not yet joined.
     fn check_reach(self, params: &AttentionParams) -> Result<()> {
         let reaches = self.reach == Reach::Window || params.reach > 0;

@@ -3,7 +3,7 @@
 use super::linear::block_layout;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::fragments::Codec;
+use crate::fragments::{Codec, TokenIds};
 use crate::kernel::check::{bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::quant::WeightFormat;
@@ -48,11 +48,13 @@ impl EmbedParams {
 /// Lanes of a workgroup.
 const LANES: u32 = 64;
 
-/// `y[r] = scale * table[token[r]]`: tokens `[rows]`, a shard of the table `[tokens, d]`, output `[rows, d]`.
+/// `y[r] = scale * table[token[r]]`: tokens `[rows]`, or one of each sequence, a shard of the table `[tokens, d]`, output `[rows, d]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Embed {
     /// How the table is stored.
     pub codec: Codec,
+    /// Where tokens are.
+    pub ids: TokenIds,
 }
 
 impl Kernel for Embed {
@@ -63,19 +65,20 @@ impl Kernel for Embed {
         self.codec
             .add_to(Source::kernel(Self::NAME, fragment!("embed.wgsl")))
             .with_span()
+            .with(self.ids.fragment())
             .with(fragment!("entry/plain.wgsl"))
             .constant("WORKGROUP_SIZE", LANES)
     }
 
     fn bindings(self) -> Vec<Binding> {
-        [Binding::PARAMS, Binding::SPAN, Binding::read(4, "token_ids"), Binding::write(5, "y")]
+        [Binding::PARAMS, Binding::SPAN, TokenIds::BINDING, Binding::write(5, "y")]
             .into_iter()
             .chain(self.codec.bindings())
             .collect()
     }
 
     fn variants() -> Vec<Self> {
-        Codec::all().map(|codec| Self { codec }).collect()
+        Codec::all().flat_map(|codec| TokenIds::ALL.map(|ids| Self { codec, ids })).collect()
     }
 
     fn check(self, params: &EmbedParams) -> Result<()> {
@@ -88,10 +91,7 @@ impl Kernel for Embed {
 
     fn sizes(self, params: &EmbedParams, rows: u32) -> Vec<(&'static str, u64)> {
         let table = self.codec.sizes([1, params.tokens], params.row_words, params.blocks);
-        [("token_ids", bytes([rows])), ("y", bytes([rows, params.in_features]))]
-            .into_iter()
-            .chain(table)
-            .collect()
+        [TokenIds::size(rows), ("y", bytes([rows, params.in_features]))].into_iter().chain(table).collect()
     }
 
     fn workgroups(self, params: &EmbedParams, span: Span) -> u64 {

@@ -204,10 +204,20 @@ impl Kernel for Matvec {
     }
 
     fn workgroups(self, params: &LinearParams, span: Span) -> u64 {
+        self.workgroups_of(params, &[span])
+    }
+
+    fn workgroups_of(self, params: &LinearParams, spans: &[Span]) -> u64 {
+        let span = self.rows.span(spans);
         self.rows.launched_blocks(params, span, self.tile.rows) * self.output_tiles(params)
     }
 
     fn work(self, params: &LinearParams, span: Span) -> Work {
+        self.work_of(params, &[span])
+    }
+
+    fn work_of(self, params: &LinearParams, spans: &[Span]) -> Work {
+        let span = self.rows.span(spans);
         let blocks = self.rows.computed_blocks(params, span, self.tile.rows);
         let RowBlocks { rows, distinct_inputs, blocks } = blocks;
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));

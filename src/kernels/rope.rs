@@ -3,7 +3,7 @@
 use super::attention::MAX_HEAD_DIM;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::fragments::Reduce;
+use crate::fragments::{CacheSlots, Reduce};
 use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Fragment, Source, fragment};
@@ -17,8 +17,10 @@ params! {
         pub kv_heads: u32,
         /// Leading elements of a head that turn; 0: none.
         pub rotary_dim: u32,
-        /// Rows per head of the K and V destinations.
+        /// Rows per head of the K and V destinations, or of a page.
         pub slots: u32,
+        /// Pages that a sequence may have.
+        pub pages: u32,
         /// Of the head norm.
         pub eps: f32,
         /// Q, K and V are clamped to `-clip ..= clip`, after the norm.
@@ -32,7 +34,7 @@ params! {
 
 /// Splits `[rows, (H + 2G) h]` into normed, rotated Q and K, and V (arXiv 2104.09864, section 3.2).
 ///
-/// Q is `[rows, H, h]`, K and V are `[G, slots, h]`, the table of cosines and sines `[positions, rotary_dim / 2]`. A query at
+/// Q is `[rows, H, h]`, K and V are `[G, slots, h]` for each sequence or page, the table of cosines and sines `[positions, rotary_dim / 2]`. A query at
 /// position `p` is multiplied by `1 + temperature_scale ln(1 + floor((p + 1) / temperature_floor))` (arXiv 2501.19399).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rope {
@@ -46,8 +48,8 @@ pub struct Rope {
     pub v_is_k: bool,
     /// Whether pairs are neighbours instead of half a head apart.
     pub interleaved: bool,
-    /// Whether K and V go into the cache by position (decode) or into a chunk's buffer by row (prefill).
-    pub to_cache: bool,
+    /// Where K and V go: into the cache by position (decode), or else into a chunk's buffer by row (prefill).
+    pub to: Option<CacheSlots>,
     /// How lanes add.
     pub reduce: Reduce,
 }
@@ -91,7 +93,7 @@ impl Rope {
             v_norm: false,
             v_is_k: false,
             interleaved: false,
-            to_cache: false,
+            to: None,
             reduce: Reduce::Workgroup,
         }
     }
@@ -111,9 +113,12 @@ impl Kernel for Rope {
                 fragment!("rotate/half_split.wgsl")
             })
             .constant("HEAD_DIM", self.head_dim)
-            .flag("TO_CACHE", self.to_cache)
             .flag("V_NORM", self.v_norm)
             .flag("V_IS_K", self.v_is_k);
+        let source = match self.to {
+            Some(cache) => source.with(fragment!("heads_to/cache.wgsl")).with(cache.fragment()),
+            None => source.with(fragment!("heads_to/chunk.wgsl")),
+        };
         // Without a norm nothing is added over lanes, and the plain entry point will do.
         match self.qk_norm {
             QkNorm::None => source.with(fragment!("entry/plain.wgsl")),
@@ -134,6 +139,7 @@ impl Kernel for Rope {
         ]
         .into_iter()
         .chain(norm)
+        .chain(self.to.and_then(CacheSlots::binding))
         .collect()
     }
 
@@ -141,8 +147,8 @@ impl Kernel for Rope {
         let mut all = Vec::new();
         for head_dim in [1, 10, 12, 64, 256, 512] {
             for interleaved in [false, true] {
-                for to_cache in [false, true] {
-                    let plain = Self { interleaved, to_cache, ..Self::new(head_dim) };
+                for to in [None, Some(CacheSlots::Own), Some(CacheSlots::Paged)] {
+                    let plain = Self { interleaved, to, ..Self::new(head_dim) };
                     all.extend([false, true].map(|v_is_k| Self { v_is_k, ..plain }));
                     for reduce in Reduce::ALL {
                         let normed = Self { qk_norm: QkNorm::Head, reduce, ..plain };
@@ -171,7 +177,7 @@ impl Kernel for Rope {
         let RopeParams { heads, kv_heads, rotary_dim, slots, .. } = *params;
         let stored_heads = kv_heads.saturating_mul(if self.v_is_k { 1 } else { 2 }).saturating_add(heads);
         // A chunk has a place for every row, a cache may be a ring.
-        let slots = if self.to_cache { slots } else { slots.max(rows) };
+        let slots = if self.to.is_some() { slots } else { slots.max(rows) };
         let kv = bytes([kv_heads, slots, self.head_dim]);
         let norm_bytes = self.qk_norm.len([heads, kv_heads], self.head_dim) * 4;
         let norm = (self.qk_norm != QkNorm::None).then_some(("head_norm", norm_bytes));
@@ -185,6 +191,7 @@ impl Kernel for Rope {
         ]
         .into_iter()
         .chain(norm)
+        .chain(self.to.and_then(|cache| cache.size(params.pages)))
         .collect()
     }
 
@@ -199,7 +206,7 @@ impl Kernel for Rope {
         let read = q + if self.v_is_k { kv / 2 } else { kv };
         let turned_heads = rows * u64::from(params.heads + params.kv_heads);
         let turned = turned_heads * u64::from(params.rotary_dim);
-        let kv_class = if self.to_cache { ByteClass::KvWrite } else { ByteClass::ActOut };
+        let kv_class = if self.to.is_some() { ByteClass::KvWrite } else { ByteClass::ActOut };
         let mut work = Work::default()
             .with_bytes(ByteClass::ActIn, read * 4, (q + kv) * 4)
             .with_bytes(ByteClass::Index, rows * u64::from(params.rotary_dim) * 4, turned * 8)

@@ -14,7 +14,7 @@ mod rope_tables;
 
 pub(super) use choices::route_rule;
 pub use expert_places::expert_places;
-pub use options::{LogitRows, PassOptions, Sampling};
+pub use options::{LogitRows, Paging, PassOptions, Sampling};
 pub use rope_tables::rope_tables;
 
 use std::sync::Arc;
@@ -24,9 +24,9 @@ use super::layout::{Layout, OpLayout, ProjectionLayout, SubLayerLayout, Vectors}
 use super::slot::Place;
 use crate::Result;
 use crate::energy::Phase;
-use crate::fragments::{Activate, Codec, Epilogue, Reduce};
+use crate::fragments::{Activate, Codec, Epilogue, Reduce, TokenIds};
 use crate::gpu::Capabilities;
-use crate::kernel::{Launch, SpanUniform};
+use crate::kernel::{Launch, SPAN_BYTES};
 use crate::kernels::embed::{Embed, EmbedParams};
 use crate::kernels::sample_best::{SampleBest, SampleBestParams, best_bytes};
 use crate::kernels::sample_pick::{SamplePick, SamplePickParams};
@@ -36,7 +36,7 @@ use linear::Input;
 
 /// Records one pass over the sub-layers of a layout, which must be that of `config`.
 ///
-/// Names of its tensors: `token_ids`, `task`, `logits`, `samples`, `span`, `{at}.k_cache`, `{at}.v_cache`,
+/// Names of its tensors: `token_ids`, `next_ids`, `logits`, `samples`, `span`, `page_table`, `{at}.k_cache`, `{at}.v_cache`,
 /// `rope_table.{n}`, `expert_places.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{at}.router_logits`,
 /// `{at}.expert_of_slot`, `{at}.weight_of_slot`, and where choices may be dropped `{at}.place_of_slot`, where experts choose
 /// `{at}.scores`, `{at}.slot_of_choice`; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`]
@@ -50,7 +50,10 @@ pub fn record(
     capabilities: &Capabilities,
     options: &PassOptions,
 ) -> Result<Schedule> {
-    let rows = if options.phase == Phase::Decode { 1 } else { options.max_rows };
+    let rows = match options.phase {
+        Phase::Prefill => options.max_rows,
+        Phase::Decode => options.max_rows.min(options.sequences),
+    };
     let mut pass = ForwardPass {
         config,
         layout,
@@ -167,7 +170,7 @@ impl ForwardPass<'_> {
         branches: &[SubLayerLayout],
         end: End<'_>,
     ) -> Result<TensorId> {
-        if self.options.phase == Phase::Prefill {
+        if !self.is_one_row() {
             input = self.norm_first(input)?;
         }
         let place = self.place;
@@ -191,9 +194,9 @@ impl ForwardPass<'_> {
     /// `x <- scale * table[token]`, a dispatch per shard of the table.
     fn embed(&mut self) -> Result<TensorId> {
         let (table, d) = (&self.layout.embedding, self.config.hidden_size);
-        let ids = self.schedule.named("token_ids", self.row_bytes(1));
+        let (source, ids) = self.token_ids();
         let x = self.traced("hidden.0", self.row_bytes(d));
-        let variant = Embed { codec: Codec::of(table.format, self.capabilities) };
+        let variant = Embed { codec: Codec::of(table.format, self.capabilities), ids: source };
         for (n, shard) in table.shards.iter().enumerate() {
             let params = EmbedParams::new(table.format, d, shard.clone(), self.config.embedding_scale);
             let mut tensors = vec![("token_ids", ids), ("y", x)];
@@ -203,13 +206,17 @@ impl ForwardPass<'_> {
         Ok(x)
     }
 
-    /// `logits <- softcap(head norm(x))`, for the last row or for all.
+    /// `logits <- softcap(head norm(x))`, for the last row of each sequence or for all.
     fn head(&mut self, x: TensorId) -> Result<()> {
         let (head, norm) = (&self.layout.head, &self.layout.final_norm);
         let activate =
             if self.config.head.softcap.is_some() { Activate::Softcap } else { Activate::Identity };
         let epilogue = Epilogue { activate, ..Epilogue::NONE };
-        let rows = if self.options.logits == LogitRows::All { self.schedule.max_rows } else { 1 };
+        let rows = if self.options.logits == LogitRows::All {
+            self.schedule.max_rows
+        } else {
+            self.options.sequences
+        };
         let logits = self.schedule.named("logits", u64::from(rows) * u64::from(head.rows) * 4);
         let input = if self.options.trace {
             let normed = self.schedule.named(format!("hidden.{}", self.layout.blocks.len()), {
@@ -220,29 +227,49 @@ impl ForwardPass<'_> {
         } else {
             Input::normed(x, norm)
         };
-        self.project_into("head", input, head, epilogue, logits, self.options.logits == LogitRows::Last)
+        // A step of decoding has no other rows.
+        let last = self.options.logits == LogitRows::Last && self.options.phase == Phase::Prefill;
+        self.project_into("head", input, head, epilogue, logits, last)
     }
 
-    /// Draws a token and moves the sequence on by it.
+    /// Draws a token of each sequence and moves it on by that.
     fn sample(&mut self) -> Result<()> {
         let Some(sampling) = self.options.sampling else { return Ok(()) };
         let (kept, gumbel) = sampling.strategy();
         let vocab_size = self.config.vocab_size;
-        let logits = self.schedule.named("logits", u64::from(vocab_size) * 4);
-        let best = self.schedule.activation("best", best_bytes(vocab_size, kept));
+        let sequences = u64::from(self.options.sequences);
+        let logits = self.schedule.named("logits", sequences * u64::from(vocab_size) * 4);
+        let best = self.schedule.activation("best", sequences * best_bytes(vocab_size, kept));
         let inverse_temperature = if sampling.temperature == 0.0 { 1.0 } else { 1.0 / sampling.temperature };
         let variant = SampleBest { kept, gumbel, reduce: Reduce::of(self.capabilities) };
         let params = SampleBestParams { vocab_size, inverse_temperature };
         self.dispatch("sample", Launch { variant, params }, &[("logits", logits), ("best", best)])?;
 
-        let ids = self.schedule.named("token_ids", self.row_bytes(1));
-        let samples = self.schedule.named("samples", u64::from(self.options.context) * 4);
-        let span = self.schedule.named("span", SpanUniform::BYTES);
+        let ids = self.schedule.named("next_ids", sequences * 4);
+        let samples = self.schedule.named("samples", sequences * u64::from(self.options.context) * 4);
+        let span = self.schedule.named("span", SPAN_BYTES);
         let params =
             SamplePickParams { vocab_size, max_samples: self.options.context, top_p: sampling.top_p };
         let tensors = [("best", best), ("token_ids", ids), ("samples", samples), ("next_span", span)];
         let variant = SamplePick { kept, renormalize: kept == 1 || sampling.top_k > 0 };
         self.dispatch("sample", Launch { variant, params }, &tensors)
+    }
+
+    /// The tokens of the call, and where each row finds its own.
+    fn token_ids(&mut self) -> (TokenIds, TensorId) {
+        match self.options.phase {
+            Phase::Prefill => (TokenIds::ByRow, self.schedule.named("token_ids", self.row_bytes(1))),
+            Phase::Decode => {
+                let bytes = u64::from(self.options.sequences) * 4;
+                (TokenIds::BySequence, self.schedule.named("next_ids", bytes))
+            }
+        }
+    }
+
+    /// Whether a pass is a step of one sequence: a single row, which can afford to be normed again in each workgroup that
+    /// reads it.
+    fn is_one_row(&self) -> bool {
+        self.options.phase == Phase::Decode && self.schedule.max_rows == 1
     }
 
     /// The tensor that a result goes to.

@@ -1,5 +1,5 @@
 use wattle::energy::Phase;
-use wattle::fragments::Reach;
+use wattle::fragments::{CacheSlots, Reach};
 use wattle::kernels::attention::{Attention, AttentionParams, split_count};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::reference::attention::{self as reference, Mask};
@@ -71,6 +71,7 @@ fn variant(sequence: &Sequence, phase: Phase) -> Attention {
         reach: if layer.mask.chunk.is_some() { Reach::Chunk } else { Reach::Window },
         sinks: sequence.sinks.is_some() && phase == Phase::Prefill,
         phase,
+        cache: CacheSlots::Own,
     }
 }
 
@@ -161,7 +162,7 @@ fn every_shape_agrees_with_the_reference() {
 }
 
 fn of_size(head_dim: u32, softcap: f32, reach: Reach, sinks: bool, phase: Phase) -> Attention {
-    Attention { head_dim, softcap: softcap > 0.0, reach, sinks, phase }
+    Attention { head_dim, softcap: softcap > 0.0, reach, sinks, phase, cache: CacheSlots::Own }
 }
 
 /// Scores of 1e4 either way: exp of any of them is 0 or infinite.

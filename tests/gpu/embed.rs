@@ -1,4 +1,4 @@
-use wattle::fragments::Codec;
+use wattle::fragments::{Codec, TokenIds};
 use wattle::kernels::embed::{Embed, EmbedParams};
 use wattle::quant::{PackedMatrix, WeightFormat};
 use wattle::reference::embed::embed;
@@ -54,7 +54,8 @@ fn rows_are_golden() {
     let tokens = golden.indices("ids");
     for (name, scale) in [("embed", 1.0), ("embed_scaled", golden.float("scale"))] {
         let params = EmbedParams::new(WeightFormat::F32, width as u32, 0..vocab as u32, scale);
-        let run = Run::new(Embed { codec: Codec::F32 }, params, span(0, tokens.len()), name);
+        let run =
+            Run::new(Embed { codec: Codec::F32, ids: TokenIds::ByRow }, params, span(0, tokens.len()), name);
         let run = run.with("words", &matrix.words).with("token_ids", &tokens);
         run.out("y", tokens.len() * width).go().close("y", &golden.floats(name), Tolerance::Mixed(0.0, 1e-6));
     }

@@ -96,6 +96,7 @@ impl Sequence {
             heads: self.layer.heads as u32,
             kv_heads: self.layer.kv_heads as u32,
             slots: 0,
+            pages: 0,
             chunk_slots: 0,
             reach: self.layer.mask.window.or(self.layer.mask.chunk).unwrap_or(0),
             split_keys: 0,

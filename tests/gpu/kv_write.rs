@@ -1,3 +1,4 @@
+use wattle::fragments::CacheSlots;
 use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
 
 use crate::harness::{Run, span};
@@ -33,11 +34,16 @@ fn rows_go_to_their_slots() {
     .into_iter()
     .enumerate()
     {
-        let params = KvWriteParams { kv_heads, head_dim, slots, chunk_slots };
+        let params = KvWriteParams { kv_heads, head_dim, slots, pages: 0, chunk_slots };
         let mut random = Random::new(seed as u64);
         let mut pair = |slots| [(); 2].map(|()| random.gaussian((kv_heads * slots * head_dim) as usize));
         let ([k_chunk, v_chunk], [k_cache, v_cache]) = (pair(chunk_slots), pair(slots));
-        let run = Run::new(KvWrite, params, span(position, rows), format_args!("seed {seed}"));
+        let run = Run::new(
+            KvWrite { cache: CacheSlots::Own },
+            params,
+            span(position, rows),
+            format_args!("seed {seed}"),
+        );
         let run = run.with("k_chunk", &k_chunk).with("v_chunk", &v_chunk);
         let found = run.with("k_cache", &k_cache).with("v_cache", &v_cache).go();
         found.same("k_cache", &written(&k_cache, &k_chunk, &params, position, rows));

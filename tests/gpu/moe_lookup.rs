@@ -1,3 +1,4 @@
+use wattle::fragments::TokenIds;
 use wattle::kernels::moe_lookup::{MoeLookup, MoeLookupParams};
 use wattle::reference::lookup::{looked_up, random_experts};
 
@@ -18,17 +19,16 @@ fn experts_are_those_of_the_table_or_of_chance() {
         let task = KEYS - 1 - seed as u32;
         let positions: Vec<u32> = (9..9 + rows as u32).collect();
         let params = MoeLookupParams { experts: experts as u32, choices: k as u32, seed: 77 };
-        for variant in [MoeLookup::Token, MoeLookup::Task, MoeLookup::Random] {
+        for variant in [MoeLookup::Token(TokenIds::ByRow), MoeLookup::Task, MoeLookup::Random] {
             let run = Run::new(variant, params, span(9, rows), format_args!("seed {seed}"));
             let run = run.out("expert_of_slot", rows * k).out("weight_of_slot", rows * k);
             let (run, expected) = match variant {
-                MoeLookup::Token => {
+                MoeLookup::Token(_) => {
                     (run.with("token_ids", &ids).with("expert_table", &table), looked_up(&table, &ids, k))
                 }
-                MoeLookup::Task => (
-                    run.with("task", &[task]).with("expert_table", &table),
-                    looked_up(&table, &vec![task; rows], k),
-                ),
+                MoeLookup::Task => {
+                    (run.task(task).with("expert_table", &table), looked_up(&table, &vec![task; rows], k))
+                }
                 MoeLookup::Random => (run, random_experts(77, &positions, experts as u32, k as u32)),
             };
             let found = run.go();

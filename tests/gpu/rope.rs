@@ -98,7 +98,7 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
         v_tolerance = v.iter().map(|v| c * EPS * v.abs()).collect();
     }
     v.iter_mut().for_each(|v| *v = v.clamp(-clip, clip));
-    let slot = |row: usize| if variant.to_cache { (position + row) % slots } else { row };
+    let slot = |row: usize| if variant.to.is_some() { (position + row) % slots } else { row };
     let place = |x: &[f32]| by_head(x, kv_heads, width, slots, |row| Some(slot(row)));
 
     let params = RopeParams {
@@ -106,6 +106,7 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
         kv_heads: kv_heads as u32,
         rotary_dim: rotary_dim as u32,
         slots: slots as u32,
+        pages: 0,
         eps: EPSILON,
         clip,
         temperature_scale: growth.map_or(0.0, |(scale, _)| scale as f32),
@@ -142,7 +143,7 @@ fn heads_agree_with_the_reference() {
         let width = variant.head_dim as usize;
         let whole = width / 2 * 2;
         let partial = (width / 4 * 2).max(whole.min(2));
-        for (n, shape) in shapes(variant.to_cache).into_iter().enumerate() {
+        for (n, shape) in shapes(variant.to.is_some()).into_iter().enumerate() {
             check(variant, [whole, partial, 0][(i + n) % 3], shape, (i + n) as u64);
         }
     }
@@ -172,6 +173,7 @@ fn rotations_are_golden() {
                     kv_heads: 1,
                     rotary_dim: rotary_dim as u32,
                     slots: 1,
+                    pages: 0,
                     eps: 0.0,
                     clip: f32::MAX,
                     temperature_scale: 0.0,

@@ -126,8 +126,8 @@ fn the_integer_path_takes_a_dispatch_more_for_each_product() {
 /// Each distinct byte counts once: what a kernel reads again comes from a cache.
 fn assert_spread(name: &str, schedule: &Schedule, span: Span) {
     for step in &schedule.steps {
-        let bytes = step.launch.work(span).total_bytes().least;
-        let workgroups = step.launch.workgroups(span);
+        let bytes = step.launch.work(&[span]).total_bytes().least;
+        let workgroups = step.launch.workgroups(&[span]);
         assert!(
             workgroups > 1 || bytes <= MOST_BYTES,
             "{name}, {span:?}, {}: {} moves {bytes} bytes in {workgroups} workgroup",
@@ -172,7 +172,10 @@ fn sampling_from_a_large_vocabulary_is_no_work_for_one_workgroup() {
             let steps = plan.decode.0.steps.iter().filter(|step| step.site.what == "sample");
             let found: Vec<(u64, u64)> = steps
                 .map(|step| {
-                    (step.launch.workgroups(one_row(0)), step.launch.work(one_row(0)).total_bytes().most)
+                    (
+                        step.launch.workgroups(&[one_row(0)]),
+                        step.launch.work(&[one_row(0)]).total_bytes().most,
+                    )
                 })
                 .collect();
             let [(many, _), (1, picked)] = found[..] else { panic!("{sampling:?}: {found:?}") };

@@ -1,7 +1,7 @@
 //! What a variant of a kernel adds to its work.
 
 use wattle::energy::{ByteClass, OpClass, Phase, Work};
-use wattle::fragments::{ExpertWeight, GroupLimit, Reach, RouteRule, Selection};
+use wattle::fragments::{CacheSlots, ExpertWeight, GroupLimit, Reach, RouteRule, Selection};
 use wattle::kernel::{Kernel, Span};
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
@@ -46,6 +46,7 @@ fn sinks_are_counted_where_outputs_are_final() {
         heads: 6,
         kv_heads: 2,
         slots: 64,
+        pages: 0,
         chunk_slots: 16,
         reach: 0,
         split_keys: 32,
@@ -54,8 +55,14 @@ fn sinks_are_counted_where_outputs_are_final() {
         softcap: 0.0,
     };
     let prefill = |sinks| {
-        let variant =
-            Attention { head_dim: 10, softcap: false, reach: Reach::Window, sinks, phase: Phase::Prefill };
+        let variant = Attention {
+            head_dim: 10,
+            softcap: false,
+            reach: Reach::Window,
+            sinks,
+            phase: Phase::Prefill,
+            cache: CacheSlots::Own,
+        };
         variant.work(&params, Span { position: 7, rows: 3 })
     };
     assert_eq!(added(prefill(true), prefill(false)), ([6 * 4, 3 * 6 * 10 * 4], 2 * 3 * 6));

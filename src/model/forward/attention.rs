@@ -1,10 +1,10 @@
 //! The attention sub-layer: projections, heads, scores, output.
 
 use super::linear::Input;
-use super::{End, ForwardPass};
+use super::{End, ForwardPass, PassOptions};
 use crate::Result;
 use crate::energy::Phase;
-use crate::fragments::{Epilogue, Reach, Reduce};
+use crate::fragments::{CacheSlots, Epilogue, Reach, Reduce};
 use crate::kernel::Launch;
 use crate::kernels::attention::{self as kernel, AttentionParams};
 use crate::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
@@ -19,18 +19,26 @@ fn split_keys(head_dim: u32) -> u32 {
     (65_536 / head_dim).min(256)
 }
 
-/// Rows per head of an attention sub-layer's cache: the window or the chunk of a local layer, else the whole context.
-fn cache_slots(attention: &Attention, context: u32) -> u32 {
-    attention.reach().map_or(context, |reach| reach.min(context))
+/// The cache of an attention sub-layer.
+struct KvCache {
+    k: TensorId,
+    v: TensorId,
+    rows: CacheSlots,
+    /// Rows per head of a sequence's part, or of a page.
+    slots: u32,
+    /// Pages that a sequence may have, and where it has them.
+    pages: u32,
+    page_table: Option<TensorId>,
 }
 
-fn variant(attention: &Attention, phase: Phase) -> kernel::Attention {
+fn variant(attention: &Attention, phase: Phase, cache: &KvCache) -> kernel::Attention {
     kernel::Attention {
         head_dim: attention.head_dim,
         softcap: attention.softcap.is_some(),
         reach: reach(attention),
         sinks: attention.sinks && phase == Phase::Prefill,
         phase,
+        cache: cache.rows,
     }
 }
 
@@ -68,10 +76,25 @@ impl ForwardPass<'_> {
         self.add("out", Input::plain(mixed), &weights.out, end)
     }
 
-    fn cache(&mut self, attention: &Attention) -> [TensorId; 2] {
-        let slots = cache_slots(attention, self.options.context);
+    /// A local layer keeps its window or chunk, a ring for each sequence; a global one the whole context, in pages where
+    /// sequences share them.
+    fn cache(&mut self, attention: &Attention) -> KvCache {
+        let PassOptions { context, sequences, paging, .. } = *self.options;
+        let of_each = |slots| (CacheSlots::Own, slots, sequences, 0);
+        let (rows, slots, parts, pages) = match (attention.reach(), paging) {
+            (Some(reach), _) => of_each(reach.min(context)),
+            (None, None) => of_each(context),
+            (None, Some(paging)) => {
+                (CacheSlots::Paged, paging.page_tokens, paging.pages, paging.pages_of(context))
+            }
+        };
         let bytes = u64::from(attention.kv_rows()) * u64::from(slots) * 4;
-        ["k_cache", "v_cache"].map(|part| self.schedule.named(self.place.name(part), bytes))
+        let paged = rows == CacheSlots::Paged;
+        let [k, v] = ["k_cache", "v_cache"]
+            .map(|part| self.schedule.cache(self.place.name(part), parts, bytes, paged));
+        let page_table =
+            paged.then(|| self.schedule.named("page_table", u64::from(sequences) * u64::from(pages) * 4));
+        KvCache { k, v, rows, slots, pages, page_table }
     }
 
     /// Norms and rotates heads. A prompt's keys wait in a chunk of their own until attention has read the slots
@@ -81,14 +104,13 @@ impl ForwardPass<'_> {
         attention: &Attention,
         head_norm: Option<&Vectors>,
         qkv: TensorId,
-        cache: &[TensorId; 2],
+        cache: &KvCache,
     ) -> Result<Heads> {
         let to_cache = self.options.phase == Phase::Decode;
-        let slots =
-            if to_cache { cache_slots(attention, self.options.context) } else { self.schedule.max_rows };
+        let slots = if to_cache { cache.slots } else { self.schedule.max_rows };
         let q = self.schedule.activation("q", self.row_bytes(attention.q_rows()));
         let [k, v] = if to_cache {
-            *cache
+            [cache.k, cache.v]
         } else {
             let bytes = self.row_bytes(attention.kv_rows());
             ["k_chunk", "v_chunk"].map(|name| self.schedule.activation(name, bytes))
@@ -103,7 +125,7 @@ impl ForwardPass<'_> {
             v_norm: attention.v_norm,
             v_is_k: attention.v_is_k,
             interleaved: attention.rope.is_some_and(|rope| rope.layout == RopeLayout::Interleaved),
-            to_cache,
+            to: to_cache.then_some(cache.rows),
             reduce: if head_norm.is_some() { Reduce::of(self.capabilities) } else { Reduce::Workgroup },
         };
         let params = RopeParams {
@@ -111,6 +133,7 @@ impl ForwardPass<'_> {
             kv_heads: attention.kv_heads,
             rotary_dim: attention.rope.map_or(0, |rope| rope.rotary_dim),
             slots,
+            pages: cache.pages,
             eps: head_norm.map_or(0.0, Vectors::eps),
             clip: attention.qkv_clip.unwrap_or(f32::MAX),
             temperature_scale: attention.temperature.map_or(0.0, |temperature| temperature.scale),
@@ -119,22 +142,24 @@ impl ForwardPass<'_> {
         let table = self.rope_table(attention);
         let mut tensors = vec![("qkv", qkv), ("rope_table", table), ("q_out", q), ("k_out", k), ("v_out", v)];
         tensors.extend(head_norm.map(|norm| ("head_norm", self.vectors(norm))));
+        tensors.extend(cache.page_table.filter(|_| to_cache).map(|table| ("page_table", table)));
         self.dispatch("heads", Launch { variant, params }, &tensors)?;
         Ok(Heads { q, k, v })
     }
 
-    fn attention_params(&self, attention: &Attention) -> AttentionParams {
-        let slots = cache_slots(attention, self.options.context);
+    fn attention_params(&self, attention: &Attention, cache: &KvCache) -> AttentionParams {
         let split_keys = split_keys(attention.head_dim);
+        let seen = attention.reach().unwrap_or(self.options.context).min(self.options.context);
         AttentionParams {
             heads: attention.heads,
             kv_heads: attention.kv_heads,
-            slots,
+            slots: cache.slots,
+            pages: cache.pages,
             chunk_slots: self.schedule.max_rows,
             reach: attention.reach().unwrap_or(0),
             split_keys,
             // A window may begin and end inside a part.
-            max_splits: slots.div_ceil(split_keys) + 1,
+            max_splits: seen.div_ceil(split_keys) + 1,
             scale: attention.scale,
             softcap: attention.softcap.unwrap_or(1.0),
         }
@@ -145,51 +170,50 @@ impl ForwardPass<'_> {
         &mut self,
         weights: &AttentionLayout,
         heads: &Heads,
-        cache: &[TensorId; 2],
+        cache: &KvCache,
     ) -> Result<TensorId> {
         let attention = &weights.config;
         let out = self.schedule.activation("mixed", self.row_bytes(attention.q_rows()));
-        let variant = variant(attention, Phase::Prefill);
-        let params = self.attention_params(attention);
+        let variant = variant(attention, Phase::Prefill, cache);
+        let params = self.attention_params(attention, cache);
         let mut tensors = vec![
             ("q", heads.q),
-            ("k_cache", cache[0]),
-            ("v_cache", cache[1]),
+            ("k_cache", cache.k),
+            ("v_cache", cache.v),
             ("k_chunk", heads.k),
             ("v_chunk", heads.v),
             ("out", out),
         ];
+        tensors.extend(cache.page_table.map(|table| ("page_table", table)));
         tensors.extend(weights.sinks.iter().map(|sinks| ("sinks", self.vectors(sinks))));
         self.dispatch("attend", Launch { variant, params }, &tensors)?;
         Ok(out)
     }
 
     /// The chunk into the cache.
-    fn kv_write(&mut self, attention: &Attention, heads: &Heads, cache: &[TensorId; 2]) -> Result<()> {
+    fn kv_write(&mut self, attention: &Attention, heads: &Heads, cache: &KvCache) -> Result<()> {
         let params = KvWriteParams {
             kv_heads: attention.kv_heads,
             head_dim: attention.head_dim,
-            slots: cache_slots(attention, self.options.context),
+            slots: cache.slots,
+            pages: cache.pages,
             chunk_slots: self.schedule.max_rows,
         };
-        let tensors =
-            [("k_chunk", heads.k), ("v_chunk", heads.v), ("k_cache", cache[0]), ("v_cache", cache[1])];
-        self.dispatch("kv_write", Launch { variant: KvWrite, params }, &tensors)
+        let mut tensors =
+            vec![("k_chunk", heads.k), ("v_chunk", heads.v), ("k_cache", cache.k), ("v_cache", cache.v)];
+        tensors.extend(cache.page_table.map(|table| ("page_table", table)));
+        self.dispatch("kv_write", Launch { variant: KvWrite { cache: cache.rows }, params }, &tensors)
     }
 
     /// Decode: the cache in parts of fixed length, merged in order.
-    fn attend_split(
-        &mut self,
-        weights: &AttentionLayout,
-        q: TensorId,
-        cache: &[TensorId; 2],
-    ) -> Result<TensorId> {
+    fn attend_split(&mut self, weights: &AttentionLayout, q: TensorId, cache: &KvCache) -> Result<TensorId> {
         let attention = &weights.config;
-        let params = self.attention_params(attention);
+        let params = self.attention_params(attention, cache);
         let part_elements = u64::from(params.max_splits) * u64::from(attention.head_dim + 2);
-        let parts = self.schedule.activation("parts", u64::from(attention.heads) * part_elements * 4);
-        let variant = variant(attention, Phase::Decode);
-        let tensors = [("q", q), ("k_cache", cache[0]), ("v_cache", cache[1]), ("parts", parts)];
+        let parts = self.schedule.activation("parts", self.row_bytes(attention.heads) * part_elements);
+        let variant = variant(attention, Phase::Decode, cache);
+        let mut tensors = vec![("q", q), ("k_cache", cache.k), ("v_cache", cache.v), ("parts", parts)];
+        tensors.extend(cache.page_table.map(|table| ("page_table", table)));
         self.dispatch("attend", Launch { variant, params }, &tensors)?;
         let out = self.schedule.activation("mixed", self.row_bytes(attention.q_rows()));
         let params = AttentionMergeParams {

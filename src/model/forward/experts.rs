@@ -62,7 +62,7 @@ impl ForwardPass<'_> {
     ) -> Result<TensorId> {
         let experts = &weights.config;
         let mut input = input;
-        if self.options.phase == Phase::Prefill {
+        if !self.is_one_row() {
             input = self.norm_first(input)?;
         }
         let read = weights.router_norm.as_ref().map_or(input, |norm| Input::normed(x, norm));

@@ -2,7 +2,6 @@
 
 use super::{End, ForwardPass};
 use crate::Result;
-use crate::energy::Phase;
 use crate::fragments::{Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reduce};
 use crate::kernel::Launch;
 use crate::kernels::expert_plan::ChosenSlots;
@@ -56,7 +55,7 @@ impl ForwardPass<'_> {
         Ok(y)
     }
 
-    /// The same into a given tensor, of every row or of the last.
+    /// The same into a given tensor, of every row or of the last of each sequence.
     pub(super) fn project_into(
         &mut self,
         what: &'static str,
@@ -112,7 +111,7 @@ impl ForwardPass<'_> {
         rows: VecRows,
         ends: &[(&'static str, TensorId)],
     ) -> Result<()> {
-        let one_row = self.options.phase == Phase::Decode || rows == VecRows::Last;
+        let one_row = self.is_one_row() || rows == VecRows::Last;
         let shape = self.shape(matrix);
         let kernel = match (one_row, self.tuning.one_row(shape)) {
             (true, (tile, InputRows::I8)) => ProductKernel::MatvecI8(tile),

@@ -38,7 +38,7 @@ impl Session {
     /// Those of [`Session::prefill`] and of submitting. Nothing is fed when a token of the prompt is not in the
     /// vocabulary or does not fit.
     pub async fn feed(&mut self, prompt: &[u32]) -> Result<()> {
-        self.check_tokens(prompt)?;
+        self.check_tokens(self.position(), prompt)?;
         let chunks = prompt.len().div_ceil(self.chunk_rows() as usize);
         let gpu = self.gpu().clone();
         for (n, ids) in prompt.chunks(self.chunk_rows() as usize).enumerate() {
@@ -51,15 +51,16 @@ impl Session {
     }
 
     /// One decode step and the token it draws, in one submit.
-    async fn step(&mut self, gpu: &Gpu, staging: &wgpu::Buffer) -> Result<u32> {
-        let schedule = self.passes.decode.schedule().clone();
+    async fn next_token(&mut self, gpu: &Gpu, staging: &wgpu::Buffer) -> Result<u32> {
+        let schedule = self.passes.of_step(1).schedule().clone();
         self.submit(gpu, (&schedule, 1), |session, encoder| {
             session.decode(encoder)?;
-            let (Some(at), Some(samples)) = (session.samples.checked_sub(1), session.tensor("samples"))
+            let (Some(at), Some(samples)) = (session.sampled().checked_sub(1), session.tensor("samples"))
             else {
                 return Err(Error::Request("no token has been sampled".into()));
             };
-            let offset = samples.offset() + 4 * u64::from(at);
+            let place = u64::from(session.first.slot()) * u64::from(session.options.context);
+            let offset = samples.offset() + 4 * (place + u64::from(at));
             encoder.copy_buffer_to_buffer(samples.buffer(), offset, staging, 0, 4);
             Ok(())
         })
@@ -99,7 +100,7 @@ impl Session {
             return Err(Error::Request("the session does not sample".into()));
         }
         // The last token is sampled and not fed back, so it needs no room.
-        self.check_room(prompt.len() + options.max_tokens.saturating_sub(1) as usize)?;
+        self.check_room(self.position(), prompt.len() + options.max_tokens.saturating_sub(1) as usize)?;
         let begin = Instant::now();
         let gpu = self.gpu().clone();
         let mut generated = Generated {
@@ -125,7 +126,7 @@ impl Session {
                 generated.decode_time = begin.elapsed() - generated.time_to_first_token;
                 return Ok(generated);
             }
-            token = self.step(&gpu, &staging).await?;
+            token = self.next_token(&gpu, &staging).await?;
         }
     }
 
@@ -134,10 +135,11 @@ impl Session {
     /// # Errors
     /// [`Error::Request`] when none was sampled; those of reading back.
     pub async fn last_sample(&self) -> Result<u32> {
-        let (Some(at), Some(samples)) = (self.samples.checked_sub(1), self.tensor("samples")) else {
+        let (Some(at), Some(samples)) = (self.sampled().checked_sub(1), self.tensor("samples")) else {
             return Err(Error::Request("no token has been sampled".into()));
         };
-        Ok(samples.read::<u32>(self.gpu(), at as usize, 1).await?[0])
+        let place = self.first.slot() as usize * self.options.context as usize;
+        Ok(samples.read::<u32>(self.gpu(), place + at as usize, 1).await?[0])
     }
 
     /// The logits of the first `rows` rows of the last pass, `[rows, V]`, read back. Where only the last row of a

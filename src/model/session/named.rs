@@ -2,12 +2,9 @@
 
 use std::collections::HashMap;
 
-use bytemuck::Zeroable;
-
 use super::SessionPlan;
 use crate::Result;
 use crate::gpu::Gpu;
-use crate::kernel::SpanUniform;
 use crate::model::config::Rope;
 use crate::model::forward::rope_tables;
 use crate::model::loaded::Model;
@@ -36,8 +33,10 @@ pub(super) async fn allocate_named(
     for (name, bytes) in plan.named_bytes() {
         let tensor = match tables.iter().find(|(table, _)| *table == name) {
             Some((_, rope)) => rope_table(gpu, &name, rope, plan.context).await?,
-            None if name == "span" => Tensor::span(gpu, SpanUniform::zeroed()).await?,
-            None if name == "token_ids" || name == "task" => Tensor::zeroed(gpu, &name, bytes).await?,
+            None if name == "span" => Tensor::span(gpu, &[]).await?,
+            None if ["token_ids", "next_ids", "page_table"].contains(&&*name) => {
+                Tensor::zeroed(gpu, &name, bytes).await?
+            }
             None => match host(&name, bytes) {
                 Some(tensor) => tensor,
                 None => Tensor::zeroed(gpu, &name, bytes).await?,

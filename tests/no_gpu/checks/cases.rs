@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use wattle::energy::Phase;
-use wattle::fragments::{Epilogue, InputNorm, Members, Queue, Reach, Reduce, RouteRule, Selection};
-use wattle::kernel::AnyLaunch;
+use wattle::fragments::{
+    CacheSlots, Epilogue, InputNorm, Members, Queue, Reach, Reduce, RouteRule, Selection, TokenIds,
+};
+use wattle::kernel::{AnyLaunch, SPAN_BYTES};
 use wattle::kernels::attention_merge::AttentionMerge;
 use wattle::kernels::kv_write::KvWrite;
 use wattle::kernels::matvec::VecRows;
@@ -48,6 +50,7 @@ fn attention_cases() -> Vec<Case> {
         ("k_chunk", chunk),
         ("v_chunk", chunk),
         ("out", q),
+        ("page_table", 3),
     ];
     let heads = |kv| {
         let qkv = 7 * (6 + 2 + 2) * 10;
@@ -63,24 +66,24 @@ fn attention_cases() -> Vec<Case> {
         ("k_out", chunk),
         ("v_out", chunk),
     ];
-    let of_shared = Rope { qk_norm: QkNorm::AllHeads, v_is_k: true, ..rope(false) };
+    let of_shared = Rope { qk_norm: QkNorm::AllHeads, v_is_k: true, ..rope(None) };
     let written = [("k_chunk", chunk), ("v_chunk", chunk), ("k_cache", cache), ("v_cache", cache)];
     vec![
         (launch(attention(Phase::Prefill), ATTENTION), prefill),
         (
             launch(attention(Phase::Decode), ATTENTION),
-            vec![("q", q), ("k_cache", cache), ("v_cache", cache), ("parts", parts)],
+            vec![("q", q), ("k_cache", cache), ("v_cache", cache), ("parts", parts), ("page_table", 3)],
         ),
         (
             launch(AttentionMerge { reach: Reach::Window, sinks: true }, MERGE),
             vec![("parts", parts), ("out", q), ("sinks", 6)],
         ),
-        (launch(KvWrite, KV_WRITE), written.to_vec()),
-        (launch(rope(false), ROPE), heads(chunk)),
+        (launch(KvWrite { cache: CacheSlots::Own }, KV_WRITE), written.to_vec()),
+        (launch(rope(None), ROPE), heads(chunk)),
         (launch(of_shared, ROPE), shared),
         // A ring may be shorter than a pass, a chunk may not.
-        (launch(rope(true), RopeParams { slots: 3, ..ROPE }), heads(2 * 3 * 10)),
-        (launch(rope(false), RopeParams { slots: 3, ..ROPE }), heads(2 * 7 * 10)),
+        (launch(rope(Some(CacheSlots::Own)), RopeParams { slots: 3, ..ROPE }), heads(2 * 3 * 10)),
+        (launch(rope(None), RopeParams { slots: 3, ..ROPE }), heads(2 * 7 * 10)),
     ]
 }
 
@@ -251,7 +254,7 @@ fn other_cases() -> Vec<Case> {
             vec![("slot_of_choice", 7 * 5), ("slots_of_token", 7 * 5), ("experts_of_token", 7)],
         ),
         (
-            launch(MoeLookup::Token, MoeLookupParams { experts: 5, choices: 3, seed: 0 }),
+            launch(MoeLookup::Token(TokenIds::ByRow), MoeLookupParams { experts: 5, choices: 3, seed: 0 }),
             vec![("token_ids", 7), ("expert_table", 3), ("expert_of_slot", slots), ("weight_of_slot", slots)],
         ),
         (
@@ -286,7 +289,7 @@ fn other_cases() -> Vec<Case> {
         (launch(best, BEST), vec![("logits", 4097), ("best", 5 * 5 * 4)]),
         (
             launch(SamplePick { kept: 5, renormalize: true }, PICK),
-            vec![("best", 5 * 5 * 4), ("token_ids", 1), ("samples", 11), ("next_span", 4)],
+            vec![("best", 5 * 5 * 4), ("token_ids", 1), ("samples", 11), ("next_span", SPAN_BYTES / 4)],
         ),
     ]
 }

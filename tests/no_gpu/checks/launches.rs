@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use wattle::energy::Phase;
-use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reach, Reduce};
+use wattle::fragments::{
+    Activate, CacheSlots, Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reach, Reduce, TokenIds,
+};
 use wattle::gpu::Capabilities;
 use wattle::kernel::{AnyLaunch, Kernel, Launch};
 use wattle::kernels::attention::{Attention, AttentionParams};
@@ -28,6 +30,7 @@ pub const ATTENTION: AttentionParams = AttentionParams {
     heads: 6,
     kv_heads: 2,
     slots: 20,
+    pages: 3,
     chunk_slots: 9,
     reach: 0,
     split_keys: 8,
@@ -37,12 +40,14 @@ pub const ATTENTION: AttentionParams = AttentionParams {
 };
 pub const MERGE: AttentionMergeParams =
     AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 8, max_splits: 4 };
-pub const KV_WRITE: KvWriteParams = KvWriteParams { kv_heads: 2, head_dim: 10, slots: 20, chunk_slots: 9 };
+pub const KV_WRITE: KvWriteParams =
+    KvWriteParams { kv_heads: 2, head_dim: 10, slots: 20, pages: 3, chunk_slots: 9 };
 pub const ROPE: RopeParams = RopeParams {
     heads: 6,
     kv_heads: 2,
     rotary_dim: 4,
     slots: 9,
+    pages: 3,
     eps: 1e-6,
     clip: f32::MAX,
     temperature_scale: 0.0,
@@ -59,11 +64,12 @@ pub const BEST: SampleBestParams = SampleBestParams { vocab_size: 4097, inverse_
 pub const PICK: SamplePickParams = SamplePickParams { vocab_size: 4097, max_samples: 11, top_p: 1.0 };
 
 pub fn attention(phase: Phase) -> Attention {
-    Attention { head_dim: 10, softcap: true, reach: Reach::Window, sinks: phase == Phase::Prefill, phase }
+    let (sinks, cache) = (phase == Phase::Prefill, CacheSlots::Paged);
+    Attention { head_dim: 10, softcap: true, reach: Reach::Window, sinks, phase, cache }
 }
 
-pub fn rope(to_cache: bool) -> Rope {
-    Rope { qk_norm: QkNorm::Head, to_cache, ..Rope::new(10) }
+pub fn rope(to: Option<CacheSlots>) -> Rope {
+    Rope { qk_norm: QkNorm::Head, to, ..Rope::new(10) }
 }
 
 pub fn matvec(rows: VecRows, norm: InputNorm, epilogue: Epilogue) -> Matvec {
@@ -112,7 +118,10 @@ pub const ADDED: Epilogue = Epilogue { bias: true, residual: true, ..Epilogue::N
 
 pub fn embed(tokens: u32) -> Launch<Embed> {
     let format: WeightFormat = "int4".parse().unwrap();
-    Launch { variant: Embed { codec: int4() }, params: EmbedParams::new(format, 33, 5..5 + tokens, 1.0) }
+    Launch {
+        variant: Embed { codec: int4(), ids: TokenIds::ByRow },
+        params: EmbedParams::new(format, 33, 5..5 + tokens, 1.0),
+    }
 }
 
 pub fn launch<K: Kernel>(variant: K, params: K::Params) -> Arc<dyn AnyLaunch> {

@@ -3,8 +3,8 @@
 use wattle::Error;
 use wattle::energy::Phase;
 use wattle::fragments::{
-    Activate, Codec, Epilogue, ExpertWeight, GroupLimit, InputNorm, InputRows, LaterRule, Members,
-    NestedGroups, Queue, Reach, Reduce, RouteRule, Selection,
+    Activate, CacheSlots, Codec, Epilogue, ExpertWeight, GroupLimit, InputNorm, InputRows, LaterRule,
+    Members, NestedGroups, Queue, Reach, Reduce, RouteRule, Selection, TokenIds,
 };
 use wattle::kernel::{Kernel, Launch};
 use wattle::kernels::attention::{Attention, AttentionParams};
@@ -66,16 +66,20 @@ fn attention_refuses_numbers_that_do_not_fit() {
     assert_refused(split, AttentionParams { max_splits: 0, ..ATTENTION }, "max_splits");
     for head_dim in [0, 513] {
         assert_refused(Attention { head_dim, ..whole }, ATTENTION, "head_dim");
-        assert_refused(Rope { head_dim, ..rope(true) }, ROPE, "head_dim");
+        assert_refused(Rope { head_dim, ..rope(Some(CacheSlots::Own)) }, ROPE, "head_dim");
     }
     let merge = AttentionMerge { reach: Reach::Window, sinks: false };
     assert_refused(merge, AttentionMergeParams { split_keys: 0, ..MERGE }, "split_keys");
     assert_refused(merge, AttentionMergeParams { head_dim: 0, ..MERGE }, "head_dim");
-    assert_refused(KvWrite, KvWriteParams { slots: 0, ..KV_WRITE }, "slots");
-    assert_refused(KvWrite, KvWriteParams { chunk_slots: 0, ..KV_WRITE }, "chunk_slots");
-    assert_refused(rope(true), RopeParams { slots: 0, ..ROPE }, "slots");
+    assert_refused(KvWrite { cache: CacheSlots::Own }, KvWriteParams { slots: 0, ..KV_WRITE }, "slots");
+    assert_refused(
+        KvWrite { cache: CacheSlots::Own },
+        KvWriteParams { chunk_slots: 0, ..KV_WRITE },
+        "chunk_slots",
+    );
+    assert_refused(rope(Some(CacheSlots::Own)), RopeParams { slots: 0, ..ROPE }, "slots");
     for rotary_dim in [3, 12] {
-        assert_refused(rope(true), RopeParams { rotary_dim, ..ROPE }, "rotary_dim");
+        assert_refused(rope(Some(CacheSlots::Own)), RopeParams { rotary_dim, ..ROPE }, "rotary_dim");
     }
 }
 
@@ -284,7 +288,7 @@ fn routings_that_do_not_fit_are_refused() {
         assert_refused(MoeAuction { experts }, auction, "experts");
         assert_refused(MoeList, MoeListParams { experts }, "experts");
         if experts == 0 {
-            assert_refused(MoeLookup::Token, lookup, "experts");
+            assert_refused(MoeLookup::Token(TokenIds::ByRow), lookup, "experts");
         }
     }
     assert_refused(
