@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use web_time::Instant;
 
-use super::Session;
+use super::{SequenceId, Session};
 use crate::gpu::Gpu;
 use crate::schedule::Schedule;
-use crate::tensor::read_staging;
+use crate::tensor::{Tensor, read_staging};
 use crate::{Error, Result};
 
 /// When to stop.
@@ -130,16 +130,43 @@ impl Session {
         }
     }
 
-    /// The token that the last pass sampled, read back.
+    /// The token that the last pass sampled of the first sequence, read back.
     ///
     /// # Errors
     /// [`Error::Request`] when none was sampled; those of reading back.
     pub async fn last_sample(&self) -> Result<u32> {
-        let (Some(at), Some(samples)) = (self.sampled().checked_sub(1), self.tensor("samples")) else {
-            return Err(Error::Request("no token has been sampled".into()));
-        };
-        let place = self.first.slot() as usize * self.options.context as usize;
-        Ok(samples.read::<u32>(self.gpu(), place + at as usize, 1).await?[0])
+        let none = || Error::Request("no token has been sampled".into());
+        let last = self.sampled_of(self.first)?.checked_sub(1).ok_or_else(none)?;
+        Ok(self.read_samples(self.first, last, 1).await?[0])
+    }
+
+    /// The tokens that were sampled of a sequence, read back.
+    ///
+    /// # Errors
+    /// [`Error::Request`] where it has left; those of reading back.
+    pub async fn samples_of(&self, id: SequenceId) -> Result<Vec<u32>> {
+        match self.sampled_of(id)? {
+            0 => Ok(Vec::new()),
+            count => self.read_samples(id, 0, count).await,
+        }
+    }
+
+    async fn read_samples(&self, id: SequenceId, first: u32, count: u32) -> Result<Vec<u32>> {
+        let missing = || Error::MissingTensor { name: "samples".into() };
+        let samples = self.tensor("samples").ok_or_else(missing)?;
+        let at = id.slot() as usize * self.options.context as usize + first as usize;
+        samples.read(self.gpu(), at, count as usize).await
+    }
+
+    /// The logits that the last step left for a sequence, `[V]`, read back.
+    ///
+    /// # Errors
+    /// [`Error::Request`] where it has left, had no part in the last step, or read a part of a prompt; those of reading back.
+    pub async fn logits_of(&self, id: SequenceId) -> Result<Vec<f32>> {
+        let none = || Error::Request(format!("the last step left no logits for sequence {}", id.slot()));
+        let row = self.logits_row_of(id)?.ok_or_else(none)? as usize;
+        let vocab = self.model().config().vocab_size as usize;
+        self.logits_tensor()?.read(self.gpu(), row * vocab, vocab).await
     }
 
     /// The logits of the first `rows` rows of the last pass, `[rows, V]`, read back. Where only the last row of a
@@ -149,7 +176,10 @@ impl Session {
     /// Those of reading back.
     pub async fn logits(&self, rows: usize) -> Result<Vec<f32>> {
         let vocab = self.model().config().vocab_size as usize;
-        let logits = self.tensor("logits").ok_or_else(|| Error::MissingTensor { name: "logits".into() })?;
-        logits.read(self.gpu(), 0, rows.saturating_mul(vocab)).await
+        self.logits_tensor()?.read(self.gpu(), 0, rows.saturating_mul(vocab)).await
+    }
+
+    fn logits_tensor(&self) -> Result<&Tensor> {
+        self.tensor("logits").ok_or_else(|| Error::MissingTensor { name: "logits".into() })
     }
 }
