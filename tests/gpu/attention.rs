@@ -1,59 +1,165 @@
 use wattle::energy::Phase;
 use wattle::fragments::{CacheSlots, Reach};
+use wattle::kernel::{Kernel, SequenceSpan};
 use wattle::kernels::attention::{Attention, AttentionParams, split_count};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::reference::attention::{self as reference, Mask};
 
 use crate::harness::{Run, span};
-use crate::keys::{Sequence, mask};
+use crate::keys::{Sequence, by_head, mask};
 use crate::select::selected;
 use crate::support::compare::Tolerance;
 use crate::support::golden::Golden;
 
-/// Compares with the reference, or with golden data where there is some.
-fn check(sequence: &Sequence, run: Run, golden: Option<&[f32]>) {
-    let found = run.out("out", sequence.q.len()).go();
-    match golden {
-        Some(golden) => found.close("out", golden, Tolerance::OfLargest(1e-5)),
-        None => found.close("out", &sequence.expected(), Tolerance::Each(&sequence.tolerances())),
+/// Sequences of one layer in one call.
+struct Call<'a> {
+    sequences: Vec<&'a Sequence>,
+    cache: CacheSlots,
+    /// Slots of a sequence's own.
+    slots: usize,
+}
+
+/// Tokens of a page.
+const PAGE: usize = 3;
+
+impl Call<'_> {
+    /// A sequence with its own slots.
+    fn one(sequence: &Sequence, slots: usize) -> Call<'_> {
+        Call { sequences: vec![sequence], cache: CacheSlots::Own, slots }
     }
-}
 
-fn prefill(sequence: &Sequence, slots: usize, chunk_slots: usize, what: &str, golden: Option<&[f32]>) {
-    let Sequence { position, rows, .. } = *sequence;
-    let variant = variant(sequence, Phase::Prefill);
-    let params =
-        AttentionParams { slots: slots as u32, chunk_slots: chunk_slots as u32, ..sequence.params() };
-    let run = Run::new(variant, params, span(position, rows), what)
-        .with("q", &sequence.q)
-        .with("k_cache", &sequence.ring(&sequence.k, slots, position))
-        .with("v_cache", &sequence.ring(&sequence.v, slots, position))
-        .with("k_chunk", &sequence.chunk(&sequence.k, chunk_slots))
-        .with("v_chunk", &sequence.chunk(&sequence.v, chunk_slots));
-    check(sequence, with_sinks(run, sequence), golden);
-}
+    fn first(&self) -> &Sequence {
+        self.sequences[0]
+    }
 
-fn decode(sequence: &Sequence, slots: usize, split_keys: u32, what: &str, golden: Option<&[f32]>) {
-    let Sequence { layer, position, .. } = *sequence;
-    let params = AttentionParams { slots: slots as u32, split_keys, ..sequence.params() };
-    let newest = position as u32;
-    let variant = variant(sequence, Phase::Decode);
-    let splits = split_count(variant.reach.first_visible(newest, params.reach), newest, split_keys);
-    // A window may touch one part more at another position.
-    let params = AttentionParams { max_splits: splits + 1, ..params };
-    let part_words = layer.heads * (layer.head_dim + 2);
-    let parts = Run::new(variant, params, span(position, 1), what)
-        .with("q", &sequence.q)
-        .with("k_cache", &sequence.ring(&sequence.k, slots, position + 1))
-        .with("v_cache", &sequence.ring(&sequence.v, slots, position + 1))
-        .out("parts", part_words * params.max_splits as usize)
-        .go();
-    let AttentionParams { heads, reach, split_keys, max_splits, .. } = params;
-    let merge =
-        AttentionMergeParams { heads, head_dim: layer.head_dim as u32, reach, split_keys, max_splits };
-    let variant = AttentionMerge { reach: variant.reach, sinks: sequence.sinks.is_some() };
-    let run = Run::new(variant, merge, span(position, 1), what).with("parts", parts.floats("parts"));
-    check(sequence, with_sinks(run, sequence), golden);
+    /// Sequences lie in the caches in the other order.
+    fn place(&self, n: usize) -> usize {
+        self.sequences.len() - 1 - n
+    }
+
+    fn spans(&self) -> Vec<SequenceSpan> {
+        let of = |(n, sequence): (usize, &&Sequence)| SequenceSpan {
+            first_row: self.sequences[..n].iter().map(|before| before.rows as u32).sum(),
+            sequence: self.place(n) as u32,
+            ..span(sequence.position, sequence.rows).into()
+        };
+        self.sequences.iter().enumerate().map(of).collect()
+    }
+
+    fn pages(&self) -> usize {
+        self.sequences.iter().map(|of| (of.position + of.rows).div_ceil(PAGE)).max().unwrap()
+    }
+
+    fn params(&self) -> AttentionParams {
+        let slots = if self.cache == CacheSlots::Paged { PAGE } else { self.slots };
+        AttentionParams { slots: slots as u32, pages: self.pages() as u32, ..self.first().params() }
+    }
+
+    /// The page of a sequence's tokens, counted from its first: those of all sequences in turn, backwards.
+    fn page(&self, n: usize, at: usize) -> usize {
+        self.sequences.len() * (self.pages() - at) - 1 - n
+    }
+
+    fn rows(&self) -> usize {
+        self.sequences.iter().map(|of| of.rows).sum()
+    }
+
+    /// Keys or values before the call, or all of them.
+    fn cached(&self, of: impl Fn(&Sequence) -> &[f32], with_own: bool) -> Vec<f32> {
+        let mut parts = vec![Vec::new(); self.sequences.len() * self.pages().max(1)];
+        let count = self.sequences.len();
+        for (n, sequence) in self.sequences.iter().enumerate() {
+            let end = sequence.position + if with_own { sequence.rows } else { 0 };
+            if self.cache == CacheSlots::Own {
+                parts[self.place(n)] = sequence.ring(of(sequence), self.slots, end);
+                continue;
+            }
+            for at in 0..self.pages() {
+                parts[self.page(n, at)] = sequence.page(of(sequence), PAGE, at, end);
+            }
+        }
+        parts.truncate(if self.cache == CacheSlots::Own { count } else { count * self.pages() });
+        parts.concat()
+    }
+
+    /// The keys or values of the call itself.
+    fn chunk(&self, of: impl Fn(&Sequence) -> &[f32], slots: usize) -> Vec<f32> {
+        let own = |sequence: &&Sequence| {
+            let width = sequence.layer.kv_heads * sequence.layer.head_dim;
+            of(sequence)[sequence.position * width..].to_vec()
+        };
+        let rows: Vec<f32> = self.sequences.iter().flat_map(own).collect();
+        by_head(&rows, self.first().layer.kv_heads, self.first().layer.head_dim, slots, Some)
+    }
+
+    fn run<K: Kernel>(&self, variant: K, params: K::Params, what: &str) -> Run {
+        let what = format!("{what}, {} sequences", self.sequences.len());
+        Run::new(variant, params, span(0, self.rows()), what).sequences(self.spans())
+    }
+
+    fn with_table(&self, run: Run) -> Run {
+        let mut table = vec![u32::MAX; self.sequences.len() * self.pages()];
+        for n in 0..self.sequences.len() {
+            for at in 0..self.pages() {
+                table[self.place(n) * self.pages() + at] = self.page(n, at) as u32;
+            }
+        }
+        if self.cache == CacheSlots::Paged { run.with("page_table", &table) } else { run }
+    }
+
+    fn q(&self) -> Vec<f32> {
+        self.sequences.iter().flat_map(|of| of.q.iter().copied()).collect()
+    }
+
+    /// Compares with the reference, or with golden data where there is some.
+    fn check(&self, run: Run, golden: Option<&[f32]>) {
+        let found = run.out("out", self.q().len()).go();
+        if let Some(golden) = golden {
+            return found.close("out", golden, Tolerance::OfLargest(1e-5));
+        }
+        let all = |of: fn(&Sequence) -> Vec<f32>| -> Vec<f32> {
+            self.sequences.iter().flat_map(|sequence| of(sequence)).collect()
+        };
+        found.close("out", &all(Sequence::expected), Tolerance::Each(&all(Sequence::tolerances)));
+    }
+
+    fn prefill(&self, chunk_slots: usize, what: &str, golden: Option<&[f32]>) {
+        let params = AttentionParams { chunk_slots: chunk_slots as u32, ..self.params() };
+        let run = self
+            .run(variant(self, Phase::Prefill), params, what)
+            .with("q", &self.q())
+            .with("k_cache", &self.cached(|of| &of.k, false))
+            .with("v_cache", &self.cached(|of| &of.v, false))
+            .with("k_chunk", &self.chunk(|of| &of.k, chunk_slots))
+            .with("v_chunk", &self.chunk(|of| &of.v, chunk_slots));
+        self.check(with_sinks(self.with_table(run), self.first()), golden);
+    }
+
+    fn decode(&self, split_keys: u32, what: &str, golden: Option<&[f32]>) {
+        let variant = variant(self, Phase::Decode);
+        let params = AttentionParams { split_keys, ..self.params() };
+        let splits = |sequence: &&Sequence| {
+            let newest = sequence.position as u32;
+            split_count(variant.reach.first_visible(newest, params.reach), newest, split_keys)
+        };
+        // A window may touch one part more at another position.
+        let max_splits = self.sequences.iter().map(splits).max().unwrap() + 1;
+        let params = AttentionParams { max_splits, ..params };
+        let layer = self.first().layer;
+        let part_words = self.rows() * layer.heads * (layer.head_dim + 2);
+        let run = self
+            .run(variant, params, what)
+            .with("q", &self.q())
+            .with("k_cache", &self.cached(|of| &of.k, true))
+            .with("v_cache", &self.cached(|of| &of.v, true));
+        let parts = self.with_table(run).out("parts", part_words * params.max_splits as usize).go();
+        let AttentionParams { heads, reach, split_keys, max_splits, .. } = params;
+        let merge =
+            AttentionMergeParams { heads, head_dim: layer.head_dim as u32, reach, split_keys, max_splits };
+        let variant = AttentionMerge { reach: variant.reach, sinks: self.first().sinks.is_some() };
+        let run = self.run(variant, merge, what).with("parts", parts.floats("parts"));
+        self.check(with_sinks(run, self.first()), golden);
+    }
 }
 
 fn with_sinks(run: Run, sequence: &Sequence) -> Run {
@@ -63,7 +169,8 @@ fn with_sinks(run: Run, sequence: &Sequence) -> Run {
     }
 }
 
-fn variant(sequence: &Sequence, phase: Phase) -> Attention {
+fn variant(call: &Call<'_>, phase: Phase) -> Attention {
+    let sequence = call.first();
     let layer = &sequence.layer;
     Attention {
         head_dim: layer.head_dim as u32,
@@ -71,7 +178,7 @@ fn variant(sequence: &Sequence, phase: Phase) -> Attention {
         reach: if layer.mask.chunk.is_some() { Reach::Chunk } else { Reach::Window },
         sinks: sequence.sinks.is_some() && phase == Phase::Prefill,
         phase,
-        cache: CacheSlots::Own,
+        cache: call.cache,
     }
 }
 
@@ -136,13 +243,26 @@ fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
             let layer = of(heads, kv_heads, window);
             let sequence = with(Sequence::random(layer, position, rows, size, seed_64));
             let slots = if slots == 0 { position + rows } else { slots };
-            prefill(&sequence, slots, rows + seed % 3, &what, None);
+            // One at its beginning, and one that is further.
+            let begins = with(Sequence::random(layer, 0, 1 + seed % 4, size, seed_64 + 100));
+            let ended = with(Sequence::random(layer, position + seed % 5, 2, size, seed_64 + 200));
+            let alone = Call { cache: variant.cache, ..Call::one(&sequence, slots) };
+            alone.prefill(rows + seed % 3, &what, None);
+            let sequences = vec![&begins, &sequence, &ended];
+            let call = Call { sequences, slots: slots + seed % 5 + 2, ..alone };
+            call.prefill(call.rows() + seed % 3, &what, None);
         }
         Phase::Decode => {
             let (heads, kv_heads, window, slots, split_keys, position) = DECODES[seed % DECODES.len()];
             let layer = of(heads, kv_heads, window);
             let sequence = with(Sequence::random(layer, position, 1, size, seed_64));
-            decode(&sequence, if slots == 0 { position + 1 } else { slots }, split_keys, &what, None);
+            let slots = if slots == 0 { position + 1 } else { slots };
+            let begins = with(Sequence::random(layer, seed % 2, 1, size, seed_64 + 100));
+            let ended = with(Sequence::random(layer, position + 40, 1, size, seed_64 + 200));
+            let alone = Call { cache: variant.cache, ..Call::one(&sequence, slots) };
+            alone.decode(split_keys, &what, None);
+            let sequences = vec![&ended, &begins, &sequence];
+            Call { sequences, slots: slots + 40, ..alone }.decode(split_keys, &what, None);
         }
     }
 }
@@ -224,9 +344,9 @@ fn attention_is_golden() {
         assert_eq!(golden.indices("q_pos"), whole[sequence.position..], "{file}");
         let Mask { window, chunk, .. } = sequence.layer.mask;
         let slots = window.or(chunk).map_or(keys, |reach| reach as usize);
-        prefill(&sequence, slots, sequence.rows, file, Some(&out));
+        Call::one(&sequence, slots).prefill(sequence.rows, file, Some(&out));
         for (row, out) in out.chunks(out.len() / sequence.rows).enumerate() {
-            decode(&sequence.decode(row), slots, 32, &format!("{file}, row {row}"), Some(out));
+            Call::one(&sequence.decode(row), slots).decode(32, &format!("{file}, row {row}"), Some(out));
         }
     }
 }
@@ -250,7 +370,7 @@ fn steps_over_a_ring_are_golden() {
         }
         let out = &out[step * one.q.len()..][..one.q.len()];
         for split_keys in [5, 32] {
-            decode(&one, ring, split_keys, &format!("step {step}, position {position}"), Some(out));
+            Call::one(&one, ring).decode(split_keys, &format!("step {step}, position {position}"), Some(out));
         }
     }
 }
@@ -270,6 +390,6 @@ fn chunks_over_a_ring_are_golden() {
         let (k, v) = (whole.k[..seen].to_vec(), whole.v[..seen].to_vec());
         let chunk = Sequence { layer: whole.layer, position, rows: end - position, q, k, v, sinks: None };
         let what = format!("chunk at {position}");
-        prefill(&chunk, ring, most, &what, Some(&out[position * row..end * row]));
+        Call::one(&chunk, ring).prefill(most, &what, Some(&out[position * row..end * row]));
     }
 }

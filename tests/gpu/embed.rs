@@ -1,4 +1,5 @@
 use wattle::fragments::{Codec, TokenIds};
+use wattle::kernel::SequenceSpan;
 use wattle::kernels::embed::{Embed, EmbedParams};
 use wattle::quant::{PackedMatrix, WeightFormat};
 use wattle::reference::embed::embed;
@@ -29,10 +30,27 @@ fn check(variant: Embed, format: WeightFormat, width: usize, rows: usize, scale:
         let of_shard = shard.start as u32..shard.end as u32;
         let params = EmbedParams::new(format, width as u32, of_shard, scale);
         let run = Run::new(variant, params, span(2, rows), format_args!("{format}, seed {seed}"));
-        let run = run.with("words", &matrix.words).with("token_ids", &tokens).out("y", rows * width);
+        // Sequences lie the other way round than their rows.
+        let (run, ids) = match variant.ids {
+            TokenIds::ByRow => (run, tokens.clone()),
+            TokenIds::BySequence => {
+                (run.sequences(in_other_order(rows)), tokens.iter().rev().copied().collect())
+            }
+        };
+        let run = run.with("words", &matrix.words).with("token_ids", &ids).out("y", rows * width);
         let run = if variant.codec.is_int() { run.with("scales", &matrix.scales) } else { run };
         run.go().close("y", &embed(&unpacked, width, &tokens, scale), TOLERANCE);
     }
+}
+
+/// A row of each of so many sequences.
+fn in_other_order(rows: usize) -> Vec<SequenceSpan> {
+    let of_row = |row: usize| SequenceSpan {
+        first_row: row as u32,
+        sequence: (rows - 1 - row) as u32,
+        ..span(2, 1).into()
+    };
+    (0..rows).map(of_row).collect()
 }
 
 #[test]

@@ -112,10 +112,10 @@ impl Sequence {
         by_head(x, self.layer.kv_heads, self.layer.head_dim, slots, stays)
     }
 
-    /// Keys or values of the rows themselves.
-    pub fn chunk(&self, x: &[f32], slots: usize) -> Vec<f32> {
-        let own = &x[self.position * self.layer.kv_heads * self.layer.head_dim..];
-        by_head(own, self.layer.kv_heads, self.layer.head_dim, slots, Some)
+    /// Those of page `at`, of so many tokens.
+    pub fn page(&self, x: &[f32], tokens: usize, at: usize, end: usize) -> Vec<f32> {
+        let is_here = |row: usize| (row < end && row / tokens == at).then_some(row % tokens);
+        by_head(x, self.layer.kv_heads, self.layer.head_dim, tokens, is_here)
     }
 
     /// The output `[rows, H, h]`.

@@ -1,17 +1,45 @@
 use wattle::fragments::CacheSlots;
+use wattle::kernel::SequenceSpan;
 use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
 
 use crate::harness::{Run, span};
 use crate::support::random::Random;
 
-/// The cache after the chunk's rows went to their slots one after the other.
-fn written(cache: &[f32], chunk: &[f32], params: &KvWriteParams, position: usize, rows: usize) -> Vec<f32> {
-    let (width, slots) = (params.head_dim as usize, params.slots as usize);
+/// Pages in the test's pool.
+const PAGES: usize = 8;
+
+/// Where in the cache, counted in heads' slots, a position of a sequence goes. Pages are given out in turn.
+fn slot(params: &KvWriteParams, cache: CacheSlots, sequence: usize, head: usize, position: usize) -> usize {
+    let (heads, slots) = (params.kv_heads as usize, params.slots as usize);
+    let part = match cache {
+        CacheSlots::Own => sequence,
+        CacheSlots::Paged => page(sequence, position / slots),
+    };
+    (part * heads + head) * slots + position % slots
+}
+
+/// Of two sequences, whose pages lie in turn.
+fn page(sequence: usize, at: usize) -> usize {
+    (2 * at + sequence) % PAGES
+}
+
+/// The cache after the rows of each of some spans went to their slots one after the other.
+fn written(
+    cache: &[f32],
+    chunk: &[f32],
+    (params, slots): (&KvWriteParams, CacheSlots),
+    spans: &[SequenceSpan],
+) -> Vec<f32> {
+    let width = params.head_dim as usize;
     let mut cache = cache.to_vec();
     for (head, chunk) in chunk.chunks(params.chunk_slots as usize * width).enumerate() {
-        for row in 0..rows {
-            let slot = head * slots + (position + row) % slots;
-            cache[slot * width..][..width].copy_from_slice(&chunk[row * width..][..width]);
+        for span in spans {
+            for row in 0..span.rows {
+                let (sequence, position) = (span.sequence as usize, (span.position + row) as usize);
+                let at = slot(params, slots, sequence, head, position) * width;
+                let from = (span.first_row + row) as usize * width;
+                cache[at..][..width].copy_from_slice(&chunk[from..][..width]);
+            }
         }
     }
     cache
@@ -21,7 +49,7 @@ fn written(cache: &[f32], chunk: &[f32], params: &KvWriteParams, position: usize
 fn rows_go_to_their_slots() {
     // Heads, width, slots, rows a chunk may have, position, rows.
     for (seed, (kv_heads, head_dim, slots, chunk_slots, position, rows)) in [
-        (1, 1, 1, 1, 0, 1),
+        (1, 1, 1, 1, 0usize, 1usize),
         (1, 64, 40, 16, 0, 16),
         (3, 10, 40, 16, 20, 11),
         (2, 16, 8, 16, 5, 3),
@@ -34,19 +62,28 @@ fn rows_go_to_their_slots() {
     .into_iter()
     .enumerate()
     {
-        let params = KvWriteParams { kv_heads, head_dim, slots, pages: 0, chunk_slots };
-        let mut random = Random::new(seed as u64);
-        let mut pair = |slots| [(); 2].map(|()| random.gaussian((kv_heads * slots * head_dim) as usize));
-        let ([k_chunk, v_chunk], [k_cache, v_cache]) = (pair(chunk_slots), pair(slots));
-        let run = Run::new(
-            KvWrite { cache: CacheSlots::Own },
-            params,
-            span(position, rows),
-            format_args!("seed {seed}"),
-        );
-        let run = run.with("k_chunk", &k_chunk).with("v_chunk", &v_chunk);
-        let found = run.with("k_cache", &k_cache).with("v_cache", &v_cache).go();
-        found.same("k_cache", &written(&k_cache, &k_chunk, &params, position, rows));
-        found.same("v_cache", &written(&v_cache, &v_chunk, &params, position, rows));
+        for (cache, pages) in [(CacheSlots::Own, 0), (CacheSlots::Paged, (position + rows) / slots + 1)] {
+            // Of the second sequence first, and of the first one what is left.
+            let count = rows.div_ceil(2);
+            let second = SequenceSpan { sequence: 1, ..span(position, count).into() };
+            let left = SequenceSpan { first_row: second.rows, ..span(position / 2, rows - count).into() };
+            let spans = if left.rows > 0 { vec![second, left] } else { vec![second] };
+            let [kv_heads, head_dim, slots, chunk_slots] =
+                [kv_heads, head_dim, slots, chunk_slots].map(|n| n as u32);
+            let params = KvWriteParams { kv_heads, head_dim, slots, pages: pages as u32, chunk_slots };
+            let mut random = Random::new(seed as u64);
+            let mut pair =
+                |rows: u32| [(); 2].map(|()| random.gaussian((kv_heads * rows * head_dim) as usize));
+            let parts = if cache == CacheSlots::Own { 2 } else { PAGES as u32 };
+            let ([k_chunk, v_chunk], [k_cache, v_cache]) = (pair(chunk_slots), pair(parts * slots));
+            let run = Run::new(KvWrite { cache }, params, span(position, rows), format_args!("seed {seed}"));
+            let run = run.sequences(spans.clone()).with("k_chunk", &k_chunk).with("v_chunk", &v_chunk);
+            let table: Vec<u32> =
+                (0..2).flat_map(|sequence| (0..pages).map(move |at| page(sequence, at) as u32)).collect();
+            let run = if pages > 0 { run.with("page_table", &table) } else { run };
+            let found = run.with("k_cache", &k_cache).with("v_cache", &v_cache).go();
+            found.same("k_cache", &written(&k_cache, &k_chunk, (&params, cache), &spans));
+            found.same("v_cache", &written(&v_cache, &v_chunk, (&params, cache), &spans));
+        }
     }
 }

@@ -1,4 +1,4 @@
-use wattle::fragments::InputNorm;
+use wattle::fragments::{CacheSlots, InputNorm};
 use wattle::kernels::rope::{QkNorm, Rope, RopeParams};
 use wattle::model::config::{Norm, NormKind, Rope as Rotation, RopeLayout, RopeScaling};
 use wattle::reference::norm::norm;
@@ -99,14 +99,20 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
     }
     v.iter_mut().for_each(|v| *v = v.clamp(-clip, clip));
     let slot = |row: usize| if variant.to.is_some() { (position + row) % slots } else { row };
-    let place = |x: &[f32]| by_head(x, kv_heads, width, slots, |row| Some(slot(row)));
+    // Of two pages all are the second, which then is like a ring.
+    let paged = variant.to == Some(CacheSlots::Paged);
+    let pages = if paged { (position + rows) / slots + 1 } else { 0 };
+    let place = |x: &[f32]| {
+        let first_page = vec![f32::NAN; if paged { kv_heads * slots * width } else { 0 }];
+        [first_page, by_head(x, kv_heads, width, slots, |row| Some(slot(row)))].concat()
+    };
 
     let params = RopeParams {
         heads: heads as u32,
         kv_heads: kv_heads as u32,
         rotary_dim: rotary_dim as u32,
         slots: slots as u32,
-        pages: 0,
+        pages: pages as u32,
         eps: EPSILON,
         clip,
         temperature_scale: growth.map_or(0.0, |(scale, _)| scale as f32),
@@ -115,7 +121,8 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
     let run = Run::new(variant, params, span(position, rows), format_args!("seed {seed}"));
     let run = run.with("qkv", &qkv).with("rope_table", &table).out("q_out", q.len());
     let run = if variant.qk_norm != QkNorm::None { run.with("head_norm", &head_norm) } else { run };
-    let kv_words = kv_heads * slots * width;
+    let run = if paged { run.with("page_table", &vec![1u32; pages]) } else { run };
+    let kv_words = place(&k).len();
     let found = run.out("k_out", kv_words).out("v_out", kv_words).go();
     found.close("q_out", &q, Tolerance::Each(&q_tolerance));
     found.close("k_out", &place(&k), Tolerance::Each(&place(&k_tolerance)));

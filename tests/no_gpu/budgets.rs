@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use wattle::energy::ByteClass;
 use wattle::kernel::Span;
 use wattle::model::config::{ModelConfig, Op, SubLayer};
 use wattle::model::forward::Sampling;
-use wattle::schedule::Schedule;
+use wattle::schedule::{Schedule, Step};
 
 use crate::models::config;
 use crate::shapes::{
-    devices, families, large, large_on, one_row, plan, plan_chunk, plan_integer, plan_sampling, plan_trained,
-    routings, small,
+    devices, families, large, large_on, one_row, plan, plan_chunk, plan_integer, plan_many, plan_sampling,
+    plan_trained, routings, small,
 };
 
 /// Bytes that one workgroup may move.
@@ -80,6 +81,39 @@ fn sublayers_stay_within_their_dispatches() {
     for (name, config) in large() {
         let plan = plan(&config, &device, "int4", config.context_length);
         assert_within_budget(&name, &config, [&plan.decode.0, &plan.prefill.0], 0);
+    }
+}
+
+/// A step of many sequences has as many dispatches as one of two, and reads no dense weight more often; a token of each is normed
+/// first, as a prompt's are.
+#[test]
+fn steps_of_many_sequences_read_weights_once() {
+    for device in devices() {
+        for (name, config) in small() {
+            let [two, many] =
+                [2, 40].map(|sequences| plan_many(&config, &device, "int8", sequences).decode.0);
+            let whats = |schedule: &Schedule| -> Vec<_> {
+                schedule.steps.iter().map(|step| (step.site, step.launch.name())).collect()
+            };
+            assert_eq!(whats(&many).len(), whats(&two).len(), "{name}");
+            assert_within_prompt_budget(&name, &config, &many);
+            let weights = |sequences: u32| {
+                let spans: Vec<Span> = (0..sequences).map(|n| one_row(3 * n)).collect();
+                let dense = many.steps.iter().filter(|step| !step.site.what.starts_with("expert"));
+                let bytes = |step: &Step| step.launch.work(&spans).bytes_of(ByteClass::Weight).least;
+                // The embedding reads a row for each token.
+                dense.filter(|step| step.site.what != "embed").map(bytes).sum::<u64>()
+            };
+            assert_eq!(weights(40), weights(1), "{name}");
+        }
+    }
+}
+
+fn assert_within_prompt_budget(name: &str, config: &ModelConfig, decode: &Schedule) {
+    let counted = by_sublayer(decode);
+    for (block, index, layer) in config.sublayers() {
+        let (steps, [_, most]) = (&counted[&Some((block as u32, index as u32))], budget(layer));
+        assert!(steps.len() <= most, "{name}, sub-layer {block}.{index}: at most {most}, found {steps:?}");
     }
 }
 

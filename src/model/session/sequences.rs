@@ -172,15 +172,13 @@ impl Sequence {
 }
 
 impl Local {
-    /// Whether a layer still has what token `position` sees, after `end` tokens.
+    /// Whether a layer still has what token `position` sees of those before it, after `end` tokens.
     fn keeps(self, end: u32, position: u32) -> bool {
-        match self {
-            Self::Window(tokens) => end <= tokens || position + 1 >= end,
-            Self::Chunk(tokens) => {
-                let last = end.saturating_sub(1) / tokens;
-                position.is_multiple_of(tokens) || position / tokens == last
-            }
-        }
+        let (tokens, first) = match self {
+            Self::Window(tokens) => (tokens, (position + 1).saturating_sub(tokens)),
+            Self::Chunk(tokens) => (tokens, position - position % tokens),
+        };
+        first == position || first.saturating_add(tokens) >= end
     }
 }
 
