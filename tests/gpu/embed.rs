@@ -1,11 +1,10 @@
 use wattle::fragments::{Codec, TokenIds};
-use wattle::kernel::SequenceSpan;
 use wattle::kernels::embed::{Embed, EmbedParams};
 use wattle::quant::{PackedMatrix, WeightFormat};
 use wattle::reference::embed::embed;
 
 use crate::bound::EPS;
-use crate::harness::{Run, span};
+use crate::harness::{Run, in_other_order, span};
 use crate::linear::formats_of;
 use crate::select::selected;
 use crate::support::compare::Tolerance;
@@ -34,23 +33,13 @@ fn check(variant: Embed, format: WeightFormat, width: usize, rows: usize, scale:
         let (run, ids) = match variant.ids {
             TokenIds::ByRow => (run, tokens.clone()),
             TokenIds::BySequence => {
-                (run.sequences(in_other_order(rows)), tokens.iter().rev().copied().collect())
+                (run.sequences(in_other_order(2, rows)), tokens.iter().rev().copied().collect())
             }
         };
         let run = run.with("words", &matrix.words).with("token_ids", &ids).out("y", rows * width);
         let run = if variant.codec.is_int() { run.with("scales", &matrix.scales) } else { run };
         run.go().close("y", &embed(&unpacked, width, &tokens, scale), TOLERANCE);
     }
-}
-
-/// A row of each of so many sequences.
-fn in_other_order(rows: usize) -> Vec<SequenceSpan> {
-    let of_row = |row: usize| SequenceSpan {
-        first_row: row as u32,
-        sequence: (rows - 1 - row) as u32,
-        ..span(2, 1).into()
-    };
-    (0..rows).map(of_row).collect()
 }
 
 #[test]

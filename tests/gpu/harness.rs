@@ -55,6 +55,16 @@ pub fn span(position: usize, rows: usize) -> Span {
     Span { position: position as u32, rows: rows as u32 }
 }
 
+/// A row of each of so many sequences, which lie the other way round.
+pub fn in_other_order(position: usize, rows: usize) -> Vec<SequenceSpan> {
+    let of_row = |row: usize| SequenceSpan {
+        first_row: row as u32,
+        sequence: (rows - 1 - row) as u32,
+        ..span(position, 1).into()
+    };
+    (0..rows).map(of_row).collect()
+}
+
 /// A dispatch to be: a kernel variant and what its bindings hold.
 pub struct Run {
     launch: Arc<dyn AnyLaunch>,
