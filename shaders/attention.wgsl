@@ -2,7 +2,7 @@
 //   z_s = softcap(scale q . k_s), a = softmax over the visible s, o = sum_s a_s v_s.
 // A workgroup takes up to QUERIES queries of a sequence that share a key/value head, (row, head) pairs row by row, and walks
 // the keys that any of them sees, KEYS at a time. Masked scores are flagged by MASKED, a finite number.
-// Needs: query_tile, key_base, key_at, value_at (keys/*), cache_row (cache/*), key_range, store_output (output/*), softcap
+// Needs: query_tile, key_row, key_at, value_at (keys/*), cache_row (cache/*), key_range, store_output (output/*), softcap
 // (softcap/*), visible (reach/*), span.
 // Constants: HEAD_DIM, QUERIES.
 struct Params {
@@ -19,8 +19,6 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> q: array<f32>;                   // [rows, H, HEAD_DIM]
-@group(0) @binding(3) var<storage, read> k_cache: array<f32>;             // [any, G, slots, HEAD_DIM]
-@group(0) @binding(4) var<storage, read> v_cache: array<f32>;             // [any, G, slots, HEAD_DIM]
 const WORKGROUP_SIZE: u32 = 64u;
 const KEYS: u32 = 32u;
 const LANES_PER_QUERY: u32 = WORKGROUP_SIZE / QUERIES;
@@ -79,7 +77,7 @@ fn run(workgroup: u32, lane: u32) {
             let position = tile + my_first_key + j;
             var z = MASKED;
             if my_query < tile_count && position < range.end && visible(my_position, position, params.reach) {
-                let at = key_base(own, kv_head, position);
+                let at = key_row(own, kv_head, position);
                 var sum = 0.0;
                 for (var d = 0u; d < HEAD_DIM; d += 1u) {
                     sum += queries[my_query * HEAD_DIM + d] * key_at(at, d);
@@ -129,7 +127,7 @@ fn run(workgroup: u32, lane: u32) {
                 let query = i / HEAD_DIM;
                 var sum = acc[n] * query_rescale[query];
                 for (var j = 0u; j < keys; j += 1u) {
-                    sum += scores[query * KEYS + j] * value_at(key_base(own, kv_head, tile + j), i % HEAD_DIM);
+                    sum += scores[query * KEYS + j] * value_at(key_row(own, kv_head, tile + j), i % HEAD_DIM);
                 }
                 acc[n] = sum;
             }

@@ -1,6 +1,6 @@
 // Splits the fused projections into heads, norms, clamps and rotates Q and K, and puts K and V where attention reads them.
 // One workgroup per (row, head), the H query heads first, then G key heads, then G value heads.
-// Needs: head_scale, head_weight (qk_norm/*), rotation_pair (rotate/*), destination_row (heads_to/*), span,
+// Needs: head_scale, head_weight (qk_norm/*), rotation_pair (rotate/*), destination_row (heads_to/*), store_row (kv_store/*), span,
 // position_of (common/span). Constants: HEAD_DIM, V_IS_K, V_NORM.
 struct Params {
     heads: u32,
@@ -17,11 +17,10 @@ struct Params {
 @group(0) @binding(2) var<storage, read> qkv: array<f32>;                 // [rows, (H + 2G) HEAD_DIM], (H + G) if V_IS_K
 @group(0) @binding(3) var<storage, read> rope_table: array<vec2<f32>>;    // [positions, rotary_dim / 2]: cos, sin
 @group(0) @binding(4) var<storage, read_write> q_out: array<f32>;         // [rows, H, HEAD_DIM]
-@group(0) @binding(5) var<storage, read_write> k_out: array<f32>;         // [any, G, slots, HEAD_DIM]
-@group(0) @binding(6) var<storage, read_write> v_out: array<f32>;         // [any, G, slots, HEAD_DIM]
 const WORKGROUP_SIZE: u32 = 64u;
 
 var<workgroup> head: array<f32, HEAD_DIM>;
+var<workgroup> stored_head: array<f32, HEAD_DIM>;
 
 fn run(workgroup: u32, lane: u32) {
     let all_heads = params.heads + 2u * params.kv_heads;
@@ -48,19 +47,20 @@ fn run(workgroup: u32, lane: u32) {
     workgroupBarrier();
 
     let position = position_of(row);
+    let kv_head = (h - min(h, params.heads)) % params.kv_heads;
     for (var d = lane; d < HEAD_DIM; d += WORKGROUP_SIZE) {
         if is_query {
             let q = turned(d, position, Scales(0u, h, scale));
             q_out[(row * params.heads + h) * HEAD_DIM + d] = q * temperature(position);
         } else if is_value {
-            let kv_head = h - params.heads - params.kv_heads;
-            let value = clipped(head[d] * select(1.0, scale, V_NORM));
-            v_out[destination_row(row, kv_head, position) * HEAD_DIM + d] = value;
+            stored_head[d] = clipped(head[d] * select(1.0, scale, V_NORM));
         } else {
-            let kv_head = h - params.heads;
-            let k = turned(d, position, Scales(1u, kv_head, scale));
-            k_out[destination_row(row, kv_head, position) * HEAD_DIM + d] = k;
+            stored_head[d] = turned(d, position, Scales(1u, kv_head, scale));
         }
+    }
+    workgroupBarrier();
+    if !is_query {
+        store_row(is_value, destination_row(row, kv_head, position), lane);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What kernels have in common: each choice here is a folder of `shaders/` with a fragment per arm.
 
 mod activate;
+mod cache_format;
 mod cache_slots;
 mod codec;
 mod epilogue;
@@ -15,7 +16,8 @@ mod route;
 mod token_ids;
 
 pub use activate::Activate;
-pub use cache_slots::CacheSlots;
+pub use cache_format::CacheFormat;
+pub use cache_slots::{CacheRows, CacheSlots};
 pub use codec::Codec;
 pub use epilogue::Epilogue;
 pub(crate) use epilogue::residual_fragment;

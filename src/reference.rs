@@ -8,6 +8,7 @@
 pub mod activation;
 pub mod attention;
 pub mod auction;
+pub mod cache_rows;
 pub mod embed;
 pub mod expert_choice;
 pub mod expert_plan;

@@ -1,7 +1,7 @@
 // Keys and values from the cache alone: decode, a row of each sequence, where the new ones are written first.
-// Needs: cache_row (cache/*). Constants: HEAD_DIM, QUERIES.
-fn key_base(own: SequenceSpan, kv_head: u32, position: u32) -> u32 {
-    return cache_row(own.sequence, kv_head, position) * HEAD_DIM;
+// Needs: cache_row (cache/*), cached_key, cached_value (kv_row/*). Constants: QUERIES.
+fn key_row(own: SequenceSpan, kv_head: u32, position: u32) -> u32 {
+    return cache_row(own.sequence, kv_head, position);
 }
 
 // By part of the keys, then by sequence. There are workgroups for as many parts as any sequence has; each has its part.
@@ -15,10 +15,10 @@ fn query_tile(workgroup: u32) -> QueryTile {
     return QueryTile(own, (workgroup / tiles) % params.kv_heads, first, min(QUERIES, per_head - first), part);
 }
 
-fn key_at(base: u32, d: u32) -> f32 {
-    return k_cache[base + d];
+fn key_at(row: u32, d: u32) -> f32 {
+    return cached_key(row, d);
 }
 
-fn value_at(base: u32, d: u32) -> f32 {
-    return v_cache[base + d];
+fn value_at(row: u32, d: u32) -> f32 {
+    return cached_value(row, d);
 }

@@ -1,16 +1,16 @@
 // Keys and values before this call from the cache, this call's own from its chunk: prefill into a ring of exactly
 // `window` slots, whose old entries the chunk's first tokens still need.
-// Needs: cache_row (cache/*). Constants: HEAD_DIM, QUERIES, SPREAD.
+// Needs: cache_row (cache/*), cached_key, cached_value (kv_row/*). Constants: HEAD_DIM, QUERIES, SPREAD.
 @group(0) @binding(6) var<storage, read> k_chunk: array<f32>;             // [G, chunk_slots, HEAD_DIM]
 @group(0) @binding(7) var<storage, read> v_chunk: array<f32>;             // [G, chunk_slots, HEAD_DIM]
 const IN_CHUNK: u32 = 0x80000000u;
 
-fn key_base(own: SequenceSpan, kv_head: u32, position: u32) -> u32 {
+fn key_row(own: SequenceSpan, kv_head: u32, position: u32) -> u32 {
     if position >= own.position {
         let row = own.first_row + position - own.position;
-        return IN_CHUNK | ((kv_head * params.chunk_slots + row) * HEAD_DIM);
+        return IN_CHUNK | (kv_head * params.chunk_slots + row);
     }
-    return cache_row(own.sequence, kv_head, position) * HEAD_DIM;
+    return cache_row(own.sequence, kv_head, position);
 }
 
 // Tiles of one sequence after those of another. A few queries are spread over SPREAD workgroups, many share their keys.
@@ -30,16 +30,16 @@ fn query_tile(workgroup: u32) -> QueryTile {
     return QueryTile();
 }
 
-fn key_at(base: u32, d: u32) -> f32 {
-    if base >= IN_CHUNK {
-        return k_chunk[(base ^ IN_CHUNK) + d];
+fn key_at(row: u32, d: u32) -> f32 {
+    if row >= IN_CHUNK {
+        return k_chunk[(row ^ IN_CHUNK) * HEAD_DIM + d];
     }
-    return k_cache[base + d];
+    return cached_key(row, d);
 }
 
-fn value_at(base: u32, d: u32) -> f32 {
-    if base >= IN_CHUNK {
-        return v_chunk[(base ^ IN_CHUNK) + d];
+fn value_at(row: u32, d: u32) -> f32 {
+    if row >= IN_CHUNK {
+        return v_chunk[(row ^ IN_CHUNK) * HEAD_DIM + d];
     }
-    return v_cache[base + d];
+    return cached_value(row, d);
 }

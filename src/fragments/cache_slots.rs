@@ -1,5 +1,6 @@
-//! Where in a cache the keys and values of a sequence are: `shaders/cache`.
+//! Where in a cache the keys and values of a sequence are, `shaders/cache`, and as what.
 
+use super::CacheFormat;
 use crate::kernel::Binding;
 use crate::kernel::check::bytes;
 use crate::shader::{Fragment, fragment};
@@ -33,5 +34,25 @@ impl CacheSlots {
     /// Its least bytes, for sequences of so many pages.
     pub(crate) fn size(self, pages: u32) -> Option<(&'static str, u64)> {
         self.binding().map(|binding| (binding.name, bytes([pages])))
+    }
+}
+
+/// A cache as kernels see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CacheRows {
+    /// Where a token's rows are.
+    pub slots: CacheSlots,
+    /// How they are stored.
+    pub format: CacheFormat,
+}
+
+impl CacheRows {
+    /// Slots of each sequence's own, in f32.
+    pub const PLAIN: Self = Self { slots: CacheSlots::Own, format: CacheFormat::F32 };
+
+    /// Every one.
+    pub fn all() -> impl Iterator<Item = Self> + Clone {
+        let of = |slots| CacheFormat::ALL.map(|format| Self { slots, format });
+        CacheSlots::ALL.into_iter().flat_map(of)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Phase, Work};
-use crate::fragments::{CacheSlots, Reach};
+use crate::fragments::{CacheRows, Reach};
 use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, distinct, params};
 use crate::shader::{Fragment, Source, fragment};
@@ -35,7 +35,7 @@ params! {
 
 /// Streaming-softmax attention with shared key/value heads (arXiv 2112.05682, 2205.14135; 2305.13245).
 ///
-/// `q` is `[rows, H, h]`, the caches `[sequences or pages, G, slots, h]`. Prefill also reads its own keys and values, `[G, chunk_slots, h]`,
+/// `q` is `[rows, H, h]`, the caches `[sequences or pages, G, slots]` rows. Prefill also reads its own keys and values, `[G, chunk_slots, h]`,
 /// and writes `[rows, H, h]`; decode writes parts for `attention_merge`, `[rows H, max_splits, h + 2]`: sums, the
 /// maximum score, the weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,8 +52,8 @@ pub struct Attention {
     /// its chunk, one workgroup sees all of them. Decode: one row of each sequence, every key in the cache, split over
     /// workgroups for `attention_merge`.
     pub phase: Phase,
-    /// Where the cache is.
-    pub cache: CacheSlots,
+    /// Where the cache is, and how its rows are stored.
+    pub cache: CacheRows,
 }
 
 /// Widest head: its queries fill half of the 16 KiB of workgroup memory that every device has.
@@ -86,7 +86,8 @@ impl Kernel for Attention {
         let source = Source::kernel(Self::NAME, fragment!("attention.wgsl"))
             .with_span()
             .with(self.reach.fragment())
-            .with(self.cache.fragment())
+            .with(self.cache.slots.fragment())
+            .with(self.cache.format.row_fragment())
             .with(fragment!("entry/plain.wgsl"))
             .constant("HEAD_DIM", self.head_dim)
             .constant("QUERIES", queries(self.head_dim));
@@ -122,23 +123,28 @@ impl Kernel for Attention {
             Phase::Decode => bindings.push(Binding::write(5, "parts")),
         }
         bindings.extend(self.sinks.then_some(SINKS));
-        bindings.extend(self.cache.binding());
+        bindings.extend(self.cache.slots.binding());
         bindings
     }
 
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
+        let mut caches = CacheRows::all().cycle();
         for head_dim in [1, 8, 10, 12, 16, 64, 80, 96, 128, 256, 512] {
             for softcap in [false, true] {
-                for (reach, cache) in Reach::ALL.into_iter().zip(CacheSlots::ALL.into_iter().cycle()) {
+                for (reach, cache) in Reach::ALL.into_iter().zip(&mut caches) {
                     let plain = |phase| Self { head_dim, softcap, reach, sinks: false, phase, cache };
                     all.extend([Phase::Prefill, Phase::Decode].map(plain));
                     all.push(Self { sinks: true, ..plain(Phase::Prefill) });
                 }
-                for (phase, cache) in [Phase::Prefill, Phase::Decode].into_iter().zip(CacheSlots::ALL) {
-                    all.push(Self { head_dim, softcap, reach: Reach::Window, sinks: false, phase, cache });
-                }
             }
+        }
+        // ... and both phases with every cache.
+        for (phase, cache) in [Phase::Prefill, Phase::Decode]
+            .into_iter()
+            .flat_map(|phase| CacheRows::all().map(move |c| (phase, c)))
+        {
+            all.push(Self { head_dim: 10, softcap: false, reach: Reach::Window, sinks: false, phase, cache });
         }
         distinct(all)
     }
@@ -162,7 +168,8 @@ impl Kernel for Attention {
 
     fn sizes(self, params: &AttentionParams, rows: u32) -> Vec<(&'static str, u64)> {
         let AttentionParams { heads, kv_heads, slots, max_splits, .. } = *params;
-        let (queries, cache) = (bytes([rows, heads, self.head_dim]), bytes([kv_heads, slots, self.head_dim]));
+        let queries = bytes([rows, heads, self.head_dim]);
+        let cache = bytes([kv_heads, slots, self.cache.format.row_words(self.head_dim)]);
         let mut sizes = vec![("q", queries), ("k_cache", cache), ("v_cache", cache)];
         match self.phase {
             Phase::Prefill => {
@@ -173,7 +180,7 @@ impl Kernel for Attention {
             Phase::Decode => sizes.push(("parts", part_bytes([rows, heads], max_splits, self.head_dim))),
         }
         sizes.extend(self.sinks.then_some((SINKS.name, bytes([heads]))));
-        sizes.extend(self.cache.size(params.pages));
+        sizes.extend(self.cache.slots.size(params.pages));
         sizes
     }
 
@@ -244,11 +251,10 @@ impl Attention {
             u64::from(span.position + span.rows - self.reach.first_visible(span.position, params.reach));
         // A tile of queries walks the union of what they see.
         let walked = self.walked_pairs(params, span) * kv_heads;
+        let of_key = 2 * self.cache.format.row_bytes(self.head_dim);
         let mut work = Work::default()
             .with_bytes(ByteClass::ActIn, rows * heads * head_dim * 4, rows * heads * head_dim * 4)
-            .with_bytes(ByteClass::KvRead, 2 * distinct * kv_heads * head_dim * 4, {
-                2 * walked * head_dim * 4
-            })
+            .with_bytes(ByteClass::KvRead, distinct * kv_heads * of_key, walked * of_key)
             .with_ops(OpClass::F32Fma, 2 * heads * pairs * head_dim, 2 * walked * head_dim)
             .with_ops(OpClass::Sfu, heads * pairs, walked);
         let outputs = rows * heads * head_dim * 4;
@@ -260,6 +266,8 @@ impl Attention {
                 work.with_bytes(ByteClass::Scratch, bytes, bytes)
             }
         };
+        let read = [distinct * kv_heads, walked].map(|rows| 2 * rows * head_dim);
+        work = self.cache.format.read_work(read[0], read[1], work);
         if self.softcap {
             work = work.with_ops(OpClass::Sfu, heads * pairs, walked);
         }

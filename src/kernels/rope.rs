@@ -3,7 +3,7 @@
 use super::attention::MAX_HEAD_DIM;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::fragments::{CacheSlots, Reduce};
+use crate::fragments::{CacheFormat, CacheRows, CacheSlots, Reduce};
 use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Fragment, Source, fragment};
@@ -49,7 +49,7 @@ pub struct Rope {
     /// Whether pairs are neighbours instead of half a head apart.
     pub interleaved: bool,
     /// Where K and V go: into the cache by position (decode), or else into a chunk's buffer by row (prefill).
-    pub to: Option<CacheSlots>,
+    pub to: Option<CacheRows>,
     /// How lanes add.
     pub reduce: Reduce,
 }
@@ -97,6 +97,11 @@ impl Rope {
             reduce: Reduce::Workgroup,
         }
     }
+
+    /// How keys and values are stored where they go.
+    fn format(self) -> CacheFormat {
+        self.to.map_or(CacheFormat::F32, |cache| cache.format)
+    }
 }
 
 impl Kernel for Rope {
@@ -116,9 +121,10 @@ impl Kernel for Rope {
             .flag("V_NORM", self.v_norm)
             .flag("V_IS_K", self.v_is_k);
         let source = match self.to {
-            Some(cache) => source.with(fragment!("heads_to/cache.wgsl")).with(cache.fragment()),
+            Some(cache) => source.with(fragment!("heads_to/cache.wgsl")).with(cache.slots.fragment()),
             None => source.with(fragment!("heads_to/chunk.wgsl")),
         };
+        let source = source.with(self.format().store_fragment());
         // Without a norm nothing is added over lanes, and the plain entry point will do.
         match self.qk_norm {
             QkNorm::None => source.with(fragment!("entry/plain.wgsl")),
@@ -139,15 +145,18 @@ impl Kernel for Rope {
         ]
         .into_iter()
         .chain(norm)
-        .chain(self.to.and_then(CacheSlots::binding))
+        .chain(self.to.and_then(|cache| cache.slots.binding()))
         .collect()
     }
 
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
+        let int8 = CacheRows { format: CacheFormat::Int8, ..CacheRows::PLAIN };
+        let paged = CacheRows { slots: CacheSlots::Paged, format: CacheFormat::F16 };
+        let destinations = [None, Some(CacheRows::PLAIN), Some(int8), Some(paged)];
         for head_dim in [1, 10, 12, 64, 256, 512] {
             for interleaved in [false, true] {
-                for to in [None, Some(CacheSlots::Own), Some(CacheSlots::Paged)] {
+                for to in destinations {
                     let plain = Self { interleaved, to, ..Self::new(head_dim) };
                     all.extend([false, true].map(|v_is_k| Self { v_is_k, ..plain }));
                     for reduce in Reduce::ALL {
@@ -178,7 +187,7 @@ impl Kernel for Rope {
         let stored_heads = kv_heads.saturating_mul(if self.v_is_k { 1 } else { 2 }).saturating_add(heads);
         // A chunk has a place for every row, a cache may be a ring.
         let slots = if self.to.is_some() { slots } else { slots.max(rows) };
-        let kv = bytes([kv_heads, slots, self.head_dim]);
+        let kv = bytes([kv_heads, slots, self.format().row_words(self.head_dim)]);
         let norm_bytes = self.qk_norm.len([heads, kv_heads], self.head_dim) * 4;
         let norm = (self.qk_norm != QkNorm::None).then_some(("head_norm", norm_bytes));
         [
@@ -191,7 +200,7 @@ impl Kernel for Rope {
         ]
         .into_iter()
         .chain(norm)
-        .chain(self.to.and_then(|cache| cache.size(params.pages)))
+        .chain(self.to.and_then(|cache| cache.slots.size(params.pages)))
         .collect()
     }
 
@@ -207,12 +216,15 @@ impl Kernel for Rope {
         let turned_heads = rows * u64::from(params.heads + params.kv_heads);
         let turned = turned_heads * u64::from(params.rotary_dim);
         let kv_class = if self.to.is_some() { ByteClass::KvWrite } else { ByteClass::ActOut };
+        let kv_rows = rows * 2 * u64::from(params.kv_heads);
+        let stored_bytes = kv_rows * self.format().row_bytes(self.head_dim);
         let mut work = Work::default()
             .with_bytes(ByteClass::ActIn, read * 4, (q + kv) * 4)
             .with_bytes(ByteClass::Index, rows * u64::from(params.rotary_dim) * 4, turned * 8)
             .with_bytes(ByteClass::ActOut, q * 4, q * 4)
-            .with_bytes(kv_class, kv * 4, kv * 4)
+            .with_bytes(kv_class, stored_bytes, stored_bytes)
             .with_ops(OpClass::F32Other, 3 * turned, 3 * turned);
+        work = self.format().store_work(kv_rows, self.head_dim, work);
         if params.temperature_floor > 0 {
             work = work.with_ops(OpClass::Sfu, rows, q).with_ops(OpClass::F32Other, q, q);
         }

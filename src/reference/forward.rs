@@ -190,7 +190,7 @@ impl Pass<'_> {
         Ok(match (op, weights) {
             (Op::Attention(op), OpWeights::Attention(weights)) => {
                 let kv = self.kv.next().ok_or_else(|| unfit("the cache"))?;
-                attend(op, weights, kv, &self.positions, input)
+                attend(op, weights, kv, (&self.positions, self.conditions.cache), input)
             }
             (Op::FeedForward(op), OpWeights::FeedForward(weights)) => feed_forward(op, weights, input),
             (Op::Experts(op), OpWeights::Experts(weights)) => self.experts(op, weights, x, input)?,

@@ -6,7 +6,7 @@ use super::memory::MemoryPlan;
 use super::{Home, Schedule, Step, TensorId};
 use crate::energy::{Ledger, NoteSource, PassTimer};
 use crate::gpu::{Gpu, Pipeline, gpu_error};
-use crate::kernel::{Binding, BindingKind, MAX_SEQUENCES, Span, fold_grid};
+use crate::kernel::{Binding, BindingKind, MAX_SEQUENCES, SPAN_BYTES, Span, fold_grid};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
@@ -18,7 +18,8 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Builds what a schedule needs. `named` gives the tensor of a name, `pool` the buffers of the plan.
+    /// Builds what a schedule needs. `named` gives the tensor of a name, `pool` the buffers of the plan; `span` is a
+    /// [`Tensor::span`].
     ///
     /// # Errors
     /// [`Error::Shader`]; [`Error::MissingTensor`] for a name that `named` does not know or a buffer that the pool
@@ -32,6 +33,10 @@ impl Prepared {
         span: &Tensor,
         mut named: impl FnMut(&str) -> Option<Tensor>,
     ) -> Result<Self> {
+        if span.bytes() < SPAN_BYTES {
+            let (expected, found) = (format!("{SPAN_BYTES} bytes"), format!("{} bytes", span.bytes()));
+            return Err(Error::TensorMismatch { name: "span".into(), expected, found });
+        }
         let tensors = schedule
             .tensors
             .iter()

@@ -89,7 +89,7 @@ impl<'a> Oracle<'a> {
     fn reference(&mut self) -> Result<&mut OnCpu<'a>> {
         match &mut self.reference {
             Some(reference) => Ok(reference),
-            empty => Ok(empty.insert(OnCpu::new(self.case, self.plan, self.path)?)),
+            empty => Ok(empty.insert(OnCpu::new(self.case, self.plan, &self.path.into())?)),
         }
     }
 }

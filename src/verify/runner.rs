@@ -1,6 +1,6 @@
 //! The same model on a GPU or on the CPU reference, driven the same way.
 
-use super::{Case, Products};
+use super::{Arithmetic, Case};
 use crate::energy::Level;
 use crate::gpu::{Capabilities, Gpu};
 use crate::model::config::ModelConfig;
@@ -13,7 +13,6 @@ use crate::reference::forward::{
 };
 use crate::reference::sample::argmax;
 use crate::reference::weights::Weights;
-use crate::tuning::ProductPath;
 use crate::{Error, Result};
 
 /// Where a case runs.
@@ -57,10 +56,10 @@ impl<'a> Runner<'a> {
         case: &'a Case,
         device: &Device,
         plan: &WeightPlan,
-        products: Products,
+        arithmetic: Arithmetic,
     ) -> Result<Self> {
         match device {
-            Device::Cpu => Ok(Self::Cpu(Box::new(OnCpu::new(case, plan, products.path)?))),
+            Device::Cpu => Ok(Self::Cpu(Box::new(OnCpu::new(case, plan, &arithmetic)?))),
             Device::Gpu(gpu) => {
                 let model = Model::load(gpu, &case.source, LoadOptions::new(plan.clone())).await?;
                 // No room to spare: the caches must hold exactly what the prompts and their continuations need.
@@ -73,8 +72,9 @@ impl<'a> Runner<'a> {
                     // The whole prompt is one pass, whatever it costs.
                     chunk_ops: u64::MAX,
                     ledger: Level::Counts,
-                    path: products.path,
-                    tuning: products.tuning,
+                    path: arithmetic.path,
+                    tuning: arithmetic.tuning,
+                    cache: arithmetic.cache,
                     training: case.conditions.training,
                     task: case.conditions.task,
                     ..SessionOptions::new(context, Sampling::GREEDY)
@@ -187,15 +187,15 @@ impl<'a> Runner<'a> {
 }
 
 impl<'a> OnCpu<'a> {
-    pub(super) fn new(case: &'a Case, plan: &WeightPlan, path: ProductPath) -> Result<Self> {
+    pub(super) fn new(case: &'a Case, plan: &WeightPlan, arithmetic: &Arithmetic) -> Result<Self> {
         let config = &case.source.config;
         let source = &case.source;
         // What no device would take is refused here as well.
         source.layout(plan, &Capabilities::unlimited())?;
         let fetch = |slot, shape: &[usize]| source.fetch(slot, shape);
         let learned = |slot, shapes: &[Vec<usize>]| source.fetch_learned(slot, shapes);
-        let weights = Weights::build_learned(config, plan, path, fetch, learned)?;
-        let conditions = case.conditions;
+        let weights = Weights::build_learned(config, plan, arithmetic.path, fetch, learned)?;
+        let conditions = Conditions { cache: arithmetic.cache, ..case.conditions };
         Ok(Self { config, conditions, weights, cache: Cache::under(config, conditions) })
     }
 

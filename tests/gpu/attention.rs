@@ -1,12 +1,12 @@
 use wattle::energy::Phase;
-use wattle::fragments::{CacheSlots, Reach};
+use wattle::fragments::{CacheRows, CacheSlots, Reach};
 use wattle::kernel::{Kernel, SequenceSpan};
 use wattle::kernels::attention::{Attention, AttentionParams, split_count};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::reference::attention::{self as reference, Mask};
 
 use crate::harness::{Run, span};
-use crate::keys::{Sequence, by_head, mask};
+use crate::keys::{Sequence, by_head, mask, packed};
 use crate::select::selected;
 use crate::support::compare::Tolerance;
 use crate::support::golden::Golden;
@@ -14,7 +14,7 @@ use crate::support::golden::Golden;
 /// Sequences of one layer in one call.
 struct Call<'a> {
     sequences: Vec<&'a Sequence>,
-    cache: CacheSlots,
+    cache: CacheRows,
     /// Slots of a sequence's own.
     slots: usize,
 }
@@ -25,7 +25,7 @@ const PAGE: usize = 3;
 impl Call<'_> {
     /// A sequence with its own slots.
     fn one(sequence: &Sequence, slots: usize) -> Call<'_> {
-        Call { sequences: vec![sequence], cache: CacheSlots::Own, slots }
+        Call { sequences: vec![sequence], cache: CacheRows::PLAIN, slots }
     }
 
     fn first(&self) -> &Sequence {
@@ -51,7 +51,7 @@ impl Call<'_> {
     }
 
     fn params(&self) -> AttentionParams {
-        let slots = if self.cache == CacheSlots::Paged { PAGE } else { self.slots };
+        let slots = if self.cache.slots == CacheSlots::Paged { PAGE } else { self.slots };
         AttentionParams { slots: slots as u32, pages: self.pages() as u32, ..self.first().params() }
     }
 
@@ -65,12 +65,12 @@ impl Call<'_> {
     }
 
     /// Keys or values before the call, or all of them.
-    fn cached(&self, of: impl Fn(&Sequence) -> &[f32], with_own: bool) -> Vec<f32> {
+    fn cached(&self, of: impl Fn(&Sequence) -> &[f32], with_own: bool) -> Vec<u32> {
         let mut parts = vec![Vec::new(); self.sequences.len() * self.pages().max(1)];
         let count = self.sequences.len();
         for (n, sequence) in self.sequences.iter().enumerate() {
             let end = sequence.position + if with_own { sequence.rows } else { 0 };
-            if self.cache == CacheSlots::Own {
+            if self.cache.slots == CacheSlots::Own {
                 parts[self.place(n)] = sequence.ring(of(sequence), self.slots, end);
                 continue;
             }
@@ -78,8 +78,8 @@ impl Call<'_> {
                 parts[self.page(n, at)] = sequence.page(of(sequence), PAGE, at, end);
             }
         }
-        parts.truncate(if self.cache == CacheSlots::Own { count } else { count * self.pages() });
-        parts.concat()
+        parts.truncate(if self.cache.slots == CacheSlots::Own { count } else { count * self.pages() });
+        packed(self.cache.format, &parts.concat(), self.first().layer.head_dim)
     }
 
     /// The keys or values of the call itself.
@@ -104,7 +104,7 @@ impl Call<'_> {
                 table[self.place(n) * self.pages() + at] = self.page(n, at) as u32;
             }
         }
-        if self.cache == CacheSlots::Paged { run.with("page_table", &table) } else { run }
+        if self.cache.slots == CacheSlots::Paged { run.with("page_table", &table) } else { run }
     }
 
     fn q(&self) -> Vec<f32> {
@@ -112,13 +112,17 @@ impl Call<'_> {
     }
 
     /// Compares with the reference, or with golden data where there is some.
-    fn check(&self, run: Run, golden: Option<&[f32]>) {
+    fn check(&self, run: Run, golden: Option<&[f32]>, with_own: bool) {
         let found = run.out("out", self.q().len()).go();
         if let Some(golden) = golden {
             return found.close("out", golden, Tolerance::OfLargest(1e-5));
         }
+        let seen = |sequence: &Sequence| {
+            let end = sequence.position + if with_own { sequence.rows } else { 0 };
+            sequence.with_stored(self.cache.format, end)
+        };
         let all = |of: fn(&Sequence) -> Vec<f32>| -> Vec<f32> {
-            self.sequences.iter().flat_map(|sequence| of(sequence)).collect()
+            self.sequences.iter().flat_map(|sequence| of(&seen(sequence))).collect()
         };
         found.close("out", &all(Sequence::expected), Tolerance::Each(&all(Sequence::tolerances)));
     }
@@ -132,7 +136,7 @@ impl Call<'_> {
             .with("v_cache", &self.cached(|of| &of.v, false))
             .with("k_chunk", &self.chunk(|of| &of.k, chunk_slots))
             .with("v_chunk", &self.chunk(|of| &of.v, chunk_slots));
-        self.check(with_sinks(self.with_table(run), self.first()), golden);
+        self.check(with_sinks(self.with_table(run), self.first()), golden, false);
     }
 
     fn decode(&self, split_keys: u32, what: &str, golden: Option<&[f32]>) {
@@ -158,7 +162,7 @@ impl Call<'_> {
             AttentionMergeParams { heads, head_dim: layer.head_dim as u32, reach, split_keys, max_splits };
         let variant = AttentionMerge { reach: variant.reach, sinks: self.first().sinks.is_some() };
         let run = self.run(variant, merge, what).with("parts", parts.floats("parts"));
-        self.check(with_sinks(run, self.first()), golden);
+        self.check(with_sinks(run, self.first()), golden, true);
     }
 }
 
@@ -282,7 +286,7 @@ fn every_shape_agrees_with_the_reference() {
 }
 
 fn of_size(head_dim: u32, softcap: f32, reach: Reach, sinks: bool, phase: Phase) -> Attention {
-    Attention { head_dim, softcap: softcap > 0.0, reach, sinks, phase, cache: CacheSlots::Own }
+    Attention { head_dim, softcap: softcap > 0.0, reach, sinks, phase, cache: CacheRows::PLAIN }
 }
 
 /// Scores of 1e4 either way: exp of any of them is 0 or infinite.

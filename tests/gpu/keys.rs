@@ -1,10 +1,12 @@
 //! What tests of attention share: sequences, caches, expected outputs and their tolerances.
 
-use wattle::fragments::Reach;
+use wattle::fragments::{CacheFormat, Reach};
 use wattle::kernels::attention::AttentionParams;
 use wattle::reference::attention::{Attention, KeyValues, Mask, attention};
+use wattle::reference::cache_rows::{pack, stored, unpack};
 
 use crate::bound::{EPS, abs, exp_roundings, roundings};
+use crate::harness::POISON;
 use crate::support::random::Random;
 
 /// Rows `[rows, heads, width]` as `[heads, slots, width]`, each in its slot if it has one; NaN elsewhere.
@@ -26,7 +28,46 @@ pub fn by_head(
     y
 }
 
+/// Rows as a cache has them; what reads one that is NaN gets NaN.
+pub fn packed(format: CacheFormat, rows: &[f32], width: usize) -> Vec<u32> {
+    let nan = match format {
+        CacheFormat::F32 | CacheFormat::Int8 => f32::NAN.to_bits(),
+        CacheFormat::F16 => 0x7e00_7e00,
+    };
+    let row = |row: &[f32]| match row[0].is_nan() {
+        true => vec![nan; format.row_words(width as u32) as usize],
+        false => pack(format, row, width),
+    };
+    rows.chunks(width).flat_map(row).collect()
+}
+
+/// What a cache's rows are read as; NaN where none was written.
+pub fn unpacked(format: CacheFormat, words: &[u32], width: usize) -> Vec<f32> {
+    let row = |row: &[u32]| match row.iter().all(|word| *word == POISON) {
+        true => vec![f32::NAN; width],
+        false => unpack(format, row, width),
+    };
+    words.chunks(format.row_words(width as u32) as usize).flat_map(row).collect()
+}
+
+/// How far elements of rows may be from what was stored.
+pub fn storing_tolerances(format: CacheFormat, rows: &[f32], width: usize) -> Vec<f32> {
+    let of_row = |row: &[f32]| -> Vec<f32> {
+        let most = row.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        row.iter()
+            .map(|x| match format {
+                CacheFormat::F32 => 0.0,
+                // Devices may round either way.
+                CacheFormat::F16 => 2f32.powi(-10) * x.abs() + 2f32.powi(-24),
+                CacheFormat::Int8 => 0.501 * most / 127.0,
+            })
+            .collect()
+    };
+    rows.chunks(width).flat_map(of_row).collect()
+}
+
 /// An attention layer in the middle of a sequence: `rows` queries from `position` on, and all keys up to the last.
+#[derive(Clone)]
 pub struct Sequence {
     pub layer: Attention,
     pub position: usize,
@@ -78,6 +119,13 @@ impl Sequence {
             softcap: (softcap > 0.0).then_some(softcap),
             mask: mask(Reach::Window, window),
         }
+    }
+
+    /// The same where the keys and values before `end` have been stored.
+    pub fn with_stored(&self, format: CacheFormat, end: usize) -> Self {
+        let (width, at) = (self.layer.head_dim, end * self.layer.kv_heads * self.layer.head_dim);
+        let of = |rows: &[f32]| [stored(format, &rows[..at], width), rows[at..].to_vec()].concat();
+        Self { k: of(&self.k), v: of(&self.v), ..self.clone() }
     }
 
     /// The row at `position + row` alone, after all before it.

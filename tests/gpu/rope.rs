@@ -1,4 +1,4 @@
-use wattle::fragments::{CacheSlots, InputNorm};
+use wattle::fragments::{CacheFormat, CacheSlots, InputNorm};
 use wattle::kernels::rope::{QkNorm, Rope, RopeParams};
 use wattle::model::config::{Norm, NormKind, Rope as Rotation, RopeLayout, RopeScaling};
 use wattle::reference::norm::norm;
@@ -6,10 +6,10 @@ use wattle::reference::rope::{rotate, tables};
 
 use crate::bound::{EPS, abs};
 use crate::harness::{Run, span};
-use crate::keys::by_head;
+use crate::keys::{by_head, storing_tolerances, unpacked};
 use crate::linear::{norm_roundings, rows_of_every_size};
 use crate::select::selected;
-use crate::support::compare::Tolerance;
+use crate::support::compare::{Tolerance, assert_close};
 use crate::support::golden::Golden;
 use crate::support::random::Random;
 
@@ -100,7 +100,8 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
     v.iter_mut().for_each(|v| *v = v.clamp(-clip, clip));
     let slot = |row: usize| if variant.to.is_some() { (position + row) % slots } else { row };
     // Of two pages all are the second, which then is like a ring.
-    let paged = variant.to == Some(CacheSlots::Paged);
+    let paged = variant.to.is_some_and(|cache| cache.slots == CacheSlots::Paged);
+    let format = variant.to.map_or(CacheFormat::F32, |cache| cache.format);
     let pages = if paged { (position + rows) / slots + 1 } else { 0 };
     let place = |x: &[f32]| {
         let first_page = vec![f32::NAN; if paged { kv_heads * slots * width } else { 0 }];
@@ -122,11 +123,16 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
     let run = run.with("qkv", &qkv).with("rope_table", &table).out("q_out", q.len());
     let run = if variant.qk_norm != QkNorm::None { run.with("head_norm", &head_norm) } else { run };
     let run = if paged { run.with("page_table", &vec![1u32; pages]) } else { run };
-    let kv_words = place(&k).len();
+    let kv_words = place(&k).len() / width * format.row_words(width as u32) as usize;
     let found = run.out("k_out", kv_words).out("v_out", kv_words).go();
     found.close("q_out", &q, Tolerance::Each(&q_tolerance));
-    found.close("k_out", &place(&k), Tolerance::Each(&place(&k_tolerance)));
-    found.close("v_out", &place(&v), Tolerance::Each(&place(&v_tolerance)));
+    for (name, rows, tolerance) in [("k_out", k, k_tolerance), ("v_out", v, v_tolerance)] {
+        let storing = storing_tolerances(format, &rows, width);
+        let tolerance: Vec<f32> = tolerance.iter().zip(storing).map(|(a, b)| 1.01 * a + b).collect();
+        let stored = unpacked(format, found.words(name), width);
+        let what = format!("{} {name}", found.what());
+        assert_close(&what, &stored, &place(&rows), Tolerance::Each(&place(&tolerance)));
+    }
 }
 
 /// What a pair's roundings are relative to: the length of both, which no rotation changes, times the root of 2.

@@ -62,7 +62,7 @@ fn auctions_run_in_a_model() {
     let source = fill(config, &mut random);
     let plan = WeightPlan::uniform(WeightFormat::F32);
     let weights = expected::weights(&source, &plan);
-    let conditions = Conditions { task: None, training: Some(1) };
+    let conditions = Conditions { training: Some(1), ..Conditions::default() };
     let ids = (0..30).map(|n| (7 * n) % 64).collect();
     let prompt = expected::prompt(&source, &weights, conditions, ids, GREEDY);
     let case = Case { name: "auction".into(), source, prompts: vec![prompt], conditions };
@@ -379,7 +379,8 @@ fn expect(source: Source, plan: &WeightPlan, random: &mut Random, path: ProductP
     };
     let is_exact = !config.ops().any(|(_, op)| balances(op));
     let training = (coin(random) && is_exact).then_some(17);
-    let conditions = Conditions { task: Some(between(random, 0, TASKS - 1)), training };
+    let task = Some(between(random, 0, TASKS - 1));
+    let conditions = Conditions { task, training, ..Conditions::default() };
     let weights = expected::weights(&source, plan);
     let prompts = PROMPTS.map(|length| {
         let ids = (0..length).map(|_| between(random, 0, config.vocab_size - 1)).collect();

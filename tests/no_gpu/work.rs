@@ -1,7 +1,7 @@
 //! What a variant of a kernel adds to its work.
 
 use wattle::energy::{ByteClass, OpClass, Phase, Work};
-use wattle::fragments::{CacheSlots, ExpertWeight, GroupLimit, Reach, RouteRule, Selection};
+use wattle::fragments::{CacheRows, ExpertWeight, GroupLimit, Reach, RouteRule, Selection};
 use wattle::kernel::{Kernel, Span};
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
@@ -61,7 +61,7 @@ fn sinks_are_counted_where_outputs_are_final() {
             reach: Reach::Window,
             sinks,
             phase: Phase::Prefill,
-            cache: CacheSlots::Own,
+            cache: CacheRows::PLAIN,
         };
         variant.work(&params, Span { position: 7, rows: 3 })
     };

@@ -4,7 +4,7 @@ use super::linear::Input;
 use super::{End, ForwardPass, PassOptions};
 use crate::Result;
 use crate::energy::Phase;
-use crate::fragments::{CacheSlots, Epilogue, Reach, Reduce};
+use crate::fragments::{CacheRows, CacheSlots, Epilogue, Reach, Reduce};
 use crate::kernel::Launch;
 use crate::kernels::attention::{self as kernel, AttentionParams};
 use crate::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
@@ -23,7 +23,7 @@ fn split_keys(head_dim: u32) -> u32 {
 struct KvCache {
     k: TensorId,
     v: TensorId,
-    rows: CacheSlots,
+    rows: CacheRows,
     /// Rows per head of a sequence's part, or of a page.
     slots: u32,
     /// Pages that a sequence may have, and where it has them.
@@ -79,17 +79,18 @@ impl ForwardPass<'_> {
     /// A local layer keeps its window or chunk, a ring for each sequence; a global one the whole context, in pages where
     /// sequences share them.
     fn cache(&mut self, attention: &Attention) -> KvCache {
-        let PassOptions { context, sequences, paging, .. } = *self.options;
+        let PassOptions { context, sequences, paging, cache: format, .. } = *self.options;
         let of_each = |slots| (CacheSlots::Own, slots, sequences, 0);
-        let (rows, slots, parts, pages) = match (attention.reach(), paging) {
+        let (places, slots, parts, pages) = match (attention.reach(), paging) {
             (Some(reach), _) => of_each(reach.min(context)),
             (None, None) => of_each(context),
             (None, Some(paging)) => {
                 (CacheSlots::Paged, paging.page_tokens, paging.pages, paging.pages_of(context))
             }
         };
-        let bytes = u64::from(attention.kv_rows()) * u64::from(slots) * 4;
-        let paged = rows == CacheSlots::Paged;
+        let bytes = u64::from(attention.kv_heads) * u64::from(slots) * format.row_bytes(attention.head_dim);
+        let paged = places == CacheSlots::Paged;
+        let rows = CacheRows { slots: places, format };
         let [k, v] = ["k_cache", "v_cache"]
             .map(|part| self.schedule.cache(self.place.name(part), parts, bytes, paged));
         let page_table =
@@ -194,15 +195,18 @@ impl ForwardPass<'_> {
     fn kv_write(&mut self, attention: &Attention, heads: &Heads, cache: &KvCache) -> Result<()> {
         let params = KvWriteParams {
             kv_heads: attention.kv_heads,
-            head_dim: attention.head_dim,
             slots: cache.slots,
             pages: cache.pages,
             chunk_slots: self.schedule.max_rows,
         };
         let mut tensors =
-            vec![("k_chunk", heads.k), ("v_chunk", heads.v), ("k_cache", cache.k), ("v_cache", cache.v)];
+            vec![("k_chunk", heads.k), ("v_chunk", heads.v), ("k_out", cache.k), ("v_out", cache.v)];
         tensors.extend(cache.page_table.map(|table| ("page_table", table)));
-        self.dispatch("kv_write", Launch { variant: KvWrite { cache: cache.rows }, params }, &tensors)
+        self.dispatch(
+            "kv_write",
+            Launch { variant: KvWrite { head_dim: attention.head_dim, cache: cache.rows }, params },
+            &tensors,
+        )
     }
 
     /// Decode: the cache in parts of fixed length, merged in order.

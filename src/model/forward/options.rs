@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::energy::Phase;
+use crate::fragments::CacheFormat;
 use crate::kernels::sample_best::MAX_KEPT;
 use crate::tuning::{ProductPath, Tuning};
 
@@ -19,6 +20,8 @@ pub struct PassOptions {
     pub sequences: u32,
     /// Pages that hold the keys and values of global layers; `None`: each sequence has room for its whole context.
     pub paging: Option<Paging>,
+    /// What keys and values are stored as.
+    pub cache: CacheFormat,
     /// Which rows get logits.
     pub logits: LogitRows,
     /// Whether hidden states and router logits stay in tensors of their own, for inspection.
@@ -47,6 +50,7 @@ impl PassOptions {
             context,
             sequences: 1,
             paging: None,
+            cache: CacheFormat::F32,
             logits: LogitRows::Last,
             trace: false,
             router_telemetry: false,

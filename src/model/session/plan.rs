@@ -7,6 +7,7 @@ use super::caches::Caches;
 use super::named::named_tensors;
 use super::sequences::Local;
 use crate::energy::{Ledger, Level, Phase, note_bytes};
+use crate::fragments::CacheFormat;
 use crate::gpu::Capabilities;
 use crate::kernel::{MAX_SEQUENCES, SPAN_BYTES, Span};
 use crate::model::config::{Experts, ModelConfig, Op, Routing};
@@ -27,6 +28,8 @@ pub struct SessionOptions {
     /// Pages that hold the keys and values of global layers, for all sequences together; `None`: each sequence has room for its
     /// whole context. Local layers always have their window's slots for each sequence.
     pub paging: Option<Paging>,
+    /// What keys and values are stored as.
+    pub cache: CacheFormat,
     /// Whether a sequence's bits do not depend on who else is in a step: which kernels run and the order of their sums depend on
     /// these options and the sequence alone. Off, a sequence that is alone in a step has kernels for one row, which may round
     /// otherwise.
@@ -75,6 +78,7 @@ impl SessionOptions {
             context,
             sequences: 1,
             paging: None,
+            cache: CacheFormat::F32,
             batch_invariant: true,
             max_chunk: 256,
             chunk_ops: 100_000_000_000,
@@ -151,6 +155,7 @@ impl SessionPlan {
                     context,
                     sequences: options.sequences,
                     paging: options.paging,
+                    cache: options.cache,
                     logits,
                     trace,
                     router_telemetry: options.router_telemetry,

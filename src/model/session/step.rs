@@ -151,7 +151,8 @@ impl Session {
         state: &mut State,
     ) -> Result<()> {
         let mut upload = Upload::default();
-        if first_output > 0 || state.spans_on_device.as_deref() != Some(spans) {
+        let goes_on = first_output == 0 && feeds.iter().all(|(_, feed)| matches!(feed, Feed::Sampled));
+        if !goes_on || state.spans_on_device.as_deref() != Some(spans) {
             upload.add(&self.named["span"], 0, &span_bytes(first_output, spans));
         }
         if let Some(table) = self.named.get("page_table") {

@@ -2,8 +2,10 @@
 
 use super::cache::KeysAndValues;
 use super::{linear, normed};
+use crate::fragments::CacheFormat;
 use crate::model::config::{self, Norm, NormKind, Temperature};
 use crate::reference::attention::{Attention, KeyValues, Mask, attention};
+use crate::reference::cache_rows::stored;
 use crate::reference::norm::norm;
 use crate::reference::rope::{rotate, tables};
 use crate::reference::weights::AttentionWeights;
@@ -12,7 +14,7 @@ pub(super) fn attend(
     op: &config::Attention,
     weights: &AttentionWeights,
     kv: &mut KeysAndValues,
-    positions: &[u32],
+    (positions, cache): (&[u32], CacheFormat),
     x: &[f32],
 ) -> Vec<f32> {
     let d = x.len() / positions.len();
@@ -38,6 +40,10 @@ pub(super) fn attend(
             q.iter_mut().for_each(|q| *q = (f64::from(*q) * factor) as f32);
         }
     }
+    if positions.len() == 1 {
+        [&mut k, &mut v].into_iter().for_each(|rows| *rows = stored(cache, rows, h));
+    }
+    let before = kv.keys.len();
     kv.keys.extend(k);
     kv.values.extend(v);
     let key_positions: Vec<u32> = (0..(kv.keys.len() / (kv_heads * h)) as u32).collect();
@@ -50,6 +56,11 @@ pub(super) fn attend(
         mask: Mask { causal: true, window: op.window, chunk: op.chunk },
     };
     let sinks = weights.sinks.as_deref();
-    let kv = KeyValues { keys: &kv.keys, values: &kv.values, positions: &key_positions, sinks };
-    linear(&weights.out, &attention(&layer, &q, positions, kv), heads * h)
+    let all = KeyValues { keys: &kv.keys, values: &kv.values, positions: &key_positions, sinks };
+    let mixed = attention(&layer, &q, positions, all);
+    for rows in [&mut kv.keys, &mut kv.values] {
+        let own = stored(cache, &rows[before..], h);
+        rows[before..].copy_from_slice(&own);
+    }
+    linear(&weights.out, &mixed, heads * h)
 }

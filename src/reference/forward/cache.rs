@@ -1,5 +1,6 @@
 //! What a forward pass goes on from.
 
+use crate::fragments::CacheFormat;
 use crate::model::config::{ModelConfig, Op};
 
 /// What a sequence is run under, besides its tokens.
@@ -9,6 +10,8 @@ pub struct Conditions {
     pub task: Option<u32>,
     /// Tokens are routed as in training, with draws from this seed.
     pub training: Option<u32>,
+    /// What keys and values are stored as: those of a prompt's pass after its attention, that of a single token before it.
+    pub cache: CacheFormat,
 }
 
 /// Keys and values of the tokens so far.

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Wake};
 
 use wattle::energy::{Ledger, Level};
 use wattle::fragments::{InputNorm, Reduce};
-use wattle::kernel::{Launch, Span};
+use wattle::kernel::{Launch, SPAN_BYTES, Span, span_bytes};
 use wattle::kernels::norm::{Norm, NormParams};
 use wattle::model::forward::{LogitRows, Sampling};
 use wattle::model::{LoadOptions, Model, Session, SessionOptions};
@@ -195,13 +195,14 @@ fn a_session_writes_where_the_host_says() {
 fn tensors_lie_anywhere_in_the_hosts_buffers() {
     let host = Stranger::plain();
     let gpu = host.gpu();
-    let [buffer, output] = [2048, 1024].map(|bytes| host_buffer(&host.device, bytes, SHARED));
+    let [buffer, output] = [8192, 1024].map(|bytes| host_buffer(&host.device, bytes, SHARED));
     let part = |offset| Tensor::over(&gpu, &buffer, offset, 16).unwrap();
-    let (x, weight, span) = (part(256), part(512), part(1280));
+    let (x, weight) = (part(256), part(512));
+    let span = Tensor::over(&gpu, &buffer, 1280, SPAN_BYTES).unwrap();
     let y = Tensor::over(&gpu, &output, 512, 16).unwrap();
     host.queue.write_buffer(&buffer, 256, bytemuck::cast_slice(&[3.0f32, -3.0, 3.0, -3.0]));
     host.queue.write_buffer(&buffer, 512, bytemuck::cast_slice(&[1.0f32, 2.0, 3.0, 4.0]));
-    host.queue.write_buffer(&buffer, 1280, bytemuck::cast_slice(&[0u32, 1, 0, 0]));
+    host.queue.write_buffer(&buffer, 1280, &span_bytes(0, &[Span::of_rows(1).into()]));
 
     let mut schedule = Schedule::new(1);
     let [at_x, at_weight, at_y] = ["x", "weight", "y"].map(|name| schedule.named(name, 16));

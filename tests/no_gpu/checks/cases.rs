@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use wattle::energy::Phase;
 use wattle::fragments::{
-    CacheSlots, Epilogue, InputNorm, Members, Queue, Reach, Reduce, RouteRule, Selection, TokenIds,
+    CacheRows, Epilogue, InputNorm, Members, Queue, Reach, Reduce, RouteRule, Selection, TokenIds,
 };
 use wattle::kernel::{AnyLaunch, SPAN_BYTES};
 use wattle::kernels::attention_merge::AttentionMerge;
-use wattle::kernels::kv_write::KvWrite;
 use wattle::kernels::matvec::VecRows;
 use wattle::kernels::moe_auction::{MoeAuction, MoeAuctionParams};
 use wattle::kernels::moe_combine::{CombineSlots, MoeCombine, MoeCombineParams};
@@ -32,8 +31,9 @@ use wattle::kernels::tile_rows::TileRows;
 use wattle::quant::Width;
 
 use super::launches::{
-    ADDED, ATTENTION, BEST, CHOSEN, COMBINE, GATED, KV_WRITE, MERGE, PICK, ROPE, ROUTE, SLOTS, WEIGHTED,
-    attention, embed, expert, grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
+    ADDED, ATTENTION, BEST, CHOSEN, COMBINE, GATED, KV_WRITE, KV_WRITER, MERGE, PICK, ROPE, ROUTE, SLOTS,
+    WEIGHTED, attention, embed, expert, grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices,
+    quantize, rope,
 };
 
 /// A launch, and the words that each of its tensors needs for [`super::ROWS`] rows.
@@ -67,7 +67,7 @@ fn attention_cases() -> Vec<Case> {
         ("v_out", chunk),
     ];
     let of_shared = Rope { qk_norm: QkNorm::AllHeads, v_is_k: true, ..rope(None) };
-    let written = [("k_chunk", chunk), ("v_chunk", chunk), ("k_cache", cache), ("v_cache", cache)];
+    let written = [("k_chunk", chunk), ("v_chunk", chunk), ("k_out", cache), ("v_out", cache)];
     vec![
         (launch(attention(Phase::Prefill), ATTENTION), prefill),
         (
@@ -78,11 +78,11 @@ fn attention_cases() -> Vec<Case> {
             launch(AttentionMerge { reach: Reach::Window, sinks: true }, MERGE),
             vec![("parts", parts), ("out", q), ("sinks", 6)],
         ),
-        (launch(KvWrite { cache: CacheSlots::Own }, KV_WRITE), written.to_vec()),
+        (launch(KV_WRITER, KV_WRITE), written.to_vec()),
         (launch(rope(None), ROPE), heads(chunk)),
         (launch(of_shared, ROPE), shared),
         // A ring may be shorter than a pass, a chunk may not.
-        (launch(rope(Some(CacheSlots::Own)), RopeParams { slots: 3, ..ROPE }), heads(2 * 3 * 10)),
+        (launch(rope(Some(CacheRows::PLAIN)), RopeParams { slots: 3, ..ROPE }), heads(2 * 3 * 10)),
         (launch(rope(None), RopeParams { slots: 3, ..ROPE }), heads(2 * 7 * 10)),
     ]
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use wattle::energy::Phase;
 use wattle::fragments::{
-    Activate, CacheSlots, Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reach, Reduce, TokenIds,
+    Activate, CacheFormat, CacheRows, CacheSlots, Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reach,
+    Reduce, TokenIds,
 };
 use wattle::gpu::Capabilities;
 use wattle::kernel::{AnyLaunch, Kernel, Launch};
@@ -12,7 +13,7 @@ use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::AttentionMergeParams;
 use wattle::kernels::embed::{Embed, EmbedParams};
 use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams};
-use wattle::kernels::kv_write::KvWriteParams;
+use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::Matmul;
 use wattle::kernels::matmul_coop::MatmulCoop;
@@ -40,8 +41,7 @@ pub const ATTENTION: AttentionParams = AttentionParams {
 };
 pub const MERGE: AttentionMergeParams =
     AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 8, max_splits: 4 };
-pub const KV_WRITE: KvWriteParams =
-    KvWriteParams { kv_heads: 2, head_dim: 10, slots: 20, pages: 3, chunk_slots: 9 };
+pub const KV_WRITE: KvWriteParams = KvWriteParams { kv_heads: 2, slots: 20, pages: 3, chunk_slots: 9 };
 pub const ROPE: RopeParams = RopeParams {
     heads: 6,
     kv_heads: 2,
@@ -64,11 +64,14 @@ pub const BEST: SampleBestParams = SampleBestParams { vocab_size: 4097, inverse_
 pub const PICK: SamplePickParams = SamplePickParams { vocab_size: 4097, max_samples: 11, top_p: 1.0 };
 
 pub fn attention(phase: Phase) -> Attention {
-    let (sinks, cache) = (phase == Phase::Prefill, CacheSlots::Paged);
+    let sinks = phase == Phase::Prefill;
+    let cache = CacheRows { slots: CacheSlots::Paged, format: CacheFormat::F16 };
     Attention { head_dim: 10, softcap: true, reach: Reach::Window, sinks, phase, cache }
 }
 
-pub fn rope(to: Option<CacheSlots>) -> Rope {
+pub const KV_WRITER: KvWrite = KvWrite { head_dim: 10, cache: CacheRows::PLAIN };
+
+pub fn rope(to: Option<CacheRows>) -> Rope {
     Rope { qk_norm: QkNorm::Head, to, ..Rope::new(10) }
 }
 

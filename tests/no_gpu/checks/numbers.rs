@@ -3,15 +3,15 @@
 use wattle::Error;
 use wattle::energy::Phase;
 use wattle::fragments::{
-    Activate, CacheSlots, Codec, Epilogue, ExpertWeight, GroupLimit, InputNorm, InputRows, LaterRule,
-    Members, NestedGroups, Queue, Reach, Reduce, RouteRule, Selection, TokenIds,
+    Activate, CacheRows, Codec, Epilogue, ExpertWeight, GroupLimit, InputNorm, InputRows, LaterRule, Members,
+    NestedGroups, Queue, Reach, Reduce, RouteRule, Selection, TokenIds,
 };
 use wattle::kernel::{Kernel, Launch};
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::kernels::embed::EmbedParams;
 use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams};
-use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
+use wattle::kernels::kv_write::KvWriteParams;
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::Matmul;
 use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
@@ -35,7 +35,7 @@ use wattle::kernels::sample_pick::{SamplePick, SamplePickParams};
 use wattle::kernels::tile_rows::TileRows;
 
 use super::launches::{
-    ATTENTION, BEST, COMBINE, GATED, KV_WRITE, MERGE, PICK, ROPE, ROUTE, attention, embed, expert,
+    ATTENTION, BEST, COMBINE, GATED, KV_WRITE, KV_WRITER, MERGE, PICK, ROPE, ROUTE, attention, embed, expert,
     grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
 };
 use super::{ROWS, record};
@@ -66,20 +66,16 @@ fn attention_refuses_numbers_that_do_not_fit() {
     assert_refused(split, AttentionParams { max_splits: 0, ..ATTENTION }, "max_splits");
     for head_dim in [0, 513] {
         assert_refused(Attention { head_dim, ..whole }, ATTENTION, "head_dim");
-        assert_refused(Rope { head_dim, ..rope(Some(CacheSlots::Own)) }, ROPE, "head_dim");
+        assert_refused(Rope { head_dim, ..rope(Some(CacheRows::PLAIN)) }, ROPE, "head_dim");
     }
     let merge = AttentionMerge { reach: Reach::Window, sinks: false };
     assert_refused(merge, AttentionMergeParams { split_keys: 0, ..MERGE }, "split_keys");
     assert_refused(merge, AttentionMergeParams { head_dim: 0, ..MERGE }, "head_dim");
-    assert_refused(KvWrite { cache: CacheSlots::Own }, KvWriteParams { slots: 0, ..KV_WRITE }, "slots");
-    assert_refused(
-        KvWrite { cache: CacheSlots::Own },
-        KvWriteParams { chunk_slots: 0, ..KV_WRITE },
-        "chunk_slots",
-    );
-    assert_refused(rope(Some(CacheSlots::Own)), RopeParams { slots: 0, ..ROPE }, "slots");
+    assert_refused(KV_WRITER, KvWriteParams { slots: 0, ..KV_WRITE }, "slots");
+    assert_refused(KV_WRITER, KvWriteParams { chunk_slots: 0, ..KV_WRITE }, "chunk_slots");
+    assert_refused(rope(Some(CacheRows::PLAIN)), RopeParams { slots: 0, ..ROPE }, "slots");
     for rotary_dim in [3, 12] {
-        assert_refused(rope(Some(CacheSlots::Own)), RopeParams { rotary_dim, ..ROPE }, "rotary_dim");
+        assert_refused(rope(Some(CacheRows::PLAIN)), RopeParams { rotary_dim, ..ROPE }, "rotary_dim");
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use wattle::Error;
-use wattle::fragments::CacheSlots;
+use wattle::fragments::CacheRows;
 use wattle::kernel::{AnyLaunch, BindingKind, Span};
 use wattle::kernels::all_variants;
 use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
@@ -73,8 +73,8 @@ fn an_accepted_launch_has_a_grid_and_work() {
 fn a_tensor_beyond_indices_is_refused() {
     let long = embed(1 << 29).shared();
     let huge = launch(
-        KvWrite { cache: CacheSlots::Own },
-        KvWriteParams { kv_heads: u32::MAX, head_dim: u32::MAX, slots: u32::MAX, pages: 0, chunk_slots: 9 },
+        KvWrite { head_dim: u32::MAX, cache: CacheRows::PLAIN },
+        KvWriteParams { kv_heads: u32::MAX, slots: u32::MAX, pages: 0, chunk_slots: 9 },
     );
     for (launch, tensor) in [(long, "words"), (huge, "k_chunk")] {
         let sizes = launch.sizes(1);
