@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Phase, Work};
-use crate::fragments::Reach;
+use crate::fragments::{Reach, ScoreBias};
 use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Fragment, Source, fragment};
@@ -28,6 +28,8 @@ params! {
         pub scale: f32,
         /// Of the soft-cap.
         pub softcap: f32,
+        /// Of ALiBi.
+        pub alibi_scale: f32,
     }
 }
 
@@ -42,6 +44,8 @@ pub struct Attention {
     pub head_dim: u32,
     /// Whether scores are soft-capped.
     pub softcap: bool,
+    /// What is added to scores before.
+    pub score_bias: ScoreBias,
     /// How far back a query sees.
     pub reach: Reach,
     /// Whether each head has a stored logit more (arXiv 2508.10925). Decode leaves it to `attention_merge`.
@@ -85,6 +89,7 @@ impl Kernel for Attention {
             .with(fragment!("entry/plain.wgsl"))
             .constant("HEAD_DIM", self.head_dim)
             .constant("QUERIES", queries(self.head_dim));
+        let source = self.score_bias.add_to(source);
         let source = if self.softcap {
             source.with(fragment!("softcap/tanh.wgsl")).with(fragment!("common/safe_tanh.wgsl"))
         } else {
@@ -121,18 +126,25 @@ impl Kernel for Attention {
     }
 
     fn variants() -> Vec<Self> {
+        let score_bias = ScoreBias::None;
         let mut all = Vec::new();
         for head_dim in [1, 8, 10, 12, 16, 64, 80, 96, 128, 256, 512] {
             for softcap in [false, true] {
                 for phase in [Phase::Prefill, Phase::Decode] {
                     for reach in Reach::ALL {
-                        all.push(Self { head_dim, softcap, reach, sinks: false, phase });
+                        all.push(Self { head_dim, softcap, score_bias, reach, sinks: false, phase });
                     }
                 }
                 for reach in Reach::ALL {
-                    all.push(Self { head_dim, softcap, reach, sinks: true, phase: Phase::Prefill });
+                    let phase = Phase::Prefill;
+                    all.push(Self { head_dim, softcap, score_bias, reach, sinks: true, phase });
                 }
             }
+        }
+        // What is added does not know what else a variant is.
+        let plain: Vec<_> = all.iter().filter(|of| [8, 64].contains(&of.head_dim)).copied().collect();
+        for score_bias in ScoreBias::ALL.into_iter().filter(|bias| *bias != ScoreBias::None) {
+            all.extend(plain.iter().map(|of| Self { score_bias, ..*of }));
         }
         all
     }
@@ -211,6 +223,7 @@ impl Kernel for Attention {
         if self.sinks && self.phase == Phase::Prefill {
             work += sink_work(heads, rows * heads, head_dim);
         }
+        work = self.score_bias.work(heads * pairs, walked, work);
         if self.softcap {
             work = work.with_ops(OpClass::Sfu, heads * pairs, walked);
         }

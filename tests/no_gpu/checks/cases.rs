@@ -31,7 +31,8 @@ use wattle::quant::Width;
 
 use super::launches::{
     ADDED, ATTENTION, BEST, CHOSEN, COMBINE, GATED, KV_WRITE, MERGE, PICK, ROPE, ROUTE, SLOTS, WEIGHTED,
-    attention, embed, expert, grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
+    attention, embed, expert, grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices, positions,
+    quantize, rope,
 };
 
 /// A launch, and the words that each of its tensors needs for [`super::ROWS`] rows.
@@ -49,7 +50,7 @@ fn attention_cases() -> Vec<Case> {
         ("v_chunk", chunk),
         ("out", q),
     ];
-    let heads = |kv| {
+    let heads = |kv, norm| {
         let qkv = 7 * (6 + 2 + 2) * 10;
         let ends = [("q_out", q), ("k_out", kv), ("v_out", kv)];
         [vec![("qkv", qkv), ("rope_table", 7 * 2 * 2), ("head_norm", norm)], ends.to_vec()].concat()
@@ -63,6 +64,7 @@ fn attention_cases() -> Vec<Case> {
         ("k_out", chunk),
         ("v_out", chunk),
     ];
+    let layer = |by_head| Rope { qk_norm: QkNorm::Layer { by_head }, ..rope(false) };
     let of_shared = Rope { qk_norm: QkNorm::AllHeads, v_is_k: true, ..rope(false) };
     let written = [("k_chunk", chunk), ("v_chunk", chunk), ("k_cache", cache), ("v_cache", cache)];
     vec![
@@ -76,11 +78,14 @@ fn attention_cases() -> Vec<Case> {
             vec![("parts", parts), ("out", q), ("sinks", 6)],
         ),
         (launch(KvWrite, KV_WRITE), written.to_vec()),
-        (launch(rope(false), ROPE), heads(chunk)),
+        (launch(rope(false), ROPE), heads(chunk, norm)),
+        // A scale and a shift for each element of a head, Q's and K's or of each head.
+        (launch(layer(false), ROPE), heads(chunk, 2 * norm)),
+        (launch(layer(true), ROPE), heads(chunk, 2 * of_all)),
         (launch(of_shared, ROPE), shared),
         // A ring may be shorter than a pass, a chunk may not.
-        (launch(rope(true), RopeParams { slots: 3, ..ROPE }), heads(2 * 3 * 10)),
-        (launch(rope(false), RopeParams { slots: 3, ..ROPE }), heads(2 * 7 * 10)),
+        (launch(rope(true), RopeParams { slots: 3, ..ROPE }), heads(2 * 3 * 10, norm)),
+        (launch(rope(false), RopeParams { slots: 3, ..ROPE }), heads(2 * 7 * 10, norm)),
     ]
 }
 
@@ -171,6 +176,7 @@ fn other_cases() -> Vec<Case> {
             vec![("words", 7 * 12), ("sliced", 9 * 12)],
         ),
         (embed(9).shared(), vec![("token_ids", 7), ("y", rows), ("words", 9 * 8), ("scales", 9 * 2 * 2)]),
+        (positions(9).shared(), vec![("y", rows), ("words", 9 * 48)]),
         (
             launch(norm, NormParams { in_features: 33, eps: 1e-6, rows_per_token: 1 }),
             vec![("x", rows), ("y", rows), ("residual", rows), ("norm_weight", 66), ("stored_scale", 1)],
