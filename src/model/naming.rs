@@ -9,13 +9,13 @@
 //! do those of a branch, as in `blocks.0.sublayers.1.branches.0.q.weight`. What OmniQuant has learned of a weight lies
 //! beside it under any scheme, with `.gamma`, `.beta`, `.delta` or `.s` in place of `.weight`.
 
+mod attention;
 mod hugging_face;
 mod stored;
 
+pub(crate) use attention::{AttentionNames, FusedQkv};
 pub use hugging_face::HuggingFace;
-pub(crate) use hugging_face::{
-    AttentionNames, EachExpert, ExpertNames, FusedExperts, FusedQkv, LayerNames, ModelNames,
-};
+pub(crate) use hugging_face::{EachExpert, ExpertNames, FusedExperts, LayerNames, ModelNames};
 pub(crate) use stored::Stored;
 
 use crate::model::slot::{Part, Place, Role, Slot};

@@ -1,5 +1,5 @@
-//! GPT-NeoX and Pythia (arXiv 2204.06745, 2304.01373): attention and a plain network, each after a LayerNorm of its own, side by
-//! side or one after the other; heads rotated in part.
+//! GPT-NeoX and Pythia (arXiv 2204.06745, 2304.01373): attention and a plain network, each after a LayerNorm of its own, side
+//! by side or one after the other; heads rotated in part.
 
 use super::decoder::{Decoder, Defaults};
 use super::keys::Keys;
