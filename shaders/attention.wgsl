@@ -1,9 +1,9 @@
 // Attention by streaming softmax (arXiv 2112.05682; 2205.14135): for each query q of a tile
-//   z_s = softcap(scale q . k_s), a = softmax over the visible s, o = sum_s a_s v_s.
+//   z_s = softcap(scale q . k_s + score_bias), a = softmax over the visible s, o = sum_s a_s v_s.
 // A workgroup takes up to QUERIES queries of a sequence that share a key/value head, (row, head) pairs row by row, and walks
 // the keys that any of them sees, KEYS at a time. Masked scores are flagged by MASKED, a finite number.
 // Needs: query_tile, key_row, key_at, value_at (keys/*), cache_row (cache/*), key_range, store_output (output/*), softcap
-// (softcap/*), visible (reach/*), span.
+// (softcap/*), visible (reach/*), score_bias (score_bias/*), span.
 // Constants: HEAD_DIM, QUERIES.
 struct Params {
     heads: u32,
@@ -16,6 +16,7 @@ struct Params {
     max_splits: u32,    // parts there can be
     scale: f32,
     softcap: f32,
+    alibi_scale: f32,   // of score_bias/alibi
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> q: array<f32>;                   // [rows, H, HEAD_DIM]
@@ -68,6 +69,7 @@ fn run(workgroup: u32, lane: u32) {
 
     let my_query = lane / LANES_PER_QUERY;
     let my_position = own.position + (first_query + my_query) / per_head;
+    let my_head = kv_head * per_head + (first_query + my_query) % per_head;
     let my_first_key = (lane % LANES_PER_QUERY) * KEYS_PER_LANE;
     var acc = array<f32, OUTPUTS_PER_LANE>();
     for (var tile = range.first; tile < range.end; tile += KEYS) {
@@ -82,7 +84,7 @@ fn run(workgroup: u32, lane: u32) {
                 for (var d = 0u; d < HEAD_DIM; d += 1u) {
                     sum += queries[my_query * HEAD_DIM + d] * key_at(at, d);
                 }
-                z = softcap(sum * params.scale);
+                z = softcap(sum * params.scale + score_bias(my_head, my_position, position));
             }
             scores[my_query * KEYS + my_first_key + j] = z;
             part_max = max(part_max, z);

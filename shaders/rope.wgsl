@@ -1,6 +1,6 @@
 // Splits the fused projections into heads, norms, clamps and rotates Q and K, and puts K and V where attention reads them.
 // One workgroup per (row, head), the H query heads first, then G key heads, then G value heads.
-// Needs: head_scale, head_weight (qk_norm/*), rotation_pair (rotate/*), destination_row (heads_to/*), store_row (kv_store/*), span,
+// Needs: head_scale, normed (qk_norm/*), rotation_pair (rotate/*), destination_row (heads_to/*), store_row (kv_store/*), span,
 // position_of (common/span). Constants: HEAD_DIM, V_IS_K, V_NORM.
 struct Params {
     heads: u32,
@@ -81,13 +81,12 @@ fn temperature(position: u32) -> f32 {
 
 // Element d of the normed head, rotated by its position (arXiv 2104.09864, section 3.2).
 fn turned(d: u32, position: u32, scales: Scales) -> f32 {
-    let value = clipped(head[d] * scales.scale * head_weight(scales.which, scales.head, d));
+    let value = clipped(normed(d, scales));
     if d >= params.rotary_dim {
         return value;
     }
     let pair = rotation_pair(d);
-    let weight = head_weight(scales.which, scales.head, pair.partner);
-    let other = clipped(head[pair.partner] * scales.scale * weight);
+    let other = clipped(normed(pair.partner, scales));
     let angle = rope_table[position * (params.rotary_dim / 2u) + pair.index];
     return value * angle.x + pair.sign * other * angle.y;
 }

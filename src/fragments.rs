@@ -13,6 +13,7 @@ mod queue;
 mod reach;
 mod reduce;
 mod route;
+mod score_bias;
 mod token_ids;
 
 pub use activate::Activate;
@@ -31,4 +32,5 @@ pub(crate) use queue::add_capacity;
 pub use reach::Reach;
 pub use reduce::Reduce;
 pub use route::{ExpertWeight, FIRST_LATER_DRAW, GroupLimit, LaterRule, NestedGroups, RouteRule, Selection};
+pub use score_bias::ScoreBias;
 pub use token_ids::TokenIds;

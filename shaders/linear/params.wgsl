@@ -12,6 +12,7 @@ struct Params {
     max_tiles: u32,         // entries of the tile map; 0 where there is none
     eps: f32,               // of the fused norm
     softcap: f32,           // of activation/softcap
+    logit_scale: f32,       // of activation/softcap and activation/scale
     glu_alpha: f32,         // of glu/clamped
     glu_limit: f32,
 }

@@ -7,7 +7,9 @@ use crate::shader::{Source, fragment};
 pub enum Activate {
     /// None.
     Identity,
-    /// `cap * tanh(x / cap)`.
+    /// `scale * x`, on logits.
+    Scale,
+    /// `cap * tanh(scale * x / cap)`, on logits.
     Softcap,
     /// `max(x, 0)`.
     Relu,
@@ -37,6 +39,7 @@ impl Activate {
         let tanh = fragment!("common/safe_tanh.wgsl");
         match self {
             Self::Identity | Self::ClampedGlu => source.with(fragment!("activation/identity.wgsl")),
+            Self::Scale => source.with(fragment!("activation/scale.wgsl")),
             Self::Softcap => source.with(fragment!("activation/softcap.wgsl")).with(tanh),
             Self::Relu => source.with(fragment!("activation/relu.wgsl")),
             Self::Relu2 => source.with(fragment!("activation/relu2.wgsl")),

@@ -31,6 +31,7 @@ impl Epilogue {
     pub fn all() -> Vec<Self> {
         let mut all = vec![Self { activate: Activate::Softcap, ..Self::NONE }];
         for bias in [false, true] {
+            all.push(Self { activate: Activate::Scale, bias, ..Self::NONE });
             for residual in [false, true] {
                 all.push(Self { bias, residual, ..Self::NONE });
             }
@@ -89,10 +90,11 @@ impl Epilogue {
             work = work.with_bytes(ByteClass::Index, rows * 4, sums * 4);
             work = work.with_ops(OpClass::F32Other, sums, sums);
         }
-        if self.activate != Activate::Identity {
-            work = work.with_ops(OpClass::Sfu, outputs, outputs);
+        match self.activate {
+            Activate::Identity => work,
+            Activate::Scale => work.with_ops(OpClass::F32Other, outputs, outputs),
+            _ => work.with_ops(OpClass::Sfu, outputs, outputs),
         }
-        work
     }
 
     /// Bytes of the output of so many rows for so many tokens, and of what is added to it.

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Phase, Work};
-use crate::fragments::{CacheRows, Reach};
+use crate::fragments::{CacheRows, Reach, ScoreBias};
 use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, distinct, params};
 use crate::shader::{Fragment, Source, fragment};
@@ -30,6 +30,8 @@ params! {
         pub scale: f32,
         /// Of the soft-cap.
         pub softcap: f32,
+        /// Of ALiBi.
+        pub alibi_scale: f32,
     }
 }
 
@@ -44,6 +46,8 @@ pub struct Attention {
     pub head_dim: u32,
     /// Whether scores are soft-capped.
     pub softcap: bool,
+    /// What is added to scores before.
+    pub score_bias: ScoreBias,
     /// How far back a query sees.
     pub reach: Reach,
     /// Whether each head has a stored logit more (arXiv 2508.10925). Decode leaves it to `attention_merge`.
@@ -91,6 +95,7 @@ impl Kernel for Attention {
             .with(fragment!("entry/plain.wgsl"))
             .constant("HEAD_DIM", self.head_dim)
             .constant("QUERIES", queries(self.head_dim));
+        let source = self.score_bias.add_to(source);
         let source = if self.softcap {
             source.with(fragment!("softcap/tanh.wgsl")).with(fragment!("common/safe_tanh.wgsl"))
         } else {
@@ -128,12 +133,14 @@ impl Kernel for Attention {
     }
 
     fn variants() -> Vec<Self> {
+        let score_bias = ScoreBias::None;
         let mut all = Vec::new();
         let mut caches = CacheRows::all().cycle();
         for head_dim in [1, 8, 10, 12, 16, 64, 80, 96, 128, 256, 512] {
             for softcap in [false, true] {
                 for (reach, cache) in Reach::ALL.into_iter().zip(&mut caches) {
-                    let plain = |phase| Self { head_dim, softcap, reach, sinks: false, phase, cache };
+                    let plain =
+                        |phase| Self { head_dim, softcap, score_bias, reach, sinks: false, phase, cache };
                     all.extend([Phase::Prefill, Phase::Decode].map(plain));
                     all.push(Self { sinks: true, ..plain(Phase::Prefill) });
                 }
@@ -144,7 +151,13 @@ impl Kernel for Attention {
             .into_iter()
             .flat_map(|phase| CacheRows::all().map(move |c| (phase, c)))
         {
-            all.push(Self { head_dim: 10, softcap: false, reach: Reach::Window, sinks: false, phase, cache });
+            let (softcap, reach, sinks) = (false, Reach::Window, false);
+            all.push(Self { head_dim: 10, softcap, score_bias, reach, sinks, phase, cache });
+        }
+        // What is added does not know what else a variant is.
+        let plain: Vec<_> = all.iter().filter(|of| [8, 64].contains(&of.head_dim)).copied().collect();
+        for score_bias in ScoreBias::ALL.into_iter().filter(|bias| *bias != ScoreBias::None) {
+            all.extend(plain.iter().map(|of| Self { score_bias, ..*of }));
         }
         distinct(all)
     }
@@ -268,6 +281,7 @@ impl Attention {
         };
         let read = [distinct * kv_heads, walked].map(|rows| 2 * rows * head_dim);
         work = self.cache.format.read_work(read[0], read[1], work);
+        work = self.score_bias.work(heads * pairs, walked, work);
         if self.softcap {
             work = work.with_ops(OpClass::Sfu, heads * pairs, walked);
         }

@@ -1,4 +1,4 @@
-//! Token embedding.
+//! Embedding by token and by position.
 
 use super::linear::block_layout;
 use crate::Result;
@@ -20,9 +20,9 @@ params! {
         pub blocks: u32,
         /// log2 of the elements per block; 31 where a row is one block.
         pub block_shift: u32,
-        /// First token of this shard of the table.
+        /// First token, or position, of this shard of the table.
         pub first_token: u32,
-        /// Tokens in this shard.
+        /// Tokens, or positions, in this shard.
         pub tokens: u32,
         /// Multiplies the row.
         pub scale: f32,
@@ -49,12 +49,31 @@ impl EmbedParams {
 const LANES: u32 = 64;
 
 /// `y[r] = scale * table[token[r]]`: tokens `[rows]`, or one of each sequence, a shard of the table `[tokens, d]`, output `[rows, d]`.
+/// Or `y[r] += scale * table[position of r]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Embed {
     /// How the table is stored.
     pub codec: Codec,
-    /// Where tokens are.
-    pub ids: TokenIds,
+    /// What says which row of it.
+    pub by: EmbedBy,
+}
+
+/// What says which row of a table belongs to a token: `shaders/embed_row`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EmbedBy {
+    /// Its id.
+    Token(TokenIds),
+    /// Its position; the row is added to what is there.
+    Position,
+}
+
+impl Embed {
+    fn ids(self) -> Option<TokenIds> {
+        match self.by {
+            EmbedBy::Token(ids) => Some(ids),
+            EmbedBy::Position => None,
+        }
+    }
 }
 
 impl Kernel for Embed {
@@ -62,23 +81,36 @@ impl Kernel for Embed {
     const NAME: &'static str = "embed";
 
     fn source(self) -> Source {
-        self.codec
-            .add_to(Source::kernel(Self::NAME, fragment!("embed.wgsl")))
+        let source = self.codec.add_to(Source::kernel(Self::NAME, fragment!("embed.wgsl")));
+        let source = match self.ids() {
+            Some(ids) => source.with(ids.fragment()),
+            None => source,
+        };
+        source
             .with_span()
-            .with(self.ids.fragment())
+            .with(match self.by {
+                EmbedBy::Token(_) => fragment!("embed_row/token.wgsl"),
+                EmbedBy::Position => fragment!("embed_row/position.wgsl"),
+            })
             .with(fragment!("entry/plain.wgsl"))
             .constant("WORKGROUP_SIZE", LANES)
     }
 
     fn bindings(self) -> Vec<Binding> {
-        [Binding::PARAMS, Binding::SPAN, TokenIds::BINDING, Binding::write(5, "y")]
+        let ids = self.ids().map(|_| TokenIds::BINDING);
+        [Binding::PARAMS, Binding::SPAN]
             .into_iter()
+            .chain(ids)
+            .chain([Binding::write(5, "y")])
             .chain(self.codec.bindings())
             .collect()
     }
 
     fn variants() -> Vec<Self> {
-        Codec::all().flat_map(|codec| TokenIds::ALL.map(|ids| Self { codec, ids })).collect()
+        // Positions are stored as they are.
+        let of_positions = Self { codec: Codec::F32, by: EmbedBy::Position };
+        let by_token = |codec| TokenIds::ALL.map(|ids| Self { codec, by: EmbedBy::Token(ids) });
+        Codec::all().flat_map(by_token).chain([of_positions]).collect()
     }
 
     fn check(self, params: &EmbedParams) -> Result<()> {
@@ -91,7 +123,8 @@ impl Kernel for Embed {
 
     fn sizes(self, params: &EmbedParams, rows: u32) -> Vec<(&'static str, u64)> {
         let table = self.codec.sizes([1, params.tokens], params.row_words, params.blocks);
-        [TokenIds::size(rows), ("y", bytes([rows, params.in_features]))].into_iter().chain(table).collect()
+        let ids = self.ids().map(|_| TokenIds::size(rows));
+        ids.into_iter().chain([("y", bytes([rows, params.in_features]))]).chain(table).collect()
     }
 
     fn workgroups(self, params: &EmbedParams, span: Span) -> u64 {
@@ -102,8 +135,15 @@ impl Kernel for Embed {
         let (rows, width) = (u64::from(span.rows), u64::from(params.in_features));
         let words = rows * self.codec.read_bytes(params.in_features);
         let scales = rows * self.codec.scale_bytes(params.blocks);
-        let work = Work::default()
-            .with_bytes(ByteClass::Index, rows * 4, rows * width.div_ceil(16) * 4)
+        let before = match self.by {
+            EmbedBy::Token(_) => {
+                Work::default().with_bytes(ByteClass::Index, rows * 4, rows * width.div_ceil(16) * 4)
+            }
+            EmbedBy::Position => Work::default()
+                .with_bytes(ByteClass::ActIn, rows * width * 4, rows * width * 4)
+                .with_ops(OpClass::F32Other, rows * width, rows * width),
+        };
+        let work = before
             .with_bytes(ByteClass::Weight, words, words)
             .with_bytes(ByteClass::ScaleZp, scales, scales)
             .with_bytes(ByteClass::ActOut, rows * width * 4, rows * width * 4)

@@ -33,6 +33,8 @@ params! {
         pub eps: f32,
         /// Of the soft-capped epilogue.
         pub softcap: f32,
+        /// Of the scaled and of the soft-capped epilogue.
+        pub logit_scale: f32,
         /// Steepness of the clamped gate.
         pub glu_alpha: f32,
         /// Limit of the clamped gate.
@@ -57,6 +59,7 @@ impl LinearParams {
             max_tiles: 0,
             eps: 0.0,
             softcap: 1.0,
+            logit_scale: 1.0,
             glu_alpha: 1.0,
             glu_limit: 1.0,
         }

@@ -40,7 +40,7 @@ params! {
 pub struct Rope {
     /// Width of a head, 1 to [`MAX_HEAD_DIM`].
     pub head_dim: u32,
-    /// Whether Q and K are RMS-normed first, and over what.
+    /// Whether Q and K are normed first, and how.
     pub qk_norm: QkNorm,
     /// Whether heads of V are normed as well, without a weight.
     pub v_norm: bool,
@@ -54,15 +54,20 @@ pub struct Rope {
     pub reduce: Reduce,
 }
 
-/// What Q and K are RMS-normed over, before the rotation: `shaders/qk_norm`.
+/// What Q and K are normed over, before the rotation: `shaders/qk_norm`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum QkNorm {
     /// They are not.
     None,
-    /// Each head.
+    /// Each head, by its root mean square.
     Head,
-    /// All heads together.
+    /// All heads together, by theirs.
     AllHeads,
+    /// Each head by mean and variance: a LayerNorm.
+    Layer {
+        /// Whether each head has weights of its own.
+        by_head: bool,
+    },
 }
 
 impl QkNorm {
@@ -71,15 +76,19 @@ impl QkNorm {
             Self::None => fragment!("qk_norm/none.wgsl"),
             Self::Head => fragment!("qk_norm/rms.wgsl"),
             Self::AllHeads => fragment!("qk_norm/rms_of_all_heads.wgsl"),
+            Self::Layer { .. } => fragment!("qk_norm/layer.wgsl"),
         }
     }
 
-    /// Elements of the scales of Q and K.
+    /// Elements of the scales of Q and K, and of shifts.
     fn len(self, heads: [u32; 2], head_dim: u32) -> u64 {
+        let all = (u64::from(heads[0]) + u64::from(heads[1])) * u64::from(head_dim);
         match self {
             Self::None => 0,
             Self::Head => 2 * u64::from(head_dim),
-            Self::AllHeads => (u64::from(heads[0]) + u64::from(heads[1])) * u64::from(head_dim),
+            Self::AllHeads => all,
+            Self::Layer { by_head: true } => 2 * all,
+            Self::Layer { by_head: false } => 4 * u64::from(head_dim),
         }
     }
 }
@@ -129,6 +138,7 @@ impl Kernel for Rope {
         match self.qk_norm {
             QkNorm::None => source.with(fragment!("entry/plain.wgsl")),
             QkNorm::Head | QkNorm::AllHeads => self.reduce.add_to(source),
+            QkNorm::Layer { by_head } => self.reduce.add_to(source).flag("BY_HEAD", by_head),
         }
     }
 
@@ -162,6 +172,8 @@ impl Kernel for Rope {
                     for reduce in Reduce::ALL {
                         let normed = Self { qk_norm: QkNorm::Head, reduce, ..plain };
                         all.extend([normed, Self { qk_norm: QkNorm::AllHeads, ..normed }]);
+                        let layer = [false, true].map(|by_head| QkNorm::Layer { by_head });
+                        all.extend(layer.map(|qk_norm| Self { qk_norm, ..normed }));
                         all.extend([false, true].map(|v_is_k| Self { v_norm: true, v_is_k, ..normed }));
                     }
                 }
@@ -233,13 +245,15 @@ impl Kernel for Rope {
             let scales = self.qk_norm.len([params.heads, params.kv_heads], self.head_dim);
             let statistics = turned_heads + if self.v_norm { kv / 2 / head_dim } else { 0 };
             // Over all heads, each head of Q adds up all of Q's, and each of K's and V's all of K's.
-            let summed = match self.qk_norm {
-                QkNorm::AllHeads => q * u64::from(params.heads) + kv * u64::from(params.kv_heads),
-                QkNorm::None | QkNorm::Head => q + kv,
+            // A LayerNorm goes over them twice, and has a shift for each scale.
+            let (summed, passes) = match self.qk_norm {
+                QkNorm::AllHeads => (q * u64::from(params.heads) + kv * u64::from(params.kv_heads), 1),
+                QkNorm::None | QkNorm::Head => (q + kv, 1),
+                QkNorm::Layer { .. } => (2 * (q + kv), 2),
             };
             work = work
-                .with_bytes(ByteClass::Weight, scales * 4, (normed + turned) * 4)
-                .with_ops(OpClass::F32Fma, normed, summed)
+                .with_bytes(ByteClass::Weight, scales * 4, passes * (normed + turned) * 4)
+                .with_ops(OpClass::F32Fma, passes * normed, summed)
                 .with_ops(OpClass::F32Other, 2 * normed, 2 * (normed + turned))
                 .with_ops(OpClass::Sfu, statistics, (q + kv) / head_dim);
         }

@@ -9,7 +9,7 @@ mod rope;
 mod routing;
 mod validate;
 
-pub use attention::{Attention, Temperature};
+pub use attention::{Alibi, Attention, Temperature};
 pub(crate) use experts::thousandths;
 pub use experts::{Capacity, Experts, GrantOrder, Share, SharedExpert};
 pub use rope::{Rope, RopeLayout, RopeScaling};
@@ -34,6 +34,9 @@ pub struct ModelConfig {
     /// The embedding row is multiplied by this (Gemma: `sqrt(d)`).
     #[serde(default = "one")]
     pub embedding_scale: f32,
+    /// Whether a stored row for each position, `[context_length, d]`, is then added to it (GPT-BigCode).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub learned_positions: bool,
     /// The blocks, first to last.
     pub blocks: Vec<Block>,
     /// The norm before the head.
@@ -164,11 +167,14 @@ pub enum Activation {
 }
 
 /// The head: logits from the last hidden state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
     /// Whether the embedding table is the head's weight.
     pub tied: bool,
+    /// Multiplies the logits, their biases included, before the soft cap (Cohere).
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub scale: f32,
     /// `z <- cap * tanh(z / cap)` on the logits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub softcap: Option<f32>,
@@ -177,12 +183,24 @@ pub struct Head {
     pub bias: bool,
 }
 
+impl Default for Head {
+    /// A matrix of its own, and nothing after it.
+    fn default() -> Self {
+        Self { tied: false, scale: 1.0, softcap: None, bias: false }
+    }
+}
+
 fn is_false(value: &bool) -> bool {
     !value
 }
 
 fn one() -> f32 {
     1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_one(value: &f32) -> bool {
+    *value == 1.0
 }
 
 impl ModelConfig {

@@ -27,7 +27,7 @@ use crate::energy::Phase;
 use crate::fragments::{Activate, Codec, Epilogue, Reduce, TokenIds};
 use crate::gpu::Capabilities;
 use crate::kernel::{Launch, SPAN_BYTES};
-use crate::kernels::embed::{Embed, EmbedParams};
+use crate::kernels::embed::{Embed, EmbedBy, EmbedParams};
 use crate::kernels::sample_best::{SampleBest, SampleBestParams, best_bytes};
 use crate::kernels::sample_pick::{SamplePick, SamplePickParams};
 use crate::schedule::{Schedule, Site, TensorId};
@@ -191,26 +191,37 @@ impl ForwardPass<'_> {
         }
     }
 
-    /// `x <- scale * table[token]`, a dispatch per shard of the table.
+    /// `x <- scale * table[token] + positions[position]`, a dispatch per shard of a table.
     fn embed(&mut self) -> Result<TensorId> {
         let (table, d) = (&self.layout.embedding, self.config.hidden_size);
         let (source, ids) = self.token_ids();
         let x = self.traced("hidden.0", self.row_bytes(d));
-        let variant = Embed { codec: Codec::of(table.format, self.capabilities), ids: source };
+        let variant = Embed { codec: Codec::of(table.format, self.capabilities), by: EmbedBy::Token(source) };
         for (n, shard) in table.shards.iter().enumerate() {
             let params = EmbedParams::new(table.format, d, shard.clone(), self.config.embedding_scale);
             let mut tensors = vec![("token_ids", ids), ("y", x)];
             tensors.extend(self.weight_tensors(table, n));
             self.dispatch("embed", Launch { variant, params }, &tensors)?;
         }
+        if let Some(table) = &self.layout.positions {
+            let variant = Embed { codec: Codec::F32, by: EmbedBy::Position };
+            for (n, shard) in table.shards.iter().enumerate() {
+                let params = EmbedParams::new(table.format, d, shard.clone(), 1.0);
+                let tensors = [vec![("y", x)], self.weight_tensors(table, n)].concat();
+                self.dispatch("positions", Launch { variant, params }, &tensors)?;
+            }
+        }
         Ok(x)
     }
 
-    /// `logits <- softcap(head norm(x))`, for the last row of each sequence or for all.
+    /// `logits <- softcap(scale * head norm(x))`, for the last row of each sequence or for all.
     fn head(&mut self, x: TensorId) -> Result<()> {
         let (head, norm) = (&self.layout.head, &self.layout.final_norm);
-        let activate =
-            if self.config.head.softcap.is_some() { Activate::Softcap } else { Activate::Identity };
+        let activate = match (self.config.head.softcap, self.config.head.scale) {
+            (Some(_), _) => Activate::Softcap,
+            (None, 1.0) => Activate::Identity,
+            (None, _) => Activate::Scale,
+        };
         let epilogue = Epilogue { activate, ..Epilogue::NONE };
         let rows = if self.options.logits == LogitRows::All {
             self.schedule.max_rows

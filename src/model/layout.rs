@@ -25,6 +25,8 @@ use crate::quant::WeightFormat;
 pub struct Layout {
     /// `[V, d]`.
     pub embedding: Matrix,
+    /// What is added by position, `[context_length, d]`, always f32.
+    pub positions: Option<Matrix>,
     /// Sub-layers by block.
     pub blocks: Vec<Vec<SubLayerLayout>>,
     /// The norm before the head.
@@ -249,7 +251,8 @@ impl Layout {
             between.chain(of_op).collect()
         }
         let inner = self.blocks.iter_mut().flatten().flat_map(of);
-        [one(&mut self.embedding), one(&mut self.head)].into_iter().chain(inner)
+        let positions = self.positions.iter_mut().map(one);
+        [one(&mut self.embedding), one(&mut self.head)].into_iter().chain(positions).chain(inner)
     }
 
     /// Every sub-layer, each parallel one followed by its branches.
@@ -267,7 +270,7 @@ impl Layout {
     pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
         let inner = self.sublayers().flat_map(SubLayerLayout::matrices);
         let head = (self.head.name != self.embedding.name).then_some(&self.head);
-        [&self.embedding].into_iter().chain(inner).chain(head)
+        [&self.embedding].into_iter().chain(&self.positions).chain(inner).chain(head)
     }
 
     /// Every norm, what inputs go through before products, and what else is no matrix.
@@ -290,10 +293,11 @@ impl Layout {
     }
 
     /// Bytes of weights and scales that a decode step reads: of each expert layer as many experts as a token chooses,
-    /// the widest where widths differ, and of the embedding one row.
+    /// the widest where widths differ, and of the embedding and of positions one row.
     pub fn bytes_read_per_step(&self) -> u64 {
         let of_blocks = self.sublayers().map(SubLayerLayout::bytes_read);
-        of_blocks.sum::<u64>() + self.head.bytes_read() + self.embedding.row_bytes_read()
+        let of_tables = [&self.embedding].into_iter().chain(&self.positions).map(Matrix::row_bytes_read);
+        of_blocks.sum::<u64>() + self.head.bytes_read() + of_tables.sum::<u64>()
     }
 
     /// Bytes of all weights in device memory.

@@ -1,6 +1,7 @@
 //! How checkpoints call the tensors of a model, and where in them a model's own lie.
 //!
-//! Native names follow the description: `embedding.weight`, `final_norm.weight`, `head.weight`, and for a sub-layer
+//! Native names follow the description: `embedding.weight`, `positions.weight`, `final_norm.weight`, `head.weight`, and for a
+//! sub-layer
 //! `blocks.0.sublayers.1.` with `norm`, `post_norm`, `output_scale`, `project_in`, `project_out`, `q`, `k`, `v`, `out`,
 //! `q_norm`, `k_norm`, `sinks`, `router_norm`, `router`, `noise_router`, `group_router`, `expert_table`, `selection_bias`,
 //! `expert_scale`, `shared_gate`, `gate`, `up` or `down`, then `.weight` or `.bias`; an expert's tensors lie one level
@@ -8,11 +9,13 @@
 //! do those of a branch, as in `blocks.0.sublayers.1.branches.0.q.weight`. What OmniQuant has learned of a weight lies
 //! beside it under any scheme, with `.gamma`, `.beta`, `.delta` or `.s` in place of `.weight`.
 
+mod attention;
 mod hugging_face;
 mod stored;
 
+pub(crate) use attention::{AttentionNames, FusedQkv};
 pub use hugging_face::HuggingFace;
-pub(crate) use hugging_face::{EachExpert, ExpertNames, FusedExperts, LayerNames};
+pub(crate) use hugging_face::{EachExpert, ExpertNames, FusedExperts, LayerNames, ModelNames};
 pub(crate) use stored::Stored;
 
 use crate::model::slot::{Part, Place, Role, Slot};
@@ -83,6 +86,7 @@ fn part(part: Part) -> &'static str {
 fn native(slot: Slot) -> String {
     let role = match slot.role {
         Role::Embedding => "embedding",
+        Role::Positions => "positions",
         Role::Head => "head",
         Role::FinalNorm => "final_norm",
         Role::Norm => "norm",

@@ -20,7 +20,7 @@ use super::slot::{Part, Place, Role, Slot, SubLayerPlace, slots};
 /// Parameters by what they do. All but the last are elements of matrices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parameters {
-    /// The table of token embeddings, which is also the head where that is tied.
+    /// The table of token embeddings, which is also the head where that is tied, and that of positions.
     pub embedding: u64,
     /// A head of its own.
     pub head: u64,
@@ -94,7 +94,7 @@ impl Parameters {
             return &mut self.others;
         }
         match slot.role {
-            Role::Embedding => &mut self.embedding,
+            Role::Embedding | Role::Positions => &mut self.embedding,
             Role::Head => &mut self.head,
             Role::K | Role::V if matches!(op, Some(Op::CrossAttention(_))) => &mut self.cross_kv,
             Role::Q | Role::K | Role::V | Role::Out => &mut self.attention,

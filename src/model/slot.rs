@@ -47,6 +47,8 @@ pub struct SubLayerPlace {
 pub enum Role {
     /// Token embedding, `[V, d]`.
     Embedding,
+    /// What is added to the embedding by position, `[context_length, d]`.
+    Positions,
     /// Head, `[V, d]`.
     Head,
     /// The norm before the head, `[d]`.
@@ -69,9 +71,9 @@ pub enum Role {
     V,
     /// Output projection, `[d, H h]`.
     Out,
-    /// Norm over each query head, `[h]`, or over all of them, `[H h]`.
+    /// Norm over each query head, `[h]`, or, with weights for each or over all of them, `[H h]`.
     QNorm,
-    /// Norm over each key head, `[h]`, or over all of them, `[K h]`.
+    /// Norm over each key head, `[h]`, or, with weights for each or over all of them, `[G h]`.
     KNorm,
     /// The logit of each query head's sink, `[H]`.
     Sinks,

@@ -7,7 +7,7 @@ mod experts;
 pub use cache::{Cache, Conditions};
 
 use super::activation::{activate, clamped_gated, gated};
-use super::embed::embed;
+use super::embed::{add_positions, embed};
 use super::expert_plan::NONE;
 use super::matmul::matmul;
 use super::moe::NextGroup;
@@ -18,7 +18,7 @@ use super::transform::transform;
 use super::weights::{
     FeedForwardWeights, Linear, NormWeights, OpWeights, ProjectionWeights, SubLayerWeights, Weights,
 };
-use crate::model::config::{Experts, FeedForward, ModelConfig, Norm, Op, SubLayer};
+use crate::model::config::{Experts, FeedForward, Head, ModelConfig, Norm, Op, SubLayer};
 use crate::model::slot::Place;
 use crate::{Error, Result};
 use attention::attend;
@@ -27,12 +27,12 @@ use cache::KeysAndValues;
 /// What a forward pass computed on its way, for `T` tokens.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trace {
-    /// `[blocks + 1]` of `[T, d]`: the scaled embedding, the output of every block but the last, and the output of
+    /// `[blocks + 1]` of `[T, d]`: the scaled embedding with its position, the output of every block but the last, and the output of
     /// the last after the final norm.
     pub hidden: Vec<Vec<f32>>,
     /// Output of the last block before the final norm, `[T, d]`.
     pub last_block: Vec<f32>,
-    /// `[T, V]`, soft-capped where the head says so.
+    /// `[T, V]`, scaled and soft-capped where the head says so.
     pub logits: Vec<f32>,
     /// One for every expert sub-layer where each token chooses for itself, in order.
     pub routes: Vec<RouteTrace>,
@@ -118,6 +118,9 @@ fn pass(
     let positions: Vec<u32> = (0..ids.len() as u32).map(|t| cache.tokens + t).collect();
     let mut trace = Trace::default();
     let mut x = embed(&weights.embedding, d, ids, config.embedding_scale);
+    if let Some(table) = &weights.positions {
+        add_positions(&mut x, table, d, &positions);
+    }
     let mut pass = Pass {
         ids,
         positions,
@@ -138,7 +141,8 @@ fn pass(
     trace.routes = pass.routes;
     let last = normed(config.final_norm, &weights.final_norm, &x);
     trace.logits = linear(&weights.head, &last, d);
-    trace.logits.iter_mut().for_each(|logit| *logit = softcap(config.head.softcap, *logit));
+    let Head { scale, softcap: cap, .. } = config.head;
+    trace.logits.iter_mut().for_each(|logit| *logit = softcap(cap, scale * *logit));
     trace.hidden.push(last);
     trace.last_block = x;
     cache.tokens += ids.len() as u32;

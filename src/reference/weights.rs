@@ -7,6 +7,8 @@ mod build;
 pub struct Weights {
     /// `[V, d]`.
     pub embedding: Vec<f32>,
+    /// What is added by position, `[context_length, d]`.
+    pub positions: Option<Vec<f32>>,
     /// `[V, d]`.
     pub head: Linear,
     /// The norm before the head.
@@ -119,9 +121,9 @@ pub struct AttentionWeights {
     pub v: Option<Linear>,
     /// `[d, H h]`.
     pub out: Linear,
-    /// Norm of each query head, `[h]`.
+    /// Norm of each query head, `[h]`, or with weights for each or over all of them `[H h]`.
     pub q_norm: Option<NormWeights>,
-    /// Norm of each key head, `[h]`.
+    /// Norm of each key head, `[h]`, or with weights for each or over all of them `[G h]`.
     pub k_norm: Option<NormWeights>,
     /// The logit of each query head's sink, `[H]`.
     pub sinks: Option<Vec<f32>>,

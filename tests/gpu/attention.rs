@@ -1,8 +1,9 @@
 use wattle::energy::Phase;
-use wattle::fragments::{CacheRows, CacheSlots, Reach};
+use wattle::fragments::{CacheRows, CacheSlots, Reach, ScoreBias};
 use wattle::kernel::{Kernel, SequenceSpan};
 use wattle::kernels::attention::{Attention, AttentionParams, split_count};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
+use wattle::model::config::Alibi;
 use wattle::reference::attention::{self as reference, Mask};
 
 use crate::harness::{Run, span};
@@ -179,6 +180,7 @@ fn variant(call: &Call<'_>, phase: Phase) -> Attention {
     Attention {
         head_dim: layer.head_dim as u32,
         softcap: layer.softcap.is_some(),
+        score_bias: layer.alibi.map_or(ScoreBias::None, |alibi| ScoreBias::Alibi { bf16: alibi.bf16 }),
         reach: if layer.mask.chunk.is_some() { Reach::Chunk } else { Reach::Window },
         sinks: sequence.sinks.is_some() && phase == Phase::Prefill,
         phase,
@@ -234,6 +236,10 @@ fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
     let of = |heads, kv_heads, tokens| reference::Attention {
         // What has no window has chunks of a few tokens.
         mask: mask(variant.reach, if variant.reach == Reach::Chunk && tokens == 0 { 7 } else { tokens }),
+        alibi: match variant.score_bias {
+            ScoreBias::None => None,
+            ScoreBias::Alibi { bf16 } => Some(Alibi { scale: [1.0, 0.3][seed % 2], bf16 }),
+        },
         ..Sequence::layer(heads, kv_heads, head_dim, 0, softcap)
     };
     // A decode has its sinks when its parts are merged.
@@ -286,7 +292,8 @@ fn every_shape_agrees_with_the_reference() {
 }
 
 fn of_size(head_dim: u32, softcap: f32, reach: Reach, sinks: bool, phase: Phase) -> Attention {
-    Attention { head_dim, softcap: softcap > 0.0, reach, sinks, phase, cache: CacheRows::PLAIN }
+    let (score_bias, cache) = (ScoreBias::None, CacheRows::PLAIN);
+    Attention { head_dim, softcap: softcap > 0.0, score_bias, reach, sinks, phase, cache }
 }
 
 /// Scores of 1e4 either way: exp of any of them is 0 or infinite.
@@ -307,6 +314,7 @@ fn golden_sequence(golden: &Golden, softcap: f32) -> Sequence {
         ["window", "chunk"].map(|name| if golden.has(name) { golden.integer(name) as u32 } else { 0 });
     let layer = reference::Attention {
         scale: golden.float("scale"),
+        alibi: golden.has("alibi_slopes").then_some(Alibi { scale: 1.0, bf16: false }),
         mask: if chunk > 0 { mask(Reach::Chunk, chunk) } else { mask(Reach::Window, window) },
         ..Sequence::layer(heads, golden.shape("k")[1], head_dim, 0, softcap)
     };
@@ -316,7 +324,7 @@ fn golden_sequence(golden: &Golden, softcap: f32) -> Sequence {
     Sequence { layer, position: golden.shape("k")[0] - rows, rows, q, k, v, sinks }
 }
 
-const FILES: [&str; 18] = [
+const FILES: [&str; 19] = [
     "attn_mha_causal",
     "attn_gqa_causal",
     "attn_mqa_causal",
@@ -335,6 +343,7 @@ const FILES: [&str; 18] = [
     "attn_sinks",
     "attn_sinks_window",
     "attn_decode_sinks_softcap",
+    "attn_alibi",
 ];
 
 #[test]

@@ -1,7 +1,7 @@
 use wattle::fragments::{Codec, TokenIds};
-use wattle::kernels::embed::{Embed, EmbedParams};
+use wattle::kernels::embed::{Embed, EmbedBy, EmbedParams};
 use wattle::quant::{PackedMatrix, WeightFormat};
-use wattle::reference::embed::embed;
+use wattle::reference::embed::{add_positions, embed};
 
 use crate::bound::EPS;
 use crate::harness::{Run, in_other_order, span};
@@ -30,9 +30,9 @@ fn check(variant: Embed, format: WeightFormat, width: usize, rows: usize, scale:
         let params = EmbedParams::new(format, width as u32, of_shard, scale);
         let run = Run::new(variant, params, span(2, rows), format_args!("{format}, seed {seed}"));
         // Sequences lie the other way round than their rows.
-        let (run, ids) = match variant.ids {
-            TokenIds::ByRow => (run, tokens.clone()),
-            TokenIds::BySequence => {
+        let (run, ids) = match variant.by {
+            EmbedBy::Token(TokenIds::ByRow) | EmbedBy::Position => (run, tokens.clone()),
+            EmbedBy::Token(TokenIds::BySequence) => {
                 (run.sequences(in_other_order(2, rows)), tokens.iter().rev().copied().collect())
             }
         };
@@ -44,7 +44,7 @@ fn check(variant: Embed, format: WeightFormat, width: usize, rows: usize, scale:
 
 #[test]
 fn rows_agree_with_the_reference() {
-    for variant in selected::<Embed>() {
+    for variant in selected::<Embed>().into_iter().filter(|variant| variant.by != EmbedBy::Position) {
         for format in formats_of(variant.codec) {
             for (seed, width) in [1, 3, 28, 63, 64, 65, 257].into_iter().enumerate() {
                 check(variant, format, width, [1, 2, 9][seed % 3], [1.0, 5.3][seed % 2], seed as u64);
@@ -61,9 +61,40 @@ fn rows_are_golden() {
     let tokens = golden.indices("ids");
     for (name, scale) in [("embed", 1.0), ("embed_scaled", golden.float("scale"))] {
         let params = EmbedParams::new(WeightFormat::F32, width as u32, 0..vocab as u32, scale);
-        let run =
-            Run::new(Embed { codec: Codec::F32, ids: TokenIds::ByRow }, params, span(0, tokens.len()), name);
+        let run = Run::new(
+            Embed { codec: Codec::F32, by: EmbedBy::Token(TokenIds::ByRow) },
+            params,
+            span(0, tokens.len()),
+            name,
+        );
         let run = run.with("words", &matrix.words).with("token_ids", &tokens);
         run.out("y", tokens.len() * width).go().close("y", &golden.floats(name), Tolerance::Mixed(0.0, 1e-6));
+    }
+}
+
+/// Every shard of a table of positions, each alone: it adds to the rows at its own and leaves the others.
+#[test]
+fn positions_are_added_to_what_is_there() {
+    let variant = Embed { codec: Codec::F32, by: EmbedBy::Position };
+    for (seed, (width, position, rows)) in
+        [(1, 0, 1), (33, 0, 7), (64, 5, 6), (257, 11, 1)].into_iter().enumerate()
+    {
+        let mut random = Random::new(seed as u64);
+        let (table, x) = (random.gaussian(12 * width), random.gaussian(rows * width));
+        for shard in [0..12, 0..8, 8..12] {
+            let part = &table[shard.start * width..shard.end * width];
+            let matrix = PackedMatrix::pack(WeightFormat::F32, shard.len(), width, part).unwrap();
+            let of_shard = shard.start as u32..shard.end as u32;
+            let params = EmbedParams::new(WeightFormat::F32, width as u32, of_shard, 1.0);
+            let what = format!("width {width}, {rows} rows from {position}, shard {shard:?}");
+            let run = Run::new(variant, params, span(position, rows), what).with("words", &matrix.words);
+            let mut expected = x.clone();
+            for (row, x) in expected.chunks_mut(width).enumerate() {
+                if shard.contains(&(position + row)) {
+                    add_positions(x, &table, width, &[(position + row) as u32]);
+                }
+            }
+            run.with("y", &x).go().close("y", &expected, Tolerance::Mixed(0.0, 2.0 * EPS));
+        }
     }
 }

@@ -116,6 +116,7 @@ impl Sequence {
             kv_heads,
             head_dim,
             scale: (head_dim as f32).sqrt().recip(),
+            alibi: None,
             softcap: (softcap > 0.0).then_some(softcap),
             mask: mask(Reach::Window, window),
         }
@@ -151,6 +152,7 @@ impl Sequence {
             max_splits: 0,
             scale: self.layer.scale,
             softcap: self.layer.softcap.unwrap_or(1.0),
+            alibi_scale: self.layer.alibi.map_or(0.0, |alibi| alibi.scale),
         }
     }
 
@@ -179,10 +181,12 @@ impl Sequence {
         let exp = 2.0 * exp_roundings((keys as f32).ln() + 2.0);
         let rescaled = exp_roundings(1.0) * keys.div_ceil(32) as f32;
         let cap = self.layer.softcap.map_or(0.0, |cap| 16.0 * cap);
+        // A slope is good to 5 units in the last place and is multiplied twice; a key that is down by more than 16 hardly counts.
+        let alibi = self.layer.alibi.map_or(0.0, |_| 16.0 * (2.0 * 5.0 + 2.0));
         let sizes = self.attention(&abs(&self.v));
         let of_query = |(at, sizes): (usize, &[f32])| {
             let (row, head) = (at / self.layer.heads, at % self.layer.heads);
-            let score = self.largest_score(row, head) * roundings(width) + cap;
+            let score = self.largest_score(row, head) * roundings(width) + cap + alibi;
             let c = 2.0 * score + exp + rescaled + roundings(keys);
             sizes.iter().map(|size| 2.0 * c * EPS * size).collect::<Vec<f32>>()
         };

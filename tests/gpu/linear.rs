@@ -129,7 +129,7 @@ impl Linear {
         layer.params.out_offset = room as u32;
         // Of the size of the small rows' squares, so that they notice it.
         layer.params.eps = 1e-5;
-        layer.params.softcap = 5.0;
+        (layer.params.softcap, layer.params.logit_scale) = (5.0, 0.7);
         (layer.params.glu_alpha, layer.params.glu_limit) = (1.7, 2.0);
         layer.bias = random.gaussian(rows);
         layer.norm_weight = random.gaussian(2 * inputs);
@@ -277,9 +277,13 @@ impl Linear {
         let (y, slope, own) = match self.epilogue.activate {
             // A clamped pair has no function of one number.
             Activate::Identity | Activate::ClampedGlu => (x, 1.0, 0.0),
+            Activate::Scale => {
+                let scale = self.params.logit_scale;
+                (scale * x, scale.abs(), EPS * (scale * x).abs())
+            }
             Activate::Softcap => {
-                let cap = self.params.softcap;
-                (softcap(Some(cap), x), 1.0, 16.0 * EPS * cap)
+                let (cap, scale) = (self.params.softcap, self.params.logit_scale);
+                (softcap(Some(cap), scale * x), scale.abs(), 16.0 * EPS * cap)
             }
             Activate::Relu => (of(Activation::Relu), 1.0, 0.0),
             Activate::Relu2 => (of(Activation::Relu2), 2.0 * (x.abs() + error), 2.0 * EPS * x * x),

@@ -7,7 +7,7 @@ use wattle::reference::rope::{rotate, tables};
 use crate::bound::{EPS, abs};
 use crate::harness::{Run, span};
 use crate::keys::{by_head, storing_tolerances, unpacked};
-use crate::linear::{norm_roundings, rows_of_every_size};
+use crate::linear::{norm_roundings, normed, rows_of_every_size};
 use crate::select::selected;
 use crate::support::compare::{Tolerance, assert_close};
 use crate::support::golden::Golden;
@@ -44,8 +44,16 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
     // Every head is a row of its own to the norm.
     let qkv = rows_of_every_size(&mut random, rows * all, width);
     let of_all = variant.qk_norm == QkNorm::AllHeads;
-    let (q_scales, k_scales) = if of_all { (heads * width, kv_heads * width) } else { (width, width) };
-    let head_norm = random.gaussian(q_scales + k_scales);
+    let of_each = variant.qk_norm == QkNorm::Layer { by_head: true };
+    let (q_scales, k_scales) =
+        if of_all || of_each { (heads * width, kv_heads * width) } else { (width, width) };
+    let kind = match variant.qk_norm {
+        QkNorm::None => InputNorm::None,
+        QkNorm::Head | QkNorm::AllHeads => InputNorm::Rms,
+        QkNorm::Layer { .. } => InputNorm::Layer,
+    };
+    let scales = q_scales + k_scales;
+    let head_norm = random.gaussian(if kind == InputNorm::Layer { 2 * scales } else { scales });
     // Some seeds clamp, and let queries grow.
     let clip = if seed % 3 == 1 { 0.7 } else { f32::MAX };
     let growth = if seed % 2 == 1 { Some((0.3, 5)) } else { None };
@@ -66,11 +74,22 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
         v.extend_from_slice(if variant.v_is_k { k_row } else { v_row });
     }
     let rms = Norm { kind: NormKind::Rms, eps: EPSILON };
-    let turn = |x: &[f32], heads: usize, weight: &[f32]| {
-        let is_normed = variant.qk_norm != QkNorm::None;
-        let mut y = if is_normed { norm(rms, x, weight, None) } else { x.to_vec() };
-        let c = if is_normed { norm_roundings(InputNorm::Rms, weight.len()) } else { 0.0 } + 4.0;
-        let mut size = abs(&y);
+    let turn = |x: &[f32], heads: usize, first: usize| {
+        // What is normed together.
+        let len = if of_all { heads * width } else { width };
+        let of_row = |(n, row): (usize, &[f32])| {
+            let at = first + if of_each { n % heads * width } else { 0 };
+            match kind {
+                InputNorm::None => (row.to_vec(), abs(row)),
+                InputNorm::Layer => {
+                    normed(kind, EPSILON, row, &head_norm[at..][..len], &head_norm[scales + at..][..len])
+                }
+                _ => normed(kind, EPSILON, row, &head_norm[at..][..len], &[]),
+            }
+        };
+        let (y, size): (Vec<_>, Vec<_>) = x.chunks(len).enumerate().map(of_row).unzip();
+        let (mut y, mut size) = (y.concat(), size.concat());
+        let c = if kind == InputNorm::None { 0.0 } else { norm_roundings(kind, len) } + 4.0;
         y.iter_mut().for_each(|y| *y = y.clamp(-clip, clip));
         size.iter_mut().for_each(|size| *size = size.min(clip));
         rotate(&rotation, &mut y, heads, width, &cos[from..], &sin[from..]);
@@ -78,8 +97,8 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
         rotate_sizes(&rotation, &mut size, width);
         (y, size.iter().map(|size| c * EPS * size).collect::<Vec<f32>>())
     };
-    let (mut q, mut q_tolerance) = turn(&q, heads, &head_norm[..q_scales]);
-    let (k, k_tolerance) = turn(&k, kv_heads, &head_norm[q_scales..]);
+    let (mut q, mut q_tolerance) = turn(&q, heads, 0);
+    let (k, k_tolerance) = turn(&k, kv_heads, q_scales);
     if let Some((scale, floor)) = growth {
         let rows = q.chunks_mut(heads * width).zip(q_tolerance.chunks_mut(heads * width));
         for (row, (q, tolerance)) in rows.enumerate() {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use wattle::model::Source;
 use wattle::model::checkpoint::Checkpoint;
 use wattle::model::config::{
-    Activation, Attention, Block, Capacity, ExpertGroups, Experts, FeedForward, GateClamp, GrantOrder,
+    Activation, Alibi, Attention, Block, Capacity, ExpertGroups, Experts, FeedForward, GateClamp, GrantOrder,
     GroupScore, Head, Hierarchical, Later, ModelConfig, Norm, NormKind, Op, Rope, RopeLayout, RopeScaling,
     Routing, Score, Share, SharedExpert, SubLayer, Temperature, Topk, WeightOn,
 };
@@ -55,6 +55,7 @@ fn auctions_run_in_a_model() {
         hidden_size: 32,
         context_length: 64,
         embedding_scale: 1.0,
+        learned_positions: false,
         blocks: vec![Block { sublayers }; 2],
         final_norm: norm,
         head: Head { tied: true, ..Head::default() },
@@ -75,7 +76,8 @@ fn check_models(seeds: std::ops::Range<u64>, formats: &[&str], path: ProductPath
     let mut failures = Vec::new();
     for seed in seeds {
         let mut random = Random::new(seed);
-        let config = describe(&mut random);
+        let mut config = describe(&mut random);
+        vary(&mut config, &mut Random::new(1000 + seed));
         config.validate().unwrap_or_else(|error| panic!("seed {seed}: {error}\n{config:#?}"));
         let source = fill(config, &mut random);
         let plan = WeightPlan::uniform(formats[seed as usize % formats.len()].parse().unwrap());
@@ -118,9 +120,10 @@ fn describe(random: &mut Random) -> ModelConfig {
         hidden_size: between(random, 1, 70),
         context_length: 64,
         embedding_scale: 1.5,
+        learned_positions: false,
         blocks: Vec::new(),
         final_norm: norm,
-        head: Head { tied: coin(random), softcap: coin(random).then_some(9.0), bias: false },
+        head: Head { tied: coin(random), softcap: coin(random).then_some(9.0), ..Head::default() },
     };
     model.head.bias = !model.head.tied && coin(random);
     for _ in 0..between(random, 1, 3) {
@@ -129,6 +132,37 @@ fn describe(random: &mut Random) -> ModelConfig {
     }
     tell_tokens_apart(&mut model);
     model
+}
+
+/// Other positions, and other norms of heads.
+fn vary(model: &mut ModelConfig, random: &mut Random) {
+    model.learned_positions = coin(random);
+    model.head.scale = if coin(random) { 1.0 } else { 0.4 };
+    for attention in attentions(model) {
+        let scale = if coin(random) { 1.0 } else { attention.scale };
+        attention.alibi = coin(random).then_some(Alibi { scale, bf16: coin(random) });
+        if let Some(norm) = &mut attention.qk_norm
+            && coin(random)
+        {
+            let kind = if coin(random) { NormKind::LayerNorm } else { NormKind::LayerNormBias };
+            *norm = Norm { kind, eps: 1e-2 };
+            (attention.qk_norm_of_all_heads, attention.v_norm) = (false, false);
+            attention.qk_norm_by_head = coin(random);
+        }
+    }
+}
+
+/// Every attention of a model.
+fn attentions(model: &mut ModelConfig) -> impl Iterator<Item = &mut Attention> {
+    let layers = model.blocks.iter_mut().flat_map(|block| &mut block.sublayers);
+    let ops = layers.flat_map(|layer| match &mut layer.op {
+        Op::Parallel(branches) => branches.iter_mut().map(|branch| &mut branch.op).collect(),
+        op => vec![op],
+    });
+    ops.filter_map(|op| match op {
+        Op::Attention(attention) => Some(attention),
+        _ => None,
+    })
 }
 
 /// Behind local attention, tokens with the same few before them are alike but for rounding, and which of those experts
@@ -289,6 +323,8 @@ fn attention(random: &mut Random) -> Attention {
         softcap: coin(random).then_some(5.0),
         qk_norm,
         qk_norm_of_all_heads,
+        qk_norm_by_head: false,
+        alibi: None,
         v_norm: qk_norm.is_some() && !qk_norm_of_all_heads && coin(random),
         v_is_k: !rarely_not(random),
         qkv_clip: (!rarely_not(random)).then_some(0.8),

@@ -61,9 +61,10 @@ fn assert_within_budget(name: &str, config: &ModelConfig, schedules: [&Schedule;
             );
         }
     }
-    // Outside of sub-layers: the embedding, the head, and the two halves of sampling.
+    // Outside of sub-layers: the embedding, positions where they are learned, the head, and the two halves of sampling.
     let head: &[&str] = if more == 0 { &["head"] } else { &["quantize", "head"] };
-    assert_eq!(counted[0][&None], [&["embed"], head, &["sample", "sample"]].concat(), "{name}, decode");
+    let embed: &[&str] = if config.learned_positions { &["embed", "positions"] } else { &["embed"] };
+    assert_eq!(counted[0][&None], [embed, head, &["sample", "sample"]].concat(), "{name}, decode");
 }
 
 #[test]

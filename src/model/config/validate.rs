@@ -25,8 +25,16 @@ impl ModelConfig {
         if self.head.tied && self.head.bias {
             return Err(Error::config("head.bias", "none of a head that is the embedding", true));
         }
+        finite("head.scale", self.head.scale)?;
         if let Some(cap) = self.head.softcap {
             positive_number("head.softcap", cap)?;
+        }
+        if self.learned_positions {
+            count(
+                "context_length",
+                "learned numbers of positions",
+                [self.context_length, self.hidden_size].map(u64::from),
+            )?;
         }
         if self.blocks.is_empty() {
             return Err(Error::config("blocks", "at least one block", 0));
@@ -140,14 +148,10 @@ impl Attention {
         if let Some(cap) = self.softcap {
             positive_number(&format!("{at}.softcap"), cap)?;
         }
-        if let Some(norm) = self.qk_norm {
-            norm.validate(&format!("{at}.qk_norm"))?;
-            if !matches!(norm.kind, NormKind::Rms | NormKind::RmsUnitOffset | NormKind::RmsUnweighted) {
-                let found = format!("{:?}", norm.kind);
-                let expected = "rms, rms_unit_offset or rms_unweighted";
-                return Err(Error::config(format!("{at}.qk_norm.kind"), expected, found));
-            }
+        if let Some(alibi) = self.alibi {
+            finite(&format!("{at}.alibi.scale"), alibi.scale)?;
         }
+        self.validate_qk_norm(at)?;
         match self.rope {
             Some(rope) => rope.validate(&format!("{at}.rope"), self.head_dim),
             None => Ok(()),
@@ -156,12 +160,32 @@ impl Attention {
 }
 
 impl Attention {
+    /// A norm over all heads together, and one beside norms of V, is an RMS norm; weights of its own for each head has a
+    /// LayerNorm alone.
+    fn validate_qk_norm(&self, at: &str) -> Result<()> {
+        let Some(norm) = self.qk_norm else { return Ok(()) };
+        norm.validate(&format!("{at}.qk_norm"))?;
+        let is_layer = matches!(norm.kind, NormKind::LayerNorm | NormKind::LayerNormBias);
+        if is_layer && (self.qk_norm_of_all_heads || self.v_norm) {
+            let found = format!("{:?}", norm.kind);
+            let expected =
+                "rms, rms_unit_offset or rms_unweighted over all heads together or beside a v_norm";
+            return Err(Error::config(format!("{at}.qk_norm.kind"), expected, found));
+        }
+        if self.qk_norm_by_head && !is_layer {
+            let expected = "none but of a LayerNorm of Q and K";
+            return Err(Error::config(format!("{at}.qk_norm_by_head"), expected, true));
+        }
+        Ok(())
+    }
+
     /// The keys are an encoder's: where they stand in it says nothing about the distance to a query.
     fn validate_across(&self, at: &str) -> Result<()> {
         let of_distance = [
             ("window", self.window.is_some()),
             ("chunk", self.chunk.is_some()),
             ("rope", self.rope.is_some()),
+            ("alibi", self.alibi.is_some()),
         ];
         match of_distance.iter().find(|(_, is_there)| *is_there) {
             Some((name, _)) => Err(Error::config(format!("{at}.{name}"), "none in cross-attention", "one")),

@@ -15,6 +15,8 @@ pub(super) struct Defaults {
     pub vocab_size: u32,
     pub hidden_size: u32,
     pub intermediate_size: u32,
+    /// Whether that is four times the hidden size instead, which a file may also ask for by null.
+    pub four_times: bool,
     pub layers: u32,
     pub heads: u32,
     /// None: as many as `heads`.
@@ -63,7 +65,7 @@ impl Decoder {
                 None
             }
         };
-        let hidden = keys.or("intermediate_size", defaults.intermediate_size)?;
+        let hidden = intermediate_size(keys, defaults, hidden_size)?;
         let activation = activation(keys, defaults.activation)?;
         let eps = keys.or("rms_norm_eps", defaults.norm_eps)?;
         Ok(Self {
@@ -87,6 +89,20 @@ impl Decoder {
         Block { sublayers: vec![sublayer(Op::Attention(attention)), sublayer(feed_forward)] }
     }
 
+    /// A layer whose attention and feed-forward network read the same norm, and are added to what it is of.
+    pub fn parallel_block(&self, attention: Attention, feed_forward: Op) -> Block {
+        let branch = |op| SubLayer { norm: None, ..SubLayer::new(self.norm, op) };
+        let branches = vec![branch(Op::Attention(attention)), branch(feed_forward)];
+        Block { sublayers: vec![SubLayer::new(self.norm, Op::Parallel(branches))] }
+    }
+
+    /// The same with a norm of its own for each of the two.
+    pub fn parallel_block_of_two_norms(&self, attention: Attention, feed_forward: Op) -> Block {
+        let branch = |op| SubLayer::new(self.norm, op);
+        let branches = vec![branch(Op::Attention(attention)), branch(feed_forward)];
+        Block { sublayers: vec![SubLayer { norm: None, ..SubLayer::new(self.norm, Op::Parallel(branches)) }] }
+    }
+
     /// What a rotation needs to know.
     pub fn head_to_rotate(&self) -> rope::Head {
         rope::Head {
@@ -104,10 +120,23 @@ impl Decoder {
             hidden_size: self.hidden_size,
             context_length: self.context_length,
             embedding_scale: self.embedding_scale,
+            learned_positions: false,
             blocks,
             final_norm: self.norm,
             head: self.head,
         }
+    }
+}
+
+fn intermediate_size(keys: &Keys<'_>, defaults: &Defaults, hidden_size: u32) -> Result<u32> {
+    if !defaults.four_times {
+        return keys.or("intermediate_size", defaults.intermediate_size);
+    }
+    match keys.nullable("intermediate_size", None)? {
+        Some(size) => Ok(size),
+        None => hidden_size
+            .checked_mul(4)
+            .ok_or_else(|| keys.error("hidden_size", "fewer than 2^32 hidden units", hidden_size)),
     }
 }
 
@@ -140,7 +169,7 @@ fn activation(keys: &Keys<'_>, (key, default): (&str, &str)) -> Result<Activatio
         "relu2" => Ok(Activation::Relu2),
         "silu" | "swish" => Ok(Activation::Silu),
         "gelu" => Ok(Activation::GeluErf),
-        "gelu_new" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
+        "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
         other => Err(keys.unsupported(key, other, "known are relu, relu2, silu, gelu and gelu_pytorch_tanh")),
     }
 }

@@ -4,7 +4,7 @@ use super::linear::Input;
 use super::{End, ForwardPass, PassOptions};
 use crate::Result;
 use crate::energy::Phase;
-use crate::fragments::{CacheRows, CacheSlots, Epilogue, Reach, Reduce};
+use crate::fragments::{CacheRows, CacheSlots, Epilogue, InputNorm, Reach, Reduce, ScoreBias};
 use crate::kernel::Launch;
 use crate::kernels::attention::{self as kernel, AttentionParams};
 use crate::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
@@ -35,6 +35,7 @@ fn variant(attention: &Attention, phase: Phase, cache: &KvCache) -> kernel::Atte
     kernel::Attention {
         head_dim: attention.head_dim,
         softcap: attention.softcap.is_some(),
+        score_bias: attention.alibi.map_or(ScoreBias::None, |alibi| ScoreBias::Alibi { bf16: alibi.bf16 }),
         reach: reach(attention),
         sinks: attention.sinks && phase == Phase::Prefill,
         phase,
@@ -121,6 +122,9 @@ impl ForwardPass<'_> {
             qk_norm: match head_norm {
                 None => QkNorm::None,
                 Some(_) if attention.qk_norm_of_all_heads => QkNorm::AllHeads,
+                Some(norm) if norm.applied() == InputNorm::Layer => {
+                    QkNorm::Layer { by_head: attention.qk_norm_by_head }
+                }
                 Some(_) => QkNorm::Head,
             },
             v_norm: attention.v_norm,
@@ -163,6 +167,7 @@ impl ForwardPass<'_> {
             max_splits: seen.div_ceil(split_keys) + 1,
             scale: attention.scale,
             softcap: attention.softcap.unwrap_or(1.0),
+            alibi_scale: attention.alibi.map_or(0.0, |alibi| alibi.scale),
         }
     }
 

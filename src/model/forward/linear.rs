@@ -127,6 +127,7 @@ impl ForwardPass<'_> {
             params.out_stride = outputs(matrix.rows, epilogue);
             params.out_offset = outputs(shard.start, epilogue);
             params.softcap = self.config.head.softcap.unwrap_or(1.0);
+            params.logit_scale = self.config.head.scale;
             (params.glu_alpha, params.glu_limit) = clamp;
             let mut tensors = vec![("x", input.tensor)];
             tensors.extend_from_slice(ends);

@@ -24,13 +24,19 @@ pub(super) fn build(config: &ModelConfig, plan: &WeightPlan, limit: u64) -> Resu
         true => table("head", plan.linear, Role::Embedding, false)?,
         false => table("head", plan.linear, Role::Head, config.head.bias)?,
     };
+    let positions = || {
+        let (name, format, rows) = ("positions", WeightFormat::F32, config.context_length);
+        let source = stacked(Place::Model, &[(Role::Positions, rows)]);
+        builder.split(Matrix::whole(name.into(), format, [rows, config.hidden_size], false, source))
+    };
+    let positions = config.learned_positions.then(positions).transpose()?;
     let mut blocks = vec![Vec::new(); config.blocks.len()];
     for (block, sublayer, layer) in config.sublayers() {
         blocks[block].push(builder.sublayer(Place::sublayer(block, sublayer), layer)?);
     }
     let final_norm =
         vectors(Place::Model, "final_norm", config.final_norm, &[(Role::FinalNorm, config.hidden_size)]);
-    Ok(Layout { embedding, blocks, final_norm, head })
+    Ok(Layout { embedding, positions, blocks, final_norm, head })
 }
 
 struct Builder<'a> {

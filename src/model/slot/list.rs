@@ -11,6 +11,7 @@ pub fn slots(config: &ModelConfig) -> impl Iterator<Item = (Slot, Vec<usize>)> {
     let vocab = config.vocab_size as usize;
     let mut first = List::new(Place::Model, vocab);
     first.weight(Role::Embedding, vec![vocab, d]);
+    first.weight_if(config.learned_positions, Role::Positions, vec![config.context_length as usize, d]);
     let mut last = List::new(Place::Model, vocab);
     last.norm(Role::FinalNorm, config.final_norm, d);
     if !config.head.tied {

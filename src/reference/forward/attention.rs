@@ -8,7 +8,16 @@ use crate::reference::attention::{Attention, KeyValues, Mask, attention};
 use crate::reference::cache_rows::stored;
 use crate::reference::norm::norm;
 use crate::reference::rope::{rotate, tables};
-use crate::reference::weights::AttentionWeights;
+use crate::reference::weights::{AttentionWeights, NormWeights};
+
+/// Each head `[h]` of `x` `[n, H, h]` normed with weights of its own, `[H, h]`.
+fn normed_by_head(config: Norm, weights: &NormWeights, [heads, h]: [usize; 2], x: &[f32]) -> Vec<f32> {
+    let head = |(n, x): (usize, &[f32])| {
+        let at = n % heads * h..(n % heads + 1) * h;
+        norm(config, x, &weights.weight[at.clone()], weights.bias.as_ref().map(|bias| &bias[at]))
+    };
+    x.chunks_exact(h).enumerate().flat_map(head).collect()
+}
 
 pub(super) fn attend(
     op: &config::Attention,
@@ -25,7 +34,12 @@ pub(super) fn attend(
         v = norm(Norm { kind: NormKind::RmsUnweighted, eps }, &v, &vec![1.0; h], None);
     }
     if let (Some(norm), Some(q_norm), Some(k_norm)) = (op.qk_norm, &weights.q_norm, &weights.k_norm) {
-        (q, k) = (normed(norm, q_norm, &q), normed(norm, k_norm, &k));
+        let by_head = op.qk_norm_by_head;
+        let of_heads = |weights, heads, x: &[f32]| match by_head {
+            true => normed_by_head(norm, weights, [heads, h], x),
+            false => normed(norm, weights, x),
+        };
+        (q, k) = (of_heads(q_norm, heads, &q), of_heads(k_norm, kv_heads, &k));
     }
     let clip = op.qkv_clip.unwrap_or(f32::INFINITY);
     [&mut q, &mut k, &mut v].into_iter().flatten().for_each(|x| *x = x.clamp(-clip, clip));
@@ -52,6 +66,7 @@ pub(super) fn attend(
         kv_heads,
         head_dim: h,
         scale: op.scale,
+        alibi: op.alibi,
         softcap: op.softcap,
         mask: Mask { causal: true, window: op.window, chunk: op.chunk },
     };

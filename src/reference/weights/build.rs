@@ -54,12 +54,17 @@ impl Weights {
         let role = if config.head.tied { Role::Embedding } else { Role::Head };
         let head = builder.linear(plan.linear, Place::Model, role, [vocab, d], config.head.bias)?;
         let embedding = builder.linear(plan.embedding, Place::Model, Role::Embedding, [vocab, d], false)?;
+        let positions = config.learned_positions.then(|| {
+            let shape = [config.context_length as usize, d];
+            (builder.fetch)(Slot::weight(Place::Model, Role::Positions), &shape)
+        });
         let mut blocks = vec![Vec::new(); config.blocks.len()];
         for (block, sublayer, layer) in config.sublayers() {
             blocks[block].push(builder.sublayer(block, Place::sublayer(block, sublayer), layer)?);
         }
         Ok(Self {
             embedding: embedding.weight,
+            positions: positions.transpose()?,
             head,
             final_norm: builder.norm(Place::Model, Role::FinalNorm, config.final_norm, d)?,
             blocks,

@@ -33,7 +33,7 @@ use wattle::quant::Width;
 use super::launches::{
     ADDED, ATTENTION, BEST, CHOSEN, COMBINE, GATED, KV_WRITE, KV_WRITER, MERGE, PICK, ROPE, ROUTE, SLOTS,
     WEIGHTED, attention, embed, expert, grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices,
-    quantize, rope,
+    positions, quantize, rope,
 };
 
 /// A launch, and the words that each of its tensors needs for [`super::ROWS`] rows.
@@ -52,7 +52,7 @@ fn attention_cases() -> Vec<Case> {
         ("out", q),
         ("page_table", 3),
     ];
-    let heads = |kv| {
+    let heads = |kv, norm| {
         let qkv = 7 * (6 + 2 + 2) * 10;
         let ends = [("q_out", q), ("k_out", kv), ("v_out", kv)];
         [vec![("qkv", qkv), ("rope_table", 7 * 2 * 2), ("head_norm", norm)], ends.to_vec()].concat()
@@ -66,6 +66,7 @@ fn attention_cases() -> Vec<Case> {
         ("k_out", chunk),
         ("v_out", chunk),
     ];
+    let layer = |by_head| Rope { qk_norm: QkNorm::Layer { by_head }, ..rope(None) };
     let of_shared = Rope { qk_norm: QkNorm::AllHeads, v_is_k: true, ..rope(None) };
     let written = [("k_chunk", chunk), ("v_chunk", chunk), ("k_out", cache), ("v_out", cache)];
     vec![
@@ -79,11 +80,14 @@ fn attention_cases() -> Vec<Case> {
             vec![("parts", parts), ("out", q), ("sinks", 6)],
         ),
         (launch(KV_WRITER, KV_WRITE), written.to_vec()),
-        (launch(rope(None), ROPE), heads(chunk)),
+        (launch(rope(None), ROPE), heads(chunk, norm)),
+        // A scale and a shift for each element of a head, Q's and K's or of each head.
+        (launch(layer(false), ROPE), heads(chunk, 2 * norm)),
+        (launch(layer(true), ROPE), heads(chunk, 2 * of_all)),
         (launch(of_shared, ROPE), shared),
         // A ring may be shorter than a pass, a chunk may not.
-        (launch(rope(Some(CacheRows::PLAIN)), RopeParams { slots: 3, ..ROPE }), heads(2 * 3 * 10)),
-        (launch(rope(None), RopeParams { slots: 3, ..ROPE }), heads(2 * 7 * 10)),
+        (launch(rope(Some(CacheRows::PLAIN)), RopeParams { slots: 3, ..ROPE }), heads(2 * 3 * 10, norm)),
+        (launch(rope(None), RopeParams { slots: 3, ..ROPE }), heads(2 * 7 * 10, norm)),
     ]
 }
 
@@ -174,6 +178,7 @@ fn other_cases() -> Vec<Case> {
             vec![("words", 7 * 12), ("sliced", 9 * 12)],
         ),
         (embed(9).shared(), vec![("token_ids", 7), ("y", rows), ("words", 9 * 8), ("scales", 9 * 2 * 2)]),
+        (positions(9).shared(), vec![("y", rows), ("words", 9 * 48)]),
         (
             launch(norm, NormParams { in_features: 33, eps: 1e-6, rows_per_token: 1 }),
             vec![("x", rows), ("y", rows), ("residual", rows), ("norm_weight", 66), ("stored_scale", 1)],

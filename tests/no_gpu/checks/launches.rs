@@ -5,13 +5,13 @@ use std::sync::Arc;
 use wattle::energy::Phase;
 use wattle::fragments::{
     Activate, CacheFormat, CacheRows, CacheSlots, Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reach,
-    Reduce, TokenIds,
+    Reduce, ScoreBias, TokenIds,
 };
 use wattle::gpu::Capabilities;
 use wattle::kernel::{AnyLaunch, Kernel, Launch};
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::AttentionMergeParams;
-use wattle::kernels::embed::{Embed, EmbedParams};
+use wattle::kernels::embed::{Embed, EmbedBy, EmbedParams};
 use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams};
 use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
 use wattle::kernels::linear::LinearParams;
@@ -38,6 +38,7 @@ pub const ATTENTION: AttentionParams = AttentionParams {
     max_splits: 4,
     scale: 1.0,
     softcap: 1.0,
+    alibi_scale: 1.0,
 };
 pub const MERGE: AttentionMergeParams =
     AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 8, max_splits: 4 };
@@ -64,9 +65,9 @@ pub const BEST: SampleBestParams = SampleBestParams { vocab_size: 4097, inverse_
 pub const PICK: SamplePickParams = SamplePickParams { vocab_size: 4097, max_samples: 11, top_p: 1.0 };
 
 pub fn attention(phase: Phase) -> Attention {
-    let sinks = phase == Phase::Prefill;
+    let (sinks, score_bias) = (phase == Phase::Prefill, ScoreBias::Alibi { bf16: false });
     let cache = CacheRows { slots: CacheSlots::Paged, format: CacheFormat::F16 };
-    Attention { head_dim: 10, softcap: true, reach: Reach::Window, sinks, phase, cache }
+    Attention { head_dim: 10, softcap: true, score_bias, reach: Reach::Window, sinks, phase, cache }
 }
 
 pub const KV_WRITER: KvWrite = KvWrite { head_dim: 10, cache: CacheRows::PLAIN };
@@ -121,10 +122,13 @@ pub const ADDED: Epilogue = Epilogue { bias: true, residual: true, ..Epilogue::N
 
 pub fn embed(tokens: u32) -> Launch<Embed> {
     let format: WeightFormat = "int4".parse().unwrap();
-    Launch {
-        variant: Embed { codec: int4(), ids: TokenIds::ByRow },
-        params: EmbedParams::new(format, 33, 5..5 + tokens, 1.0),
-    }
+    let variant = Embed { codec: int4(), by: EmbedBy::Token(TokenIds::ByRow) };
+    Launch { variant, params: EmbedParams::new(format, 33, 5..5 + tokens, 1.0) }
+}
+
+pub fn positions(tokens: u32) -> Launch<Embed> {
+    let variant = Embed { codec: Codec::F32, by: EmbedBy::Position };
+    Launch { variant, params: EmbedParams::new(WeightFormat::F32, 33, 5..5 + tokens, 1.0) }
 }
 
 pub fn launch<K: Kernel>(variant: K, params: K::Params) -> Arc<dyn AnyLaunch> {
