@@ -85,7 +85,7 @@ fn sublayers_stay_within_their_dispatches() {
     }
 }
 
-/// A step of many sequences has as many dispatches as one of two, and reads no dense weight more often; a token of each is normed
+/// A step of many sequences has as many dispatches as one of some, and reads no dense weight more often; a token of each is normed
 /// first, as a prompt's are.
 #[test]
 fn steps_of_many_sequences_read_weights_once() {
@@ -96,7 +96,7 @@ fn steps_of_many_sequences_read_weights_once() {
             let whats = |schedule: &Schedule| -> Vec<_> {
                 schedule.steps.iter().map(|step| (step.site, step.launch.name())).collect()
             };
-            assert_eq!(whats(&many).len(), whats(&two).len(), "{name}");
+            assert_eq!(whats(&many).len(), whats(&some).len(), "{name}");
             assert_within_prompt_budget(&name, &config, &many);
             let weights = |sequences: u32| {
                 let spans: Vec<Span> = (0..sequences).map(|n| one_row(3 * n)).collect();

@@ -41,12 +41,14 @@ pub type Case = (Arc<dyn AnyLaunch>, Vec<(&'static str, u64)>);
 
 fn attention_cases() -> Vec<Case> {
     let (q, cache, chunk) = (7 * 6 * 10, 2 * 20 * 10, 2 * 9 * 10);
+    // Two elements in a word.
+    let halves = cache / 2;
     let (parts, norm) = (7 * 6 * 4 * 12, 2 * 10);
     let prefill = vec![
         ("sinks", 6),
         ("q", q),
-        ("k_cache", cache),
-        ("v_cache", cache),
+        ("k_cache", halves),
+        ("v_cache", halves),
         ("k_chunk", chunk),
         ("v_chunk", chunk),
         ("out", q),
@@ -73,7 +75,7 @@ fn attention_cases() -> Vec<Case> {
         (launch(attention(Phase::Prefill), ATTENTION), prefill),
         (
             launch(attention(Phase::Decode), ATTENTION),
-            vec![("q", q), ("k_cache", cache), ("v_cache", cache), ("parts", parts), ("page_table", 3)],
+            vec![("q", q), ("k_cache", halves), ("v_cache", halves), ("parts", parts), ("page_table", 3)],
         ),
         (
             launch(AttentionMerge { reach: Reach::Window, sinks: true }, MERGE),
