@@ -91,8 +91,8 @@ fn sublayers_stay_within_their_dispatches() {
 fn steps_of_many_sequences_read_weights_once() {
     for device in devices() {
         for (name, config) in small() {
-            let [two, many] =
-                [2, 40].map(|sequences| plan_many(&config, &device, "int8", sequences).decode.0);
+            let [some, many] =
+                [16, 40].map(|sequences| plan_many(&config, &device, "int8", sequences).decode.0);
             let whats = |schedule: &Schedule| -> Vec<_> {
                 schedule.steps.iter().map(|step| (step.site, step.launch.name())).collect()
             };
