@@ -1,4 +1,5 @@
 // Token embedding: y[r] = scale * table[token[r]]. One lane per 16 elements.
+// A token beyond the table has its first row.
 // A table split over bindings runs once per shard; a shard writes only the rows of its own tokens.
 // Needs: decode16 (codec/*), span. Constants: WORKGROUP_SIZE.
 struct Params {
@@ -8,6 +9,7 @@ struct Params {
     block_shift: u32,
     first_token: u32,   // of this shard
     tokens: u32,        // in this shard
+    all_tokens: u32,    // in all shards
     scale: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -21,7 +23,8 @@ fn run(workgroup: u32, lane: u32) {
     if row >= span.rows {
         return;
     }
-    let token = token_ids[row] - params.first_token;   // wraps below the shard, and then fails the test
+    let id = select(0u, token_ids[row], token_ids[row] < params.all_tokens);
+    let token = id - params.first_token;   // wraps below the shard, and then fails the test
     if token >= params.tokens {
         return;
     }

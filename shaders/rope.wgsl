@@ -1,9 +1,9 @@
 // Splits the fused projections into heads, norms, clamps and rotates Q and K, and puts K and V where attention reads them.
 // One workgroup per (row, head), the H query heads first, then G key heads, then G value heads.
-// Needs: head_scale, head_weight (qk_norm/*), rotation_pair (rotate/*), span. Constants: HEAD_DIM, TO_CACHE, V_IS_K, V_NORM.
+// Needs: head_scale, head_weight (qk_norm/*), rotation_pair (rotate/*), store_key, store_value (kv_out/*), span. Constants: HEAD_DIM, TO_CACHE, V_IS_K, V_NORM.
 struct Params {
     heads: u32,
-    kv_heads: u32,
+    kv_heads: u32,              // 0: there are queries alone
     rotary_dim: u32,            // leading elements of a head that turn; 0: none
     slots: u32,                 // rows per head of the K and V destinations
     eps: f32,                   // of the head norm
@@ -15,8 +15,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> qkv: array<f32>;                 // [rows, (H + 2G) HEAD_DIM], (H + G) if V_IS_K
 @group(0) @binding(3) var<storage, read> rope_table: array<vec2<f32>>;    // [positions, rotary_dim / 2]: cos, sin
 @group(0) @binding(4) var<storage, read_write> q_out: array<f32>;         // [rows, H, HEAD_DIM]
-@group(0) @binding(5) var<storage, read_write> k_out: array<f32>;         // [G, slots, HEAD_DIM]
-@group(0) @binding(6) var<storage, read_write> v_out: array<f32>;         // [G, slots, HEAD_DIM]
 const WORKGROUP_SIZE: u32 = 64u;
 
 var<workgroup> head: array<f32, HEAD_DIM>;
@@ -55,11 +53,11 @@ fn run(workgroup: u32, lane: u32) {
         } else if is_value {
             let kv_head = h - params.heads - params.kv_heads;
             let value = clipped(head[d] * select(1.0, scale, V_NORM));
-            v_out[(kv_head * params.slots + slot) * HEAD_DIM + d] = value;
+            store_value((kv_head * params.slots + slot) * HEAD_DIM + d, value);
         } else {
             let kv_head = h - params.heads;
             let k = turned(d, position, Scales(1u, kv_head, scale));
-            k_out[(kv_head * params.slots + slot) * HEAD_DIM + d] = k;
+            store_key((kv_head * params.slots + slot) * HEAD_DIM + d, k);
         }
     }
 }

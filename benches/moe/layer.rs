@@ -121,6 +121,7 @@ impl Layer {
             hidden_size: self.width,
             context_length: self.rows + 1,
             embedding_scale: 1.0,
+            layer_inputs: None,
             blocks: vec![Block { sublayers: vec![SubLayer::new(norm, op)] }],
             final_norm: norm,
             head: Head { tied: true, ..Head::default() },

@@ -65,6 +65,7 @@ impl Shape {
             hidden_size: width,
             context_length: self.tokens,
             embedding_scale: 1.0,
+            layer_inputs: None,
             blocks: vec![block; self.repeats as usize],
             final_norm: NORM,
             head: Head { tied: true, ..Head::default() },

@@ -13,7 +13,7 @@ params! {
     pub struct RopeParams {
         /// Query heads, `H`.
         pub heads: u32,
-        /// Key/value heads, `G`.
+        /// Key/value heads, `G`; 0 of queries alone.
         pub kv_heads: u32,
         /// Leading elements of a head that turn; 0: none.
         pub rotary_dim: u32,
@@ -44,6 +44,8 @@ pub struct Rope {
     pub v_norm: bool,
     /// Whether V is K, before its norm.
     pub v_is_k: bool,
+    /// Whether there are queries alone, because keys and values are another layer's.
+    pub only_q: bool,
     /// Whether pairs are neighbours instead of half a head apart.
     pub interleaved: bool,
     /// Whether K and V go into the cache by position (decode) or into a chunk's buffer by row (prefill).
@@ -72,11 +74,11 @@ impl QkNorm {
         }
     }
 
-    /// Elements of the scales of Q and K.
+    /// Elements of the scales of Q and K, or of Q where there is no K.
     fn len(self, heads: [u32; 2], head_dim: u32) -> u64 {
         match self {
             Self::None => 0,
-            Self::Head => 2 * u64::from(head_dim),
+            Self::Head => u64::from(head_dim) * if heads[1] == 0 { 1 } else { 2 },
             Self::AllHeads => (u64::from(heads[0]) + u64::from(heads[1])) * u64::from(head_dim),
         }
     }
@@ -90,6 +92,7 @@ impl Rope {
             qk_norm: QkNorm::None,
             v_norm: false,
             v_is_k: false,
+            only_q: false,
             interleaved: false,
             to_cache: false,
             reduce: Reduce::Workgroup,
@@ -110,6 +113,10 @@ impl Kernel for Rope {
             } else {
                 fragment!("rotate/half_split.wgsl")
             })
+            .with(match self.only_q {
+                true => fragment!("kv_out/none.wgsl"),
+                false => fragment!("kv_out/stored.wgsl"),
+            })
             .constant("HEAD_DIM", self.head_dim)
             .flag("TO_CACHE", self.to_cache)
             .flag("V_NORM", self.v_norm)
@@ -123,16 +130,17 @@ impl Kernel for Rope {
 
     fn bindings(self) -> Vec<Binding> {
         let norm = (self.qk_norm != QkNorm::None).then_some(Binding::read(7, "head_norm"));
+        let kv = [Binding::write(5, "k_out"), Binding::write(6, "v_out")];
+        let kv = kv.into_iter().filter(|_| !self.only_q);
         [
             Binding::PARAMS,
             Binding::SPAN,
             Binding::read(2, "qkv"),
             Binding::read(3, "rope_table"),
             Binding::write(4, "q_out"),
-            Binding::write(5, "k_out"),
-            Binding::write(6, "v_out"),
         ]
         .into_iter()
+        .chain(kv)
         .chain(norm)
         .collect()
     }
@@ -144,9 +152,13 @@ impl Kernel for Rope {
                 for to_cache in [false, true] {
                     let plain = Self { interleaved, to_cache, ..Self::new(head_dim) };
                     all.extend([false, true].map(|v_is_k| Self { v_is_k, ..plain }));
+                    all.extend((!to_cache).then_some(Self { only_q: true, ..plain }));
                     for reduce in Reduce::ALL {
                         let normed = Self { qk_norm: QkNorm::Head, reduce, ..plain };
-                        all.extend([normed, Self { qk_norm: QkNorm::AllHeads, ..normed }]);
+                        let of_all = Self { qk_norm: QkNorm::AllHeads, ..normed };
+                        let only_q = [normed, of_all].map(|normed| Self { only_q: true, ..normed });
+                        all.extend(only_q.into_iter().filter(|_| !to_cache));
+                        all.extend([normed, of_all]);
                         all.extend([false, true].map(|v_is_k| Self { v_norm: true, v_is_k, ..normed }));
                     }
                 }
@@ -158,7 +170,14 @@ impl Kernel for Rope {
     fn check(self, params: &RopeParams) -> Result<()> {
         let RopeParams { heads, kv_heads, rotary_dim, slots, .. } = *params;
         at_most(Self::NAME, "head_dim", MAX_HEAD_DIM, self.head_dim)?;
-        positive(Self::NAME, [("heads", heads), ("kv_heads", kv_heads), ("slots", slots)])?;
+        positive(Self::NAME, [("heads", heads), ("slots", slots)])?;
+        if self.only_q {
+            require(Self::NAME, "kv_heads", kv_heads == 0, "0 beside queries alone", kv_heads)?;
+            let of_values = self.v_norm || self.v_is_k;
+            require(Self::NAME, "only_q", !of_values, "no choice about values", "one")?;
+        } else {
+            positive(Self::NAME, [("kv_heads", kv_heads)])?;
+        }
         let pairs = rotary_dim.is_multiple_of(2) && rotary_dim <= self.head_dim;
         let expected = format_args!("an even number up to the head's {}", self.head_dim);
         require(Self::NAME, "rotary_dim", pairs, expected, rotary_dim)?;
@@ -180,10 +199,9 @@ impl Kernel for Rope {
             // No binding is empty, and an entry is a cosine and a sine.
             ("rope_table", bytes([rows, rotary_dim / 2, 2]).max(8)),
             ("q_out", bytes([rows, heads, self.head_dim])),
-            ("k_out", kv),
-            ("v_out", kv),
         ]
         .into_iter()
+        .chain([("k_out", kv), ("v_out", kv)].into_iter().filter(|_| !self.only_q))
         .chain(norm)
         .collect()
     }

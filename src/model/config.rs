@@ -5,6 +5,7 @@
 
 mod attention;
 mod experts;
+mod layer_inputs;
 mod rope;
 mod routing;
 mod validate;
@@ -12,6 +13,7 @@ mod validate;
 pub use attention::{Attention, Temperature};
 pub(crate) use experts::thousandths;
 pub use experts::{Capacity, Experts, GrantOrder, Share, SharedExpert};
+pub use layer_inputs::{LayerInput, LayerInputs};
 pub use rope::{Rope, RopeLayout, RopeScaling};
 pub use routing::{ExpertGroups, GroupScore, Hierarchical, Later, Routing, Score, Topk, WeightOn};
 
@@ -34,6 +36,9 @@ pub struct ModelConfig {
     /// The embedding row is multiplied by this (Gemma: `sqrt(d)`).
     #[serde(default = "one")]
     pub embedding_scale: f32,
+    /// Embeddings of each layer, where sub-layers read them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer_inputs: Option<LayerInputs>,
     /// The blocks, first to last.
     pub blocks: Vec<Block>,
     /// The norm before the head.
@@ -87,6 +92,8 @@ pub enum Op {
     /// Attention whose keys and values are projections of an encoder's output, as wide as the residual stream (`c`). It is
     /// described and counted; there is no encoder to run it with yet.
     CrossAttention(Attention),
+    /// A gate on the layer's own embedding, projected back (`e`).
+    LayerInput(LayerInput),
     /// Branches side by side, each with norms of its own or none: all read the same input, and what they give is added
     /// (`(af)`; PaLM, arXiv 2204.02311, section 2).
     Parallel(Vec<SubLayer>),
@@ -205,6 +212,13 @@ impl ModelConfig {
                 op => vec![(place, op)],
             }
         })
+    }
+}
+
+impl ModelConfig {
+    /// The sub-layers that read embeddings of their own, in order: `L` of them.
+    pub fn layer_input_places(&self) -> impl Iterator<Item = Place> {
+        self.ops().filter(|(_, op)| matches!(op, Op::LayerInput(_))).map(|(place, _)| place)
     }
 }
 

@@ -23,6 +23,7 @@ mod phimoe;
 mod qwen2_moe;
 mod qwen3_moe;
 mod rope;
+mod small_gemma;
 
 use serde_json::Value;
 

@@ -8,6 +8,7 @@ mod choices;
 mod expert_places;
 mod experts;
 mod feed_forward;
+mod layer_input;
 mod linear;
 mod options;
 mod rope_tables;
@@ -17,11 +18,12 @@ pub use expert_places::expert_places;
 pub use options::{LogitRows, PassOptions, Sampling};
 pub use rope_tables::rope_tables;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::config::{ModelConfig, Rope};
-use super::layout::{Layout, OpLayout, ProjectionLayout, SubLayerLayout, Vectors};
-use super::slot::Place;
+use super::config::{ModelConfig, Op, Rope};
+use super::layout::{Layout, Matrix, OpLayout, ProjectionLayout, SubLayerLayout, Vectors};
+use super::slot::{Place, SubLayerPlace};
 use crate::Result;
 use crate::energy::Phase;
 use crate::fragments::{Activate, Codec, Epilogue, Reduce};
@@ -61,6 +63,9 @@ pub fn record(
         expert_places: expert_places(layout),
         place: Place::Model,
         width: config.hidden_size,
+        layer_inputs: None,
+        chunks: HashMap::new(),
+        last_readers: last_readers(config),
         tuning: options.tuning.clone().unwrap_or_else(|| Tuning::shipped(capabilities).into()),
     };
     pass.model()?;
@@ -86,6 +91,16 @@ enum Target {
     Sum,
 }
 
+/// For each attention whose keys and values others see, the last of those: until it has, the cache must hold what it held before
+/// the pass, and the pass's own keys stay where they are.
+fn last_readers(config: &ModelConfig) -> HashMap<SubLayerPlace, SubLayerPlace> {
+    let readers = config.ops().filter_map(|(place, op)| match op {
+        Op::Attention(attention) => attention.kv_from.zip(place.at()),
+        _ => None,
+    });
+    readers.collect()
+}
+
 struct ForwardPass<'a> {
     config: &'a ModelConfig,
     layout: &'a Layout,
@@ -98,6 +113,12 @@ struct ForwardPass<'a> {
     place: Place,
     /// Width at which it computes: the residual stream's or its own.
     width: u32,
+    /// Every layer's own embedding, where there are any.
+    layer_inputs: Option<TensorId>,
+    /// This pass's keys and values of attention whose cache others read, too.
+    chunks: HashMap<SubLayerPlace, [TensorId; 2]>,
+    /// The last attention that reads the cache of each such attention.
+    last_readers: HashMap<SubLayerPlace, SubLayerPlace>,
     tuning: Arc<Tuning>,
 }
 
@@ -105,6 +126,7 @@ impl ForwardPass<'_> {
     /// Embedding, sub-layers one after the other on the residual stream, head.
     fn model(&mut self) -> Result<()> {
         let mut x = self.embed()?;
+        self.layer_inputs = self.embed_layers(x)?;
         for (block, layers) in self.layout.blocks.iter().enumerate() {
             for (sublayer, layer) in layers.iter().enumerate() {
                 self.place = Place::sublayer(block, sublayer);
@@ -155,6 +177,7 @@ impl ForwardPass<'_> {
             OpLayout::Attention(attention) => self.attention(input, attention, end),
             OpLayout::FeedForward(ffn) => self.feed_forward(input, ffn, end),
             OpLayout::Experts(experts) => self.experts((x, input), experts, end),
+            OpLayout::LayerInput(layer) => self.layer_input(input, layer, end),
             OpLayout::Parallel(branches) => self.parallel((x, input), branches, end),
         }
     }
@@ -188,19 +211,24 @@ impl ForwardPass<'_> {
         }
     }
 
-    /// `x <- scale * table[token]`, a dispatch per shard of the table.
+    /// `x <- scale * table[token]`.
     fn embed(&mut self) -> Result<TensorId> {
-        let (table, d) = (&self.layout.embedding, self.config.hidden_size);
+        let x = self.traced("hidden.0", self.row_bytes(self.config.hidden_size));
+        self.embed_rows("embed", (&self.layout.embedding, self.config.embedding_scale), x)?;
+        Ok(x)
+    }
+
+    /// `y <- scale * table[token]`, a dispatch per shard of the table.
+    fn embed_rows(&mut self, what: &'static str, (table, scale): (&Matrix, f32), y: TensorId) -> Result<()> {
         let ids = self.schedule.named("token_ids", self.row_bytes(1));
-        let x = self.traced("hidden.0", self.row_bytes(d));
         let variant = Embed { codec: Codec::of(table.format, self.capabilities) };
         for (n, shard) in table.shards.iter().enumerate() {
-            let params = EmbedParams::new(table.format, d, shard.clone(), self.config.embedding_scale);
-            let mut tensors = vec![("token_ids", ids), ("y", x)];
+            let params = EmbedParams::new(table.format, [table.rows, table.cols], shard.clone(), scale);
+            let mut tensors = vec![("token_ids", ids), ("y", y)];
             tensors.extend(self.weight_tensors(table, n));
-            self.dispatch("embed", Launch { variant, params }, &tensors)?;
+            self.dispatch(what, Launch { variant, params }, &tensors)?;
         }
-        Ok(x)
+        Ok(())
     }
 
     /// `logits <- softcap(head norm(x))`, for the last row or for all.

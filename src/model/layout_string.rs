@@ -136,6 +136,7 @@ fn letters(sublayers: &[SubLayer]) -> String {
             Op::FeedForward(_) => "f".to_owned(),
             Op::Experts(_) => "g".to_owned(),
             Op::CrossAttention(_) => "c".to_owned(),
+            Op::LayerInput(_) => "e".to_owned(),
             Op::Parallel(branches) => format!("({})", letters(branches)),
         })
         .collect()

@@ -1,8 +1,9 @@
 //! How checkpoints call the tensors of a model, and where in them a model's own lie.
 //!
-//! Native names follow the description: `embedding.weight`, `final_norm.weight`, `head.weight`, and for a sub-layer
+//! Native names follow the description: `embedding.weight`, `final_norm.weight`, `head.weight`, `layer_table.weight`,
+//! `layer_projection.weight`, `layer_input_norm.weight`, and for a sub-layer
 //! `blocks.0.sublayers.1.` with `norm`, `post_norm`, `output_scale`, `project_in`, `project_out`, `q`, `k`, `v`, `out`,
-//! `q_norm`, `k_norm`, `sinks`, `router_norm`, `router`, `noise_router`, `group_router`, `expert_table`, `selection_bias`,
+//! `input_gate`, `input_projection`, `q_norm`, `k_norm`, `sinks`, `router_norm`, `router`, `noise_router`, `group_router`, `expert_table`, `selection_bias`,
 //! `expert_scale`, `shared_gate`, `gate`, `up` or `down`, then `.weight` or `.bias`; an expert's tensors lie one level
 //! deeper, as in `blocks.0.sublayers.1.experts.3.gate.weight` and `blocks.0.sublayers.1.shared_expert.gate.weight`, and so
 //! do those of a branch, as in `blocks.0.sublayers.1.branches.0.q.weight`. What OmniQuant has learned of a weight lies
@@ -83,6 +84,11 @@ fn part(part: Part) -> &'static str {
 fn native(slot: Slot) -> String {
     let role = match slot.role {
         Role::Embedding => "embedding",
+        Role::LayerTable => "layer_table",
+        Role::LayerProjection => "layer_projection",
+        Role::LayerInputNorm => "layer_input_norm",
+        Role::InputGate => "input_gate",
+        Role::InputProjection => "input_projection",
         Role::Head => "head",
         Role::FinalNorm => "final_norm",
         Role::Norm => "norm",

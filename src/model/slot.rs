@@ -4,6 +4,8 @@ mod list;
 
 pub use list::{router_offset, router_parts, slots};
 
+use serde::{Deserialize, Serialize};
+
 use crate::reference::sample::random_bits;
 
 /// One tensor a model needs, by its place and not by any file's name for it.
@@ -30,14 +32,16 @@ pub enum Place {
     SharedExpert(SubLayerPlace),
 }
 
-/// A sub-layer, or a branch of a parallel one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A sub-layer, or a branch of a parallel one. Places are ordered as sub-layers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SubLayerPlace {
     /// Index of the block.
     pub block: usize,
     /// Index in the block.
     pub sublayer: usize,
     /// Index among the branches of a parallel sub-layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<usize>,
 }
 
@@ -47,6 +51,12 @@ pub struct SubLayerPlace {
 pub enum Role {
     /// Token embedding, `[V, d]`.
     Embedding,
+    /// Table of the embeddings of each layer, `[V', L p]`: `p` columns for each sub-layer that reads one.
+    LayerTable,
+    /// Projection of the embedding to what each layer adds to its own, `[L p, d]`.
+    LayerProjection,
+    /// Norm of each layer's part of that projection, `[p]`.
+    LayerInputNorm,
     /// Head, `[V, d]`.
     Head,
     /// The norm before the head, `[d]`.
@@ -57,6 +67,10 @@ pub enum Role {
     PostNorm,
     /// What the residual stream is multiplied by after a sub-layer, `[1]`.
     OutputScale,
+    /// Gate on a layer's own embedding, `[p, d]`.
+    InputGate,
+    /// Projection back from it, `[d, p]`.
+    InputProjection,
     /// Projection to the width `w` of a sub-layer, `[w, d]`.
     ProjectIn,
     /// Projection back from it, `[d, w]`.

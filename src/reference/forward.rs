@@ -22,7 +22,7 @@ use crate::model::config::{Experts, FeedForward, ModelConfig, Norm, Op, SubLayer
 use crate::model::slot::Place;
 use crate::{Error, Result};
 use attention::attend;
-use cache::KeysAndValues;
+use cache::{KeysAndValues, caches_read};
 
 /// What a forward pass computed on its way, for `T` tokens.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -94,7 +94,8 @@ pub fn forward_with_experts(
 fn expert_layers(config: &ModelConfig) -> impl Iterator<Item = (Place, &Experts)> {
     config.ops().filter_map(|(place, op)| match op {
         Op::Experts(experts) => Some((place, experts)),
-        Op::Attention(_) | Op::CrossAttention(_) | Op::FeedForward(_) | Op::Parallel(_) => None,
+        Op::Attention(_) | Op::CrossAttention(_) | Op::FeedForward(_) => None,
+        Op::LayerInput(_) | Op::Parallel(_) => None,
     })
 }
 
@@ -123,7 +124,9 @@ fn pass(
         positions,
         conditions: cache.conditions,
         places: expert_layers(config).map(|(place, _)| place).collect::<Vec<_>>().into_iter(),
-        kv: cache.layers.iter_mut(),
+        caches_read: caches_read(config).into_iter(),
+        kv: &mut cache.layers,
+        layer_inputs: embed_layers(config, weights, ids, &x).into_iter(),
         chosen,
         routes: Vec::new(),
     };
@@ -152,7 +155,11 @@ struct Pass<'a> {
     conditions: Conditions,
     /// Of the expert sub-layers that are to come.
     places: std::vec::IntoIter<Place>,
-    kv: std::slice::IterMut<'a, KeysAndValues>,
+    /// The caches that the attention sub-layers to come read.
+    caches_read: std::vec::IntoIter<usize>,
+    kv: &'a mut [KeysAndValues],
+    /// What the sub-layers to come read that have embeddings of their own, `[T, p]` each.
+    layer_inputs: std::vec::IntoIter<Vec<f32>>,
     chosen: Option<&'a [&'a [u32]]>,
     routes: Vec<RouteTrace>,
 }
@@ -189,11 +196,18 @@ impl Pass<'_> {
     fn op(&mut self, op: &Op, weights: &OpWeights, x: &[f32], input: &[f32]) -> Result<Vec<f32>> {
         Ok(match (op, weights) {
             (Op::Attention(op), OpWeights::Attention(weights)) => {
-                let kv = self.kv.next().ok_or_else(|| unfit("the cache"))?;
+                let cache = self.caches_read.next().and_then(|at| self.kv.get_mut(at));
+                let kv = cache.ok_or_else(|| unfit("the cache"))?;
                 attend(op, weights, kv, &self.positions, input)
             }
             (Op::FeedForward(op), OpWeights::FeedForward(weights)) => feed_forward(op, weights, input),
             (Op::Experts(op), OpWeights::Experts(weights)) => self.experts(op, weights, x, input)?,
+            (Op::LayerInput(op), OpWeights::LayerInput(weights)) => {
+                let embedding = self.layer_inputs.next().ok_or_else(|| unfit("a set of weights"))?;
+                let gate = linear(&weights.gate, input, input.len() / self.ids.len());
+                let gated = gated(op.activation, &gate, &embedding);
+                linear(&weights.projection, &gated, gated.len() / self.ids.len())
+            }
             (Op::Parallel(branches), OpWeights::Parallel(weights)) => {
                 let mut sum = vec![0.0; x.len()];
                 for (branch, weights) in branches.iter().zip(weights) {
@@ -205,6 +219,21 @@ impl Pass<'_> {
             _ => return Err(unfit("a set of weights")),
         })
     }
+}
+
+/// Every layer's own embedding, `L` of `[T, p]`: [`LayerInputs`](crate::model::config::LayerInputs).
+fn embed_layers(config: &ModelConfig, weights: &Weights, ids: &[u32], x: &[f32]) -> Vec<Vec<f32>> {
+    let (Some(inputs), Some(weights)) = (config.layer_inputs, &weights.layer_inputs) else {
+        return Vec::new();
+    };
+    let (p, all) = (inputs.width as usize, weights.table.len() / inputs.vocab_size as usize);
+    let in_table: Vec<u32> = ids.iter().map(|&id| if id < inputs.vocab_size { id } else { 0 }).collect();
+    let looked_up = embed(&weights.table, all, &in_table, inputs.embedding_scale);
+    let projected = linear(&weights.projection, x, x.len() / ids.len());
+    let mut sums = normed(inputs.norm, &weights.norm, &projected);
+    sums.iter_mut().zip(looked_up).for_each(|(sum, embedding)| *sum += embedding);
+    let layer = |n: usize| sums.chunks_exact(all).flat_map(|row| &row[n * p..(n + 1) * p]).copied().collect();
+    (0..all / p).map(layer).collect()
 }
 
 fn check(config: &ModelConfig, cache: &Cache, ids: &[u32]) -> Result<()> {

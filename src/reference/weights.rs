@@ -7,12 +7,25 @@ mod build;
 pub struct Weights {
     /// `[V, d]`.
     pub embedding: Vec<f32>,
+    /// What gives layers embeddings of their own.
+    pub layer_inputs: Option<LayerInputsWeights>,
     /// `[V, d]`.
     pub head: Linear,
     /// The norm before the head.
     pub final_norm: NormWeights,
     /// Sub-layers by block.
     pub blocks: Vec<Vec<SubLayerWeights>>,
+}
+
+/// What gives each of `L` layers an embedding of its own, as wide as `p`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerInputsWeights {
+    /// `[V', L p]`.
+    pub table: Vec<f32>,
+    /// `[L p, d]`.
+    pub projection: Linear,
+    /// Of each layer's part of the projection, `[p]`.
+    pub norm: NormWeights,
 }
 
 /// A projection.
@@ -79,6 +92,8 @@ pub enum OpWeights {
     FeedForward(FeedForwardWeights),
     /// For [`Op::Experts`](crate::model::config::Op::Experts).
     Experts(ExpertsWeights),
+    /// For [`Op::LayerInput`](crate::model::config::Op::LayerInput).
+    LayerInput(LayerInputWeights),
     /// For [`Op::Parallel`](crate::model::config::Op::Parallel).
     Parallel(Vec<SubLayerWeights>),
 }
@@ -108,14 +123,23 @@ pub struct ExpertsWeights {
     pub experts: Vec<FeedForwardWeights>,
 }
 
+/// A gate on a layer's own embedding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerInputWeights {
+    /// `[p, d]`.
+    pub gate: Linear,
+    /// `[d, p]`.
+    pub projection: Linear,
+}
+
 /// Attention.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttentionWeights {
     /// `[H h, d]`.
     pub q: Linear,
-    /// `[G h, d]`.
-    pub k: Linear,
-    /// `[G h, d]`; absent where V is K.
+    /// `[G h, d]`; absent where keys and values are another's.
+    pub k: Option<Linear>,
+    /// `[G h, d]`; absent where V is K, too.
     pub v: Option<Linear>,
     /// `[d, H h]`.
     pub out: Linear,

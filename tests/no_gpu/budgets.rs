@@ -22,6 +22,7 @@ fn budget(layer: &SubLayer) -> [usize; 2] {
         Op::Attention(_) => [5, 6],
         Op::CrossAttention(_) => panic!("none of the models here"),
         Op::FeedForward(_) => [2, 3],
+        Op::LayerInput(_) => [2, 2],
         Op::Experts(experts) => [5, 9].map(|most| most + 2 * usize::from(experts.shared.is_some())),
         Op::Parallel(branches) => {
             // Beside experts a dense branch takes two, and a norm after it one.

@@ -47,7 +47,6 @@ const MODELS_TO_COME: &[&str] = &[
     "falcon_gqa",
     "gemma",
     "gemma3n_text",
-    "gemma4_text",
     "gpt_bigcode",
     "gpt_neox",
     "gptj",

@@ -36,6 +36,7 @@ pub fn model(blocks: Vec<Block>) -> ModelConfig {
         hidden_size: 32,
         context_length: 64,
         embedding_scale: 1.0,
+        layer_inputs: None,
         blocks,
         final_norm: NORM,
         head: Head::default(),

@@ -46,6 +46,7 @@ pub fn model(
         hidden_size: sizes[1],
         context_length: 512,
         embedding_scale: 1.0,
+        layer_inputs: None,
         blocks: layers.into_iter().map(block).collect(),
         final_norm: norm,
         head: Head::default(),
@@ -102,6 +103,7 @@ pub fn config(name: &str) -> ModelConfig {
             let model = model([113, 40], gemma, Some(gemma), (0..7).map(layer).collect());
             ModelConfig {
                 embedding_scale: 40f32.sqrt(),
+                layer_inputs: None,
                 head: Head { tied: true, ..Head::default() },
                 ..model
             }

@@ -168,6 +168,7 @@ pub fn one_layer(experts: Experts) -> ModelConfig {
         hidden_size: 32,
         context_length: 512,
         embedding_scale: 1.0,
+        layer_inputs: None,
         blocks: vec![Block { sublayers: vec![SubLayer::new(norm, Op::Experts(experts))] }],
         final_norm: norm,
         head: Head { tied: true, ..Head::default() },

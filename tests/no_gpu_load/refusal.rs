@@ -191,9 +191,11 @@ fn experts_that_do_not_fit() {
     );
     let gemma4 = json!({"hidden_size_per_layer_input": 0, "enable_moe_block": true, "num_experts": 2});
     assert_says(&several("gemma4_text", gemma4), &["'top_k_experts'", "found nothing"]);
-    assert_says(&several("gemma4_text", json!({})), &["'hidden_size_per_layer_input': 256"]);
-    let shared = json!({"hidden_size_per_layer_input": 0, "num_kv_shared_layers": 3});
-    assert_says(&several("gemma4_text", shared), &["'num_kv_shared_layers': 3"]);
+    let shared =
+        |count: u32| several("gemma4_text", json!({"num_hidden_layers": 6, "num_kv_shared_layers": count}));
+    assert_says(&shared(7), &["'num_kv_shared_layers'", "at most the 6 layers", "found 7"]);
+    // The only global layer is the last one.
+    assert_says(&shared(1), &["'num_kv_shared_layers'", "fewer", "the type of layer 5", "found 1"]);
     let short = json!({"num_hidden_layers": 4, "no_rope_layers": [1, 0]});
     assert_says(&several("llama4_text", short), &["'no_rope_layers'", "each of 4 layers", "found 2"]);
 }

@@ -5,6 +5,7 @@ pub const MODELS: &[&str] = &[
     "gemma2",
     "gemma3_text",
     "gemma4_moe",
+    "gemma4_text",
     "glm4_moe",
     "gpt_oss",
     "llama",

@@ -28,6 +28,7 @@ impl ModelConfig {
         if let Some(cap) = self.head.softcap {
             positive_number("head.softcap", cap)?;
         }
+        self.validate_layer_inputs()?;
         if self.blocks.is_empty() {
             return Err(Error::config("blocks", "at least one block", 0));
         }
@@ -37,6 +38,53 @@ impl ModelConfig {
             }
             for (s, sublayer) in block.sublayers.iter().enumerate() {
                 sublayer.validate(&format!("blocks[{b}].sublayers[{s}]"), self.hidden_size)?;
+            }
+        }
+        self.validate_kv_sharing()
+    }
+
+    /// Sub-layers that read embeddings of their own go together with what gives them.
+    fn validate_layer_inputs(&self) -> Result<()> {
+        let readers = self.layer_input_places().count();
+        let Some(inputs) = self.layer_inputs else {
+            return match readers {
+                0 => Ok(()),
+                _ => Err(Error::config(
+                    "layer_inputs",
+                    format!("one, as {readers} sub-layers read it"),
+                    "none",
+                )),
+            };
+        };
+        if readers == 0 {
+            return Err(Error::config("layer_inputs", "none where no sub-layer reads it", "one"));
+        }
+        positive("layer_inputs.width", inputs.width)?;
+        positive("layer_inputs.vocab_size", inputs.vocab_size)?;
+        finite("layer_inputs.embedding_scale", inputs.embedding_scale)?;
+        inputs.norm.validate("layer_inputs.norm")?;
+        count("layer_inputs.width", "elements of all layers", [inputs.width.into(), readers as u64])
+    }
+
+    /// Whose keys and values another attention reads must come before it, and have such as it would have.
+    fn validate_kv_sharing(&self) -> Result<()> {
+        let mut owners = Vec::new();
+        for (place, op) in self.ops() {
+            let (Op::Attention(attention), Some(at)) = (op, place.at()) else { continue };
+            let Some(source) = attention.kv_from else {
+                owners.push((at, attention));
+                continue;
+            };
+            let key = place.name("attention.kv_from");
+            let Some((_, owner)) = owners.iter().find(|(owner, _)| *owner == source) else {
+                let expected = "an earlier attention with keys and values of its own";
+                return Err(Error::config(key, expected, format!("{source:?}")));
+            };
+            let shape = |of: &Attention| [of.kv_heads, of.head_dim];
+            let reach = |of: &Attention| [of.window, of.chunk];
+            if shape(owner) != shape(attention) || reach(owner) != reach(attention) {
+                let expected = "an attention with the same key/value heads, and the same window or chunk";
+                return Err(Error::config(key, expected, format!("{source:?}")));
             }
         }
         Ok(())
@@ -65,6 +113,8 @@ impl SubLayer {
             Op::FeedForward(ffn) => ffn.validate(&format!("{at}.feed_forward")),
             Op::Experts(experts) => experts.validate(&format!("{at}.experts"), hidden_size),
             Op::CrossAttention(attention) => attention.validate_across(&format!("{at}.cross_attention")),
+            // What it reads is the model's.
+            Op::LayerInput(_) => Ok(()),
             Op::Parallel(branches) => parallel(branches, &format!("{at}.parallel"), hidden_size),
         }
     }
@@ -75,7 +125,7 @@ impl Op {
         match self {
             Self::CrossAttention(_) => true,
             Self::Parallel(branches) => branches.iter().any(|branch| branch.op.reads_encoder()),
-            Self::Attention(_) | Self::FeedForward(_) | Self::Experts(_) => false,
+            Self::Attention(_) | Self::FeedForward(_) | Self::Experts(_) | Self::LayerInput(_) => false,
         }
     }
 }
@@ -132,6 +182,14 @@ impl Attention {
             finite(&format!("{at}.temperature.scale"), temperature.scale)?;
             positive(&format!("{at}.temperature.floor"), temperature.floor)?;
         }
+        let of_values = [("v_norm", self.v_norm), ("v_is_k", self.v_is_k)];
+        if let (Some((name, _)), Some(_)) = (of_values.iter().find(|(_, is_there)| *is_there), self.kv_from) {
+            return Err(Error::config(
+                format!("{at}.{name}"),
+                "none where keys and values are another's",
+                true,
+            ));
+        }
         let of_heads = self.qk_norm.is_some() && !self.qk_norm_of_all_heads;
         if self.v_norm && !of_heads {
             let expected = "none but beside a norm of each head of Q and K";
@@ -162,6 +220,7 @@ impl Attention {
             ("window", self.window.is_some()),
             ("chunk", self.chunk.is_some()),
             ("rope", self.rope.is_some()),
+            ("kv_from", self.kv_from.is_some()),
         ];
         match of_distance.iter().find(|(_, is_there)| *is_there) {
             Some((name, _)) => Err(Error::config(format!("{at}.{name}"), "none in cross-attention", "one")),

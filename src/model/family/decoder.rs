@@ -104,6 +104,7 @@ impl Decoder {
             hidden_size: self.hidden_size,
             context_length: self.context_length,
             embedding_scale: self.embedding_scale,
+            layer_inputs: None,
             blocks,
             final_norm: self.norm,
             head: self.head,

@@ -1,6 +1,6 @@
 //! The dense feed-forward sub-layer.
 
-use super::linear::Input;
+use super::linear::{EpilogueNumbers, Input};
 use super::{End, ForwardPass};
 use crate::Result;
 use crate::fragments::{Activate, Epilogue};
@@ -19,8 +19,9 @@ impl ForwardPass<'_> {
     ) -> Result<TensorId> {
         let epilogue = activated(ffn.config);
         let hidden = self.schedule.activation("up", self.row_bytes(ffn.config.hidden));
-        let clamp = clamp_of(ffn.config);
-        self.product("up", input, &ffn.into, (epilogue, clamp), VecRows::DENSE, &[("y", hidden)])?;
+        let (glu_alpha, glu_limit) = clamp_of(ffn.config);
+        let numbers = EpilogueNumbers { glu_alpha, glu_limit, ..EpilogueNumbers::NONE };
+        self.product("up", input, &ffn.into, (epilogue, numbers), VecRows::DENSE, &[("y", hidden)])?;
         self.add("down", Input::plain(hidden), &ffn.down, end)
     }
 }

@@ -17,6 +17,24 @@ use crate::model::layout::{Matrix, Vectors, VectorsKind};
 use crate::schedule::TensorId;
 use crate::tuning::{ProductKernel, ProductShape};
 
+/// What an epilogue needs to know.
+#[derive(Clone, Copy)]
+pub(super) struct EpilogueNumbers {
+    /// Steepness of a clamped gate.
+    pub(super) glu_alpha: f32,
+    /// Its limit.
+    pub(super) glu_limit: f32,
+    /// Elements of a row of factors.
+    pub(super) factor_stride: u32,
+    /// Where those of the output's first element are.
+    pub(super) factor_offset: u32,
+}
+
+impl EpilogueNumbers {
+    /// For epilogues without a clamped gate or a factor.
+    pub(super) const NONE: Self = Self { glu_alpha: 1.0, glu_limit: 1.0, factor_stride: 0, factor_offset: 0 };
+}
+
 /// What goes into a product: a tensor, normed or transformed on the way in where vectors are given.
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
@@ -67,7 +85,7 @@ impl ForwardPass<'_> {
         last_row: bool,
     ) -> Result<()> {
         let rows = if last_row { VecRows::Last } else { VecRows::DENSE };
-        self.product(what, input, matrix, (epilogue, (1.0, 1.0)), rows, &[("y", y)])
+        self.product(what, input, matrix, (epilogue, EpilogueNumbers::NONE), rows, &[("y", y)])
     }
 
     /// `end(w input)`: the last product of every dense sub-layer.
@@ -83,7 +101,7 @@ impl ForwardPass<'_> {
             let epilogue = Epilogue { residual: end.residual.is_some(), ..Epilogue::NONE };
             let residual = end.residual.map(|residual| ("residual", residual));
             let ends: Vec<_> = [("y", out)].into_iter().chain(residual).collect();
-            self.product(what, input, matrix, (epilogue, (1.0, 1.0)), VecRows::DENSE, &ends)?;
+            self.product(what, input, matrix, (epilogue, EpilogueNumbers::NONE), VecRows::DENSE, &ends)?;
             return Ok(out);
         };
         let product = self.project(what, input, matrix, Epilogue::NONE)?;
@@ -102,13 +120,13 @@ impl ForwardPass<'_> {
         Ok(out)
     }
 
-    /// A product into given tensors, with the steepness and the limit of the gate where its rows are gated pairs.
+    /// A product into given tensors.
     pub(super) fn product(
         &mut self,
         what: &'static str,
         input: Input<'_>,
         matrix: &Matrix,
-        (epilogue, clamp): (Epilogue, (f32, f32)),
+        (epilogue, numbers): (Epilogue, EpilogueNumbers),
         rows: VecRows,
         ends: &[(&'static str, TensorId)],
     ) -> Result<()> {
@@ -128,7 +146,8 @@ impl ForwardPass<'_> {
             params.out_stride = outputs(matrix.rows, epilogue);
             params.out_offset = outputs(shard.start, epilogue);
             params.softcap = self.config.head.softcap.unwrap_or(1.0);
-            (params.glu_alpha, params.glu_limit) = clamp;
+            (params.glu_alpha, params.glu_limit) = (numbers.glu_alpha, numbers.glu_limit);
+            (params.factor_stride, params.factor_offset) = (numbers.factor_stride, numbers.factor_offset);
             let mut tensors = vec![("x", input.tensor)];
             tensors.extend_from_slice(ends);
             tensors.extend(self.weight_tensors(matrix, n));

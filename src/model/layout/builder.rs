@@ -1,10 +1,12 @@
 //! From a description to the matrices of its sub-layers, split so that each fits into a binding.
 
 use super::{
-    AttentionLayout, ExpertStack, ExpertsLayout, FeedForwardLayout, Layout, Matrix, OpLayout,
-    ProjectionLayout, Rows, SubLayerLayout, Vectors, VectorsKind,
+    AttentionLayout, ExpertStack, ExpertsLayout, FeedForwardLayout, LayerInputLayout, LayerInputsLayout,
+    Layout, Matrix, OpLayout, ProjectionLayout, Rows, SubLayerLayout, Vectors, VectorsKind,
 };
-use crate::model::config::{Attention, Experts, FeedForward, ModelConfig, Norm, Op, SharedExpert, SubLayer};
+use crate::model::config::{
+    Attention, Experts, FeedForward, LayerInput, LayerInputs, ModelConfig, Norm, Op, SharedExpert, SubLayer,
+};
 use crate::model::plan::WeightPlan;
 use crate::model::slot::{Place, Role, Slot, router_parts};
 use crate::quant::WeightFormat;
@@ -12,7 +14,9 @@ use crate::{Error, Result};
 
 /// Lays a model out for bindings of at most `limit` bytes.
 pub(super) fn build(config: &ModelConfig, plan: &WeightPlan, limit: u64) -> Result<Layout> {
-    let builder = Builder { d: config.hidden_size, vocab: config.vocab_size, plan, limit };
+    let input_places: Vec<Place> = config.layer_input_places().collect();
+    let inputs = (config.layer_inputs, &input_places[..]);
+    let builder = Builder { d: config.hidden_size, vocab: config.vocab_size, inputs, plan, limit };
     let table = |name: &str, format, role, bias| {
         let source = stacked(Place::Model, &[(role, config.vocab_size)]);
         let shape = [config.vocab_size, config.hidden_size];
@@ -30,13 +34,16 @@ pub(super) fn build(config: &ModelConfig, plan: &WeightPlan, limit: u64) -> Resu
     }
     let final_norm =
         vectors(Place::Model, "final_norm", config.final_norm, &[(Role::FinalNorm, config.hidden_size)]);
-    Ok(Layout { embedding, blocks, final_norm, head })
+    let layer_inputs = config.layer_inputs.map(|inputs| builder.layer_inputs(inputs)).transpose()?;
+    Ok(Layout { embedding, layer_inputs, blocks, final_norm, head })
 }
 
 struct Builder<'a> {
     /// Width of what is read and written: the residual stream's, or a sub-layer's own.
     d: u32,
     vocab: u32,
+    /// What gives layers embeddings of their own, and those that read one.
+    inputs: (Option<LayerInputs>, &'a [Place]),
     plan: &'a WeightPlan,
     limit: u64,
 }
@@ -51,6 +58,37 @@ impl Builder<'_> {
             op: inner.op(place, &layer.op)?,
             post_norm: layer.post_norm.map(|of| norm("post_norm", Role::PostNorm, of)),
             output_scale: layer.output_scale.then(|| stored(place, "output_scale", Role::OutputScale, 1)),
+        })
+    }
+
+    fn layer_inputs(&self, config: LayerInputs) -> Result<LayerInputsLayout> {
+        let all = config.width * self.inputs.1.len() as u32;
+        let matrix = |part: &str, format, role, [rows, cols]: [u32; 2]| {
+            let source = stacked(Place::Model, &[(role, rows)]);
+            self.split(Matrix::whole(part.into(), format, [rows, cols], false, source))
+        };
+        let (table, linear) = (self.plan.embedding, self.plan.linear);
+        let norm = &[(Role::LayerInputNorm, config.width)];
+        Ok(LayerInputsLayout {
+            config,
+            table: matrix("layer_table", table, Role::LayerTable, [config.vocab_size, all])?,
+            projection: matrix("layer_projection", linear, Role::LayerProjection, [all, self.d])?,
+            norm: vectors(Place::Model, "layer_input_norm", config.norm, norm),
+        })
+    }
+
+    fn layer_input(&self, place: Place, config: LayerInput) -> Result<LayerInputLayout> {
+        let (inputs, places) = self.inputs;
+        let width = inputs.map_or(0, |inputs| inputs.width);
+        let matrix = |part, role, [rows, cols]: [u32; 2]| {
+            let (format, source) = (self.format(place, self.plan.linear), stacked(place, &[(role, rows)]));
+            self.split(Matrix::whole(place.name(part), format, [rows, cols], false, source))
+        };
+        Ok(LayerInputLayout {
+            config,
+            index: places.iter().take_while(|other| **other != place).count() as u32,
+            gate: matrix("input_gate", Role::InputGate, [width, self.d])?,
+            projection: matrix("input_projection", Role::InputProjection, [self.d, width])?,
         })
     }
 
@@ -70,6 +108,7 @@ impl Builder<'_> {
             Op::Attention(config) => OpLayout::Attention(self.attention(place, config)?),
             Op::FeedForward(config) => OpLayout::FeedForward(self.feed_forward(place, *config)?),
             Op::Experts(config) => OpLayout::Experts(self.experts(place, *config)?),
+            Op::LayerInput(config) => OpLayout::LayerInput(self.layer_input(place, *config)?),
             Op::CrossAttention(_) => return Err(Error::no_encoder(place)),
             Op::Parallel(branches) => {
                 let branch = |(n, layer)| self.sublayer(place.branch(n), layer);
@@ -95,13 +134,18 @@ impl Builder<'_> {
             self.split(Matrix::whole(place.name(part), format, shape, bias, source))
         };
         let qkv = [(Role::Q, q_rows), (Role::K, kv_rows), (Role::V, kv_rows)];
-        let qkv = &qkv[..if config.v_is_k { 2 } else { 3 }];
+        let qkv = match (config.kv_from, config.v_is_k) {
+            (Some(_), _) => &qkv[..1],
+            (None, true) => &qkv[..2],
+            (None, false) => &qkv[..],
+        };
         let [q_width, k_width] = config.qk_norm_widths();
         let norms = [(Role::QNorm, q_width), (Role::KNorm, k_width)];
+        let norms = &norms[..qkv.len().min(2)];
         Ok(AttentionLayout {
             config: config.clone(),
             qkv: matrix("qkv", [config.qkv_rows(), self.d], config.qkv_bias, qkv)?,
-            head_norm: config.qk_norm.map(|norm| vectors(place, "head_norm", norm, &norms)),
+            head_norm: config.qk_norm.map(|norm| vectors(place, "head_norm", norm, norms)),
             sinks: config.sinks.then(|| stored(place, "sinks", Role::Sinks, config.heads)),
             out: matrix("out", [self.d, q_rows], config.out_bias, &[(Role::Out, self.d)])?,
         })

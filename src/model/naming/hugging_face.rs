@@ -1,4 +1,7 @@
-//! Hugging Face's names: a block is a layer, its sub-layer 0 the attention and 1 the feed-forward network.
+//! Hugging Face's names: a block is a layer, its sub-layer 0 the attention and 1 the feed-forward network; 2 reads the layer's own
+//! embedding, where there is one.
+
+use std::f32::consts::FRAC_1_SQRT_2;
 
 use super::part;
 use super::stored::Stored;
@@ -117,6 +120,13 @@ impl HuggingFace {
                 Role::Head => format!("{head}lm_head"),
                 Role::Embedding if self.table_is_head => format!("{head}lm_head"),
                 Role::FinalNorm => format!("{body}norm"),
+                Role::LayerTable => format!("{body}embed_tokens_per_layer"),
+                Role::LayerProjection => format!("{body}per_layer_model_projection"),
+                // What Gemma 3n and 4 add up here is then multiplied by this: here its parts are.
+                Role::LayerInputNorm => {
+                    let name = format!("{body}per_layer_projection_norm.{part}");
+                    return Stored { factor: FRAC_1_SQRT_2, ..Stored::whole(name, shape) };
+                }
                 _ => format!("{body}embed_tokens"),
             };
             return Stored::whole(format!("{name}.{part}"), shape);
@@ -141,6 +151,7 @@ impl LayerNames {
     fn in_layer(self, slot: Slot, shape: &[usize]) -> Stored {
         let [pre_attention, post_attention, pre_feed_forward, post_feed_forward] = self.norms;
         let of_attention = matches!(slot.place, Place::SubLayer(at) if at.sublayer == 0);
+        let of_layer_input = matches!(slot.place, Place::SubLayer(at) if at.sublayer == 2);
         let feed_forward = match slot.place {
             Place::SharedExpert(_) => self.shared_expert,
             _ => self.feed_forward,
@@ -154,10 +165,13 @@ impl LayerNames {
                 Some(branch) => format!("{pre_feed_forward}_{}", branch + 1),
             },
             Role::PostNorm if of_attention => post_attention.to_owned(),
+            Role::PostNorm if of_layer_input => "post_per_layer_input_norm".to_owned(),
             Role::PostNorm => match branch {
                 None => post_feed_forward.to_owned(),
                 Some(branch) => format!("{post_feed_forward}_{}", branch + 1),
             },
+            Role::InputGate => "per_layer_input_gate".to_owned(),
+            Role::InputProjection => "per_layer_projection".to_owned(),
             Role::Q => "self_attn.q_proj".to_owned(),
             Role::K => "self_attn.k_proj".to_owned(),
             Role::V => "self_attn.v_proj".to_owned(),
@@ -189,6 +203,7 @@ impl LayerNames {
             }
             Role::ExpertScale => return Stored::whole("router.per_expert_scale".to_owned(), shape),
             Role::Embedding | Role::FinalNorm | Role::Head => String::new(),
+            Role::LayerTable | Role::LayerProjection | Role::LayerInputNorm => String::new(),
         };
         Stored::whole(format!("{module}.{}", part(slot.part)), shape)
     }

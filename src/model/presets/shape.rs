@@ -42,6 +42,7 @@ impl Shape {
             hidden_size: self.d,
             context_length: self.context,
             embedding_scale: 1.0,
+            layer_inputs: None,
             blocks,
             final_norm,
             head: Head::default(),

@@ -6,8 +6,9 @@ use crate::model::config::{self, Norm, NormKind, Temperature};
 use crate::reference::attention::{Attention, KeyValues, Mask, attention};
 use crate::reference::norm::norm;
 use crate::reference::rope::{rotate, tables};
-use crate::reference::weights::AttentionWeights;
+use crate::reference::weights::{AttentionWeights, Linear};
 
+/// Keys and values go behind those in `kv`; those of another attention are all there already.
 pub(super) fn attend(
     op: &config::Attention,
     weights: &AttentionWeights,
@@ -17,13 +18,16 @@ pub(super) fn attend(
 ) -> Vec<f32> {
     let d = x.len() / positions.len();
     let (heads, kv_heads, h) = (op.heads as usize, op.kv_heads as usize, op.head_dim as usize);
-    let (mut q, mut k) = (linear(&weights.q, x, d), linear(&weights.k, x, d));
-    let mut v = weights.v.as_ref().map_or_else(|| k.clone(), |v| linear(v, x, d));
+    let project = |matrix: &Option<Linear>| matrix.as_ref().map(|matrix| linear(matrix, x, d));
+    let (mut q, mut k) = (linear(&weights.q, x, d), project(&weights.k).unwrap_or_default());
+    let mut v = project(&weights.v).unwrap_or_else(|| k.clone());
     if let (Some(Norm { eps, .. }), true) = (op.qk_norm, op.v_norm) {
         v = norm(Norm { kind: NormKind::RmsUnweighted, eps }, &v, &vec![1.0; h], None);
     }
-    if let (Some(norm), Some(q_norm), Some(k_norm)) = (op.qk_norm, &weights.q_norm, &weights.k_norm) {
-        (q, k) = (normed(norm, q_norm, &q), normed(norm, k_norm, &k));
+    for (x, weights) in [(&mut q, &weights.q_norm), (&mut k, &weights.k_norm)] {
+        if let (Some(norm), Some(weights)) = (op.qk_norm, weights) {
+            *x = normed(norm, weights, x);
+        }
     }
     let clip = op.qkv_clip.unwrap_or(f32::INFINITY);
     [&mut q, &mut k, &mut v].into_iter().flatten().for_each(|x| *x = x.clamp(-clip, clip));

@@ -1,11 +1,11 @@
 //! Weights from what a checkpoint holds.
 
 use super::{
-    AttentionWeights, ExpertsWeights, FeedForwardWeights, Linear, NormWeights, OpWeights, ProjectionWeights,
-    SubLayerWeights, Transform, Weights,
+    AttentionWeights, ExpertsWeights, FeedForwardWeights, LayerInputWeights, LayerInputsWeights, Linear,
+    NormWeights, OpWeights, ProjectionWeights, SubLayerWeights, Transform, Weights,
 };
 use crate::model::config::{
-    Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
+    Attention, Experts, FeedForward, LayerInputs, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
 };
 use crate::model::plan::WeightPlan;
 use crate::model::slot::{Part, Place, Role, Slot};
@@ -50,16 +50,21 @@ impl Weights {
     ) -> Result<Self> {
         plan.check(config)?;
         let (vocab, d) = (config.vocab_size as usize, config.hidden_size as usize);
-        let mut builder = Builder { d, vocab, plan, path, fetch, learned };
+        let input_width = config.layer_inputs.map_or(0, |inputs| inputs.width as usize);
+        let mut builder = Builder { d, vocab, input_width, plan, path, fetch, learned };
         let role = if config.head.tied { Role::Embedding } else { Role::Head };
         let head = builder.linear(plan.linear, Place::Model, role, [vocab, d], config.head.bias)?;
         let embedding = builder.linear(plan.embedding, Place::Model, Role::Embedding, [vocab, d], false)?;
+        let count = config.layer_input_places().count();
+        let layer_inputs =
+            config.layer_inputs.map(|inputs| builder.layer_inputs(inputs, count)).transpose()?;
         let mut blocks = vec![Vec::new(); config.blocks.len()];
         for (block, sublayer, layer) in config.sublayers() {
             blocks[block].push(builder.sublayer(block, Place::sublayer(block, sublayer), layer)?);
         }
         Ok(Self {
             embedding: embedding.weight,
+            layer_inputs,
             head,
             final_norm: builder.norm(Place::Model, Role::FinalNorm, config.final_norm, d)?,
             blocks,
@@ -71,6 +76,8 @@ struct Builder<'a, F, L> {
     /// Width of what is read and written: the residual stream's, or a sub-layer's own.
     d: usize,
     vocab: usize,
+    /// Width of each layer's own embedding, `p`.
+    input_width: usize,
     plan: &'a WeightPlan,
     path: ProductPath,
     fetch: F,
@@ -98,6 +105,17 @@ where
         })
     }
 
+    fn layer_inputs(&mut self, inputs: LayerInputs, count: usize) -> Result<LayerInputsWeights> {
+        let (all, place) = (self.input_width * count, Place::Model);
+        let (embedding, linear) = (self.plan.embedding, self.plan.linear);
+        let table = [inputs.vocab_size as usize, all];
+        Ok(LayerInputsWeights {
+            table: self.linear(embedding, place, Role::LayerTable, table, false)?.weight,
+            projection: self.linear(linear, place, Role::LayerProjection, [all, self.d], false)?,
+            norm: self.norm(place, Role::LayerInputNorm, inputs.norm, self.input_width)?,
+        })
+    }
+
     fn projections(&mut self, block: usize, place: Place, width: usize) -> Result<ProjectionWeights> {
         let (format, d) = (self.plan.in_block(self.plan.linear, block), self.d);
         Ok(ProjectionWeights {
@@ -112,6 +130,13 @@ where
             Op::Attention(attention) => OpWeights::Attention(self.attention(format, place, attention)?),
             Op::FeedForward(ffn) => OpWeights::FeedForward(self.feed_forward(format, place, ffn)?),
             Op::Experts(experts) => OpWeights::Experts(self.experts((block, format), place, experts)?),
+            Op::LayerInput(_) => {
+                let (d, p) = (self.d, self.input_width);
+                OpWeights::LayerInput(LayerInputWeights {
+                    gate: self.linear(format, place, Role::InputGate, [p, d], false)?,
+                    projection: self.linear(format, place, Role::InputProjection, [d, p], false)?,
+                })
+            }
             Op::CrossAttention(_) => return Err(Error::no_encoder(place)),
             Op::Parallel(branches) => {
                 let branch = |(n, branch)| self.sublayer(block, place.branch(n), branch);
@@ -128,8 +153,10 @@ where
     ) -> Result<AttentionWeights> {
         let (d, h) = (self.d, attention.head_dim as usize);
         let (q, kv) = (attention.heads as usize * h, attention.kv_heads as usize * h);
+        let has_keys = attention.kv_from.is_none();
         let mut qk_norm = |role, width: u32| {
-            attention.qk_norm.map(|norm| self.norm(place, role, norm, width as usize)).transpose()
+            let norm = attention.qk_norm.filter(|_| has_keys || role == Role::QNorm);
+            norm.map(|norm| self.norm(place, role, norm, width as usize)).transpose()
         };
         let [q_width, k_width] = attention.qk_norm_widths();
         Ok(AttentionWeights {
@@ -140,8 +167,10 @@ where
                 .then(|| self.stored(place, Role::Sinks, attention.heads as usize))
                 .transpose()?,
             q: self.linear(format, place, Role::Q, [q, d], attention.qkv_bias)?,
-            k: self.linear(format, place, Role::K, [kv, d], attention.qkv_bias)?,
-            v: (!attention.v_is_k)
+            k: has_keys
+                .then(|| self.linear(format, place, Role::K, [kv, d], attention.qkv_bias))
+                .transpose()?,
+            v: (has_keys && !attention.v_is_k)
                 .then(|| self.linear(format, place, Role::V, [kv, d], attention.qkv_bias))
                 .transpose()?,
             out: self.linear(format, place, Role::Out, [d, q], attention.out_bias)?,

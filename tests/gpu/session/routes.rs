@@ -32,6 +32,7 @@ fn model(routing: Routing, top_k: u32, capacity: Option<Capacity>) -> ModelConfi
         hidden_size: 32,
         context_length: 64,
         embedding_scale: 1.0,
+        layer_inputs: None,
         blocks: vec![Block { sublayers: vec![SubLayer::new(norm, Op::Experts(experts))] }; 2],
         final_norm: norm,
         head: Head { tied: true, ..Head::default() },

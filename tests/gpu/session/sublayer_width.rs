@@ -55,6 +55,7 @@ fn config() -> ModelConfig {
         hidden_size: 32,
         context_length: 64,
         embedding_scale: 1.0,
+        layer_inputs: None,
         blocks: vec![first, second, Block { sublayers: vec![SubLayer::new(NORM, Op::FeedForward(dense))] }],
         final_norm: NORM,
         head: Head { tied: true, ..Head::default() },

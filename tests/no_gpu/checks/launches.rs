@@ -112,7 +112,10 @@ pub const ADDED: Epilogue = Epilogue { bias: true, residual: true, ..Epilogue::N
 
 pub fn embed(tokens: u32) -> Launch<Embed> {
     let format: WeightFormat = "int4".parse().unwrap();
-    Launch { variant: Embed { codec: int4() }, params: EmbedParams::new(format, 33, 5..5 + tokens, 1.0) }
+    Launch {
+        variant: Embed { codec: int4() },
+        params: EmbedParams::new(format, [5 + tokens, 33], 5..5 + tokens, 1.0),
+    }
 }
 
 pub fn launch<K: Kernel>(variant: K, params: K::Params) -> Arc<dyn AnyLaunch> {
