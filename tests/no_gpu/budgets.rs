@@ -61,9 +61,14 @@ fn assert_within_budget(name: &str, config: &ModelConfig, schedules: [&Schedule;
             );
         }
     }
-    // Outside of sub-layers: the embedding, the head, and the two halves of sampling.
+    // Outside of sub-layers: the embedding, those of all layers together, the head, and the two halves of sampling.
     let head: &[&str] = if more == 0 { &["head"] } else { &["quantize", "head"] };
-    assert_eq!(counted[0][&None], [&["embed"], head, &["sample", "sample"]].concat(), "{name}, decode");
+    let of_layers: &[&str] = match config.layer_inputs {
+        Some(_) => &["layer_rows", "layer_projection", "layer_norm"],
+        None => &[],
+    };
+    let steps = [&["embed"], of_layers, head, &["sample", "sample"]].concat();
+    assert_eq!(counted[0][&None], steps, "{name}, decode");
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod forward;
 mod golden_claimed;
 mod headers;
 mod kv_cache;
+mod layer_inputs;
 mod layout;
 mod layout_string;
 mod learned;

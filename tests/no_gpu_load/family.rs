@@ -249,3 +249,47 @@ fn prefixes_are_detected() {
     assert_eq!(naming.detect_prefix(|_| false), naming);
     assert_eq!(Naming::Native.detect_prefix(|_| true), Naming::Native);
 }
+
+/// The last layers see the keys of the last layer of their own type that has some, and are twice as wide where a file says so.
+#[test]
+fn last_layers_of_small_gemmas_share_keys() {
+    let types =
+        ["sliding_attention", "full_attention", "sliding_attention", "sliding_attention", "full_attention"];
+    let file = json!({"model_type": "gemma4_text", "num_hidden_layers": 5, "num_kv_shared_layers": 2,
+        "layer_types": types, "intermediate_size": 96, "use_double_wide_mlp": true});
+    let (config, _) = parse(&file);
+    let source = |block: usize| match &config.blocks[block].sublayers[0].op {
+        Op::Attention(attention) => attention.kv_from.map(|source| source.block),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([0, 1, 2, 3, 4].map(source), [None, None, None, Some(2), Some(1)]);
+    let hidden = |block: usize| match &config.blocks[block].sublayers[1].op {
+        Op::FeedForward(ffn) => ffn.hidden,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([0, 1, 2, 3, 4].map(hidden), [96, 96, 96, 192, 192]);
+    let (narrow, _) = parse(&with(&file, json!({"use_double_wide_mlp": false})));
+    assert!(narrow.blocks.iter().all(|block| block.sublayers[1] == narrow.blocks[0].sublayers[1]));
+}
+
+/// Embeddings of each layer are there unless they are 0 wide; the layer's scalar then comes after its own.
+#[test]
+fn layers_of_gemma_4_have_embeddings() {
+    let (config, naming) = parse(&json!({"model_type": "gemma4_text", "num_hidden_layers": 3}));
+    let inputs = config.layer_inputs.unwrap();
+    assert_eq!([inputs.width, inputs.vocab_size], [256, 262_144]);
+    assert_eq!(config.layer_input_places().count(), 3);
+    let scaled = |config: &ModelConfig| -> Vec<bool> {
+        config.blocks[0].sublayers.iter().map(|sublayer| sublayer.output_scale).collect()
+    };
+    assert_eq!(scaled(&config), [false, false, true]);
+    let name = |place, role| naming.tensor_name(Slot::weight(place, role));
+    let layer = Place::sublayer(1, 2);
+    assert_eq!(name(Place::Model, Role::LayerTable), "model.embed_tokens_per_layer.weight");
+    assert_eq!(name(Place::Model, Role::LayerProjection), "model.per_layer_model_projection.weight");
+    assert_eq!(name(layer, Role::PostNorm), "model.layers.1.post_per_layer_input_norm.weight");
+    assert_eq!(name(layer, Role::InputGate), "model.layers.1.per_layer_input_gate.weight");
+    let (without, _) = parse(&json!({"model_type": "gemma4_text", "hidden_size_per_layer_input": 0}));
+    assert_eq!(without.layer_inputs, None);
+    assert_eq!(scaled(&without), [false, true]);
+}

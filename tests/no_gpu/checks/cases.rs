@@ -7,6 +7,7 @@ use wattle::fragments::{Epilogue, InputNorm, Members, Queue, Reach, Reduce, Rout
 use wattle::kernel::AnyLaunch;
 use wattle::kernels::attention_merge::AttentionMerge;
 use wattle::kernels::kv_write::KvWrite;
+use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matvec::VecRows;
 use wattle::kernels::moe_auction::{MoeAuction, MoeAuctionParams};
 use wattle::kernels::moe_combine::{CombineSlots, MoeCombine, MoeCombineParams};
@@ -30,8 +31,9 @@ use wattle::kernels::tile_rows::TileRows;
 use wattle::quant::Width;
 
 use super::launches::{
-    ADDED, ATTENTION, BEST, CHOSEN, COMBINE, GATED, KV_WRITE, MERGE, PICK, ROPE, ROUTE, SLOTS, WEIGHTED,
-    attention, embed, expert, grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
+    ADDED, ATTENTION, BEST, CHOSEN, COMBINE, GATED, KV_WRITE, MERGE, MULTIPLIED, PICK, ROPE, ROUTE, SLOTS,
+    WEIGHTED, attention, embed, expert, grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices,
+    quantize, rope,
 };
 
 /// A launch, and the words that each of its tensors needs for [`super::ROWS`] rows.
@@ -78,6 +80,11 @@ fn attention_cases() -> Vec<Case> {
         (launch(KvWrite, KV_WRITE), written.to_vec()),
         (launch(rope(false), ROPE), heads(chunk)),
         (launch(of_shared, ROPE), shared),
+        // Queries alone, and the scale of their norm alone.
+        (
+            launch(Rope { only_q: true, ..rope(false) }, RopeParams { kv_heads: 0, ..ROPE }),
+            vec![("qkv", q), ("rope_table", 7 * 2 * 2), ("q_out", q), ("head_norm", 10)],
+        ),
         // A ring may be shorter than a pass, a chunk may not.
         (launch(rope(true), RopeParams { slots: 3, ..ROPE }), heads(2 * 3 * 10)),
         (launch(rope(false), RopeParams { slots: 3, ..ROPE }), heads(2 * 7 * 10)),
@@ -111,6 +118,13 @@ fn linear_cases() -> Vec<Case> {
         (
             launch(matvec(VecRows::DENSE, InputNorm::Layer, ADDED), linear("int4")),
             [&each[..], &[("x", x), ("bias", 12), ("residual", y), ("y", y), ("norm_weight", 66)]].concat(),
+        ),
+        (
+            launch(
+                matvec(VecRows::DENSE, InputNorm::None, MULTIPLIED),
+                LinearParams { factor_stride: 30, factor_offset: 18, ..linear("int4") },
+            ),
+            [&each[..], &[("x", x), ("factors", 7 * 30), ("y", y)]].concat(),
         ),
         (
             launch(matvec(VecRows::Last, InputNorm::Rms, Epilogue::NONE), linear("int4")),

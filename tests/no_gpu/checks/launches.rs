@@ -108,6 +108,7 @@ pub fn expert(format: &str, slots_per_input: u32) -> LinearParams {
 
 pub const GATED: Epilogue = Epilogue { activate: Activate::Silu, gated: true, bias: true, ..Epilogue::NONE };
 pub const WEIGHTED: Epilogue = Epilogue { slot_weight: true, bias: false, ..GATED };
+pub const MULTIPLIED: Epilogue = Epilogue { activate: Activate::Silu, factor: true, ..Epilogue::NONE };
 pub const ADDED: Epilogue = Epilogue { bias: true, residual: true, ..Epilogue::NONE };
 
 pub fn embed(tokens: u32) -> Launch<Embed> {

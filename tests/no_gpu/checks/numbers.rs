@@ -35,8 +35,8 @@ use wattle::kernels::sample_pick::{SamplePick, SamplePickParams};
 use wattle::kernels::tile_rows::TileRows;
 
 use super::launches::{
-    ATTENTION, BEST, COMBINE, GATED, KV_WRITE, MERGE, PICK, ROPE, ROUTE, attention, embed, expert,
-    grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
+    ATTENTION, BEST, COMBINE, GATED, KV_WRITE, MERGE, MULTIPLIED, PICK, ROPE, ROUTE, attention, embed,
+    expert, grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
 };
 use super::{ROWS, record};
 
@@ -74,6 +74,10 @@ fn attention_refuses_numbers_that_do_not_fit() {
     assert_refused(KvWrite, KvWriteParams { slots: 0, ..KV_WRITE }, "slots");
     assert_refused(KvWrite, KvWriteParams { chunk_slots: 0, ..KV_WRITE }, "chunk_slots");
     assert_refused(rope(true), RopeParams { slots: 0, ..ROPE }, "slots");
+    assert_refused(rope(true), RopeParams { kv_heads: 0, ..ROPE }, "kv_heads");
+    let only_q = Rope { only_q: true, ..rope(false) };
+    assert_refused(only_q, ROPE, "kv_heads");
+    assert_refused(Rope { v_norm: true, ..only_q }, RopeParams { kv_heads: 0, ..ROPE }, "only_q");
     for rotary_dim in [3, 12] {
         assert_refused(rope(true), RopeParams { rotary_dim, ..ROPE }, "rotary_dim");
     }
@@ -107,6 +111,15 @@ fn products_refuse_numbers_that_do_not_fit() {
     assert_refused(dense, LinearParams { block_shift: 32, ..params }, "block_shift");
     let capped = Epilogue { activate: Activate::Softcap, ..Epilogue::NONE };
     assert_refused(Matvec { epilogue: capped, ..dense }, LinearParams { softcap: 0.0, ..params }, "softcap");
+
+    let multiplied = Matvec { epilogue: MULTIPLIED, ..dense };
+    assert_refused(
+        multiplied,
+        LinearParams { factor_stride: 12, factor_offset: 1, ..params },
+        "factor_stride",
+    );
+    let pairs = Matvec { epilogue: Epilogue { factor: true, ..GATED }, ..dense };
+    assert_refused(pairs, LinearParams { factor_stride: 12, ..params }, "factor");
 
     let grouped = matmul(TileRows::Grouped { experts: 5 }, GATED);
     let params = expert("f16", 3);
