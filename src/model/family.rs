@@ -10,6 +10,7 @@ mod experts;
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod gemma3n;
 mod gemma4;
 mod glm4_moe;
 mod gpt_oss;
@@ -38,11 +39,13 @@ pub(crate) const FILE: &str = "config.json";
 type Family = fn(&Keys<'_>) -> Result<(ModelConfig, Naming)>;
 
 /// Reader of every `model_type`.
-const FAMILIES: [(&str, Family); 16] = [
+const FAMILIES: [(&str, Family); 18] = [
     ("dots1", dots1::read),
     ("gemma2", gemma2::read),
     ("gemma3", |keys| gemma3::read(&text_part(keys)?)),
     ("gemma3_text", gemma3::read),
+    ("gemma3n", |keys| gemma3n::read(&text_part(keys)?)),
+    ("gemma3n_text", gemma3n::read),
     ("gemma4", |keys| gemma4::read(&text_part(keys)?)),
     ("gemma4_text", gemma4::read),
     ("glm4_moe", glm4_moe::read),

@@ -12,6 +12,7 @@ mod layer_input;
 mod linear;
 mod options;
 mod rope_tables;
+mod streams;
 
 pub(super) use choices::route_rule;
 pub use expert_places::expert_places;
@@ -34,14 +35,14 @@ use crate::kernels::sample_best::{SampleBest, SampleBestParams, best_bytes};
 use crate::kernels::sample_pick::{SamplePick, SamplePickParams};
 use crate::schedule::{Schedule, Site, TensorId};
 use crate::tuning::Tuning;
-use linear::Input;
+use linear::{Input, NormEnd};
 
 /// Records one pass over the sub-layers of a layout, which must be that of `config`.
 ///
 /// Names of its tensors: `token_ids`, `task`, `logits`, `samples`, `span`, `{at}.k_cache`, `{at}.v_cache`,
 /// `rope_table.{n}`, `expert_places.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{at}.router_logits`,
 /// `{at}.expert_of_slot`, `{at}.weight_of_slot`, and where choices may be dropped `{at}.place_of_slot`, where experts choose
-/// `{at}.scores`, `{at}.slot_of_choice`; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`]
+/// `{at}.scores`, `{at}.slot_of_choice`; `hidden.{i}` and `last_block` hold all streams where there are several; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`]
 /// puts before the names of a sub-layer.
 ///
 /// # Errors
@@ -72,13 +73,13 @@ pub fn record(
     Ok(pass.schedule)
 }
 
-/// What becomes of a sub-layer's result: `(residual + post_norm(result)) * output_scale`.
+/// What becomes of a sub-layer's result: `after(residual + post_norm(result))`.
 #[derive(Clone, Copy)]
 struct End<'a> {
     residual: Option<TensorId>,
     post_norm: Option<&'a Vectors>,
     /// Only beside a norm.
-    output_scale: Option<&'a Vectors>,
+    after: NormEnd<'a>,
     to: Target,
 }
 
@@ -127,13 +128,13 @@ impl ForwardPass<'_> {
     fn model(&mut self) -> Result<()> {
         let mut x = self.embed()?;
         self.layer_inputs = self.embed_layers(x)?;
-        for (block, layers) in self.layout.blocks.iter().enumerate() {
-            for (sublayer, layer) in layers.iter().enumerate() {
-                self.place = Place::sublayer(block, sublayer);
-                x = self.sublayer(x, layer)?;
-            }
+        x = match &self.layout.streams {
+            Some(streams) => self.blocks_on_streams(x, streams)?,
+            None => self.blocks(x)?,
+        };
+        if let (Some(streams), true) = (&self.layout.streams, self.options.logits != LogitRows::None) {
+            x = self.join_streams(x, streams)?;
         }
-        self.place = Place::Model;
         if self.options.logits != LogitRows::None {
             self.head(x)?;
             self.sample()?;
@@ -141,12 +142,24 @@ impl ForwardPass<'_> {
         Ok(())
     }
 
+    /// All blocks, on one residual stream.
+    fn blocks(&mut self, mut x: TensorId) -> Result<TensorId> {
+        for (block, layers) in self.layout.blocks.iter().enumerate() {
+            for (sublayer, layer) in layers.iter().enumerate() {
+                self.place = Place::sublayer(block, sublayer);
+                x = self.sublayer(x, layer)?;
+            }
+        }
+        self.place = Place::Model;
+        Ok(x)
+    }
+
     /// `(x + post_norm(op(norm(x)))) * output_scale`.
     fn sublayer(&mut self, x: TensorId, layer: &SubLayerLayout) -> Result<TensorId> {
         let end = End {
             residual: Some(x),
             post_norm: layer.post_norm.as_ref(),
-            output_scale: layer.output_scale.as_ref(),
+            after: NormEnd { kept: None, scale: layer.output_scale.as_ref(), factor: layer.output_factor },
             to: Target::Stream,
         };
         self.of_width(layer, (x, Input::of(x, layer.norm.as_ref())), end)
@@ -164,7 +177,7 @@ impl ForwardPass<'_> {
             return self.op(&layer.op, (x, input), end);
         };
         let inner = self.project("project_in", input, into, Epilogue::NONE)?;
-        let inner_end = End { residual: None, post_norm: None, output_scale: None, to: Target::Sum };
+        let inner_end = End { residual: None, post_norm: None, after: NormEnd::NONE, to: Target::Sum };
         let outer_width = std::mem::replace(&mut self.width, into.rows);
         let result = self.op(&layer.op, (inner, Input::plain(inner)), inner_end)?;
         self.width = outer_width;
@@ -190,7 +203,7 @@ impl ForwardPass<'_> {
         branches: &[SubLayerLayout],
         end: End<'_>,
     ) -> Result<TensorId> {
-        if self.options.phase == Phase::Prefill {
+        if self.options.phase == Phase::Prefill || branches.iter().any(|branch| branch.keep_input) {
             input = self.norm_first(input)?;
         }
         let place = self.place;
@@ -198,8 +211,10 @@ impl ForwardPass<'_> {
         for (n, branch) in branches.iter().enumerate() {
             let is_last = n + 1 == branches.len() && end.post_norm.is_none();
             let to = if is_last { end.to } else { Target::Sum };
-            let of_branch =
-                End { residual: sum, post_norm: branch.post_norm.as_ref(), output_scale: None, to };
+            let kept = branch.keep_input.then_some(input.tensor);
+            let factor = if is_last { end.after.factor } else { 1.0 };
+            let after = NormEnd { kept, scale: None, factor };
+            let of_branch = End { residual: sum, post_norm: branch.post_norm.as_ref(), after, to };
             let own = branch.norm.as_ref().map(|norm| Input::normed(x, norm));
             self.place = place.branch(n);
             sum = Some(self.of_width(branch, (x, own.unwrap_or(input)), of_branch)?);
@@ -213,7 +228,11 @@ impl ForwardPass<'_> {
 
     /// `x <- scale * table[token]`.
     fn embed(&mut self) -> Result<TensorId> {
-        let x = self.traced("hidden.0", self.row_bytes(self.config.hidden_size));
+        let bytes = self.row_bytes(self.config.hidden_size);
+        let x = match self.layout.streams {
+            Some(_) => self.schedule.activation("embedded", bytes),
+            None => self.traced("hidden.0", bytes),
+        };
         self.embed_rows("embed", (&self.layout.embedding, self.config.embedding_scale), x)?;
         Ok(x)
     }
@@ -239,11 +258,11 @@ impl ForwardPass<'_> {
         let epilogue = Epilogue { activate, ..Epilogue::NONE };
         let rows = if self.options.logits == LogitRows::All { self.schedule.max_rows } else { 1 };
         let logits = self.schedule.named("logits", u64::from(rows) * u64::from(head.rows) * 4);
-        let input = if self.options.trace {
+        let input = if self.options.trace && self.layout.streams.is_none() {
             let normed = self.schedule.named(format!("hidden.{}", self.layout.blocks.len()), {
                 self.row_bytes(self.config.hidden_size)
             });
-            self.norm("final_norm", Input::plain(x), norm, (None, None), normed)?;
+            self.norm("final_norm", Input::plain(x), norm, (None, NormEnd::NONE), normed)?;
             Input::plain(normed)
         } else {
             Input::normed(x, norm)
@@ -279,6 +298,7 @@ impl ForwardPass<'_> {
         let blocks = &self.layout.blocks;
         match (to, self.place.at()) {
             (Target::Sum, _) => self.schedule.activation("sum", bytes),
+            (Target::Stream, _) if self.layout.streams.is_some() => self.schedule.activation("x", bytes),
             (Target::Stream, Some(at)) if at.sublayer + 1 < blocks[at.block].len() => {
                 self.schedule.activation("x", bytes)
             }

@@ -6,10 +6,12 @@ mod builder;
 mod matrix;
 mod rows;
 mod stack;
+mod streams;
 
 pub use matrix::{Matrix, Vectors, VectorsKind};
 pub use rows::Rows;
 pub use stack::{ExpertGroup, ExpertStack};
+pub use streams::{MixingLayout, StreamsLayout};
 
 use std::collections::HashSet;
 
@@ -27,6 +29,8 @@ pub struct Layout {
     pub embedding: Matrix,
     /// What gives each layer an embedding of its own.
     pub layer_inputs: Option<LayerInputsLayout>,
+    /// What mixes residual streams, where there are several.
+    pub streams: Option<StreamsLayout>,
     /// Sub-layers by block.
     pub blocks: Vec<Vec<SubLayerLayout>>,
     /// The norm before the head.
@@ -61,6 +65,10 @@ pub struct SubLayerLayout {
     pub post_norm: Option<Vectors>,
     /// What the residual stream is multiplied by after it, `[1]`.
     pub output_scale: Option<Vectors>,
+    /// The same as a number of the description.
+    pub output_factor: f32,
+    /// Whether its input is added to what comes of it.
+    pub keep_input: bool,
 }
 
 /// Between the residual stream and a sub-layer of another width, `w`.
@@ -286,8 +294,9 @@ impl Layout {
         let layer_inputs = self.layer_inputs.iter_mut();
         let layer_inputs =
             layer_inputs.flat_map(|inputs| [one(&mut inputs.table), one(&mut inputs.projection)]);
+        let streams = self.streams.iter_mut().flat_map(StreamsLayout::matrices_mut).map(one);
         let tables = [one(&mut self.embedding), one(&mut self.head)];
-        tables.into_iter().chain(layer_inputs).chain(inner)
+        tables.into_iter().chain(layer_inputs).chain(streams).chain(inner)
     }
 
     /// Every sub-layer, each parallel one followed by its branches.
@@ -307,7 +316,8 @@ impl Layout {
         let inner = self.sublayers().flat_map(SubLayerLayout::matrices);
         let head = (self.head.name != self.embedding.name).then_some(&self.head);
         let layer_inputs = self.layer_inputs.iter().flat_map(|inputs| [&inputs.table, &inputs.projection]);
-        [&self.embedding].into_iter().chain(layer_inputs).chain(inner).chain(head)
+        let streams = self.streams.iter().flat_map(StreamsLayout::matrices);
+        [&self.embedding].into_iter().chain(layer_inputs).chain(streams).chain(inner).chain(head)
     }
 
     /// Every norm, what inputs go through before products, and what else is no matrix.
@@ -327,7 +337,8 @@ impl Layout {
         let transforms = self.matrices().filter_map(|matrix| matrix.transform.as_ref());
         let transforms = transforms.filter(move |transform| seen.insert(&transform.name));
         let layer_inputs = self.layer_inputs.iter().map(|inputs| &inputs.norm);
-        layer_inputs.chain(inner).chain([&self.final_norm]).chain(transforms)
+        let streams = self.streams.iter().flat_map(StreamsLayout::vectors);
+        layer_inputs.chain(streams).chain(inner).chain([&self.final_norm]).chain(transforms)
     }
 
     /// Bytes of weights and scales that a decode step reads: of each expert layer as many experts as a token chooses,
@@ -337,7 +348,8 @@ impl Layout {
         let of_inputs =
             |inputs: &LayerInputsLayout| inputs.table.row_bytes_read() + inputs.projection.bytes_read();
         let before = self.embedding.row_bytes_read() + self.layer_inputs.as_ref().map_or(0, of_inputs);
-        before + of_blocks.sum::<u64>() + self.head.bytes_read()
+        let streams = self.streams.iter().flat_map(StreamsLayout::matrices).map(Matrix::bytes_read);
+        before + streams.sum::<u64>() + of_blocks.sum::<u64>() + self.head.bytes_read()
     }
 
     /// Bytes of all weights in device memory.

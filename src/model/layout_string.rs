@@ -118,7 +118,15 @@ impl Letters {
 
 /// A branch reads what the norm of its group gives.
 fn branch(op: Op) -> SubLayer {
-    SubLayer { norm: None, width: None, op, post_norm: None, output_scale: false }
+    SubLayer {
+        norm: None,
+        width: None,
+        op,
+        post_norm: None,
+        output_scale: false,
+        output_factor: None,
+        keep_input: false,
+    }
 }
 
 impl Block {

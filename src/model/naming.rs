@@ -1,7 +1,8 @@
 //! How checkpoints call the tensors of a model, and where in them a model's own lie.
 //!
 //! Native names follow the description: `embedding.weight`, `final_norm.weight`, `head.weight`, `layer_table.weight`,
-//! `layer_projection.weight`, `layer_input_norm.weight`, and for a sub-layer
+//! `layer_projection.weight`, `layer_input_norm.weight`, for a residual stream `streams.1.` with `stream_projection` or `stream_join`,
+//! for a block `blocks.0.` with `router_norm`, `router`, `prediction`, `correction` or `stream_scale`, and for a sub-layer
 //! `blocks.0.sublayers.1.` with `norm`, `post_norm`, `output_scale`, `project_in`, `project_out`, `q`, `k`, `v`, `out`,
 //! `input_gate`, `input_projection`, `q_norm`, `k_norm`, `sinks`, `router_norm`, `router`, `noise_router`, `group_router`, `expert_table`, `selection_bias`,
 //! `expert_scale`, `shared_gate`, `gate`, `up` or `down`, then `.weight` or `.bias`; an expert's tensors lie one level
@@ -89,6 +90,11 @@ fn native(slot: Slot) -> String {
         Role::LayerInputNorm => "layer_input_norm",
         Role::InputGate => "input_gate",
         Role::InputProjection => "input_projection",
+        Role::StreamProjection => "stream_projection",
+        Role::StreamJoin => "stream_join",
+        Role::Prediction => "prediction",
+        Role::Correction => "correction",
+        Role::StreamScale => "stream_scale",
         Role::Head => "head",
         Role::FinalNorm => "final_norm",
         Role::Norm => "norm",

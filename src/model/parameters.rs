@@ -36,6 +36,8 @@ pub struct Parameters {
     pub projections: u64,
     /// What brings the embeddings of each layer in: their projection, gates on them, and projections back.
     pub layer_inputs: u64,
+    /// What makes, mixes and joins residual streams, where there are several.
+    pub streams: u64,
     /// Routers, and gates of experts that every token uses.
     pub routers: u64,
     /// Experts that a router chooses.
@@ -77,7 +79,7 @@ impl Parameters {
     /// Those in matrices that every token is multiplied with, the head apart.
     pub(super) fn of_token(self) -> u64 {
         let dense = self.attention + self.feed_forward + self.projections + self.layer_inputs;
-        dense + self.routers + self.experts
+        dense + self.streams + self.routers + self.experts
     }
 
     /// Counts of every slot the share that `share` says.
@@ -102,6 +104,11 @@ impl Parameters {
             Role::Embedding => &mut self.embedding,
             Role::LayerTable => &mut self.layer_table,
             Role::LayerProjection | Role::InputGate | Role::InputProjection => &mut self.layer_inputs,
+            Role::StreamProjection | Role::StreamJoin | Role::Prediction | Role::Correction => {
+                &mut self.streams
+            }
+            Role::Router if matches!(slot.place, Place::Block(_)) => &mut self.streams,
+            Role::StreamScale => &mut self.others,
             Role::Head => &mut self.head,
             Role::K | Role::V if matches!(op, Some(Op::CrossAttention(_))) => &mut self.cross_kv,
             Role::Q | Role::K | Role::V | Role::Out => &mut self.attention,
@@ -133,6 +140,7 @@ impl Add for Parameters {
             cross_kv: self.cross_kv + other.cross_kv,
             feed_forward: self.feed_forward + other.feed_forward,
             projections: self.projections + other.projections,
+            streams: self.streams + other.streams,
             layer_inputs: self.layer_inputs + other.layer_inputs,
             routers: self.routers + other.routers,
             experts: self.experts + other.experts,

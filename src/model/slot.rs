@@ -24,6 +24,10 @@ pub struct Slot {
 pub enum Place {
     /// The model as a whole: embedding, final norm, head.
     Model,
+    /// A block as a whole: what mixes residual streams around it.
+    Block(usize),
+    /// One of several residual streams.
+    Stream(usize),
     /// A sub-layer, or a branch of one.
     SubLayer(SubLayerPlace),
     /// One expert of an expert sub-layer.
@@ -57,6 +61,16 @@ pub enum Role {
     LayerProjection,
     /// Norm of each layer's part of that projection, `[p]`.
     LayerInputNorm,
+    /// The embedding's projection to a residual stream, `[d, d]`.
+    StreamProjection,
+    /// Projection of a residual stream for the head, `[d, d]`.
+    StreamJoin,
+    /// How streams predict one another, `[A A, A]`.
+    Prediction,
+    /// How they are corrected, `[A, A]`.
+    Correction,
+    /// Scale of what is read of the corrected active stream, `[d]`.
+    StreamScale,
     /// Head, `[V, d]`.
     Head,
     /// The norm before the head, `[d]`.
@@ -89,9 +103,9 @@ pub enum Role {
     KNorm,
     /// The logit of each query head's sink, `[H]`.
     Sinks,
-    /// Norm of what a router reads, `[d]`.
+    /// Norm of what a router reads, of experts or of residual streams, `[d]`.
     RouterNorm,
-    /// Router, `[E, d]`.
+    /// Router, `[E, d]`, or of residual streams `[A, d]`.
     Router,
     /// The spread of a router's noise, `[E, d]`.
     NoiseRouter,
@@ -140,7 +154,7 @@ impl Place {
     /// The sub-layer, unless it is the model as a whole.
     pub const fn at(self) -> Option<SubLayerPlace> {
         match self {
-            Self::Model => None,
+            Self::Model | Self::Block(_) | Self::Stream(_) => None,
             Self::SubLayer(at) | Self::Expert(at, _) | Self::SharedExpert(at) => Some(at),
         }
     }
@@ -173,6 +187,8 @@ impl Place {
     pub fn name(self, part: &str) -> String {
         match self {
             Self::Model => part.to_owned(),
+            Self::Block(block) => format!("blocks.{block}.{part}"),
+            Self::Stream(stream) => format!("streams.{stream}.{part}"),
             Self::SubLayer(SubLayerPlace { block, sublayer, branch }) => {
                 let branch = branch.map_or(String::new(), |branch| format!("branches.{branch}."));
                 format!("blocks.{block}.sublayers.{sublayer}.{branch}{part}")

@@ -3,6 +3,7 @@
 mod attention;
 mod cache;
 mod experts;
+mod streams;
 
 pub use cache::{Cache, Conditions};
 
@@ -14,6 +15,7 @@ use super::moe::NextGroup;
 use super::norm::norm;
 use super::quantize::quantize;
 use super::softmax::softcap;
+use super::sparse_gate::{normal_quantile, sparse_gate};
 use super::transform::transform;
 use super::weights::{
     FeedForwardWeights, Linear, NormWeights, OpWeights, ProjectionWeights, SubLayerWeights, Weights,
@@ -23,14 +25,15 @@ use crate::model::slot::Place;
 use crate::{Error, Result};
 use attention::attend;
 use cache::{KeysAndValues, caches_read};
+use streams::OnStreams;
 
 /// What a forward pass computed on its way, for `T` tokens.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trace {
     /// `[blocks + 1]` of `[T, d]`: the scaled embedding, the output of every block but the last, and the output of
-    /// the last after the final norm.
+    /// the last after the final norm. Of several residual streams `[T, A, d]`, and the last before they are joined and normed.
     pub hidden: Vec<Vec<f32>>,
-    /// Output of the last block before the final norm, `[T, d]`.
+    /// Output of the last block before the final norm, `[T, d]`, or `[T, A, d]`.
     pub last_block: Vec<f32>,
     /// `[T, V]`, soft-capped where the head says so.
     pub logits: Vec<f32>,
@@ -130,20 +133,29 @@ fn pass(
         chosen,
         routes: Vec::new(),
     };
-    for (block, weights) in config.blocks.iter().zip(&weights.blocks) {
-        trace.hidden.push(x.clone());
-        for (layer, weights) in block.sublayers.iter().zip(weights) {
-            let output = pass.sublayer(layer, weights, &x, None)?;
-            let scale = weights.output_scale.unwrap_or(1.0);
-            x.iter_mut().zip(output).for_each(|(x, output)| *x = (*x + output) * scale);
+    if let Some(streams) = config.streams {
+        let on_streams = OnStreams::new(streams, weights)?;
+        let mut all = on_streams.start(&x);
+        for (block, (layers, weights)) in config.blocks.iter().zip(&weights.blocks).enumerate() {
+            trace.hidden.push(all.clone());
+            all = on_streams.block(block, &mut pass, (&layers.sublayers, weights), &all)?;
         }
+        x = on_streams.join(&all);
+        trace.last_block = all;
+    } else {
+        for (block, weights) in config.blocks.iter().zip(&weights.blocks) {
+            trace.hidden.push(x.clone());
+            for (layer, weights) in block.sublayers.iter().zip(weights) {
+                pass.onto(layer, weights, &mut x)?;
+            }
+        }
+        trace.last_block = x.clone();
     }
     trace.routes = pass.routes;
     let last = normed(config.final_norm, &weights.final_norm, &x);
     trace.logits = linear(&weights.head, &last, d);
     trace.logits.iter_mut().for_each(|logit| *logit = softcap(config.head.softcap, *logit));
-    trace.hidden.push(last);
-    trace.last_block = x;
+    trace.hidden.push(if config.streams.is_some() { trace.last_block.clone() } else { last });
     cache.tokens += ids.len() as u32;
     Ok(trace)
 }
@@ -165,6 +177,14 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// `x <- (x + sublayer(x)) scale factor`.
+    fn onto(&mut self, layer: &SubLayer, weights: &SubLayerWeights, x: &mut [f32]) -> Result<()> {
+        let output = self.sublayer(layer, weights, x, None)?;
+        let scale = weights.output_scale.unwrap_or(1.0) * layer.output_factor.unwrap_or(1.0);
+        x.iter_mut().zip(output).for_each(|(x, output)| *x = (*x + output) * scale);
+        Ok(())
+    }
+
     /// `post_norm(op(norm(x)))`; without a norm of its own, a branch reads `input`. With a width of its own, `op` has
     /// projections before and after it.
     fn sublayer(
@@ -186,10 +206,14 @@ impl Pass<'_> {
             }
             _ => return Err(unfit("a set of weights")),
         };
-        Ok(match (layer.post_norm, &weights.post_norm) {
+        let mut output = match (layer.post_norm, &weights.post_norm) {
             (Some(norm), Some(weights)) => normed(norm, weights, &output),
             _ => output,
-        })
+        };
+        if layer.keep_input {
+            output.iter_mut().zip(&input).for_each(|(output, input)| *output += input);
+        }
+        Ok(output)
     }
 
     /// `op(input)`; `x` is what the input is the norm of.
@@ -267,9 +291,14 @@ fn linear(weights: &Linear, x: &[f32], in_features: usize) -> Vec<f32> {
 fn feed_forward(op: &FeedForward, weights: &FeedForwardWeights, x: &[f32]) -> Vec<f32> {
     let d = weights.up.weight.len() / op.hidden as usize;
     let up = linear(&weights.up, x, d);
-    let inner = match (&weights.gate, op.clamp) {
-        (Some(gate), Some(clamp)) => clamped_gated(clamp, &linear(gate, x, d), &up),
-        (Some(gate), None) => gated(op.activation, &linear(gate, x, d), &up),
+    let gate = weights.gate.as_ref().map(|gate| {
+        let gate = linear(gate, x, d);
+        let deviations = op.sparsity.map(|share| normal_quantile(share.into()) as f32);
+        deviations.map_or(gate.clone(), |deviations| sparse_gate(&gate, op.hidden as usize, deviations))
+    });
+    let inner = match (gate, op.clamp) {
+        (Some(gate), Some(clamp)) => clamped_gated(clamp, &gate, &up),
+        (Some(gate), None) => gated(op.activation, &gate, &up),
         (None, _) => up.iter().map(|&x| activate(op.activation, x)).collect(),
     };
     linear(&weights.down, &inner, op.hidden as usize)

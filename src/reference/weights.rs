@@ -13,6 +13,8 @@ pub struct Weights {
     pub head: Linear,
     /// The norm before the head.
     pub final_norm: NormWeights,
+    /// What mixes residual streams, where there are several.
+    pub streams: Option<StreamsWeights>,
     /// Sub-layers by block.
     pub blocks: Vec<Vec<SubLayerWeights>>,
 }
@@ -26,6 +28,32 @@ pub struct LayerInputsWeights {
     pub projection: Linear,
     /// Of each layer's part of the projection, `[p]`.
     pub norm: NormWeights,
+}
+
+/// What makes, mixes and joins several residual streams.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamsWeights {
+    /// Projections of the embedding to all streams but the first, `[d, d]` each.
+    pub into: Vec<Linear>,
+    /// Projections of those for the head, `[d, d]` each.
+    pub out: Vec<Linear>,
+    /// By block.
+    pub mixing: Vec<MixingWeights>,
+}
+
+/// What mixes streams around a block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MixingWeights {
+    /// Norm of what the router reads, `[d]`.
+    pub norm: NormWeights,
+    /// `[A, d]`.
+    pub router: Vec<f32>,
+    /// `[A A, A]`.
+    pub prediction: Vec<f32>,
+    /// `[A, A]`.
+    pub correction: Vec<f32>,
+    /// Scale of what is read of the corrected active stream, `[d]`.
+    pub scale: Option<Vec<f32>>,
 }
 
 /// A projection.

@@ -8,7 +8,8 @@ use wattle::model::checkpoint::Checkpoint;
 use wattle::model::config::{
     Activation, Attention, Block, Capacity, ExpertGroups, Experts, FeedForward, GateClamp, GrantOrder,
     GroupScore, Head, Hierarchical, Later, LayerInput, LayerInputs, ModelConfig, Norm, NormKind, Op, Rope,
-    RopeLayout, RopeScaling, Routing, Score, Share, SharedExpert, SubLayer, Temperature, Topk, WeightOn,
+    RopeLayout, RopeScaling, Routing, Score, Share, SharedExpert, Streams, SubLayer, Temperature, Topk,
+    WeightOn,
 };
 use wattle::model::naming::Naming;
 use wattle::model::plan::WeightPlan;
@@ -63,6 +64,7 @@ fn auctions_run_in_a_model() {
         context_length: 64,
         embedding_scale: 1.0,
         layer_inputs: None,
+        streams: None,
         blocks: vec![Block { sublayers }; 2],
         final_norm: norm,
         head: Head { tied: true, ..Head::default() },
@@ -77,6 +79,13 @@ fn auctions_run_in_a_model() {
     let report = block_on(check(&case, &Device::Gpu(gpu().clone()), &plan, ProductPath::Float)).unwrap();
     assert!(report.passed(), "{report}");
     assert!(report.dispatches.iter().any(|(kernel, _)| *kernel == "moe_auction"), "{:?}", report.dispatches);
+}
+
+/// Several residual streams, with what goes with them in Gemma 3n, in any model.
+#[test]
+fn random_models_mix_streams_as_the_reference_does() {
+    let count = if wants_everything() { 30 } else { 4 };
+    check_models(300..300 + count, &["f32", "int8", "f16", "int4"], ProductPath::Float, describe_streams);
 }
 
 fn check_models(
@@ -132,6 +141,7 @@ fn describe(random: &mut Random) -> ModelConfig {
         context_length: 64,
         embedding_scale: 1.5,
         layer_inputs: None,
+        streams: None,
         blocks: Vec::new(),
         final_norm: norm,
         head: Head { tied: coin(random), softcap: coin(random).then_some(9.0), bias: false },
@@ -193,6 +203,42 @@ fn describe_small(random: &mut Random) -> ModelConfig {
     model
 }
 
+/// The same on several residual streams, with kept inputs, factors and sparse gates.
+fn describe_streams(random: &mut Random) -> ModelConfig {
+    let mut model = describe_small(random);
+    let count = between(random, 2, 4);
+    let kind = if coin(random) { NormKind::Rms } else { NormKind::RmsUnitOffset };
+    model.streams = Some(Streams {
+        count,
+        active: between(random, 0, count - 1),
+        norm: Norm { kind, eps: 1e-2 },
+        scaled: coin(random),
+    });
+    for block in &mut model.blocks {
+        block.sublayers.sort_by_key(|layer| matches!(layer.op, Op::LayerInput(_)));
+        for layer in &mut block.sublayers {
+            layer.output_factor = (layer.post_norm.is_some() && coin(random)).then_some(0.7);
+            match &mut layer.op {
+                Op::LayerInput(_) => {
+                    (layer.width, layer.output_scale, layer.output_factor) = (None, false, None);
+                    layer.post_norm = Some(norm(random));
+                }
+                Op::FeedForward(ffn) if ffn.gated && !ffn.bias && ffn.clamp.is_none() => {
+                    ffn.sparsity = coin(random).then_some(0.7);
+                }
+                Op::Parallel(branches) => {
+                    let may = |branch: &SubLayer| {
+                        branch.norm.is_none() && branch.post_norm.is_some() && branch.width.is_none()
+                    };
+                    branches.iter_mut().for_each(|branch| branch.keep_input = may(branch) && coin(random));
+                }
+                _ => {}
+            }
+        }
+    }
+    model
+}
+
 /// Behind local attention, tokens with the same few before them are alike but for rounding, and which of those experts
 /// choose is open: attention before them sees everything.
 fn tell_tokens_apart(model: &mut ModelConfig) {
@@ -228,13 +274,23 @@ fn sublayer(random: &mut Random) -> SubLayer {
         op,
         post_norm,
         output_scale,
+        output_factor: None,
+        keep_input: false,
     }
 }
 
 fn branch(random: &mut Random) -> SubLayer {
     let post_norm = coin(random).then(|| norm(random));
     let norm = coin(random).then(|| norm(random));
-    SubLayer { norm, width: width(random), op: simple(random), post_norm, output_scale: false }
+    SubLayer {
+        norm,
+        width: width(random),
+        op: simple(random),
+        post_norm,
+        output_scale: false,
+        output_factor: None,
+        keep_input: false,
+    }
 }
 
 fn width(random: &mut Random) -> Option<u32> {

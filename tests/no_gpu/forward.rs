@@ -31,6 +31,7 @@ const F32: WeightPlan = WeightPlan {
 fn tensor_name(config: &ModelConfig, slot: Slot) -> String {
     let (prefix, second) = match slot.place {
         Place::Model => (String::from("model."), false),
+        Place::Block(_) | Place::Stream(_) => panic!("none of these models has several streams"),
         Place::SubLayer(at) | Place::SharedExpert(at) => {
             (format!("model.layers.{}.", at.block), at.sublayer == 1)
         }

@@ -46,7 +46,6 @@ const MODELS_TO_COME: &[&str] = &[
     "falcon_alibi",
     "falcon_gqa",
     "gemma",
-    "gemma3n_text",
     "gpt_bigcode",
     "gpt_neox",
     "gptj",

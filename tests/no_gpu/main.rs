@@ -54,6 +54,7 @@ mod schedule;
 mod shaders;
 mod shapes;
 mod softmax;
+mod streams;
 mod sublayer_width;
 mod tuning;
 mod work;

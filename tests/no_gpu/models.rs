@@ -47,6 +47,7 @@ pub fn model(
         context_length: 512,
         embedding_scale: 1.0,
         layer_inputs: None,
+        streams: None,
         blocks: layers.into_iter().map(block).collect(),
         final_norm: norm,
         head: Head::default(),
@@ -104,6 +105,7 @@ pub fn config(name: &str) -> ModelConfig {
             ModelConfig {
                 embedding_scale: 40f32.sqrt(),
                 layer_inputs: None,
+                streams: None,
                 head: Head { tied: true, ..Head::default() },
                 ..model
             }

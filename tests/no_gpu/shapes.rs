@@ -169,6 +169,7 @@ pub fn one_layer(experts: Experts) -> ModelConfig {
         context_length: 512,
         embedding_scale: 1.0,
         layer_inputs: None,
+        streams: None,
         blocks: vec![Block { sublayers: vec![SubLayer::new(norm, Op::Experts(experts))] }],
         final_norm: norm,
         head: Head { tied: true, ..Head::default() },

@@ -196,6 +196,18 @@ fn experts_that_do_not_fit() {
     assert_says(&shared(7), &["'num_kv_shared_layers'", "at most the 6 layers", "found 7"]);
     // The only global layer is the last one.
     assert_says(&shared(1), &["'num_kv_shared_layers'", "fewer", "the type of layer 5", "found 1"]);
+    let gemma3n = |changes| several("gemma3n_text", changes);
+    assert_says(
+        &gemma3n(json!({"intermediate_size": [64, 64]})),
+        &["'intermediate_size'", "each of 35 layers", "found 2"],
+    );
+    assert_says(
+        &gemma3n(json!({"activation_sparsity_pattern": [0.5]})),
+        &["'activation_sparsity_pattern'", "each of 35 layers", "found 1"],
+    );
+    assert_says(&gemma3n(json!({"altup_active_idx": 4})), &["'altup_active_idx'", "one of the 4", "found 4"]);
+    assert_says(&gemma3n(json!({"altup_num_inputs": 1})), &["'streams.count'", "2 to 8", "found 1"]);
+    assert_says(&gemma3n(json!({"hidden_size_per_layer_input": 0})), &["'hidden_size_per_layer_input': 0"]);
     let short = json!({"num_hidden_layers": 4, "no_rope_layers": [1, 0]});
     assert_says(&several("llama4_text", short), &["'no_rope_layers'", "each of 4 layers", "found 2"]);
 }

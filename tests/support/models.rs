@@ -4,6 +4,7 @@ pub const MODELS: &[&str] = &[
     "dots1",
     "gemma2",
     "gemma3_text",
+    "gemma3n_text",
     "gemma4_moe",
     "gemma4_text",
     "glm4_moe",

@@ -7,6 +7,7 @@ use std::fmt::Display;
 use super::{
     Activation, Attention, FeedForward, ModelConfig, Norm, NormKind, Op, Rope, RopeScaling, SubLayer,
 };
+use crate::kernels::altup::MAX_STREAMS;
 use crate::kernels::attention::MAX_HEAD_DIM;
 use crate::kernels::sample_best::MAX_VOCAB;
 use crate::{Error, Result};
@@ -29,6 +30,7 @@ impl ModelConfig {
             positive_number("head.softcap", cap)?;
         }
         self.validate_layer_inputs()?;
+        self.validate_streams()?;
         if self.blocks.is_empty() {
             return Err(Error::config("blocks", "at least one block", 0));
         }
@@ -37,7 +39,11 @@ impl ModelConfig {
                 return Err(Error::config(format!("blocks[{b}].sublayers"), "at least one sub-layer", 0));
             }
             for (s, sublayer) in block.sublayers.iter().enumerate() {
-                sublayer.validate(&format!("blocks[{b}].sublayers[{s}]"), self.hidden_size)?;
+                let at = format!("blocks[{b}].sublayers[{s}]");
+                if sublayer.keep_input {
+                    return Err(Error::config(format!("{at}.keep_input"), "none but in a branch", true));
+                }
+                sublayer.validate(&at, self.hidden_size)?;
             }
         }
         self.validate_kv_sharing()
@@ -64,6 +70,50 @@ impl ModelConfig {
         finite("layer_inputs.embedding_scale", inputs.embedding_scale)?;
         inputs.norm.validate("layer_inputs.norm")?;
         count("layer_inputs.width", "elements of all layers", [inputs.width.into(), readers as u64])
+    }
+
+    /// On several streams, sub-layers that read embeddings of their own come last in a block, and what they give is normed.
+    fn validate_streams(&self) -> Result<()> {
+        let Some(streams) = self.streams else { return Ok(()) };
+        if !(2..=MAX_STREAMS).contains(&streams.count) {
+            return Err(Error::config("streams.count", format!("2 to {MAX_STREAMS}"), streams.count));
+        }
+        if streams.active >= streams.count {
+            let expected = format!("one of the {} streams", streams.count);
+            return Err(Error::config("streams.active", expected, streams.active));
+        }
+        streams.norm.validate("streams.norm")?;
+        if !matches!(streams.norm.kind, NormKind::Rms | NormKind::RmsUnitOffset | NormKind::RmsUnweighted) {
+            let expected = "rms, rms_unit_offset or rms_unweighted";
+            return Err(Error::config("streams.norm.kind", expected, format!("{:?}", streams.norm.kind)));
+        }
+        count("streams.count", "rows of projections", [streams.count.into(), self.hidden_size.into()])?;
+        for (b, block) in self.blocks.iter().enumerate() {
+            let is_reader = |sublayer: &SubLayer| matches!(sublayer.op, Op::LayerInput(_));
+            let works = block.sublayers.iter().take_while(|sublayer| !is_reader(sublayer)).count();
+            for (s, sublayer) in block.sublayers.iter().enumerate() {
+                let refuse = |key: &str, expected: &str| {
+                    Err(Error::config(format!("blocks[{b}].sublayers[{s}]{key}"), expected, "another"))
+                };
+                let in_branch =
+                    matches!(&sublayer.op, Op::Parallel(branches) if branches.iter().any(is_reader));
+                if in_branch || (s >= works && !is_reader(sublayer)) {
+                    return refuse(
+                        "",
+                        "sub-layers that read embeddings of their own last, where there are streams",
+                    );
+                }
+                let is_plain = sublayer.post_norm.is_some()
+                    && sublayer.width.is_none()
+                    && !sublayer.output_scale
+                    && sublayer.output_factor.is_none();
+                if is_reader(sublayer) && !is_plain {
+                    let expected = "a post_norm, and neither a width nor a scale, where there are streams";
+                    return refuse(".layer_input", expected);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whose keys and values another attention reads must come before it, and have such as it would have.
@@ -99,6 +149,18 @@ impl SubLayer {
         if self.output_scale && self.post_norm.is_none() {
             let expected = "none where there is no post_norm";
             return Err(Error::config(format!("{at}.output_scale"), expected, true));
+        }
+        if let Some(factor) = self.output_factor {
+            finite(&format!("{at}.output_factor"), factor)?;
+            let of_last = match &self.op {
+                Op::Parallel(branches) => branches.last().is_some_and(|branch| branch.post_norm.is_some()),
+                _ => false,
+            };
+            // A width has its own projection after the branches.
+            if self.post_norm.is_none() && (!of_last || self.width.is_some()) {
+                let expected = "none where nothing is normed before it is added";
+                return Err(Error::config(format!("{at}.output_factor"), expected, factor));
+            }
         }
         let hidden_size = self.width.unwrap_or(hidden_size);
         if let Some(width) = self.width {
@@ -138,6 +200,16 @@ fn parallel(branches: &[SubLayer], at: &str, hidden_size: u32) -> Result<()> {
         let at = format!("{at}[{n}]");
         if matches!(branch.op, Op::Parallel(_)) {
             return Err(Error::config(at, "a branch without branches of its own", "parallel"));
+        }
+        if branch.output_factor.is_some() {
+            return Err(Error::config(format!("{at}.output_factor"), "none in a branch", "one"));
+        }
+        // What is kept is the group's input, beside what the branch's norm gives.
+        if branch.keep_input
+            && (branch.norm.is_some() || branch.post_norm.is_none() || branch.width.is_some())
+        {
+            let expected = "none but of a branch with a norm after it, and neither one before it nor a width";
+            return Err(Error::config(format!("{at}.keep_input"), expected, true));
         }
         if branch.output_scale {
             return Err(Error::config(format!("{at}.output_scale"), "none in a branch", true));
@@ -282,6 +354,15 @@ impl FeedForward {
             finite(&format!("{at}.clamp.alpha"), clamp.alpha)?;
             if !self.gated || self.activation != Activation::Silu {
                 return Err(Error::config(format!("{at}.clamp"), "none but of a gated silu", "one"));
+            }
+        }
+        if let Some(share) = self.sparsity {
+            if !(share > 0.0 && share < 1.0) {
+                return Err(Error::config(format!("{at}.sparsity"), "a share above 0 and below 1", share));
+            }
+            if !self.gated || self.bias || self.clamp.is_some() {
+                let expected = "none but of a gated network without biases or limits";
+                return Err(Error::config(format!("{at}.sparsity"), expected, share));
             }
         }
         let key = format!("{at}.hidden");

@@ -1,6 +1,6 @@
 //! Embeddings of each layer: all of them at once before the first block, then a gate on each in its layer.
 
-use super::linear::{EpilogueNumbers, Input};
+use super::linear::{EpilogueNumbers, Input, NormEnd};
 use super::{End, ForwardPass};
 use crate::Result;
 use crate::fragments::Epilogue;
@@ -19,7 +19,7 @@ impl ForwardPass<'_> {
             self.project("layer_projection", Input::plain(x), &inputs.projection, Epilogue::NONE)?;
         let y = self.schedule.activation("layer_inputs", self.row_bytes(all));
         let each = Input { rows_per_token: all / inputs.config.width, ..Input::plain(projected) };
-        self.norm("layer_norm", each, &inputs.norm, (Some(looked_up), None), y)?;
+        self.norm("layer_norm", each, &inputs.norm, (Some(looked_up), NormEnd::NONE), y)?;
         Ok(Some(y))
     }
 

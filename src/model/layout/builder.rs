@@ -2,10 +2,12 @@
 
 use super::{
     AttentionLayout, ExpertStack, ExpertsLayout, FeedForwardLayout, LayerInputLayout, LayerInputsLayout,
-    Layout, Matrix, OpLayout, ProjectionLayout, Rows, SubLayerLayout, Vectors, VectorsKind,
+    Layout, Matrix, MixingLayout, OpLayout, ProjectionLayout, Rows, StreamsLayout, SubLayerLayout, Vectors,
+    VectorsKind,
 };
 use crate::model::config::{
-    Attention, Experts, FeedForward, LayerInput, LayerInputs, ModelConfig, Norm, Op, SharedExpert, SubLayer,
+    Attention, Experts, FeedForward, LayerInput, LayerInputs, ModelConfig, Norm, Op, SharedExpert, Streams,
+    SubLayer,
 };
 use crate::model::plan::WeightPlan;
 use crate::model::slot::{Place, Role, Slot, router_parts};
@@ -35,7 +37,8 @@ pub(super) fn build(config: &ModelConfig, plan: &WeightPlan, limit: u64) -> Resu
     let final_norm =
         vectors(Place::Model, "final_norm", config.final_norm, &[(Role::FinalNorm, config.hidden_size)]);
     let layer_inputs = config.layer_inputs.map(|inputs| builder.layer_inputs(inputs)).transpose()?;
-    Ok(Layout { embedding, layer_inputs, blocks, final_norm, head })
+    let streams = config.streams.map(|streams| builder.streams(streams, config.blocks.len())).transpose()?;
+    Ok(Layout { embedding, layer_inputs, streams, blocks, final_norm, head })
 }
 
 struct Builder<'a> {
@@ -58,6 +61,8 @@ impl Builder<'_> {
             op: inner.op(place, &layer.op)?,
             post_norm: layer.post_norm.map(|of| norm("post_norm", Role::PostNorm, of)),
             output_scale: layer.output_scale.then(|| stored(place, "output_scale", Role::OutputScale, 1)),
+            output_factor: layer.output_factor.unwrap_or(1.0),
+            keep_input: layer.keep_input,
         })
     }
 
@@ -74,6 +79,39 @@ impl Builder<'_> {
             table: matrix("layer_table", table, Role::LayerTable, [config.vocab_size, all])?,
             projection: matrix("layer_projection", linear, Role::LayerProjection, [all, self.d])?,
             norm: vectors(Place::Model, "layer_input_norm", config.norm, norm),
+        })
+    }
+
+    fn streams(&self, config: Streams, blocks: usize) -> Result<StreamsLayout> {
+        let (count, d) = (config.count, self.d);
+        let matrix = |name: String, format, [rows, cols]: [u32; 2], source| {
+            self.split(Matrix::whole(name, format, [rows, cols], false, source))
+        };
+        let streams = || (1..count as usize).map(Place::Stream);
+        let into = streams().map(|place| (Slot::weight(place, Role::StreamProjection), d)).collect();
+        let out = |place: Place| {
+            let source = stacked(place, &[(Role::StreamJoin, d)]);
+            matrix(place.name("stream_join"), self.plan.linear, [d, d], source)
+        };
+        let mixing = |block| {
+            let place = Place::Block(block);
+            let parts = [(Role::Prediction, count * count), (Role::Correction, count)];
+            let f32 = WeightFormat::F32;
+            let router = stacked(place, &[(Role::Router, count)]);
+            let mixing = stacked(place, &parts);
+            Ok(MixingLayout {
+                norm: vectors(place, "router_norm", config.norm, &[(Role::RouterNorm, d)]),
+                router: matrix(place.name("router"), f32, [count, d], router)?,
+                mixing: matrix(place.name("mixing"), f32, [count * count + count, count], mixing)?,
+                scale: config.scaled.then(|| stored(place, "stream_scale", Role::StreamScale, d)),
+            })
+        };
+        let name = "stream_projections".to_owned();
+        Ok(StreamsLayout {
+            config,
+            into: matrix(name, self.plan.linear, [(count - 1) * d, d], Rows::Stacked(into))?,
+            out: streams().map(out).collect::<Result<_>>()?,
+            mixing: (0..blocks).map(mixing).collect::<Result<_>>()?,
         })
     }
 

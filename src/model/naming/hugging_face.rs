@@ -25,7 +25,7 @@ pub(crate) struct LayerNames {
     pub feed_forward: &'static str,
     /// The router's matrix.
     pub router: &'static str,
-    /// Multiplies the scale of the router's norm.
+    /// Multiplies the scale of the router's norm, that of residual streams included.
     pub router_norm_factor: f32,
     /// The expert that every token uses.
     pub shared_expert: &'static str,
@@ -115,6 +115,14 @@ impl HuggingFace {
     pub(super) fn locate(self, slot: Slot, shape: &[usize]) -> Stored {
         let Prefix { body, head } = self.prefix;
         let part = part(slot.part);
+        if let Place::Block(block) = slot.place {
+            return self.layer.around_layer(slot, shape).below(&format!("{body}layers.{block}.altup."));
+        }
+        if let Place::Stream(stream) = slot.place {
+            let of = if slot.role == Role::StreamJoin { "unembed_" } else { "" };
+            let name = format!("{body}altup_{of}projections.{}.{part}", stream.saturating_sub(1));
+            return Stored::whole(name, shape);
+        }
         let Some(SubLayerPlace { block, .. }) = slot.place.at() else {
             let name = match slot.role {
                 Role::Head => format!("{head}lm_head"),
@@ -147,6 +155,21 @@ impl HuggingFace {
 }
 
 impl LayerNames {
+    /// A tensor that mixes residual streams around a layer.
+    fn around_layer(self, slot: Slot, shape: &[usize]) -> Stored {
+        let module = match slot.role {
+            Role::RouterNorm => {
+                let whole = Stored::whole("router_norm.weight".to_owned(), shape);
+                return Stored { factor: self.router_norm_factor, ..whole };
+            }
+            Role::StreamScale => return Stored::whole("correct_output_scale".to_owned(), shape),
+            Role::Prediction => "prediction_coefs",
+            Role::Correction => "correction_coefs",
+            _ => "modality_router",
+        };
+        Stored::whole(format!("{module}.{}", part(slot.part)), shape)
+    }
+
     /// A tensor of a layer that is no expert's.
     fn in_layer(self, slot: Slot, shape: &[usize]) -> Stored {
         let [pre_attention, post_attention, pre_feed_forward, post_feed_forward] = self.norms;
@@ -164,6 +187,10 @@ impl LayerNames {
                 None | Some(0) => pre_feed_forward.to_owned(),
                 Some(branch) => format!("{pre_feed_forward}_{}", branch + 1),
             },
+            // Beside attention, a branch of Gemma 3n.
+            Role::PostNorm if of_attention && branch == Some(1) => "laurel.post_laurel_norm".to_owned(),
+            Role::Up if of_attention => "laurel.linear_left".to_owned(),
+            Role::Down if of_attention => "laurel.linear_right".to_owned(),
             Role::PostNorm if of_attention => post_attention.to_owned(),
             Role::PostNorm if of_layer_input => "post_per_layer_input_norm".to_owned(),
             Role::PostNorm => match branch {
@@ -204,6 +231,8 @@ impl LayerNames {
             Role::ExpertScale => return Stored::whole("router.per_expert_scale".to_owned(), shape),
             Role::Embedding | Role::FinalNorm | Role::Head => String::new(),
             Role::LayerTable | Role::LayerProjection | Role::LayerInputNorm => String::new(),
+            Role::StreamProjection | Role::StreamJoin | Role::StreamScale => String::new(),
+            Role::Prediction | Role::Correction => String::new(),
         };
         Stored::whole(format!("{module}.{}", part(slot.part)), shape)
     }

@@ -43,6 +43,7 @@ impl Shape {
             context_length: self.context,
             embedding_scale: 1.0,
             layer_inputs: None,
+            streams: None,
             blocks,
             final_norm,
             head: Head::default(),

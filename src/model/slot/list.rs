@@ -2,7 +2,7 @@
 
 use super::{Place, Role, Slot};
 use crate::model::config::{
-    Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
+    Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Routing, Streams, SubLayer,
 };
 
 /// Every tensor that a model needs, with its shape, in the order of the forward pass.
@@ -26,9 +26,19 @@ pub fn slots(config: &ModelConfig) -> impl Iterator<Item = (Slot, Vec<usize>)> {
         first.weight(Role::LayerProjection, vec![all, d]);
         first.norm(Role::LayerInputNorm, inputs.norm, p);
     }
+    let streams = config.streams;
+    if let Some(streams) = streams {
+        for stream in 1..streams.count as usize {
+            first.at(Place::Stream(stream), |list| list.weight(Role::StreamProjection, vec![d, d]));
+            last.at(Place::Stream(stream), |list| list.weight(Role::StreamJoin, vec![d, d]));
+        }
+    }
     let between = config.sublayers().flat_map(move |(block, index, sublayer)| {
         let mut list = List::new(Place::sublayer(block, index), vocab);
         list.input_width = config.layer_inputs.map_or(0, |inputs| inputs.width as usize);
+        if let Some(streams) = streams.filter(|_| index == 0) {
+            list.at(Place::Block(block), |list| list.mixing(&streams, d));
+        }
         list.sublayer(sublayer, d);
         list.slots
     });
@@ -98,6 +108,15 @@ impl List {
         let here = std::mem::replace(&mut self.place, place);
         add(self);
         self.place = here;
+    }
+
+    fn mixing(&mut self, streams: &Streams, d: usize) {
+        let count = streams.count as usize;
+        self.norm(Role::RouterNorm, streams.norm, d);
+        self.weight(Role::Router, vec![count, d]);
+        self.weight(Role::Prediction, vec![count * count, count]);
+        self.weight(Role::Correction, vec![count, count]);
+        self.weight_if(streams.scaled, Role::StreamScale, vec![d]);
     }
 
     fn sublayer(&mut self, sublayer: &SubLayer, d: usize) {

@@ -2,10 +2,11 @@
 
 use super::{
     AttentionWeights, ExpertsWeights, FeedForwardWeights, LayerInputWeights, LayerInputsWeights, Linear,
-    NormWeights, OpWeights, ProjectionWeights, SubLayerWeights, Transform, Weights,
+    MixingWeights, NormWeights, OpWeights, ProjectionWeights, StreamsWeights, SubLayerWeights, Transform,
+    Weights,
 };
 use crate::model::config::{
-    Attention, Experts, FeedForward, LayerInputs, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
+    Attention, Experts, FeedForward, LayerInputs, ModelConfig, Norm, NormKind, Op, Routing, Streams, SubLayer,
 };
 use crate::model::plan::WeightPlan;
 use crate::model::slot::{Part, Place, Role, Slot};
@@ -65,6 +66,10 @@ impl Weights {
         Ok(Self {
             embedding: embedding.weight,
             layer_inputs,
+            streams: config
+                .streams
+                .map(|streams| builder.streams(streams, config.blocks.len()))
+                .transpose()?,
             head,
             final_norm: builder.norm(Place::Model, Role::FinalNorm, config.final_norm, d)?,
             blocks,
@@ -113,6 +118,31 @@ where
             table: self.linear(embedding, place, Role::LayerTable, table, false)?.weight,
             projection: self.linear(linear, place, Role::LayerProjection, [all, self.d], false)?,
             norm: self.norm(place, Role::LayerInputNorm, inputs.norm, self.input_width)?,
+        })
+    }
+
+    fn streams(&mut self, config: Streams, blocks: usize) -> Result<StreamsWeights> {
+        let (linear, d) = (self.plan.linear, self.d);
+        let mut each = |role| {
+            let places = (1..config.count as usize).map(Place::Stream);
+            places.map(|place| self.linear(linear, place, role, [d, d], false)).collect::<Result<Vec<_>>>()
+        };
+        Ok(StreamsWeights {
+            into: each(Role::StreamProjection)?,
+            out: each(Role::StreamJoin)?,
+            mixing: (0..blocks).map(|block| self.mixing(config, block)).collect::<Result<_>>()?,
+        })
+    }
+
+    fn mixing(&mut self, config: Streams, block: usize) -> Result<MixingWeights> {
+        let (place, count, d) = (Place::Block(block), config.count as usize, self.d);
+        let mut matrix = |role, shape: [usize; 2]| (self.fetch)(Slot::weight(place, role), &shape);
+        Ok(MixingWeights {
+            router: matrix(Role::Router, [count, d])?,
+            prediction: matrix(Role::Prediction, [count * count, count])?,
+            correction: matrix(Role::Correction, [count, count])?,
+            norm: self.norm(place, Role::RouterNorm, config.norm, d)?,
+            scale: config.scaled.then(|| self.stored(place, Role::StreamScale, d)).transpose()?,
         })
     }
 

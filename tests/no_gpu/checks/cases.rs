@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use wattle::energy::Phase;
-use wattle::fragments::{Epilogue, InputNorm, Members, Queue, Reach, Reduce, RouteRule, Selection};
+use wattle::fragments::{Activate, Epilogue, InputNorm, Members, Queue, Reach, Reduce, RouteRule, Selection};
 use wattle::kernel::AnyLaunch;
+use wattle::kernels::altup::{Altup, AltupStep};
 use wattle::kernels::attention_merge::AttentionMerge;
 use wattle::kernels::kv_write::KvWrite;
 use wattle::kernels::linear::LinearParams;
@@ -27,13 +28,17 @@ use wattle::kernels::rope::{QkNorm, Rope, RopeParams};
 use wattle::kernels::sample_best::SampleBest;
 use wattle::kernels::sample_pick::SamplePick;
 use wattle::kernels::slice::Slice;
+use wattle::kernels::sparse_glu::{SparseGlu, SparseGluParams};
+use wattle::kernels::stream_add::{StreamAdd, StreamAddParams};
+use wattle::kernels::stream_match::{StreamMatch, StreamMatchParams};
+use wattle::kernels::stream_take::{StreamTake, StreamTakeParams};
 use wattle::kernels::tile_rows::TileRows;
 use wattle::quant::Width;
 
 use super::launches::{
-    ADDED, ATTENTION, BEST, CHOSEN, COMBINE, GATED, KV_WRITE, MERGE, MULTIPLIED, PICK, ROPE, ROUTE, SLOTS,
-    WEIGHTED, attention, embed, expert, grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices,
-    quantize, rope,
+    ADDED, ALTUP, ATTENTION, BEST, CHOSEN, COMBINE, GATED, KV_WRITE, MERGE, MULTIPLIED, PICK, ROPE, ROUTE,
+    SLOTS, WEIGHTED, attention, embed, expert, grouped_i8, in_i8, launch, linear, matmul, matvec,
+    on_matrices, quantize, rope,
 };
 
 /// A launch, and the words that each of its tensors needs for [`super::ROWS`] rows.
@@ -172,7 +177,8 @@ fn linear_cases() -> Vec<Case> {
 fn other_cases() -> Vec<Case> {
     let (slots, table) = (7 * 3, 5);
     let rows = 7 * 33;
-    let norm = Norm { norm: InputNorm::Layer, residual: true, scaled: true, reduce: Reduce::Workgroup };
+    let norm =
+        Norm { norm: InputNorm::Layer, residual: true, kept: true, scaled: true, reduce: Reduce::Workgroup };
     let rule = RouteRule { selection: Selection::Biased, expert_scale: true, ..RouteRule::SOFTMAX };
     let route = MoeRoute::new(5, rule);
     let best = SampleBest { kept: 5, gumbel: false, reduce: Reduce::Workgroup };
@@ -186,8 +192,56 @@ fn other_cases() -> Vec<Case> {
         ),
         (embed(9).shared(), vec![("token_ids", 7), ("y", rows), ("words", 9 * 8), ("scales", 9 * 2 * 2)]),
         (
-            launch(norm, NormParams { in_features: 33, eps: 1e-6, rows_per_token: 1 }),
-            vec![("x", rows), ("y", rows), ("residual", rows), ("norm_weight", 66), ("stored_scale", 1)],
+            launch(norm, NormParams { in_features: 33, eps: 1e-6, rows_per_token: 1, factor: 1.0 }),
+            vec![
+                ("x", rows),
+                ("y", rows),
+                ("residual", rows),
+                ("kept", rows),
+                ("norm_weight", 66),
+                ("stored_scale", 1),
+            ],
+        ),
+        (
+            launch(
+                Altup { streams: 3, step: AltupStep::Correct { scaled: true }, reduce: Reduce::Workgroup },
+                ALTUP,
+            ),
+            vec![
+                ("streams", 3 * rows),
+                ("router_norm", 33),
+                ("router", 3 * 40),
+                ("mixing", 12 * 4),
+                ("changed", 3 * rows),
+                ("active_out", rows),
+                ("activated", rows),
+                ("stored_scale", 33),
+            ],
+        ),
+        (
+            launch(
+                StreamMatch { streams: 3, mean: true, reduce: Reduce::Workgroup },
+                StreamMatchParams { width: 33, x_stride: 99, least_square: 1e-5 },
+            ),
+            vec![("x", 3 * rows), ("projections", 2 * rows), ("y", rows)],
+        ),
+        (
+            launch(
+                StreamAdd { streams: 3, norm: InputNorm::Layer, reduce: Reduce::Workgroup },
+                StreamAddParams { in_features: 33, eps: 1e-6 },
+            ),
+            vec![("x", rows), ("streams", 3 * rows), ("y", 3 * rows), ("norm_weight", 66)],
+        ),
+        (
+            launch(StreamTake, StreamTakeParams { width: 33, count: 3, stream: 1 }),
+            vec![("streams", 3 * rows), ("y", rows)],
+        ),
+        (
+            launch(
+                SparseGlu { activate: Activate::GeluTanh, reduce: Reduce::Workgroup },
+                SparseGluParams { width: 33, deviations: 1.6 },
+            ),
+            vec![("pairs", 2 * rows), ("y", rows)],
         ),
         (
             launch(quantize(InputNorm::Layer), QuantizeParams::new(33, 3, 0.0)),

@@ -6,6 +6,7 @@ use wattle::energy::Phase;
 use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reach, Reduce};
 use wattle::gpu::Capabilities;
 use wattle::kernel::{AnyLaunch, Kernel, Launch};
+use wattle::kernels::altup::AltupParams;
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::AttentionMergeParams;
 use wattle::kernels::embed::{Embed, EmbedParams};
@@ -38,6 +39,8 @@ pub const ATTENTION: AttentionParams = AttentionParams {
 pub const MERGE: AttentionMergeParams =
     AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 8, max_splits: 4 };
 pub const KV_WRITE: KvWriteParams = KvWriteParams { kv_heads: 2, head_dim: 10, slots: 20, chunk_slots: 9 };
+pub const ALTUP: AltupParams =
+    AltupParams { width: 33, active_stream: 1, eps: 1e-6, router_stride: 40, mixing_stride: 4 };
 pub const ROPE: RopeParams = RopeParams {
     heads: 6,
     kv_heads: 2,
