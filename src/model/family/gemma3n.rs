@@ -23,6 +23,7 @@ const DEFAULTS: Defaults = Defaults {
 };
 
 pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
+    keys.only("use_bidirectional_attention", false, "attention here is causal")?;
     let mut decoder = Decoder::read(&keys.without("intermediate_size"), &DEFAULTS)?;
     decoder.embedding_scale = f64::from(decoder.hidden_size).sqrt() as f32;
     decoder.head.softcap = keys.nullable("final_logit_softcapping", Some(30.0))?;
