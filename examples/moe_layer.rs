@@ -79,6 +79,8 @@ fn one_layer(count: u32) -> ModelConfig {
         context_length: 2 * TOKENS,
         embedding_scale: 1.0,
         learned_positions: false,
+        layer_inputs: None,
+        streams: None,
         blocks: vec![Block { sublayers: vec![SubLayer::new(norm, experts)] }],
         final_norm: norm,
         head: Head { tied: true, ..Head::default() },

@@ -1,4 +1,5 @@
 // Embedding: y[r] = before[r] + scale * table[entry[r]], by token or by position. One lane per 16 elements.
+// An entry beyond the table is its first row.
 // A table split over bindings runs once per shard; a shard writes only the rows of its own entries.
 // Needs: decode16 (codec/*), entry, before (embed_row/*), span. Constants: WORKGROUP_SIZE.
 struct Params {
@@ -8,6 +9,7 @@ struct Params {
     block_shift: u32,
     first_token: u32,   // of this shard: a token, or a position
     tokens: u32,        // in this shard
+    all_tokens: u32,    // in all shards
     scale: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -20,7 +22,8 @@ fn run(workgroup: u32, lane: u32) {
     if row >= span.rows {
         return;
     }
-    let token = entry(row) - params.first_token;   // wraps below the shard, and then fails the test
+    let id = select(0u, entry(row), entry(row) < params.all_tokens);
+    let token = id - params.first_token;   // wraps below the shard, and then fails the test
     if token >= params.tokens {
         return;
     }

@@ -4,7 +4,7 @@
 // position_of (common/span). Constants: HEAD_DIM, V_IS_K, V_NORM.
 struct Params {
     heads: u32,
-    kv_heads: u32,
+    kv_heads: u32,              // 0: there are queries alone
     rotary_dim: u32,            // leading elements of a head that turn; 0: none
     slots: u32,                 // rows per head of the K and V destinations, or of a page
     pages: u32,                 // that a sequence may have

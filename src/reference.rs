@@ -6,6 +6,7 @@
 //! is given.
 
 pub mod activation;
+pub mod altup;
 pub mod attention;
 pub mod auction;
 pub mod cache_rows;
@@ -22,5 +23,6 @@ pub mod rope;
 pub mod sample;
 pub mod sinkhorn;
 pub mod softmax;
+pub mod sparse_gate;
 pub mod transform;
 pub mod weights;

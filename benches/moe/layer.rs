@@ -122,6 +122,8 @@ impl Layer {
             context_length: self.rows + 1,
             embedding_scale: 1.0,
             learned_positions: false,
+            layer_inputs: None,
+            streams: None,
             blocks: vec![Block { sublayers: vec![SubLayer::new(norm, op)] }],
             final_norm: norm,
             head: Head { tied: true, ..Head::default() },

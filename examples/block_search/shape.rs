@@ -66,6 +66,8 @@ impl Shape {
             context_length: self.tokens,
             embedding_scale: 1.0,
             learned_positions: false,
+            layer_inputs: None,
+            streams: None,
             blocks: vec![block; self.repeats as usize],
             final_norm: NORM,
             head: Head { tied: true, ..Head::default() },

@@ -115,6 +115,7 @@ fn read_bits(model: &Model) -> f64 {
                     .chain(shared)
                     .collect()
             }
+            OpLayout::LayerInput(input) => [&input.gate, &input.projection].map(with_format).to_vec(),
             // Its branches are sub-layers of their own.
             OpLayout::Parallel(_) => Vec::new(),
         };
@@ -166,10 +167,12 @@ fn codes(model: &Model, block: usize) -> Codes {
     let first = match &first.op {
         OpLayout::Parallel(branches) => &branches[0],
         OpLayout::Attention(_) | OpLayout::FeedForward(_) | OpLayout::Experts(_) => first,
+        OpLayout::LayerInput(_) => first,
     };
     match &first.op {
         OpLayout::Attention(attention) => of(attention.out.format),
         OpLayout::FeedForward(ffn) => of(ffn.down.format),
+        OpLayout::LayerInput(input) => of(input.projection.format),
         OpLayout::Experts(experts) => of(experts.down.formats[0]),
         // Branches have none of their own.
         OpLayout::Parallel(_) => Codes::sliced(Width::Int8),

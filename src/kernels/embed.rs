@@ -24,14 +24,21 @@ params! {
         pub first_token: u32,
         /// Tokens, or positions, in this shard.
         pub tokens: u32,
+        /// Tokens in all shards: one beyond them has the first row.
+        pub all_tokens: u32,
         /// Multiplies the row.
         pub scale: f32,
     }
 }
 
 impl EmbedParams {
-    /// A shard of a `[V, in_features]` table stored as `format`.
-    pub fn new(format: WeightFormat, in_features: u32, tokens: std::ops::Range<u32>, scale: f32) -> Self {
+    /// A shard of a `[all_tokens, in_features]` table stored as `format`.
+    pub fn new(
+        format: WeightFormat,
+        [all_tokens, in_features]: [u32; 2],
+        tokens: std::ops::Range<u32>,
+        scale: f32,
+    ) -> Self {
         let (blocks, block_shift) = block_layout(format, in_features);
         Self {
             in_features,
@@ -40,6 +47,7 @@ impl EmbedParams {
             block_shift,
             first_token: tokens.start,
             tokens: tokens.end - tokens.start,
+            all_tokens,
             scale,
         }
     }
@@ -48,8 +56,8 @@ impl EmbedParams {
 /// Lanes of a workgroup.
 const LANES: u32 = 64;
 
-/// `y[r] = scale * table[token[r]]`: tokens `[rows]`, or one of each sequence, a shard of the table `[tokens, d]`, output `[rows, d]`.
-/// Or `y[r] += scale * table[position of r]`.
+/// `y[r] = scale * table[token[r]]`, the first row for a token beyond the table: tokens `[rows]`, or one of each sequence, a shard of
+/// the table `[tokens, d]`, output `[rows, d]`. Or `y[r] += scale * table[position of r]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Embed {
     /// How the table is stored.
@@ -114,10 +122,12 @@ impl Kernel for Embed {
     }
 
     fn check(self, params: &EmbedParams) -> Result<()> {
-        let EmbedParams { in_features, row_words, blocks, block_shift, first_token, tokens, .. } = *params;
+        let EmbedParams {
+            in_features, row_words, blocks, block_shift, first_token, tokens, all_tokens, ..
+        } = *params;
         positive(Self::NAME, [("in_features", in_features), ("tokens", tokens)])?;
-        let counted = first_token.checked_add(tokens).is_some();
-        require(Self::NAME, "first_token", counted, "tokens below 2^32", first_token)?;
+        let counted = first_token.checked_add(tokens).is_some_and(|end| end <= all_tokens);
+        require(Self::NAME, "first_token", counted, format_args!("tokens of {all_tokens}"), first_token)?;
         self.codec.check_row(Self::NAME, in_features, row_words, (blocks, block_shift))
     }
 

@@ -130,7 +130,8 @@ impl Kernel for Matvec {
                 for epilogue in Epilogue::all() {
                     for rows in ways {
                         // The head is the only product that wants the last row alone, and it adds nothing.
-                        if rows == VecRows::Last && (epilogue.bias || epilogue.residual || epilogue.gated) {
+                        let adds = epilogue.bias || epilogue.residual || epilogue.gated || epilogue.factor;
+                        if rows == VecRows::Last && adds {
                             continue;
                         }
                         // Experts' outputs are added by moe_combine.

@@ -13,7 +13,7 @@ params! {
     pub struct RopeParams {
         /// Query heads, `H`.
         pub heads: u32,
-        /// Key/value heads, `G`.
+        /// Key/value heads, `G`; 0 of queries alone.
         pub kv_heads: u32,
         /// Leading elements of a head that turn; 0: none.
         pub rotary_dim: u32,
@@ -46,6 +46,8 @@ pub struct Rope {
     pub v_norm: bool,
     /// Whether V is K, before its norm.
     pub v_is_k: bool,
+    /// Whether there are queries alone, because keys and values are another layer's.
+    pub only_q: bool,
     /// Whether pairs are neighbours instead of half a head apart.
     pub interleaved: bool,
     /// Where K and V go: into the cache by position (decode), or else into a chunk's buffer by row (prefill).
@@ -80,12 +82,12 @@ impl QkNorm {
         }
     }
 
-    /// Elements of the scales of Q and K, and of shifts.
+    /// Elements of the scales of Q and K, or of Q where there is no K, and of shifts.
     fn len(self, heads: [u32; 2], head_dim: u32) -> u64 {
         let all = (u64::from(heads[0]) + u64::from(heads[1])) * u64::from(head_dim);
         match self {
             Self::None => 0,
-            Self::Head => 2 * u64::from(head_dim),
+            Self::Head => u64::from(head_dim) * if heads[1] == 0 { 1 } else { 2 },
             Self::AllHeads => all,
             Self::Layer { by_head: true } => 2 * all,
             Self::Layer { by_head: false } => 4 * u64::from(head_dim),
@@ -101,6 +103,7 @@ impl Rope {
             qk_norm: QkNorm::None,
             v_norm: false,
             v_is_k: false,
+            only_q: false,
             interleaved: false,
             to: None,
             reduce: Reduce::Workgroup,
@@ -133,7 +136,10 @@ impl Kernel for Rope {
             Some(cache) => source.with(fragment!("heads_to/cache.wgsl")).with(cache.slots.fragment()),
             None => source.with(fragment!("heads_to/chunk.wgsl")),
         };
-        let source = source.with(self.format().store_fragment());
+        let source = source.with(match self.only_q {
+            true => fragment!("kv_store/none.wgsl"),
+            false => self.format().store_fragment(),
+        });
         // Without a norm nothing is added over lanes, and the plain entry point will do.
         match self.qk_norm {
             QkNorm::None => source.with(fragment!("entry/plain.wgsl")),
@@ -144,16 +150,17 @@ impl Kernel for Rope {
 
     fn bindings(self) -> Vec<Binding> {
         let norm = (self.qk_norm != QkNorm::None).then_some(Binding::read(7, "head_norm"));
+        let kv = [Binding::write(5, "k_out"), Binding::write(6, "v_out")];
+        let kv = kv.into_iter().filter(|_| !self.only_q);
         [
             Binding::PARAMS,
             Binding::SPAN,
             Binding::read(2, "qkv"),
             Binding::read(3, "rope_table"),
             Binding::write(4, "q_out"),
-            Binding::write(5, "k_out"),
-            Binding::write(6, "v_out"),
         ]
         .into_iter()
+        .chain(kv)
         .chain(norm)
         .chain(self.to.and_then(|cache| cache.slots.binding()))
         .collect()
@@ -169,9 +176,13 @@ impl Kernel for Rope {
                 for to in destinations {
                     let plain = Self { interleaved, to, ..Self::new(head_dim) };
                     all.extend([false, true].map(|v_is_k| Self { v_is_k, ..plain }));
+                    all.extend(to.is_none().then_some(Self { only_q: true, ..plain }));
                     for reduce in Reduce::ALL {
                         let normed = Self { qk_norm: QkNorm::Head, reduce, ..plain };
-                        all.extend([normed, Self { qk_norm: QkNorm::AllHeads, ..normed }]);
+                        let of_all = Self { qk_norm: QkNorm::AllHeads, ..normed };
+                        let only_q = [normed, of_all].map(|normed| Self { only_q: true, ..normed });
+                        all.extend(only_q.into_iter().filter(|_| to.is_none()));
+                        all.extend([normed, of_all]);
                         let layer = [false, true].map(|by_head| QkNorm::Layer { by_head });
                         all.extend(layer.map(|qk_norm| Self { qk_norm, ..normed }));
                         all.extend([false, true].map(|v_is_k| Self { v_norm: true, v_is_k, ..normed }));
@@ -185,7 +196,14 @@ impl Kernel for Rope {
     fn check(self, params: &RopeParams) -> Result<()> {
         let RopeParams { heads, kv_heads, rotary_dim, slots, .. } = *params;
         at_most(Self::NAME, "head_dim", MAX_HEAD_DIM, self.head_dim)?;
-        positive(Self::NAME, [("heads", heads), ("kv_heads", kv_heads), ("slots", slots)])?;
+        positive(Self::NAME, [("heads", heads), ("slots", slots)])?;
+        if self.only_q {
+            require(Self::NAME, "kv_heads", kv_heads == 0, "0 beside queries alone", kv_heads)?;
+            let of_values = self.v_norm || self.v_is_k;
+            require(Self::NAME, "only_q", !of_values, "no choice about values", "one")?;
+        } else {
+            positive(Self::NAME, [("kv_heads", kv_heads)])?;
+        }
         let pairs = rotary_dim.is_multiple_of(2) && rotary_dim <= self.head_dim;
         let expected = format_args!("an even number up to the head's {}", self.head_dim);
         require(Self::NAME, "rotary_dim", pairs, expected, rotary_dim)?;
@@ -207,10 +225,9 @@ impl Kernel for Rope {
             // No binding is empty, and an entry is a cosine and a sine.
             ("rope_table", bytes([rows, rotary_dim / 2, 2]).max(8)),
             ("q_out", bytes([rows, heads, self.head_dim])),
-            ("k_out", kv),
-            ("v_out", kv),
         ]
         .into_iter()
+        .chain([("k_out", kv), ("v_out", kv)].into_iter().filter(|_| !self.only_q))
         .chain(norm)
         .chain(self.to.and_then(|cache| cache.slots.size(params.pages)))
         .collect()

@@ -5,15 +5,20 @@
 
 mod attention;
 mod experts;
+mod layer_inputs;
 mod rope;
 mod routing;
+mod streams;
 mod validate;
 
 pub use attention::{Alibi, Attention, Temperature};
 pub(crate) use experts::thousandths;
 pub use experts::{Capacity, Experts, GrantOrder, Share, SharedExpert};
+pub use layer_inputs::{LayerInput, LayerInputs};
 pub use rope::{Rope, RopeLayout, RopeScaling};
 pub use routing::{ExpertGroups, GroupScore, Hierarchical, Later, Routing, Score, Topk, WeightOn};
+
+pub use streams::Streams;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +42,12 @@ pub struct ModelConfig {
     /// Whether a stored row for each position, `[context_length, d]`, is then added to it (GPT-BigCode).
     #[serde(default, skip_serializing_if = "is_false")]
     pub learned_positions: bool,
+    /// Embeddings of each layer, where sub-layers read them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer_inputs: Option<LayerInputs>,
+    /// What mixes residual streams, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<Streams>,
     /// The blocks, first to last.
     pub blocks: Vec<Block>,
     /// The norm before the head.
@@ -54,7 +65,8 @@ pub struct Block {
     pub sublayers: Vec<SubLayer>,
 }
 
-/// `x <- x + post_norm(op(norm(x)))`; either norm may be absent. With `output_scale`, all of it times a stored number.
+/// `x <- x + post_norm(op(norm(x)))`; either norm may be absent. With `output_scale`, all of it times a stored number, with
+/// `output_factor` times that number.
 /// With a `width`, `project_out(op(project_in(norm(x))))` takes the place of `op(norm(x))`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,6 +87,12 @@ pub struct SubLayer {
     /// Whether the residual stream is then multiplied by a stored number (Gemma 4). It takes a `post_norm`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub output_scale: bool,
+    /// What the residual stream is multiplied by after it (Gemma 3n). It takes a `post_norm`, or branches of which the last has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_factor: Option<f32>,
+    /// Whether a branch's input is added to what its `post_norm` gives (Gemma 3n).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub keep_input: bool,
 }
 
 /// What a sub-layer computes.
@@ -90,6 +108,8 @@ pub enum Op {
     /// Attention whose keys and values are projections of an encoder's output, as wide as the residual stream (`c`). It is
     /// described and counted; there is no encoder to run it with yet.
     CrossAttention(Attention),
+    /// A gate on the layer's own embedding, projected back (`e`).
+    LayerInput(LayerInput),
     /// Branches side by side, each with norms of its own or none: all read the same input, and what they give is added
     /// (`(af)`; PaLM, arXiv 2204.02311, section 2).
     Parallel(Vec<SubLayer>),
@@ -134,6 +154,10 @@ pub struct FeedForward {
     /// Biases on every projection.
     #[serde(default)]
     pub bias: bool,
+    /// The share of gates, as if they were normally distributed, that takes no part; of the others the cutoff is subtracted before
+    /// the activation (Gemma 3n, after arXiv 2506.06644).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparsity: Option<f32>,
     /// Limits on what is gated, in place of a plain gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clamp: Option<GateClamp>,
@@ -154,6 +178,8 @@ pub struct GateClamp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
+    /// `x`.
+    Identity,
     /// `max(x, 0)`.
     Relu,
     /// `max(x, 0)^2`.
@@ -226,10 +252,25 @@ impl ModelConfig {
     }
 }
 
+impl ModelConfig {
+    /// The sub-layers that read embeddings of their own, in order: `L` of them.
+    pub fn layer_input_places(&self) -> impl Iterator<Item = Place> {
+        self.ops().filter(|(_, op)| matches!(op, Op::LayerInput(_))).map(|(place, _)| place)
+    }
+}
+
 impl SubLayer {
     /// A sub-layer with a norm before it, as most are.
     pub const fn new(norm: Norm, op: Op) -> Self {
-        Self { norm: Some(norm), width: None, op, post_norm: None, output_scale: false }
+        Self {
+            norm: Some(norm),
+            width: None,
+            op,
+            post_norm: None,
+            output_scale: false,
+            output_factor: None,
+            keep_input: false,
+        }
     }
 }
 
@@ -241,7 +282,7 @@ impl FeedForward {
 
     /// `down(act(up(x)))`, without biases.
     pub const fn plain(hidden: u32, activation: Activation) -> Self {
-        Self { hidden, activation, gated: false, bias: false, clamp: None }
+        Self { hidden, activation, gated: false, bias: false, sparsity: None, clamp: None }
     }
 }
 

@@ -13,6 +13,7 @@ mod gemma;
 mod gemma1;
 mod gemma2;
 mod gemma3;
+mod gemma3n;
 mod gemma4;
 mod glm4_moe;
 mod gpt_bigcode;
@@ -32,6 +33,7 @@ mod qwen2_moe;
 mod qwen3;
 mod qwen3_moe;
 mod rope;
+mod small_gemma;
 
 use serde_json::Value;
 
@@ -46,7 +48,7 @@ pub(crate) const FILE: &str = "config.json";
 type Family = fn(&Keys<'_>) -> Result<(ModelConfig, Naming)>;
 
 /// Reader of every `model_type`.
-const FAMILIES: [(&str, Family); 25] = [
+const FAMILIES: [(&str, Family); 27] = [
     ("cohere", cohere::read),
     ("dots1", dots1::read),
     ("falcon", falcon::read),
@@ -54,6 +56,8 @@ const FAMILIES: [(&str, Family); 25] = [
     ("gemma2", gemma2::read),
     ("gemma3", |keys| gemma3::read(&text_part(keys)?)),
     ("gemma3_text", gemma3::read),
+    ("gemma3n", |keys| gemma3n::read(&text_part(keys)?)),
+    ("gemma3n_text", gemma3n::read),
     ("gemma4", |keys| gemma4::read(&text_part(keys)?)),
     ("gemma4_text", gemma4::read),
     ("glm4_moe", glm4_moe::read),

@@ -8,20 +8,23 @@ mod choices;
 mod expert_places;
 mod experts;
 mod feed_forward;
+mod layer_input;
 mod linear;
 mod options;
 mod rope_tables;
+mod streams;
 
 pub(super) use choices::route_rule;
 pub use expert_places::expert_places;
 pub use options::{LogitRows, Paging, PassOptions, Sampling};
 pub use rope_tables::rope_tables;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::config::{ModelConfig, Rope};
-use super::layout::{Layout, OpLayout, ProjectionLayout, SubLayerLayout, Vectors};
-use super::slot::Place;
+use super::config::{ModelConfig, Op, Rope};
+use super::layout::{Layout, Matrix, OpLayout, ProjectionLayout, SubLayerLayout, Vectors};
+use super::slot::{Place, SubLayerPlace};
 use crate::Result;
 use crate::energy::Phase;
 use crate::fragments::{Activate, Codec, Epilogue, Reduce, TokenIds};
@@ -32,14 +35,14 @@ use crate::kernels::sample_best::{SampleBest, SampleBestParams, best_bytes};
 use crate::kernels::sample_pick::{SamplePick, SamplePickParams};
 use crate::schedule::{Schedule, Site, TensorId};
 use crate::tuning::Tuning;
-use linear::Input;
+use linear::{Input, NormEnd};
 
 /// Records one pass over the sub-layers of a layout, which must be that of `config`.
 ///
 /// Names of its tensors: `token_ids`, `next_ids`, `logits`, `samples`, `span`, `page_table`, `{at}.k_cache`, `{at}.v_cache`,
 /// `rope_table.{n}`, `expert_places.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{at}.router_logits`,
 /// `{at}.expert_of_slot`, `{at}.weight_of_slot`, and where choices may be dropped `{at}.place_of_slot`, where experts choose
-/// `{at}.scores`, `{at}.slot_of_choice`; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`]
+/// `{at}.scores`, `{at}.slot_of_choice`; `hidden.{i}` and `last_block` hold all streams where there are several; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`]
 /// puts before the names of a sub-layer.
 ///
 /// # Errors
@@ -64,19 +67,22 @@ pub fn record(
         expert_places: expert_places(layout),
         place: Place::Model,
         width: config.hidden_size,
+        layer_inputs: None,
+        chunks: HashMap::new(),
+        last_readers: last_readers(config),
         tuning: options.tuning.clone().unwrap_or_else(|| Tuning::shipped(capabilities).into()),
     };
     pass.model()?;
     Ok(pass.schedule)
 }
 
-/// What becomes of a sub-layer's result: `(residual + post_norm(result)) * output_scale`.
+/// What becomes of a sub-layer's result: `after(residual + post_norm(result))`.
 #[derive(Clone, Copy)]
 struct End<'a> {
     residual: Option<TensorId>,
     post_norm: Option<&'a Vectors>,
     /// Only beside a norm.
-    output_scale: Option<&'a Vectors>,
+    after: NormEnd<'a>,
     to: Target,
 }
 
@@ -87,6 +93,16 @@ enum Target {
     Stream,
     /// To what is added up or projected within the sub-layer, as wide as it computes.
     Sum,
+}
+
+/// For each attention whose keys and values others see, the last of those: until it has, the cache must hold what it held before
+/// the pass, and the pass's own keys stay where they are.
+fn last_readers(config: &ModelConfig) -> HashMap<SubLayerPlace, SubLayerPlace> {
+    let readers = config.ops().filter_map(|(place, op)| match op {
+        Op::Attention(attention) => attention.kv_from.zip(place.at()),
+        _ => None,
+    });
+    readers.collect()
 }
 
 struct ForwardPass<'a> {
@@ -101,6 +117,12 @@ struct ForwardPass<'a> {
     place: Place,
     /// Width at which it computes: the residual stream's or its own.
     width: u32,
+    /// Every layer's own embedding, where there are any.
+    layer_inputs: Option<TensorId>,
+    /// This pass's keys and values of attention whose cache others read, too.
+    chunks: HashMap<SubLayerPlace, [TensorId; 2]>,
+    /// The last attention that reads the cache of each such attention.
+    last_readers: HashMap<SubLayerPlace, SubLayerPlace>,
     tuning: Arc<Tuning>,
 }
 
@@ -108,13 +130,14 @@ impl ForwardPass<'_> {
     /// Embedding, sub-layers one after the other on the residual stream, head.
     fn model(&mut self) -> Result<()> {
         let mut x = self.embed()?;
-        for (block, layers) in self.layout.blocks.iter().enumerate() {
-            for (sublayer, layer) in layers.iter().enumerate() {
-                self.place = Place::sublayer(block, sublayer);
-                x = self.sublayer(x, layer)?;
-            }
+        self.layer_inputs = self.embed_layers(x)?;
+        x = match &self.layout.streams {
+            Some(streams) => self.blocks_on_streams(x, streams)?,
+            None => self.blocks(x)?,
+        };
+        if let (Some(streams), true) = (&self.layout.streams, self.options.logits != LogitRows::None) {
+            x = self.join_streams(x, streams)?;
         }
-        self.place = Place::Model;
         if self.options.logits != LogitRows::None {
             self.head(x)?;
             self.sample()?;
@@ -122,12 +145,24 @@ impl ForwardPass<'_> {
         Ok(())
     }
 
+    /// All blocks, on one residual stream.
+    fn blocks(&mut self, mut x: TensorId) -> Result<TensorId> {
+        for (block, layers) in self.layout.blocks.iter().enumerate() {
+            for (sublayer, layer) in layers.iter().enumerate() {
+                self.place = Place::sublayer(block, sublayer);
+                x = self.sublayer(x, layer)?;
+            }
+        }
+        self.place = Place::Model;
+        Ok(x)
+    }
+
     /// `(x + post_norm(op(norm(x)))) * output_scale`.
     fn sublayer(&mut self, x: TensorId, layer: &SubLayerLayout) -> Result<TensorId> {
         let end = End {
             residual: Some(x),
             post_norm: layer.post_norm.as_ref(),
-            output_scale: layer.output_scale.as_ref(),
+            after: NormEnd { kept: None, scale: layer.output_scale.as_ref(), factor: layer.output_factor },
             to: Target::Stream,
         };
         self.of_width(layer, (x, Input::of(x, layer.norm.as_ref())), end)
@@ -145,7 +180,7 @@ impl ForwardPass<'_> {
             return self.op(&layer.op, (x, input), end);
         };
         let inner = self.project("project_in", input, into, Epilogue::NONE)?;
-        let inner_end = End { residual: None, post_norm: None, output_scale: None, to: Target::Sum };
+        let inner_end = End { residual: None, post_norm: None, after: NormEnd::NONE, to: Target::Sum };
         let outer_width = std::mem::replace(&mut self.width, into.rows);
         let result = self.op(&layer.op, (inner, Input::plain(inner)), inner_end)?;
         self.width = outer_width;
@@ -158,6 +193,7 @@ impl ForwardPass<'_> {
             OpLayout::Attention(attention) => self.attention(input, attention, end),
             OpLayout::FeedForward(ffn) => self.feed_forward(input, ffn, end),
             OpLayout::Experts(experts) => self.experts((x, input), experts, end),
+            OpLayout::LayerInput(layer) => self.layer_input(input, layer, end),
             OpLayout::Parallel(branches) => self.parallel((x, input), branches, end),
         }
     }
@@ -170,7 +206,7 @@ impl ForwardPass<'_> {
         branches: &[SubLayerLayout],
         end: End<'_>,
     ) -> Result<TensorId> {
-        if !self.is_one_row() {
+        if !self.is_one_row() || branches.iter().any(|branch| branch.keep_input) {
             input = self.norm_first(input)?;
         }
         let place = self.place;
@@ -178,8 +214,10 @@ impl ForwardPass<'_> {
         for (n, branch) in branches.iter().enumerate() {
             let is_last = n + 1 == branches.len() && end.post_norm.is_none();
             let to = if is_last { end.to } else { Target::Sum };
-            let of_branch =
-                End { residual: sum, post_norm: branch.post_norm.as_ref(), output_scale: None, to };
+            let kept = branch.keep_input.then_some(input.tensor);
+            let factor = if is_last { end.after.factor } else { 1.0 };
+            let after = NormEnd { kept, scale: None, factor };
+            let of_branch = End { residual: sum, post_norm: branch.post_norm.as_ref(), after, to };
             let own = branch.norm.as_ref().map(|norm| Input::normed(x, norm));
             self.place = place.branch(n);
             sum = Some(self.of_width(branch, (x, own.unwrap_or(input)), of_branch)?);
@@ -191,27 +229,36 @@ impl ForwardPass<'_> {
         }
     }
 
-    /// `x <- scale * table[token] + positions[position]`, a dispatch per shard of a table.
+    /// `x <- scale * table[token] + positions[position]`.
     fn embed(&mut self) -> Result<TensorId> {
-        let (table, d) = (&self.layout.embedding, self.config.hidden_size);
-        let (source, ids) = self.token_ids();
-        let x = self.traced("hidden.0", self.row_bytes(d));
-        let variant = Embed { codec: Codec::of(table.format, self.capabilities), by: EmbedBy::Token(source) };
-        for (n, shard) in table.shards.iter().enumerate() {
-            let params = EmbedParams::new(table.format, d, shard.clone(), self.config.embedding_scale);
-            let mut tensors = vec![("token_ids", ids), ("y", x)];
-            tensors.extend(self.weight_tensors(table, n));
-            self.dispatch("embed", Launch { variant, params }, &tensors)?;
-        }
+        let bytes = self.row_bytes(self.config.hidden_size);
+        let x = match self.layout.streams {
+            Some(_) => self.schedule.activation("embedded", bytes),
+            None => self.traced("hidden.0", bytes),
+        };
+        self.embed_rows("embed", (&self.layout.embedding, self.config.embedding_scale), x)?;
         if let Some(table) = &self.layout.positions {
             let variant = Embed { codec: Codec::F32, by: EmbedBy::Position };
             for (n, shard) in table.shards.iter().enumerate() {
-                let params = EmbedParams::new(table.format, d, shard.clone(), 1.0);
+                let params = EmbedParams::new(table.format, [table.rows, table.cols], shard.clone(), 1.0);
                 let tensors = [vec![("y", x)], self.weight_tensors(table, n)].concat();
                 self.dispatch("positions", Launch { variant, params }, &tensors)?;
             }
         }
         Ok(x)
+    }
+
+    /// `y <- scale * table[token]`, a dispatch per shard of the table.
+    fn embed_rows(&mut self, what: &'static str, (table, scale): (&Matrix, f32), y: TensorId) -> Result<()> {
+        let (source, ids) = self.token_ids();
+        let variant = Embed { codec: Codec::of(table.format, self.capabilities), by: EmbedBy::Token(source) };
+        for (n, shard) in table.shards.iter().enumerate() {
+            let params = EmbedParams::new(table.format, [table.rows, table.cols], shard.clone(), scale);
+            let mut tensors = vec![("token_ids", ids), ("y", y)];
+            tensors.extend(self.weight_tensors(table, n));
+            self.dispatch(what, Launch { variant, params }, &tensors)?;
+        }
+        Ok(())
     }
 
     /// `logits <- softcap(scale * head norm(x))`, for the last row of each sequence or for all.
@@ -229,11 +276,11 @@ impl ForwardPass<'_> {
             self.options.sequences
         };
         let logits = self.schedule.named("logits", u64::from(rows) * u64::from(head.rows) * 4);
-        let input = if self.options.trace {
+        let input = if self.options.trace && self.layout.streams.is_none() {
             let normed = self.schedule.named(format!("hidden.{}", self.layout.blocks.len()), {
                 self.row_bytes(self.config.hidden_size)
             });
-            self.norm("final_norm", Input::plain(x), norm, (None, None), normed)?;
+            self.norm("final_norm", Input::plain(x), norm, (None, NormEnd::NONE), normed)?;
             Input::plain(normed)
         } else {
             Input::normed(x, norm)
@@ -289,6 +336,7 @@ impl ForwardPass<'_> {
         let blocks = &self.layout.blocks;
         match (to, self.place.at()) {
             (Target::Sum, _) => self.schedule.activation("sum", bytes),
+            (Target::Stream, _) if self.layout.streams.is_some() => self.schedule.activation("x", bytes),
             (Target::Stream, Some(at)) if at.sublayer + 1 < blocks[at.block].len() => {
                 self.schedule.activation("x", bytes)
             }

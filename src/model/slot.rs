@@ -4,6 +4,8 @@ mod list;
 
 pub use list::{router_offset, router_parts, slots};
 
+use serde::{Deserialize, Serialize};
+
 use crate::reference::sample::random_bits;
 
 /// One tensor a model needs, by its place and not by any file's name for it.
@@ -22,6 +24,10 @@ pub struct Slot {
 pub enum Place {
     /// The model as a whole: embedding, final norm, head.
     Model,
+    /// A block as a whole: what mixes residual streams around it.
+    Block(usize),
+    /// One of several residual streams.
+    Stream(usize),
     /// A sub-layer, or a branch of one.
     SubLayer(SubLayerPlace),
     /// One expert of an expert sub-layer.
@@ -30,14 +36,16 @@ pub enum Place {
     SharedExpert(SubLayerPlace),
 }
 
-/// A sub-layer, or a branch of a parallel one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A sub-layer, or a branch of a parallel one. Places are ordered as sub-layers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SubLayerPlace {
     /// Index of the block.
     pub block: usize,
     /// Index in the block.
     pub sublayer: usize,
     /// Index among the branches of a parallel sub-layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<usize>,
 }
 
@@ -49,6 +57,22 @@ pub enum Role {
     Embedding,
     /// What is added to the embedding by position, `[context_length, d]`.
     Positions,
+    /// Table of the embeddings of each layer, `[V', L p]`: `p` columns for each sub-layer that reads one.
+    LayerTable,
+    /// Projection of the embedding to what each layer adds to its own, `[L p, d]`.
+    LayerProjection,
+    /// Norm of each layer's part of that projection, `[p]`.
+    LayerInputNorm,
+    /// The embedding's projection to a residual stream, `[d, d]`.
+    StreamProjection,
+    /// Projection of a residual stream for the head, `[d, d]`.
+    StreamJoin,
+    /// How streams predict one another, `[A A, A]`.
+    Prediction,
+    /// How they are corrected, `[A, A]`.
+    Correction,
+    /// Scale of what is read of the corrected active stream, `[d]`.
+    StreamScale,
     /// Head, `[V, d]`.
     Head,
     /// The norm before the head, `[d]`.
@@ -59,6 +83,10 @@ pub enum Role {
     PostNorm,
     /// What the residual stream is multiplied by after a sub-layer, `[1]`.
     OutputScale,
+    /// Gate on a layer's own embedding, `[p, d]`.
+    InputGate,
+    /// Projection back from it, `[d, p]`.
+    InputProjection,
     /// Projection to the width `w` of a sub-layer, `[w, d]`.
     ProjectIn,
     /// Projection back from it, `[d, w]`.
@@ -77,9 +105,9 @@ pub enum Role {
     KNorm,
     /// The logit of each query head's sink, `[H]`.
     Sinks,
-    /// Norm of what a router reads, `[d]`.
+    /// Norm of what a router reads, of experts or of residual streams, `[d]`.
     RouterNorm,
-    /// Router, `[E, d]`.
+    /// Router, `[E, d]`, or of residual streams `[A, d]`.
     Router,
     /// The spread of a router's noise, `[E, d]`.
     NoiseRouter,
@@ -128,7 +156,7 @@ impl Place {
     /// The sub-layer, unless it is the model as a whole.
     pub const fn at(self) -> Option<SubLayerPlace> {
         match self {
-            Self::Model => None,
+            Self::Model | Self::Block(_) | Self::Stream(_) => None,
             Self::SubLayer(at) | Self::Expert(at, _) | Self::SharedExpert(at) => Some(at),
         }
     }
@@ -161,6 +189,8 @@ impl Place {
     pub fn name(self, part: &str) -> String {
         match self {
             Self::Model => part.to_owned(),
+            Self::Block(block) => format!("blocks.{block}.{part}"),
+            Self::Stream(stream) => format!("streams.{stream}.{part}"),
             Self::SubLayer(SubLayerPlace { block, sublayer, branch }) => {
                 let branch = branch.map_or(String::new(), |branch| format!("branches.{branch}."));
                 format!("blocks.{block}.sublayers.{sublayer}.{branch}{part}")

@@ -3,6 +3,7 @@
 mod attention;
 mod cache;
 mod experts;
+mod streams;
 
 pub use cache::{Cache, Conditions};
 
@@ -14,6 +15,7 @@ use super::moe::NextGroup;
 use super::norm::norm;
 use super::quantize::quantize;
 use super::softmax::softcap;
+use super::sparse_gate::{normal_quantile, sparse_gate};
 use super::transform::transform;
 use super::weights::{
     FeedForwardWeights, Linear, NormWeights, OpWeights, ProjectionWeights, SubLayerWeights, Weights,
@@ -22,15 +24,16 @@ use crate::model::config::{Experts, FeedForward, Head, ModelConfig, Norm, Op, Su
 use crate::model::slot::Place;
 use crate::{Error, Result};
 use attention::attend;
-use cache::KeysAndValues;
+use cache::{KeysAndValues, caches_read};
+use streams::OnStreams;
 
 /// What a forward pass computed on its way, for `T` tokens.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trace {
     /// `[blocks + 1]` of `[T, d]`: the scaled embedding with its position, the output of every block but the last, and the output of
-    /// the last after the final norm.
+    /// the last after the final norm. Of several residual streams `[T, A, d]`, and the last before they are joined and normed.
     pub hidden: Vec<Vec<f32>>,
-    /// Output of the last block before the final norm, `[T, d]`.
+    /// Output of the last block before the final norm, `[T, d]`, or `[T, A, d]`.
     pub last_block: Vec<f32>,
     /// `[T, V]`, scaled and soft-capped where the head says so.
     pub logits: Vec<f32>,
@@ -94,7 +97,8 @@ pub fn forward_with_experts(
 fn expert_layers(config: &ModelConfig) -> impl Iterator<Item = (Place, &Experts)> {
     config.ops().filter_map(|(place, op)| match op {
         Op::Experts(experts) => Some((place, experts)),
-        Op::Attention(_) | Op::CrossAttention(_) | Op::FeedForward(_) | Op::Parallel(_) => None,
+        Op::Attention(_) | Op::CrossAttention(_) | Op::FeedForward(_) => None,
+        Op::LayerInput(_) | Op::Parallel(_) => None,
     })
 }
 
@@ -126,25 +130,36 @@ fn pass(
         positions,
         conditions: cache.conditions,
         places: expert_layers(config).map(|(place, _)| place).collect::<Vec<_>>().into_iter(),
-        kv: cache.layers.iter_mut(),
+        caches_read: caches_read(config).into_iter(),
+        kv: &mut cache.layers,
+        layer_inputs: embed_layers(config, weights, ids, &x).into_iter(),
         chosen,
         routes: Vec::new(),
     };
-    for (block, weights) in config.blocks.iter().zip(&weights.blocks) {
-        trace.hidden.push(x.clone());
-        for (layer, weights) in block.sublayers.iter().zip(weights) {
-            let output = pass.sublayer(layer, weights, &x, None)?;
-            let scale = weights.output_scale.unwrap_or(1.0);
-            x.iter_mut().zip(output).for_each(|(x, output)| *x = (*x + output) * scale);
+    if let Some(streams) = config.streams {
+        let on_streams = OnStreams::new(streams, weights)?;
+        let mut all = on_streams.start(&x);
+        for (block, (layers, weights)) in config.blocks.iter().zip(&weights.blocks).enumerate() {
+            trace.hidden.push(all.clone());
+            all = on_streams.block(block, &mut pass, (&layers.sublayers, weights), &all)?;
         }
+        x = on_streams.join(&all);
+        trace.last_block = all;
+    } else {
+        for (block, weights) in config.blocks.iter().zip(&weights.blocks) {
+            trace.hidden.push(x.clone());
+            for (layer, weights) in block.sublayers.iter().zip(weights) {
+                pass.onto(layer, weights, &mut x)?;
+            }
+        }
+        trace.last_block = x.clone();
     }
     trace.routes = pass.routes;
     let last = normed(config.final_norm, &weights.final_norm, &x);
     trace.logits = linear(&weights.head, &last, d);
     let Head { scale, softcap: cap, .. } = config.head;
     trace.logits.iter_mut().for_each(|logit| *logit = softcap(cap, scale * *logit));
-    trace.hidden.push(last);
-    trace.last_block = x;
+    trace.hidden.push(if config.streams.is_some() { trace.last_block.clone() } else { last });
     cache.tokens += ids.len() as u32;
     Ok(trace)
 }
@@ -156,12 +171,24 @@ struct Pass<'a> {
     conditions: Conditions,
     /// Of the expert sub-layers that are to come.
     places: std::vec::IntoIter<Place>,
-    kv: std::slice::IterMut<'a, KeysAndValues>,
+    /// The caches that the attention sub-layers to come read.
+    caches_read: std::vec::IntoIter<usize>,
+    kv: &'a mut [KeysAndValues],
+    /// What the sub-layers to come read that have embeddings of their own, `[T, p]` each.
+    layer_inputs: std::vec::IntoIter<Vec<f32>>,
     chosen: Option<&'a [&'a [u32]]>,
     routes: Vec<RouteTrace>,
 }
 
 impl Pass<'_> {
+    /// `x <- (x + sublayer(x)) scale factor`.
+    fn onto(&mut self, layer: &SubLayer, weights: &SubLayerWeights, x: &mut [f32]) -> Result<()> {
+        let output = self.sublayer(layer, weights, x, None)?;
+        let scale = weights.output_scale.unwrap_or(1.0) * layer.output_factor.unwrap_or(1.0);
+        x.iter_mut().zip(output).for_each(|(x, output)| *x = (*x + output) * scale);
+        Ok(())
+    }
+
     /// `post_norm(op(norm(x)))`; without a norm of its own, a branch reads `input`. With a width of its own, `op` has
     /// projections before and after it.
     fn sublayer(
@@ -183,21 +210,32 @@ impl Pass<'_> {
             }
             _ => return Err(unfit("a set of weights")),
         };
-        Ok(match (layer.post_norm, &weights.post_norm) {
+        let mut output = match (layer.post_norm, &weights.post_norm) {
             (Some(norm), Some(weights)) => normed(norm, weights, &output),
             _ => output,
-        })
+        };
+        if layer.keep_input {
+            output.iter_mut().zip(&input).for_each(|(output, input)| *output += input);
+        }
+        Ok(output)
     }
 
     /// `op(input)`; `x` is what the input is the norm of.
     fn op(&mut self, op: &Op, weights: &OpWeights, x: &[f32], input: &[f32]) -> Result<Vec<f32>> {
         Ok(match (op, weights) {
             (Op::Attention(op), OpWeights::Attention(weights)) => {
-                let kv = self.kv.next().ok_or_else(|| unfit("the cache"))?;
+                let cache = self.caches_read.next().and_then(|at| self.kv.get_mut(at));
+                let kv = cache.ok_or_else(|| unfit("the cache"))?;
                 attend(op, weights, kv, (&self.positions, self.conditions.cache), input)
             }
             (Op::FeedForward(op), OpWeights::FeedForward(weights)) => feed_forward(op, weights, input),
             (Op::Experts(op), OpWeights::Experts(weights)) => self.experts(op, weights, x, input)?,
+            (Op::LayerInput(op), OpWeights::LayerInput(weights)) => {
+                let embedding = self.layer_inputs.next().ok_or_else(|| unfit("a set of weights"))?;
+                let gate = linear(&weights.gate, input, input.len() / self.ids.len());
+                let gated = gated(op.activation, &gate, &embedding);
+                linear(&weights.projection, &gated, gated.len() / self.ids.len())
+            }
             (Op::Parallel(branches), OpWeights::Parallel(weights)) => {
                 let mut sum = vec![0.0; x.len()];
                 for (branch, weights) in branches.iter().zip(weights) {
@@ -209,6 +247,21 @@ impl Pass<'_> {
             _ => return Err(unfit("a set of weights")),
         })
     }
+}
+
+/// Every layer's own embedding, `L` of `[T, p]`: [`LayerInputs`](crate::model::config::LayerInputs).
+fn embed_layers(config: &ModelConfig, weights: &Weights, ids: &[u32], x: &[f32]) -> Vec<Vec<f32>> {
+    let (Some(inputs), Some(weights)) = (config.layer_inputs, &weights.layer_inputs) else {
+        return Vec::new();
+    };
+    let (p, all) = (inputs.width as usize, weights.table.len() / inputs.vocab_size as usize);
+    let in_table: Vec<u32> = ids.iter().map(|&id| if id < inputs.vocab_size { id } else { 0 }).collect();
+    let looked_up = embed(&weights.table, all, &in_table, inputs.embedding_scale);
+    let projected = linear(&weights.projection, x, x.len() / ids.len());
+    let mut sums = normed(inputs.norm, &weights.norm, &projected);
+    sums.iter_mut().zip(looked_up).for_each(|(sum, embedding)| *sum += embedding);
+    let layer = |n: usize| sums.chunks_exact(all).flat_map(|row| &row[n * p..(n + 1) * p]).copied().collect();
+    (0..all / p).map(layer).collect()
 }
 
 fn check(config: &ModelConfig, cache: &Cache, ids: &[u32]) -> Result<()> {
@@ -242,9 +295,14 @@ fn linear(weights: &Linear, x: &[f32], in_features: usize) -> Vec<f32> {
 fn feed_forward(op: &FeedForward, weights: &FeedForwardWeights, x: &[f32]) -> Vec<f32> {
     let d = weights.up.weight.len() / op.hidden as usize;
     let up = linear(&weights.up, x, d);
-    let inner = match (&weights.gate, op.clamp) {
-        (Some(gate), Some(clamp)) => clamped_gated(clamp, &linear(gate, x, d), &up),
-        (Some(gate), None) => gated(op.activation, &linear(gate, x, d), &up),
+    let gate = weights.gate.as_ref().map(|gate| {
+        let gate = linear(gate, x, d);
+        let deviations = op.sparsity.map(|share| normal_quantile(share.into()) as f32);
+        deviations.map_or(gate.clone(), |deviations| sparse_gate(&gate, op.hidden as usize, deviations))
+    });
+    let inner = match (gate, op.clamp) {
+        (Some(gate), Some(clamp)) => clamped_gated(clamp, &gate, &up),
+        (Some(gate), None) => gated(op.activation, &gate, &up),
         (None, _) => up.iter().map(|&x| activate(op.activation, x)).collect(),
     };
     linear(&weights.down, &inner, op.hidden as usize)

@@ -79,8 +79,9 @@ impl Golden {
         let greedy_ids = self.integers(&format!("{prefix}greedy_ids"), &[batch, steps])?;
         let greedy_logits = self.floats(&format!("{prefix}greedy_logits"), &[batch, steps, vocab])?;
         let logits = self.floats(&format!("{prefix}logits"), &[batch, length, vocab])?;
-        let shape = [batch, length, config.hidden_size as usize];
-        let (layers, last_block) = self.hidden(prefix, config.blocks.len(), &shape)?;
+        let streams = config.streams.map(|streams| streams.count as usize);
+        let shape = streams.into_iter().chain([batch, length, config.hidden_size as usize]);
+        let (layers, last_block) = self.hidden(prefix, config.blocks.len(), &shape.collect::<Vec<_>>())?;
         let routes = self.routes(prefix, source, batch * length)?;
         let prompt = |row: usize| Prompt {
             ids: part(&ids, batch, row),
@@ -104,8 +105,9 @@ impl Golden {
         if !(0..=blocks).map(name).chain([last.clone()]).any(|name| self.has(&name)) {
             return Ok((Vec::new(), Vec::new()));
         }
-        let layers = (0..=blocks).map(|i| self.floats(&name(i), shape)).collect::<Result<Vec<_>>>()?;
-        Ok((layers, self.floats(&last, shape)?))
+        let read = |name: &str| Ok(by_token(self.floats(name, shape)?, shape));
+        let layers = (0..=blocks).map(|i| read(&name(i))).collect::<Result<Vec<_>>>()?;
+        Ok((layers, read(&last)?))
     }
 
     /// The routers' records by layer, each of `tokens` rows; none of them where a file has none.
@@ -188,6 +190,14 @@ impl Golden {
         let file = SafeTensors::deserialize(&self.bytes).map_err(|error| Error::format(&self.path, error))?;
         file.tensor(name).map_err(|error| Error::format(&self.path, format!("'{name}': {error}")))
     }
+}
+
+/// Several residual streams, `[A, B, T, d]`, side by side, `[B, T, A, d]`; one as it is.
+fn by_token(values: Vec<f32>, shape: &[usize]) -> Vec<f32> {
+    let &[streams, batch, length, width] = shape else { return values };
+    let tokens = batch * length;
+    let of = |token: usize| (0..streams).map(move |stream| (stream * tokens + token) * width);
+    (0..tokens).flat_map(of).flat_map(|at| &values[at..at + width]).copied().collect()
 }
 
 /// The share of batch row `row` in a tensor whose first axis is the batch, or the tokens of all its rows.

@@ -252,14 +252,21 @@ impl OnGpu {
         let model = self.prompts.model().clone();
         let config = model.config();
         model.gpu().submit("prefill", |encoder| self.prompts.prefill(encoder, ids, true)).await?;
-        let d = config.hidden_size as usize;
+        let streams = config.streams.map_or(1, |streams| streams.count as usize);
+        let row = streams * config.hidden_size as usize;
         let mut trace = Trace::default();
         if hidden {
-            for layer in 0..=config.blocks.len() {
-                // The last block's output is recorded before the final norm, under a name of its own.
-                trace.hidden.push(self.read(&format!("hidden.{layer}"), ids.len() * d).await?);
+            trace.last_block = self.read("last_block", ids.len() * row).await?;
+            for layer in 0..config.blocks.len() {
+                trace.hidden.push(self.read(&format!("hidden.{layer}"), ids.len() * row).await?);
             }
-            trace.last_block = self.read("last_block", ids.len() * d).await?;
+            // The last block's output is recorded before the final norm, under a name of its own. Of several streams it is all
+            // there is.
+            let last = match config.streams {
+                Some(_) => trace.last_block.clone(),
+                None => self.read(&format!("hidden.{}", config.blocks.len()), ids.len() * row).await?,
+            };
+            trace.hidden.push(last);
         }
         trace.logits = self.read("logits", ids.len() * config.vocab_size as usize).await?;
         trace.routes = self.routes(ids.len()).await?;

@@ -20,6 +20,10 @@ fn check(variant: Embed, format: WeightFormat, width: usize, rows: usize, scale:
     let mut random = Random::new(seed);
     let mut tokens: Vec<u32> = (0..rows).map(|_| (random.bits() % VOCAB as u64) as u32).collect();
     (tokens[0], tokens[rows - 1]) = (0, VOCAB as u32 - 1);
+    if rows > 3 {
+        // Beyond the table.
+        (tokens[1], tokens[2]) = (VOCAB as u32, u32::MAX);
+    }
     let table = random.gaussian(VOCAB * width);
     for shard in [0..VOCAB, 0..33, 33..VOCAB] {
         let part = &table[shard.start * width..shard.end * width];
@@ -27,7 +31,7 @@ fn check(variant: Embed, format: WeightFormat, width: usize, rows: usize, scale:
         let unpacked = [vec![f32::NAN; shard.start * width], matrix.unpack()].concat();
         let unpacked = [&unpacked[..], &vec![f32::NAN; (VOCAB - shard.end) * width]].concat();
         let of_shard = shard.start as u32..shard.end as u32;
-        let params = EmbedParams::new(format, width as u32, of_shard, scale);
+        let params = EmbedParams::new(format, [VOCAB as u32, width as u32], of_shard, scale);
         let run = Run::new(variant, params, span(2, rows), format_args!("{format}, seed {seed}"));
         // Sequences lie the other way round than their rows.
         let (run, ids) = match variant.by {
@@ -38,7 +42,8 @@ fn check(variant: Embed, format: WeightFormat, width: usize, rows: usize, scale:
         };
         let run = run.with("words", &matrix.words).with("token_ids", &ids).out("y", rows * width);
         let run = if variant.codec.is_int() { run.with("scales", &matrix.scales) } else { run };
-        run.go().close("y", &embed(&unpacked, width, &tokens, scale), TOLERANCE);
+        let in_table: Vec<u32> = tokens.iter().map(|&id| if id < VOCAB as u32 { id } else { 0 }).collect();
+        run.go().close("y", &embed(&unpacked, width, &in_table, scale), TOLERANCE);
     }
 }
 
@@ -60,7 +65,8 @@ fn rows_are_golden() {
     let matrix = PackedMatrix::pack(WeightFormat::F32, vocab, width, &golden.floats("table")).unwrap();
     let tokens = golden.indices("ids");
     for (name, scale) in [("embed", 1.0), ("embed_scaled", golden.float("scale"))] {
-        let params = EmbedParams::new(WeightFormat::F32, width as u32, 0..vocab as u32, scale);
+        let params =
+            EmbedParams::new(WeightFormat::F32, [vocab as u32, width as u32], 0..vocab as u32, scale);
         let run = Run::new(
             Embed { codec: Codec::F32, by: EmbedBy::Token(TokenIds::ByRow) },
             params,
@@ -85,7 +91,7 @@ fn positions_are_added_to_what_is_there() {
             let part = &table[shard.start * width..shard.end * width];
             let matrix = PackedMatrix::pack(WeightFormat::F32, shard.len(), width, part).unwrap();
             let of_shard = shard.start as u32..shard.end as u32;
-            let params = EmbedParams::new(WeightFormat::F32, width as u32, of_shard, 1.0);
+            let params = EmbedParams::new(WeightFormat::F32, [12, width as u32], of_shard, 1.0);
             let what = format!("width {width}, {rows} rows from {position}, shard {shard:?}");
             let run = Run::new(variant, params, span(position, rows), what).with("words", &matrix.words);
             let mut expected = x.clone();

@@ -237,7 +237,7 @@ pub fn record(launch: &dyn AnyLaunch) {
 fn a_device_without_a_feature_refuses_what_needs_it() {
     let norms = Norm::variants().into_iter().filter(|norm| norm.norm == InputNorm::Rms && !norm.residual);
     for variant in norms.filter(is_supported) {
-        let params = NormParams { in_features: 1, eps: 0.0, rows_per_token: 1 };
+        let params = NormParams { in_features: 1, eps: 0.0, rows_per_token: 1, factor: 1.0 };
         let run =
             Run::new(variant, params, span(0, 1), "").with("x", &[1.0f32]).with("norm_weight", &[1.0f32]);
         let run = run.out("y", 1);

@@ -7,8 +7,9 @@ use wattle::model::Source;
 use wattle::model::checkpoint::Checkpoint;
 use wattle::model::config::{
     Activation, Alibi, Attention, Block, Capacity, ExpertGroups, Experts, FeedForward, GateClamp, GrantOrder,
-    GroupScore, Head, Hierarchical, Later, ModelConfig, Norm, NormKind, Op, Rope, RopeLayout, RopeScaling,
-    Routing, Score, Share, SharedExpert, SubLayer, Temperature, Topk, WeightOn,
+    GroupScore, Head, Hierarchical, Later, LayerInput, LayerInputs, ModelConfig, Norm, NormKind, Op, Rope,
+    RopeLayout, RopeScaling, Routing, Score, Share, SharedExpert, Streams, SubLayer, Temperature, Topk,
+    WeightOn,
 };
 use wattle::model::naming::Naming;
 use wattle::model::plan::WeightPlan;
@@ -31,13 +32,20 @@ const TASKS: u32 = 6;
 #[test]
 fn random_models_are_those_of_the_reference() {
     let count = if wants_everything() { 60 } else { 6 };
-    check_models(0..count, &["f32", "int4", "f16", "int2", "f32", "int8"], ProductPath::Float);
+    check_models(0..count, &["f32", "int4", "f16", "int2", "f32", "int8"], ProductPath::Float, describe);
+}
+
+/// Attention that sees the keys of earlier ones, and embeddings of each layer, in any model.
+#[test]
+fn random_models_share_keys_and_embed_layers_as_the_reference_does() {
+    let count = if wants_everything() { 30 } else { 4 };
+    check_models(200..200 + count, &["f32", "int8", "f16", "int4"], ProductPath::Float, describe_small);
 }
 
 #[test]
 fn random_models_round_their_inputs_as_the_reference_does() {
     let count = if wants_everything() { 30 } else { 3 };
-    check_models(100..100 + count, &["int4:64", "int8", "int2:planes"], ProductPath::Integer);
+    check_models(100..100 + count, &["int4:64", "int8", "int2:planes"], ProductPath::Integer, describe);
 }
 
 /// Tokens that differ, and increments so small that logits which differ in their last bits lead to the same assignment.
@@ -56,6 +64,8 @@ fn auctions_run_in_a_model() {
         context_length: 64,
         embedding_scale: 1.0,
         learned_positions: false,
+        layer_inputs: None,
+        streams: None,
         blocks: vec![Block { sublayers }; 2],
         final_norm: norm,
         head: Head { tied: true, ..Head::default() },
@@ -72,7 +82,19 @@ fn auctions_run_in_a_model() {
     assert!(report.dispatches.iter().any(|(kernel, _)| *kernel == "moe_auction"), "{:?}", report.dispatches);
 }
 
-fn check_models(seeds: std::ops::Range<u64>, formats: &[&str], path: ProductPath) {
+/// Several residual streams, with what goes with them in Gemma 3n, in any model.
+#[test]
+fn random_models_mix_streams_as_the_reference_does() {
+    let count = if wants_everything() { 30 } else { 4 };
+    check_models(300..300 + count, &["f32", "int8", "f16", "int4"], ProductPath::Float, describe_streams);
+}
+
+fn check_models(
+    seeds: std::ops::Range<u64>,
+    formats: &[&str],
+    path: ProductPath,
+    describe: fn(&mut Random) -> ModelConfig,
+) {
     let mut failures = Vec::new();
     for seed in seeds {
         let mut random = Random::new(seed);
@@ -121,6 +143,8 @@ fn describe(random: &mut Random) -> ModelConfig {
         context_length: 64,
         embedding_scale: 1.5,
         learned_positions: false,
+        layer_inputs: None,
+        streams: None,
         blocks: Vec::new(),
         final_norm: norm,
         head: Head { tied: coin(random), softcap: coin(random).then_some(9.0), ..Head::default() },
@@ -165,6 +189,90 @@ fn attentions(model: &mut ModelConfig) -> impl Iterator<Item = &mut Attention> {
     })
 }
 
+/// The same with what small models have besides.
+fn describe_small(random: &mut Random) -> ModelConfig {
+    let mut model = describe(random);
+    let own = SubLayer { op: Op::Attention(attention(random)), width: None, ..sublayer(random) };
+    model.blocks.push(Block { sublayers: vec![own] });
+    model.layer_inputs = Some(LayerInputs {
+        width: between(random, 1, 20),
+        vocab_size: between(random, 1, model.vocab_size),
+        embedding_scale: 1.3,
+        norm: norm(random),
+    });
+    let owners: Vec<_> = model
+        .ops()
+        .filter_map(|(place, op)| match op {
+            Op::Attention(attention) => Some((place.at()?, attention.clone())),
+            _ => None,
+        })
+        .collect();
+    for _ in 0..between(random, 1, 3) {
+        let (source, owner) = owners[between(random, 0, owners.len() as u32 - 1) as usize].clone();
+        let Attention { kv_heads, head_dim, window, chunk, .. } = owner;
+        let any = attention(random);
+        let rope = any.rope.filter(|rope| rope.rotary_dim <= head_dim);
+        let heads = kv_heads * between(random, 1, 4);
+        let kv_from = Some(source);
+        let sharing = Attention {
+            heads,
+            kv_heads,
+            head_dim,
+            window,
+            chunk,
+            rope,
+            kv_from,
+            v_norm: false,
+            v_is_k: false,
+            ..any
+        };
+        let mut layers = vec![SubLayer { op: Op::Attention(sharing), ..sublayer(random) }];
+        let activation = feed_forward(random).activation;
+        layers.insert(
+            between(random, 0, 1) as usize,
+            SubLayer { op: Op::LayerInput(LayerInput { activation }), ..sublayer(random) },
+        );
+        model.blocks.push(Block { sublayers: layers });
+    }
+    model
+}
+
+/// The same on several residual streams, with kept inputs, factors and sparse gates.
+fn describe_streams(random: &mut Random) -> ModelConfig {
+    let mut model = describe_small(random);
+    let count = between(random, 2, 4);
+    let kind = if coin(random) { NormKind::Rms } else { NormKind::RmsUnitOffset };
+    model.streams = Some(Streams {
+        count,
+        active: between(random, 0, count - 1),
+        norm: Norm { kind, eps: 1e-2 },
+        scaled: coin(random),
+    });
+    for block in &mut model.blocks {
+        block.sublayers.sort_by_key(|layer| matches!(layer.op, Op::LayerInput(_)));
+        for layer in &mut block.sublayers {
+            layer.output_factor = (layer.post_norm.is_some() && coin(random)).then_some(0.7);
+            match &mut layer.op {
+                Op::LayerInput(_) => {
+                    (layer.width, layer.output_scale, layer.output_factor) = (None, false, None);
+                    layer.post_norm = Some(norm(random));
+                }
+                Op::FeedForward(ffn) if ffn.gated && !ffn.bias && ffn.clamp.is_none() => {
+                    ffn.sparsity = coin(random).then_some(0.7);
+                }
+                Op::Parallel(branches) => {
+                    let may = |branch: &SubLayer| {
+                        branch.norm.is_none() && branch.post_norm.is_some() && branch.width.is_none()
+                    };
+                    branches.iter_mut().for_each(|branch| branch.keep_input = may(branch) && coin(random));
+                }
+                _ => {}
+            }
+        }
+    }
+    model
+}
+
 /// Behind local attention, tokens with the same few before them are alike but for rounding, and which of those experts
 /// choose is open: attention before them sees everything.
 fn tell_tokens_apart(model: &mut ModelConfig) {
@@ -200,13 +308,23 @@ fn sublayer(random: &mut Random) -> SubLayer {
         op,
         post_norm,
         output_scale,
+        output_factor: None,
+        keep_input: false,
     }
 }
 
 fn branch(random: &mut Random) -> SubLayer {
     let post_norm = coin(random).then(|| norm(random));
     let norm = coin(random).then(|| norm(random));
-    SubLayer { norm, width: width(random), op: simple(random), post_norm, output_scale: false }
+    SubLayer {
+        norm,
+        width: width(random),
+        op: simple(random),
+        post_norm,
+        output_scale: false,
+        output_factor: None,
+        keep_input: false,
+    }
 }
 
 fn width(random: &mut Random) -> Option<u32> {
@@ -327,6 +445,7 @@ fn attention(random: &mut Random) -> Attention {
         alibi: None,
         v_norm: qk_norm.is_some() && !qk_norm_of_all_heads && coin(random),
         v_is_k: !rarely_not(random),
+        kv_from: None,
         qkv_clip: (!rarely_not(random)).then_some(0.8),
         rope: (rotary_dim > 0).then_some(Rope { theta: 1e4, rotary_dim, layout, scaling }),
         temperature: (!rarely_not(random)).then_some(Temperature { scale: 0.1, floor: 3 }),

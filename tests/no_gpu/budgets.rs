@@ -23,6 +23,7 @@ fn budget(layer: &SubLayer) -> [usize; 2] {
         Op::Attention(_) => [5, 6],
         Op::CrossAttention(_) => panic!("none of the models here"),
         Op::FeedForward(_) => [2, 3],
+        Op::LayerInput(_) => [2, 2],
         Op::Experts(experts) => [5, 9].map(|most| most + 2 * usize::from(experts.shared.is_some())),
         Op::Parallel(branches) => {
             // Beside experts a dense branch takes two, and a norm after it one.
@@ -34,7 +35,22 @@ fn budget(layer: &SubLayer) -> [usize; 2] {
             branches.iter().map(of_branch).fold([0, 0], |[a, b], [decode, prefill]| [a + decode, b + prefill])
         }
     };
-    [decode, prefill].map(|most| most + usize::from(layer.post_norm.is_some()))
+    // Gates of which only the largest take part are a step of their own, and a branch that keeps its input has it normed.
+    let is_sparse = matches!(&layer.op, Op::FeedForward(ffn) if ffn.sparsity.is_some());
+    let more =
+        [layer.post_norm.is_some(), is_sparse, layer.keep_input].map(usize::from).iter().sum::<usize>();
+    [decode, prefill].map(|most| most + more)
+}
+
+/// What mixes residual streams, where there are several, counts with the first sub-layer of a block and with the last that does
+/// not read an embedding of its own.
+fn mixing(config: &ModelConfig, block: usize, index: usize) -> usize {
+    let is_reader = |layer: &&SubLayer| matches!(layer.op, Op::LayerInput(_));
+    let works = config.blocks[block].sublayers.iter().filter(|layer| !is_reader(layer)).count();
+    match config.streams {
+        Some(_) => usize::from(index == 0) + usize::from(index + 1 == works),
+        None => 0,
+    }
 }
 
 /// Dispatches by sub-layer, with what each does.
@@ -52,7 +68,7 @@ fn assert_within_budget(name: &str, config: &ModelConfig, schedules: [&Schedule;
     for (block, index, layer) in config.sublayers() {
         let at = Some((block as u32, index as u32));
         for (n, (steps, most)) in counted.iter().zip(budget(layer)).enumerate() {
-            let most = most + 2 * more;
+            let most = most + 2 * more + mixing(config, block, index);
             let phase = ["decode", "prefill"][n];
             let steps = &steps[&at];
             assert!(
@@ -61,10 +77,21 @@ fn assert_within_budget(name: &str, config: &ModelConfig, schedules: [&Schedule;
             );
         }
     }
-    // Outside of sub-layers: the embedding, positions where they are learned, the head, and the two halves of sampling.
+    // Outside of sub-layers: the embedding, positions where they are learned, those of all layers together, the head, and the two
+    // halves of sampling.
     let head: &[&str] = if more == 0 { &["head"] } else { &["quantize", "head"] };
     let embed: &[&str] = if config.learned_positions { &["embed", "positions"] } else { &["embed"] };
-    assert_eq!(counted[0][&None], [embed, head, &["sample", "sample"]].concat(), "{name}, decode");
+    let of_layers: &[&str] = match config.layer_inputs {
+        Some(_) => &["layer_rows", "layer_projection", "layer_norm"],
+        None => &[],
+    };
+    let others = config.streams.map_or(0, |streams| streams.count as usize - 1);
+    let join = [["take", "project_stream"].repeat(others), vec!["join"; others.min(1)]].concat();
+    let mut steps = [embed, of_layers].concat();
+    steps.extend(["project_streams", "start"].iter().filter(|_| others > 0));
+    steps.extend(join);
+    steps.extend(head.iter().chain(&["sample", "sample"]));
+    assert_eq!(counted[0][&None], steps, "{name}, decode");
 }
 
 #[test]

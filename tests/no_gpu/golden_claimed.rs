@@ -40,8 +40,6 @@ pub use models::MODELS;
 const MODELS_TO_COME: &[&str] = &[
     "deepseek_v2",
     "deepseek_v3",
-    "gemma3n_text",
-    "gemma4_text",
     // Read where it is there; another of its family is.
     "qwen3_moe",
     "switch_transformers",

@@ -37,6 +37,8 @@ pub fn model(blocks: Vec<Block>) -> ModelConfig {
         context_length: 64,
         embedding_scale: 1.0,
         learned_positions: false,
+        layer_inputs: None,
+        streams: None,
         blocks,
         final_norm: NORM,
         head: Head::default(),

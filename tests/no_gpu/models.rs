@@ -47,6 +47,8 @@ pub fn model(
         context_length: 512,
         embedding_scale: 1.0,
         learned_positions: false,
+        layer_inputs: None,
+        streams: None,
         blocks: layers.into_iter().map(block).collect(),
         final_norm: norm,
         head: Head::default(),
@@ -103,6 +105,8 @@ pub fn config(name: &str) -> ModelConfig {
             let model = model([113, 40], gemma, Some(gemma), (0..7).map(layer).collect());
             ModelConfig {
                 embedding_scale: 40f32.sqrt(),
+                layer_inputs: None,
+                streams: None,
                 head: Head { tied: true, ..Head::default() },
                 ..model
             }

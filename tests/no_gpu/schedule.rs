@@ -102,8 +102,10 @@ fn a_line_names_the_variant() {
 }
 
 fn norm(residual: bool) -> Arc<dyn AnyLaunch> {
-    let variant = Norm { norm: InputNorm::Rms, residual, scaled: false, reduce: Reduce::Workgroup };
-    Launch { variant, params: NormParams { in_features: 4, eps: 1e-6, rows_per_token: 1 } }.shared()
+    let variant =
+        Norm { norm: InputNorm::Rms, residual, kept: false, scaled: false, reduce: Reduce::Workgroup };
+    Launch { variant, params: NormParams { in_features: 4, eps: 1e-6, rows_per_token: 1, factor: 1.0 } }
+        .shared()
 }
 
 #[track_caller]

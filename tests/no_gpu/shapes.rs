@@ -176,6 +176,8 @@ pub fn one_layer(experts: Experts) -> ModelConfig {
         context_length: 512,
         embedding_scale: 1.0,
         learned_positions: false,
+        layer_inputs: None,
+        streams: None,
         blocks: vec![Block { sublayers: vec![SubLayer::new(norm, Op::Experts(experts))] }],
         final_norm: norm,
         head: Head { tied: true, ..Head::default() },

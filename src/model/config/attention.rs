@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Norm, Rope, is_false};
+use crate::model::slot::SubLayerPlace;
 
 /// Grouped-query attention with a causal mask. The default has no heads: it is what others differ from in some fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -44,6 +45,10 @@ pub struct Attention {
     /// Whether V is the projection of K, before K's norm and rotation (Gemma 4).
     #[serde(default, skip_serializing_if = "is_false")]
     pub v_is_k: bool,
+    /// The earlier attention whose keys and values these queries see, in place of keys and values of their own (Gemma 3n
+    /// and 4). Both have the same key/value heads, of the same width, and see equally far back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_from: Option<SubLayerPlace>,
     /// Q, K and V are clamped to `-clip ..= clip`, before the rotation (OLMoE).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qkv_clip: Option<f32>,
@@ -104,9 +109,14 @@ impl Attention {
         self.kv_heads * self.head_dim
     }
 
-    /// Rows of the fused Q, K, V projection: `(H + 2 G) h`, or `(H + G) h` where V is K.
+    /// Rows of the fused Q, K, V projection: `(H + 2 G) h`, or `(H + G) h` where V is K, or `H h` where both are another's.
     pub fn qkv_rows(&self) -> u32 {
-        self.q_rows() + if self.v_is_k { 1 } else { 2 } * self.kv_rows()
+        let projections = match (self.kv_from, self.v_is_k) {
+            (Some(_), _) => 0,
+            (None, true) => 1,
+            (None, false) => 2,
+        };
+        self.q_rows() + projections * self.kv_rows()
     }
 
     /// Elements of the scales of the norms of Q and of K: of one head, or of all heads.

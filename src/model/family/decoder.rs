@@ -78,7 +78,14 @@ impl Decoder {
             post_norm: None,
             partial_rotary,
             attention: attention(keys, defaults, hidden_size)?,
-            feed_forward: FeedForward { hidden, activation, gated: true, bias: false, clamp: None },
+            feed_forward: FeedForward {
+                hidden,
+                activation,
+                gated: true,
+                bias: false,
+                sparsity: None,
+                clamp: None,
+            },
             head: Head { tied: keys.or("tie_word_embeddings", defaults.tied)?, ..Head::default() },
         })
     }
@@ -121,6 +128,8 @@ impl Decoder {
             context_length: self.context_length,
             embedding_scale: self.embedding_scale,
             learned_positions: false,
+            layer_inputs: None,
+            streams: None,
             blocks,
             final_norm: self.norm,
             head: self.head,

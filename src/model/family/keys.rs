@@ -47,6 +47,25 @@ impl FromJson for Vec<Whole> {
     }
 }
 
+/// One value for all layers, or one for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum OneOrEach<T> {
+    /// For all.
+    One(T),
+    /// For each.
+    Each(Vec<T>),
+}
+
+impl FromJson for OneOrEach<Whole> {
+    const EXPECTED: &'static str = "a whole number, or a list of them, from 0 to 4294967295";
+    fn from_json(value: &Value) -> Option<Self> {
+        match value {
+            Value::Array(_) => Vec::<Whole>::from_json(value).map(Self::Each),
+            _ => Whole::from_json(value).map(Self::One),
+        }
+    }
+}
+
 /// Yes or no, which some files say by a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flag(pub bool);
@@ -73,6 +92,13 @@ impl FromJson for NotNegative {
     const EXPECTED: &'static str = "a number that is not negative";
     fn from_json(value: &Value) -> Option<Self> {
         value.as_f64().filter(|x| *x >= 0.0).map(Self)
+    }
+}
+
+impl FromJson for Vec<NotNegative> {
+    const EXPECTED: &'static str = "a list of numbers that are not negative";
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(NotNegative::from_json).collect()
     }
 }
 
@@ -167,6 +193,13 @@ impl<'a> Keys<'a> {
     /// Whether there is no key at all.
     pub fn is_empty(&self) -> bool {
         self.object.is_empty()
+    }
+
+    /// All keys but one.
+    pub fn without(&self, key: &str) -> Keys<'_> {
+        let mut object = self.object.clone().into_owned();
+        object.remove(key);
+        Keys { object: Cow::Owned(object), prefix: self.prefix.clone(), own_names: self.own_names }
     }
 
     /// The keys of both; where both have one, its value here.

@@ -12,6 +12,7 @@ use crate::kernels::kv_write::{KvWrite, KvWriteParams};
 use crate::kernels::rope::{QkNorm, Rope as RopeKernel, RopeParams};
 use crate::model::config::{Attention, RopeLayout};
 use crate::model::layout::{AttentionLayout, Vectors};
+use crate::model::slot::Place;
 use crate::schedule::TensorId;
 
 /// Keys that one workgroup of a split decode walks: a megabyte of keys and values would be too much for one.
@@ -64,12 +65,15 @@ impl ForwardPass<'_> {
     ) -> Result<TensorId> {
         let attention = &weights.config;
         let qkv = self.project("qkv", input, &weights.qkv, Epilogue::NONE)?;
-        let cache = self.cache(attention);
-        let heads = self.heads(attention, weights.head_norm.as_ref(), qkv, &cache)?;
+        let source = attention.kv_from.map_or(self.place, Place::SubLayer);
+        let cache = self.cache(attention, source);
+        let heads = self.heads(attention, weights.head_norm.as_ref(), qkv, (source, &cache))?;
         let mixed = match self.options.phase {
             Phase::Prefill => {
                 let mixed = self.attend_whole(weights, &heads, &cache)?;
-                self.kv_write(attention, &heads, &cache)?;
+                if self.is_last_reader(source) {
+                    self.kv_write(attention, &heads, &cache)?;
+                }
                 mixed
             }
             Phase::Decode => self.attend_split(weights, heads.q, &cache)?,
@@ -77,9 +81,15 @@ impl ForwardPass<'_> {
         self.add("out", Input::plain(mixed), &weights.out, end)
     }
 
-    /// A local layer keeps its window or chunk, a ring for each sequence; a global one the whole context, in pages where
-    /// sequences share them.
-    fn cache(&mut self, attention: &Attention) -> KvCache {
+    /// Whether no later attention reads the cache of the attention at `source` besides the one at hand.
+    fn is_last_reader(&self, source: Place) -> bool {
+        let last = source.at().and_then(|source| self.last_readers.get(&source));
+        last.is_none_or(|last| Some(*last) == self.place.at())
+    }
+
+    /// The cache of the attention at `source`. A local layer keeps its window or chunk, a ring for each sequence; a global one the
+    /// whole context, in pages where sequences share them.
+    fn cache(&mut self, attention: &Attention, source: Place) -> KvCache {
         let PassOptions { context, sequences, paging, cache: format, .. } = *self.options;
         let of_each = |slots| (CacheSlots::Own, slots, sequences, 0);
         let (places, slots, parts, pages) = match (attention.reach(), paging) {
@@ -92,31 +102,28 @@ impl ForwardPass<'_> {
         let bytes = u64::from(attention.kv_heads) * u64::from(slots) * format.row_bytes(attention.head_dim);
         let paged = places == CacheSlots::Paged;
         let rows = CacheRows { slots: places, format };
-        let [k, v] = ["k_cache", "v_cache"]
-            .map(|part| self.schedule.cache(self.place.name(part), parts, bytes, paged));
+        let [k, v] =
+            ["k_cache", "v_cache"].map(|part| self.schedule.cache(source.name(part), parts, bytes, paged));
         let page_table =
             paged.then(|| self.schedule.named("page_table", u64::from(sequences) * u64::from(pages) * 4));
         KvCache { k, v, rows, slots, pages, page_table }
     }
 
     /// Norms and rotates heads. A prompt's keys wait in a chunk of their own until attention has read the slots
-    /// they will take; a single token's go straight into the cache, over the key that left the window.
+    /// they will take; a single token's go straight into the cache, over the key that left the window. Where they are those of
+    /// another attention, at `source`, they are there already.
     fn heads(
         &mut self,
         attention: &Attention,
         head_norm: Option<&Vectors>,
         qkv: TensorId,
-        cache: &KvCache,
+        (source, cache): (Place, &KvCache),
     ) -> Result<Heads> {
+        let only_q = attention.kv_from.is_some();
         let to_cache = self.options.phase == Phase::Decode;
         let slots = if to_cache { cache.slots } else { self.schedule.max_rows };
         let q = self.schedule.activation("q", self.row_bytes(attention.q_rows()));
-        let [k, v] = if to_cache {
-            [cache.k, cache.v]
-        } else {
-            let bytes = self.row_bytes(attention.kv_rows());
-            ["k_chunk", "v_chunk"].map(|name| self.schedule.activation(name, bytes))
-        };
+        let [k, v] = if to_cache { [cache.k, cache.v] } else { self.chunk(attention, source) };
         let variant = RopeKernel {
             head_dim: attention.head_dim,
             qk_norm: match head_norm {
@@ -129,13 +136,14 @@ impl ForwardPass<'_> {
             },
             v_norm: attention.v_norm,
             v_is_k: attention.v_is_k,
+            only_q,
             interleaved: attention.rope.is_some_and(|rope| rope.layout == RopeLayout::Interleaved),
-            to: to_cache.then_some(cache.rows),
+            to: (to_cache && !only_q).then_some(cache.rows),
             reduce: if head_norm.is_some() { Reduce::of(self.capabilities) } else { Reduce::Workgroup },
         };
         let params = RopeParams {
             heads: attention.heads,
-            kv_heads: attention.kv_heads,
+            kv_heads: if only_q { 0 } else { attention.kv_heads },
             rotary_dim: attention.rope.map_or(0, |rope| rope.rotary_dim),
             slots,
             pages: cache.pages,
@@ -145,11 +153,27 @@ impl ForwardPass<'_> {
             temperature_floor: attention.temperature.map_or(0, |temperature| temperature.floor),
         };
         let table = self.rope_table(attention);
-        let mut tensors = vec![("qkv", qkv), ("rope_table", table), ("q_out", q), ("k_out", k), ("v_out", v)];
+        let mut tensors = vec![("qkv", qkv), ("rope_table", table), ("q_out", q)];
+        if !only_q {
+            tensors.extend([("k_out", k), ("v_out", v)]);
+        }
         tensors.extend(head_norm.map(|norm| ("head_norm", self.vectors(norm))));
-        tensors.extend(cache.page_table.filter(|_| to_cache).map(|table| ("page_table", table)));
+        tensors.extend(cache.page_table.filter(|_| to_cache && !only_q).map(|table| ("page_table", table)));
         self.dispatch("heads", Launch { variant, params }, &tensors)?;
         Ok(Heads { q, k, v })
+    }
+
+    /// Where this pass's keys and values of the attention at `source` wait.
+    fn chunk(&mut self, attention: &Attention, source: Place) -> [TensorId; 2] {
+        if let Some(chunk) = source.at().and_then(|source| self.chunks.get(&source)) {
+            return *chunk;
+        }
+        let bytes = self.row_bytes(attention.kv_rows());
+        let chunk = ["k_chunk", "v_chunk"].map(|name| self.schedule.activation(name, bytes));
+        if let Some(source) = source.at().filter(|source| self.last_readers.contains_key(source)) {
+            self.chunks.insert(source, chunk);
+        }
+        chunk
     }
 
     fn attention_params(&self, attention: &Attention, cache: &KvCache) -> AttentionParams {

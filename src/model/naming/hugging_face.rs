@@ -1,4 +1,7 @@
-//! Hugging Face's names: a block is a layer, its sub-layer 0 the attention and 1 the feed-forward network.
+//! Hugging Face's names: a block is a layer, its sub-layer 0 the attention and 1 the feed-forward network; 2 reads the layer's own
+//! embedding, where there is one.
+
+use std::f32::consts::FRAC_1_SQRT_2;
 
 use super::attention::AttentionNames;
 use super::part;
@@ -46,7 +49,7 @@ pub(crate) struct LayerNames {
     pub matrices: [&'static str; 3],
     /// The router's matrix.
     pub router: &'static str,
-    /// Multiplies the scale of the router's norm.
+    /// Multiplies the scale of the router's norm, that of residual streams included.
     pub router_norm_factor: f32,
     /// The expert that every token uses.
     pub shared_expert: &'static str,
@@ -167,6 +170,14 @@ impl HuggingFace {
         let names = self.layer.model;
         let body = format!("{outer}{}{inner}", if body { names.body } else { "" });
         let part = part(slot.part);
+        if let Place::Block(block) = slot.place {
+            return self.layer.around_layer(slot, shape).below(&format!("{body}layers.{block}.altup."));
+        }
+        if let Place::Stream(stream) = slot.place {
+            let of = if slot.role == Role::StreamJoin { "unembed_" } else { "" };
+            let name = format!("{body}altup_{of}projections.{}.{part}", stream.saturating_sub(1));
+            return Stored::whole(name, shape);
+        }
         let Some(SubLayerPlace { block, .. }) = slot.place.at() else {
             let head = || format!("{outer}{}", names.head);
             let name = match slot.role {
@@ -174,6 +185,13 @@ impl HuggingFace {
                 Role::Embedding if self.table_is_head => head(),
                 Role::FinalNorm => format!("{body}{}", names.final_norm),
                 Role::Positions => format!("{body}{}", names.positions),
+                Role::LayerTable => format!("{body}embed_tokens_per_layer"),
+                Role::LayerProjection => format!("{body}per_layer_model_projection"),
+                // What Gemma 3n and 4 add up here is then multiplied by this: here its parts are.
+                Role::LayerInputNorm => {
+                    let name = format!("{body}per_layer_projection_norm.{part}");
+                    return Stored { factor: FRAC_1_SQRT_2, ..Stored::whole(name, shape) };
+                }
                 _ => format!("{body}{}", names.embedding),
             };
             return Stored::whole(format!("{name}.{part}"), shape);
@@ -194,6 +212,21 @@ impl HuggingFace {
 }
 
 impl LayerNames {
+    /// A tensor that mixes residual streams around a layer.
+    fn around_layer(self, slot: Slot, shape: &[usize]) -> Stored {
+        let module = match slot.role {
+            Role::RouterNorm => {
+                let whole = Stored::whole("router_norm.weight".to_owned(), shape);
+                return Stored { factor: self.router_norm_factor, ..whole };
+            }
+            Role::StreamScale => return Stored::whole("correct_output_scale".to_owned(), shape),
+            Role::Prediction => "prediction_coefs",
+            Role::Correction => "correction_coefs",
+            _ => "modality_router",
+        };
+        Stored::whole(format!("{module}.{}", part(slot.part)), shape)
+    }
+
     /// A tensor of a layer that is no expert's.
     fn in_layer(self, slot: Slot, shape: &[usize]) -> Stored {
         let [pre_attention, post_attention, pre_feed_forward, post_feed_forward] = self.norms;
@@ -203,6 +236,7 @@ impl LayerNames {
             Place::SubLayer(at) => (false, at.branch),
             _ => (false, None),
         };
+        let of_layer_input = matches!(slot.place, Place::SubLayer(at) if at.sublayer == 2);
         let feed_forward = match slot.place {
             Place::SharedExpert(_) => self.shared_expert,
             _ => self.feed_forward,
@@ -220,11 +254,18 @@ impl LayerNames {
                 None | Some(0) => pre_feed_forward.to_owned(),
                 Some(branch) => format!("{pre_feed_forward}_{}", branch + 1),
             },
+            // Beside attention, a branch of Gemma 3n.
+            Role::PostNorm if of_attention && branch == Some(1) => "laurel.post_laurel_norm".to_owned(),
+            Role::Up if of_attention => "laurel.linear_left".to_owned(),
+            Role::Down if of_attention => "laurel.linear_right".to_owned(),
             Role::PostNorm if of_attention => post_attention.to_owned(),
+            Role::PostNorm if of_layer_input => "post_per_layer_input_norm".to_owned(),
             Role::PostNorm => match branch {
                 None => post_feed_forward.to_owned(),
                 Some(branch) => format!("{post_feed_forward}_{}", branch + 1),
             },
+            Role::InputGate => "per_layer_input_gate".to_owned(),
+            Role::InputProjection => "per_layer_projection".to_owned(),
             Role::Q => format!("{attention}.q_proj"),
             Role::K => format!("{attention}.k_proj"),
             Role::V => format!("{attention}.v_proj"),
@@ -255,6 +296,9 @@ impl LayerNames {
             }
             Role::ExpertScale => return Stored::whole("router.per_expert_scale".to_owned(), shape),
             Role::Embedding | Role::Positions | Role::FinalNorm | Role::Head => String::new(),
+            Role::LayerTable | Role::LayerProjection | Role::LayerInputNorm => String::new(),
+            Role::StreamProjection | Role::StreamJoin | Role::StreamScale => String::new(),
+            Role::Prediction | Role::Correction => String::new(),
         };
         Stored::whole(format!("{module}.{}", part(slot.part)), shape)
     }

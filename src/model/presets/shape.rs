@@ -43,6 +43,8 @@ impl Shape {
             context_length: self.context,
             embedding_scale: 1.0,
             learned_positions: false,
+            layer_inputs: None,
+            streams: None,
             blocks,
             final_norm,
             head: Head::default(),

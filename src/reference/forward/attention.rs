@@ -8,7 +8,7 @@ use crate::reference::attention::{Attention, KeyValues, Mask, attention};
 use crate::reference::cache_rows::stored;
 use crate::reference::norm::norm;
 use crate::reference::rope::{rotate, tables};
-use crate::reference::weights::{AttentionWeights, NormWeights};
+use crate::reference::weights::{AttentionWeights, Linear, NormWeights};
 
 /// Each head `[h]` of `x` `[n, H, h]` normed with weights of its own, `[H, h]`.
 fn normed_by_head(config: Norm, weights: &NormWeights, [heads, h]: [usize; 2], x: &[f32]) -> Vec<f32> {
@@ -19,6 +19,7 @@ fn normed_by_head(config: Norm, weights: &NormWeights, [heads, h]: [usize; 2], x
     x.chunks_exact(h).enumerate().flat_map(head).collect()
 }
 
+/// Keys and values go behind those in `kv`; those of another attention are all there already.
 pub(super) fn attend(
     op: &config::Attention,
     weights: &AttentionWeights,
@@ -28,18 +29,19 @@ pub(super) fn attend(
 ) -> Vec<f32> {
     let d = x.len() / positions.len();
     let (heads, kv_heads, h) = (op.heads as usize, op.kv_heads as usize, op.head_dim as usize);
-    let (mut q, mut k) = (linear(&weights.q, x, d), linear(&weights.k, x, d));
-    let mut v = weights.v.as_ref().map_or_else(|| k.clone(), |v| linear(v, x, d));
+    let project = |matrix: &Option<Linear>| matrix.as_ref().map(|matrix| linear(matrix, x, d));
+    let (mut q, mut k) = (linear(&weights.q, x, d), project(&weights.k).unwrap_or_default());
+    let mut v = project(&weights.v).unwrap_or_else(|| k.clone());
     if let (Some(Norm { eps, .. }), true) = (op.qk_norm, op.v_norm) {
         v = norm(Norm { kind: NormKind::RmsUnweighted, eps }, &v, &vec![1.0; h], None);
     }
-    if let (Some(norm), Some(q_norm), Some(k_norm)) = (op.qk_norm, &weights.q_norm, &weights.k_norm) {
-        let by_head = op.qk_norm_by_head;
-        let of_heads = |weights, heads, x: &[f32]| match by_head {
-            true => normed_by_head(norm, weights, [heads, h], x),
-            false => normed(norm, weights, x),
-        };
-        (q, k) = (of_heads(q_norm, heads, &q), of_heads(k_norm, kv_heads, &k));
+    for (x, weights, heads) in [(&mut q, &weights.q_norm, heads), (&mut k, &weights.k_norm, kv_heads)] {
+        if let (Some(norm), Some(weights)) = (op.qk_norm, weights) {
+            *x = match op.qk_norm_by_head {
+                true => normed_by_head(norm, weights, [heads, h], x),
+                false => normed(norm, weights, x),
+            };
+        }
     }
     let clip = op.qkv_clip.unwrap_or(f32::INFINITY);
     [&mut q, &mut k, &mut v].into_iter().flatten().for_each(|x| *x = x.clamp(-clip, clip));

@@ -2,6 +2,7 @@
 
 use crate::fragments::CacheFormat;
 use crate::model::config::{ModelConfig, Op};
+use crate::model::slot::SubLayerPlace;
 
 /// What a sequence is run under, besides its tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,24 @@ pub(super) struct KeysAndValues {
     pub(super) values: Vec<f32>,
 }
 
+/// The sub-layers that have caches of their own, in order.
+fn cache_owners(config: &ModelConfig) -> impl Iterator<Item = SubLayerPlace> {
+    config.ops().filter_map(|(place, op)| match op {
+        Op::Attention(attention) if attention.kv_from.is_none() => place.at(),
+        _ => None,
+    })
+}
+
+/// Which cache each attention reads, in order.
+pub(super) fn caches_read(config: &ModelConfig) -> Vec<usize> {
+    let owners: Vec<_> = cache_owners(config).collect();
+    let read = config.ops().filter_map(|(place, op)| match op {
+        Op::Attention(attention) => attention.kv_from.or(place.at()),
+        _ => None,
+    });
+    read.map(|place| owners.iter().take_while(|owner| **owner != place).count()).collect()
+}
+
 impl Cache {
     /// A cache before the first token.
     pub fn new(config: &ModelConfig) -> Self {
@@ -38,7 +57,7 @@ impl Cache {
 
     /// The same under other conditions than none.
     pub fn under(config: &ModelConfig, conditions: Conditions) -> Self {
-        let layers = config.ops().filter(|(_, op)| matches!(op, Op::Attention(_))).count();
+        let layers = cache_owners(config).count();
         Self { conditions, tokens: 0, layers: vec![KeysAndValues::default(); layers] }
     }
 

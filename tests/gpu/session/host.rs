@@ -206,9 +206,11 @@ fn tensors_lie_anywhere_in_the_hosts_buffers() {
 
     let mut schedule = Schedule::new(1);
     let [at_x, at_weight, at_y] = ["x", "weight", "y"].map(|name| schedule.named(name, 16));
-    let variant = Norm { norm: InputNorm::Rms, residual: false, scaled: false, reduce: Reduce::Workgroup };
+    let variant =
+        Norm { norm: InputNorm::Rms, residual: false, kept: false, scaled: false, reduce: Reduce::Workgroup };
     let launch =
-        Launch { variant, params: NormParams { in_features: 4, eps: 0.0, rows_per_token: 1 } }.shared();
+        Launch { variant, params: NormParams { in_features: 4, eps: 0.0, rows_per_token: 1, factor: 1.0 } }
+            .shared();
     let bound = [("x", at_x), ("norm_weight", at_weight), ("y", at_y)];
     schedule.dispatch(Site { sublayer: None, what: "norm" }, launch, &bound).unwrap();
     let plan = MemoryPool::default().plan(&schedule);

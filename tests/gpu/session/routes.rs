@@ -33,6 +33,8 @@ fn model(routing: Routing, top_k: u32, capacity: Option<Capacity>) -> ModelConfi
         context_length: 64,
         embedding_scale: 1.0,
         learned_positions: false,
+        layer_inputs: None,
+        streams: None,
         blocks: vec![Block { sublayers: vec![SubLayer::new(norm, Op::Experts(experts))] }; 2],
         final_norm: norm,
         head: Head { tied: true, ..Head::default() },

@@ -56,6 +56,8 @@ fn config() -> ModelConfig {
         context_length: 64,
         embedding_scale: 1.0,
         learned_positions: false,
+        layer_inputs: None,
+        streams: None,
         blocks: vec![first, second, Block { sublayers: vec![SubLayer::new(NORM, Op::FeedForward(dense))] }],
         final_norm: NORM,
         head: Head { tied: true, ..Head::default() },

@@ -9,6 +9,7 @@ use wattle::fragments::{
 };
 use wattle::gpu::Capabilities;
 use wattle::kernel::{AnyLaunch, Kernel, Launch};
+use wattle::kernels::altup::AltupParams;
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::AttentionMergeParams;
 use wattle::kernels::embed::{Embed, EmbedBy, EmbedParams};
@@ -43,6 +44,8 @@ pub const ATTENTION: AttentionParams = AttentionParams {
 pub const MERGE: AttentionMergeParams =
     AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 8, max_splits: 4 };
 pub const KV_WRITE: KvWriteParams = KvWriteParams { kv_heads: 2, slots: 20, pages: 3, chunk_slots: 9 };
+pub const ALTUP: AltupParams =
+    AltupParams { width: 33, active_stream: 1, eps: 1e-6, router_stride: 40, mixing_stride: 4 };
 pub const ROPE: RopeParams = RopeParams {
     heads: 6,
     kv_heads: 2,
@@ -118,17 +121,18 @@ pub fn expert(format: &str, slots_per_input: u32) -> LinearParams {
 
 pub const GATED: Epilogue = Epilogue { activate: Activate::Silu, gated: true, bias: true, ..Epilogue::NONE };
 pub const WEIGHTED: Epilogue = Epilogue { slot_weight: true, bias: false, ..GATED };
+pub const MULTIPLIED: Epilogue = Epilogue { activate: Activate::Silu, factor: true, ..Epilogue::NONE };
 pub const ADDED: Epilogue = Epilogue { bias: true, residual: true, ..Epilogue::NONE };
 
 pub fn embed(tokens: u32) -> Launch<Embed> {
     let format: WeightFormat = "int4".parse().unwrap();
     let variant = Embed { codec: int4(), by: EmbedBy::Token(TokenIds::ByRow) };
-    Launch { variant, params: EmbedParams::new(format, 33, 5..5 + tokens, 1.0) }
+    Launch { variant, params: EmbedParams::new(format, [5 + tokens, 33], 5..5 + tokens, 1.0) }
 }
 
 pub fn positions(tokens: u32) -> Launch<Embed> {
     let variant = Embed { codec: Codec::F32, by: EmbedBy::Position };
-    Launch { variant, params: EmbedParams::new(WeightFormat::F32, 33, 5..5 + tokens, 1.0) }
+    Launch { variant, params: EmbedParams::new(WeightFormat::F32, [5 + tokens, 33], 5..5 + tokens, 1.0) }
 }
 
 pub fn launch<K: Kernel>(variant: K, params: K::Params) -> Arc<dyn AnyLaunch> {

@@ -85,6 +85,8 @@ fn config(layer: Layer) -> ModelConfig {
         context_length: layer.tokens + 1,
         embedding_scale: 1.0,
         learned_positions: false,
+        layer_inputs: None,
+        streams: None,
         blocks: vec![Block {
             sublayers: vec![SubLayer { norm: None, post_norm: Some(norm), ..SubLayer::new(norm, op) }],
         }],
