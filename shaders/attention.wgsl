@@ -2,9 +2,9 @@
 //   z_s = softcap(scale q . k_s), a = softmax over the visible s, o = sum_s a_s v_s.
 // A workgroup takes up to QUERIES queries that share a key/value head, (row, head) pairs row by row, and walks the keys
 // that any of them sees, KEYS at a time. Masked scores are flagged by MASKED, a finite number.
-// Needs: key_base, key_at, value_at, queries_per_tile (keys/*), key_range, store_output (output/*), softcap (softcap/*), visible
-// (reach/*), span.
-// Constants: HEAD_DIM, QUERIES.
+// Needs: key_base, key_at, queries_per_tile (keys/*), value_base, value_at (values/*), key_range, store_output (output/*),
+// softcap (softcap/*), visible (reach/*), span.
+// Constants: HEAD_DIM, VALUE_DIM, QUERIES.
 struct Params {
     heads: u32,
     kv_heads: u32,
@@ -19,12 +19,11 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> q: array<f32>;                   // [rows, H, HEAD_DIM]
 @group(0) @binding(3) var<storage, read> k_cache: array<f32>;             // [G, slots, HEAD_DIM]
-@group(0) @binding(4) var<storage, read> v_cache: array<f32>;             // [G, slots, HEAD_DIM]
 const WORKGROUP_SIZE: u32 = 64u;
 const KEYS: u32 = 32u;
 const LANES_PER_QUERY: u32 = WORKGROUP_SIZE / QUERIES;
 const KEYS_PER_LANE: u32 = KEYS / LANES_PER_QUERY;
-const OUTPUTS_PER_LANE: u32 = (QUERIES * HEAD_DIM + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
+const OUTPUTS_PER_LANE: u32 = (QUERIES * VALUE_DIM + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
 const MASKED: f32 = -1e30;
 
 struct KeyRange { first: u32, end: u32 }
@@ -121,11 +120,11 @@ fn run(workgroup: u32, lane: u32) {
         let keys = min(KEYS, range.end - tile);
         for (var n = 0u; n < OUTPUTS_PER_LANE; n += 1u) {
             let i = n * WORKGROUP_SIZE + lane;
-            if i < tile_count * HEAD_DIM {
-                let query = i / HEAD_DIM;
+            if i < tile_count * VALUE_DIM {
+                let query = i / VALUE_DIM;
                 var sum = acc[n] * query_rescale[query];
                 for (var j = 0u; j < keys; j += 1u) {
-                    sum += scores[query * KEYS + j] * value_at(key_base(kv_head, tile + j), i % HEAD_DIM);
+                    sum += scores[query * KEYS + j] * value_at(value_base(kv_head, tile + j), i % VALUE_DIM);
                 }
                 acc[n] = sum;
             }
@@ -135,10 +134,10 @@ fn run(workgroup: u32, lane: u32) {
 
     for (var n = 0u; n < OUTPUTS_PER_LANE; n += 1u) {
         let i = n * WORKGROUP_SIZE + lane;
-        let query = first_query + i / HEAD_DIM;
-        if i < tile_count * HEAD_DIM {
+        let query = first_query + i / VALUE_DIM;
+        if i < tile_count * VALUE_DIM {
             let head = (query / per_head) * params.heads + kv_head * per_head + query % per_head;
-            store_output(head, part, i % HEAD_DIM, acc[n], query_max[i / HEAD_DIM], query_sum[i / HEAD_DIM]);
+            store_output(head, part, i % VALUE_DIM, acc[n], query_max[i / VALUE_DIM], query_sum[i / VALUE_DIM]);
         }
     }
 }

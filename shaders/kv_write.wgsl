@@ -1,6 +1,6 @@
 // Writes a chunk's keys and values into the cache once attention has read its old entries. A chunk longer than
 // a ring writes only what stays. One lane per element.
-// Needs: span. Constants: WORKGROUP_SIZE.
+// Needs: write_value (written_values/*), span. Constants: WORKGROUP_SIZE.
 struct Params {
     kv_heads: u32,
     head_dim: u32,
@@ -9,9 +9,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> k_chunk: array<f32>;             // [G, chunk_slots, head_dim]
-@group(0) @binding(3) var<storage, read> v_chunk: array<f32>;             // [G, chunk_slots, head_dim]
 @group(0) @binding(4) var<storage, read_write> k_cache: array<f32>;       // [G, slots, head_dim]
-@group(0) @binding(5) var<storage, read_write> v_cache: array<f32>;       // [G, slots, head_dim]
 
 fn run(workgroup: u32, lane: u32) {
     let kept = min(span.rows, params.slots);
@@ -26,5 +24,5 @@ fn run(workgroup: u32, lane: u32) {
     let source_at = (kv_head * params.chunk_slots + row) * params.head_dim + d;
     let slot_at = (kv_head * params.slots + (span.position + row) % params.slots) * params.head_dim + d;
     k_cache[slot_at] = k_chunk[source_at];
-    v_cache[slot_at] = v_chunk[source_at];
+    write_value(slot_at, source_at);
 }

@@ -1,8 +1,7 @@
-// Keys and values before this call from the cache, this call's own from its chunk: prefill into a ring of exactly
+// Keys before this call from the cache, this call's own from its chunk: prefill into a ring of exactly
 // `window` slots, whose old entries the chunk's first tokens still need.
 // Constants: HEAD_DIM, QUERIES, SPREAD.
 @group(0) @binding(6) var<storage, read> k_chunk: array<f32>;             // [G, chunk_slots, HEAD_DIM]
-@group(0) @binding(7) var<storage, read> v_chunk: array<f32>;             // [G, chunk_slots, HEAD_DIM]
 const IN_CHUNK: u32 = 0x80000000u;
 
 fn key_base(kv_head: u32, position: u32) -> u32 {
@@ -22,11 +21,4 @@ fn key_at(base: u32, d: u32) -> f32 {
         return k_chunk[(base ^ IN_CHUNK) + d];
     }
     return k_cache[base + d];
-}
-
-fn value_at(base: u32, d: u32) -> f32 {
-    if base >= IN_CHUNK {
-        return v_chunk[(base ^ IN_CHUNK) + d];
-    }
-    return v_cache[base + d];
 }

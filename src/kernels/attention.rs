@@ -33,13 +33,15 @@ params! {
 
 /// Streaming-softmax attention with shared key/value heads (arXiv 2112.05682, 2205.14135; 2305.13245).
 ///
-/// `q` is `[rows, H, h]`, the caches `[G, slots, h]`. Prefill also reads its own keys and values, `[G, chunk_slots, h]`,
-/// and writes `[rows, H, h]`; decode writes parts for `attention_merge`, `[rows H, max_splits, h + 2]`: sums, the
-/// maximum score, the weight.
+/// `q` is `[rows, H, h]`, the cache of keys `[G, slots, h]` and that of values `[G, slots, v]`. Prefill also reads its own
+/// keys and values, `[G, chunk_slots, h]` and `v`, and writes `[rows, H, v]`; decode writes parts for `attention_merge`,
+/// `[rows H, max_splits, v + 2]`: sums, the maximum score, the weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attention {
-    /// Width of a head, 1 to [`MAX_HEAD_DIM`].
+    /// Width of a query and of a key, 1 to [`MAX_KEY_DIM`].
     pub head_dim: u32,
+    /// Width of a value, and where values are.
+    pub values: Values,
     /// Whether scores are soft-capped.
     pub softcap: bool,
     /// How far back a query sees.
@@ -52,15 +54,41 @@ pub struct Attention {
     pub phase: Phase,
 }
 
-/// Widest head: its queries fill half of the 16 KiB of workgroup memory that every device has.
+/// Where values are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Values {
+    /// In rows of their own, of so many elements: 1 to [`MAX_HEAD_DIM`].
+    Own(u32),
+    /// The first so many elements of the keys are the values: the latents of multi-head latent attention (arXiv 2405.04434,
+    /// section 2.1), which every head of a key multiplies as it is.
+    InKeys(u32),
+}
+
+impl Values {
+    /// Elements of a value.
+    pub fn dim(self) -> u32 {
+        match self {
+            Self::Own(dim) | Self::InKeys(dim) => dim,
+        }
+    }
+
+    fn are_own(self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+}
+
+/// Widest head: four sums of its elements for each of 64 lanes are as many as a lane keeps.
 pub const MAX_HEAD_DIM: u32 = 512;
+
+/// Widest key: four queries as wide and their scores are within the 16 KiB of workgroup memory that every device has.
+pub const MAX_KEY_DIM: u32 = 768;
 
 /// Workgroups that a prompt of a few rows is spread over.
 const SPREAD: u32 = 32;
 
 /// Most queries that share one pass over the keys.
 pub fn queries(head_dim: u32) -> u32 {
-    // As many as fit in half of the 16 KiB of workgroup memory every device has.
+    // As many as fit in half of the 16 KiB of workgroup memory every device has; of the widest keys, in three quarters.
     if head_dim > 256 { 4 } else { 8 }
 }
 
@@ -70,8 +98,8 @@ pub fn split_count(first: u32, position: u32, split_keys: u32) -> u32 {
 }
 
 /// Bytes of the parts of a split attention.
-pub(crate) fn part_bytes([rows, heads]: [u32; 2], max_splits: u32, head_dim: u32) -> u64 {
-    bytes([rows, heads, max_splits, head_dim.saturating_add(2)])
+pub(crate) fn part_bytes([rows, heads]: [u32; 2], max_splits: u32, value_dim: u32) -> u64 {
+    bytes([rows, heads, max_splits, value_dim.saturating_add(2)])
 }
 
 impl Kernel for Attention {
@@ -84,12 +112,18 @@ impl Kernel for Attention {
             .with(self.reach.fragment())
             .with(fragment!("entry/plain.wgsl"))
             .constant("HEAD_DIM", self.head_dim)
+            .constant("VALUE_DIM", self.values.dim())
             .constant("QUERIES", queries(self.head_dim));
         let source = if self.softcap {
             source.with(fragment!("softcap/tanh.wgsl")).with(fragment!("common/safe_tanh.wgsl"))
         } else {
             source.with(fragment!("softcap/none.wgsl"))
         };
+        let source = source.with(match (self.values, self.phase) {
+            (Values::InKeys(_), _) => fragment!("values/in_keys.wgsl"),
+            (Values::Own(_), Phase::Prefill) => fragment!("values/chunk.wgsl"),
+            (Values::Own(_), Phase::Decode) => fragment!("values/cache.wgsl"),
+        });
         match self.phase {
             Phase::Prefill => source
                 .with(fragment!("keys/chunk.wgsl"))
@@ -101,19 +135,14 @@ impl Kernel for Attention {
     }
 
     fn bindings(self) -> Vec<Binding> {
-        let mut bindings = vec![
-            Binding::PARAMS,
-            Binding::SPAN,
-            Binding::read(2, "q"),
-            Binding::read(3, "k_cache"),
-            Binding::read(4, "v_cache"),
-        ];
+        let mut bindings =
+            vec![Binding::PARAMS, Binding::SPAN, Binding::read(2, "q"), Binding::read(3, "k_cache")];
+        bindings.extend(self.values.are_own().then_some(Binding::read(4, "v_cache")));
         match self.phase {
-            Phase::Prefill => bindings.extend([
-                Binding::write(5, "out"),
-                Binding::read(6, "k_chunk"),
-                Binding::read(7, "v_chunk"),
-            ]),
+            Phase::Prefill => {
+                bindings.extend([Binding::write(5, "out"), Binding::read(6, "k_chunk")]);
+                bindings.extend(self.values.are_own().then_some(Binding::read(7, "v_chunk")));
+            }
             Phase::Decode => bindings.push(Binding::write(5, "parts")),
         }
         bindings.extend(self.sinks.then_some(SINKS));
@@ -122,15 +151,33 @@ impl Kernel for Attention {
 
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
+        let plain = |head_dim, values| Self {
+            head_dim,
+            values,
+            softcap: false,
+            reach: Reach::Window,
+            sinks: false,
+            phase: Phase::Prefill,
+        };
+        for (head_dim, values) in [
+            (12, Values::Own(7)),
+            (16, Values::Own(24)),
+            (22, Values::InKeys(16)),
+            (MAX_KEY_DIM, Values::InKeys(MAX_HEAD_DIM)),
+        ] {
+            all.extend(
+                [Phase::Prefill, Phase::Decode].map(|phase| Self { phase, ..plain(head_dim, values) }),
+            );
+        }
         for head_dim in [1, 8, 10, 12, 16, 64, 80, 96, 128, 256, 512] {
             for softcap in [false, true] {
                 for phase in [Phase::Prefill, Phase::Decode] {
                     for reach in Reach::ALL {
-                        all.push(Self { head_dim, softcap, reach, sinks: false, phase });
+                        all.push(Self { softcap, reach, phase, ..plain(head_dim, Values::Own(head_dim)) });
                     }
                 }
                 for reach in Reach::ALL {
-                    all.push(Self { head_dim, softcap, reach, sinks: true, phase: Phase::Prefill });
+                    all.push(Self { softcap, reach, sinks: true, ..plain(head_dim, Values::Own(head_dim)) });
                 }
             }
         }
@@ -139,7 +186,9 @@ impl Kernel for Attention {
 
     fn check(self, params: &AttentionParams) -> Result<()> {
         let AttentionParams { heads, kv_heads, slots, .. } = *params;
-        at_most(Self::NAME, "head_dim", MAX_HEAD_DIM, self.head_dim)?;
+        at_most(Self::NAME, "head_dim", MAX_KEY_DIM, self.head_dim)?;
+        let most = if self.values.are_own() { MAX_HEAD_DIM } else { MAX_HEAD_DIM.min(self.head_dim) };
+        at_most(Self::NAME, "values", most, self.values.dim())?;
         positive(Self::NAME, [("heads", heads), ("kv_heads", kv_heads), ("slots", slots)])?;
         let expected = format_args!("a divisor of the {heads} query heads");
         require(Self::NAME, "kv_heads", heads.is_multiple_of(kv_heads), expected, kv_heads)?;
@@ -156,15 +205,20 @@ impl Kernel for Attention {
 
     fn sizes(self, params: &AttentionParams, rows: u32) -> Vec<(&'static str, u64)> {
         let AttentionParams { heads, kv_heads, slots, max_splits, .. } = *params;
-        let (queries, cache) = (bytes([rows, heads, self.head_dim]), bytes([kv_heads, slots, self.head_dim]));
-        let mut sizes = vec![("q", queries), ("k_cache", cache), ("v_cache", cache)];
+        let (key_dim, value_dim) = (self.head_dim, self.values.dim());
+        let mut sizes =
+            vec![("q", bytes([rows, heads, key_dim])), ("k_cache", bytes([kv_heads, slots, key_dim]))];
+        let of_values = |name, slots| (name, bytes([kv_heads, slots, value_dim]));
+        sizes.extend(self.values.are_own().then(|| of_values("v_cache", slots)));
         match self.phase {
             Phase::Prefill => {
                 // Every row of the call has its keys in the chunk.
-                let chunk = bytes([kv_heads, params.chunk_slots.max(rows), self.head_dim]);
-                sizes.extend([("k_chunk", chunk), ("v_chunk", chunk), ("out", queries)]);
+                let slots = params.chunk_slots.max(rows);
+                sizes.push(("k_chunk", bytes([kv_heads, slots, key_dim])));
+                sizes.extend(self.values.are_own().then(|| of_values("v_chunk", slots)));
+                sizes.push(("out", bytes([rows, heads, value_dim])));
             }
-            Phase::Decode => sizes.push(("parts", part_bytes([rows, heads], max_splits, self.head_dim))),
+            Phase::Decode => sizes.push(("parts", part_bytes([rows, heads], max_splits, value_dim))),
         }
         sizes.extend(self.sinks.then_some((SINKS.name, bytes([heads]))));
         sizes
@@ -186,30 +240,32 @@ impl Kernel for Attention {
     fn work(self, params: &AttentionParams, span: Span) -> Work {
         let pairs = visible_pairs(span, self.reach, params.reach);
         let (heads, kv_heads) = (u64::from(params.heads), u64::from(params.kv_heads));
-        let (rows, head_dim) = (u64::from(span.rows), u64::from(self.head_dim));
+        let (rows, key_dim) = (u64::from(span.rows), u64::from(self.head_dim));
+        let value_dim = u64::from(self.values.dim());
+        // What scores and outputs multiply; values that lie in the keys are read again, but are no bytes more.
+        let both = key_dim + value_dim;
+        let stored = key_dim + if self.values.are_own() { value_dim } else { 0 };
         let distinct =
             u64::from(span.position + span.rows - self.reach.first_visible(span.position, params.reach));
         // A tile of queries walks the union of what they see.
         let walked = self.walked_pairs(params, span) * kv_heads;
         let mut work = Work::default()
-            .with_bytes(ByteClass::ActIn, rows * heads * head_dim * 4, rows * heads * head_dim * 4)
-            .with_bytes(ByteClass::KvRead, 2 * distinct * kv_heads * head_dim * 4, {
-                2 * walked * head_dim * 4
-            })
-            .with_ops(OpClass::F32Fma, 2 * heads * pairs * head_dim, 2 * walked * head_dim)
+            .with_bytes(ByteClass::ActIn, rows * heads * key_dim * 4, rows * heads * key_dim * 4)
+            .with_bytes(ByteClass::KvRead, distinct * kv_heads * stored * 4, walked * both * 4)
+            .with_ops(OpClass::F32Fma, heads * pairs * both, walked * both)
             .with_ops(OpClass::Sfu, heads * pairs, walked);
-        let outputs = rows * heads * head_dim * 4;
+        let outputs = rows * heads * value_dim * 4;
         work = match self.phase {
             Phase::Prefill => work.with_bytes(ByteClass::ActOut, outputs, outputs),
             Phase::Decode => {
                 let first = self.reach.first_visible(span.position, params.reach);
                 let splits = u64::from(split_count(first, span.position, params.split_keys));
-                let bytes = rows * heads * splits * (head_dim + 2) * 4;
+                let bytes = rows * heads * splits * (value_dim + 2) * 4;
                 work.with_bytes(ByteClass::Scratch, bytes, bytes)
             }
         };
         if self.sinks && self.phase == Phase::Prefill {
-            work += sink_work(heads, rows * heads, head_dim);
+            work += sink_work(heads, rows * heads, value_dim);
         }
         if self.softcap {
             work = work.with_ops(OpClass::Sfu, heads * pairs, walked);

@@ -27,7 +27,10 @@ const LANES: u32 = 64;
 ///
 /// Chunks are `[G, chunk_slots, h]`, caches `[G, slots, h]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct KvWrite;
+pub struct KvWrite {
+    /// Whether values have a chunk and a cache of their own. Else they are a part of the keys.
+    pub values: bool,
+}
 
 impl KvWrite {
     fn elements(params: &KvWriteParams, span: Span) -> u64 {
@@ -42,23 +45,23 @@ impl Kernel for KvWrite {
     fn source(self) -> Source {
         Source::kernel(Self::NAME, fragment!("kv_write.wgsl"))
             .with_span()
+            .with(match self.values {
+                true => fragment!("written_values/own.wgsl"),
+                false => fragment!("written_values/in_keys.wgsl"),
+            })
             .with(fragment!("entry/plain.wgsl"))
             .constant("WORKGROUP_SIZE", LANES)
     }
 
     fn bindings(self) -> Vec<Binding> {
-        vec![
-            Binding::PARAMS,
-            Binding::SPAN,
-            Binding::read(2, "k_chunk"),
-            Binding::read(3, "v_chunk"),
-            Binding::write(4, "k_cache"),
-            Binding::write(5, "v_cache"),
-        ]
+        let keys = [Binding::read(2, "k_chunk"), Binding::write(4, "k_cache")];
+        let values = [Binding::read(3, "v_chunk"), Binding::write(5, "v_cache")];
+        let values = values.into_iter().filter(|_| self.values);
+        [Binding::PARAMS, Binding::SPAN].into_iter().chain(keys).chain(values).collect()
     }
 
     fn variants() -> Vec<Self> {
-        vec![Self]
+        [true, false].map(|values| Self { values }).into()
     }
 
     fn check(self, params: &KvWriteParams) -> Result<()> {
@@ -77,7 +80,8 @@ impl Kernel for KvWrite {
         let KvWriteParams { kv_heads, head_dim, slots, chunk_slots } = *params;
         let chunk = bytes([kv_heads, chunk_slots.max(rows), head_dim]);
         let cache = bytes([kv_heads, slots, head_dim]);
-        vec![("k_chunk", chunk), ("v_chunk", chunk), ("k_cache", cache), ("v_cache", cache)]
+        let values = [("v_chunk", chunk), ("v_cache", cache)].into_iter().filter(|_| self.values);
+        [("k_chunk", chunk), ("k_cache", cache)].into_iter().chain(values).collect()
     }
 
     fn workgroups(self, params: &KvWriteParams, span: Span) -> u64 {
@@ -85,7 +89,7 @@ impl Kernel for KvWrite {
     }
 
     fn work(self, params: &KvWriteParams, span: Span) -> Work {
-        let bytes = 2 * Self::elements(params, span) * 4;
+        let bytes = if self.values { 2 } else { 1 } * Self::elements(params, span) * 4;
         Work::default().with_bytes(ByteClass::ActIn, bytes, bytes).with_bytes(
             ByteClass::KvWrite,
             bytes,

@@ -5,6 +5,7 @@
 //! Absent keys have the values that `transformers` 5.23.0 gives them.
 
 mod decoder;
+mod deepseek;
 mod dots1;
 mod experts;
 mod gemma;
@@ -37,7 +38,9 @@ pub(crate) const FILE: &str = "config.json";
 type Family = fn(&Keys<'_>) -> Result<(ModelConfig, Naming)>;
 
 /// Reader of every `model_type`.
-const FAMILIES: [(&str, Family); 16] = [
+const FAMILIES: [(&str, Family); 18] = [
+    ("deepseek_v2", deepseek::read_v2),
+    ("deepseek_v3", deepseek::read_v3),
     ("dots1", dots1::read),
     ("gemma2", gemma2::read),
     ("gemma3", |keys| gemma3::read(&text_part(keys)?)),

@@ -3,6 +3,7 @@
 mod attention;
 mod cache;
 mod experts;
+mod latent_attention;
 
 pub use cache::{Cache, Conditions};
 
@@ -23,6 +24,7 @@ use crate::model::slot::Place;
 use crate::{Error, Result};
 use attention::attend;
 use cache::KeysAndValues;
+use latent_attention::attend_latents;
 
 /// What a forward pass computed on its way, for `T` tokens.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -94,7 +96,11 @@ pub fn forward_with_experts(
 fn expert_layers(config: &ModelConfig) -> impl Iterator<Item = (Place, &Experts)> {
     config.ops().filter_map(|(place, op)| match op {
         Op::Experts(experts) => Some((place, experts)),
-        Op::Attention(_) | Op::CrossAttention(_) | Op::FeedForward(_) | Op::Parallel(_) => None,
+        Op::Attention(_)
+        | Op::LatentAttention(_)
+        | Op::CrossAttention(_)
+        | Op::FeedForward(_)
+        | Op::Parallel(_) => None,
     })
 }
 
@@ -191,6 +197,10 @@ impl Pass<'_> {
             (Op::Attention(op), OpWeights::Attention(weights)) => {
                 let kv = self.kv.next().ok_or_else(|| unfit("the cache"))?;
                 attend(op, weights, kv, &self.positions, input)
+            }
+            (Op::LatentAttention(op), OpWeights::LatentAttention(weights)) => {
+                let kv = self.kv.next().ok_or_else(|| unfit("the cache"))?;
+                attend_latents(op, weights, kv, &self.positions, input)
             }
             (Op::FeedForward(op), OpWeights::FeedForward(weights)) => feed_forward(op, weights, input),
             (Op::Experts(op), OpWeights::Experts(weights)) => self.experts(op, weights, x, input)?,

@@ -1,6 +1,6 @@
 use wattle::energy::Phase;
 use wattle::fragments::Reach;
-use wattle::kernels::attention::{Attention, AttentionParams, split_count};
+use wattle::kernels::attention::{Attention, AttentionParams, Values, split_count};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::reference::attention::{self as reference, Mask};
 
@@ -12,7 +12,7 @@ use crate::support::golden::Golden;
 
 /// Compares with the reference, or with golden data where there is some.
 fn check(sequence: &Sequence, run: Run, golden: Option<&[f32]>) {
-    let found = run.out("out", sequence.q.len()).go();
+    let found = run.out("out", sequence.outputs()).go();
     match golden {
         Some(golden) => found.close("out", golden, Tolerance::OfLargest(1e-5)),
         None => found.close("out", &sequence.expected(), Tolerance::Each(&sequence.tolerances())),
@@ -27,9 +27,13 @@ fn prefill(sequence: &Sequence, slots: usize, chunk_slots: usize, what: &str, go
     let run = Run::new(variant, params, span(position, rows), what)
         .with("q", &sequence.q)
         .with("k_cache", &sequence.ring(&sequence.k, slots, position))
-        .with("v_cache", &sequence.ring(&sequence.v, slots, position))
-        .with("k_chunk", &sequence.chunk(&sequence.k, chunk_slots))
-        .with("v_chunk", &sequence.chunk(&sequence.v, chunk_slots));
+        .with("k_chunk", &sequence.chunk(&sequence.k, chunk_slots));
+    let run = match sequence.values {
+        Values::Own(_) => run
+            .with("v_cache", &sequence.ring(&sequence.v, slots, position))
+            .with("v_chunk", &sequence.chunk(&sequence.v, chunk_slots)),
+        Values::InKeys(_) => run,
+    };
     check(sequence, with_sinks(run, sequence), golden);
 }
 
@@ -41,16 +45,18 @@ fn decode(sequence: &Sequence, slots: usize, split_keys: u32, what: &str, golden
     let splits = split_count(variant.reach.first_visible(newest, params.reach), newest, split_keys);
     // A window may touch one part more at another position.
     let params = AttentionParams { max_splits: splits + 1, ..params };
-    let part_words = layer.heads * (layer.head_dim + 2);
-    let parts = Run::new(variant, params, span(position, 1), what)
+    let part_words = layer.heads * (sequence.value_dim() + 2);
+    let run = Run::new(variant, params, span(position, 1), what)
         .with("q", &sequence.q)
-        .with("k_cache", &sequence.ring(&sequence.k, slots, position + 1))
-        .with("v_cache", &sequence.ring(&sequence.v, slots, position + 1))
-        .out("parts", part_words * params.max_splits as usize)
-        .go();
+        .with("k_cache", &sequence.ring(&sequence.k, slots, position + 1));
+    let run = match sequence.values {
+        Values::Own(_) => run.with("v_cache", &sequence.ring(&sequence.v, slots, position + 1)),
+        Values::InKeys(_) => run,
+    };
+    let parts = run.out("parts", part_words * params.max_splits as usize).go();
     let AttentionParams { heads, reach, split_keys, max_splits, .. } = params;
     let merge =
-        AttentionMergeParams { heads, head_dim: layer.head_dim as u32, reach, split_keys, max_splits };
+        AttentionMergeParams { heads, head_dim: sequence.values.dim(), reach, split_keys, max_splits };
     let variant = AttentionMerge { reach: variant.reach, sinks: sequence.sinks.is_some() };
     let run = Run::new(variant, merge, span(position, 1), what).with("parts", parts.floats("parts"));
     check(sequence, with_sinks(run, sequence), golden);
@@ -67,6 +73,7 @@ fn variant(sequence: &Sequence, phase: Phase) -> Attention {
     let layer = &sequence.layer;
     Attention {
         head_dim: layer.head_dim as u32,
+        values: sequence.values,
         softcap: layer.softcap.is_some(),
         reach: if layer.mask.chunk.is_some() { Reach::Chunk } else { Reach::Window },
         sinks: sequence.sinks.is_some() && phase == Phase::Prefill,
@@ -132,14 +139,14 @@ fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
     match variant.phase {
         Phase::Prefill => {
             let (heads, kv_heads, window, slots, position, rows) = PREFILLS[seed % PREFILLS.len()];
-            let layer = of(heads, kv_heads, window);
+            let layer = (of(heads, kv_heads, window), variant.values);
             let sequence = with(Sequence::random(layer, position, rows, size, seed_64));
             let slots = if slots == 0 { position + rows } else { slots };
             prefill(&sequence, slots, rows + seed % 3, &what, None);
         }
         Phase::Decode => {
             let (heads, kv_heads, window, slots, split_keys, position) = DECODES[seed % DECODES.len()];
-            let layer = of(heads, kv_heads, window);
+            let layer = (of(heads, kv_heads, window), variant.values);
             let sequence = with(Sequence::random(layer, position, 1, size, seed_64));
             decode(&sequence, if slots == 0 { position + 1 } else { slots }, split_keys, &what, None);
         }
@@ -161,7 +168,7 @@ fn every_shape_agrees_with_the_reference() {
 }
 
 fn of_size(head_dim: u32, softcap: f32, reach: Reach, sinks: bool, phase: Phase) -> Attention {
-    Attention { head_dim, softcap: softcap > 0.0, reach, sinks, phase }
+    Attention { head_dim, values: Values::Own(head_dim), softcap: softcap > 0.0, reach, sinks, phase }
 }
 
 /// Scores of 1e4 either way: exp of any of them is 0 or infinite.
@@ -188,10 +195,11 @@ fn golden_sequence(golden: &Golden, softcap: f32) -> Sequence {
     let (q, k, v) = (golden.floats("q"), golden.floats("k"), golden.floats("v"));
     let rows = golden.shape("q")[0];
     let sinks = golden.has("sinks").then(|| golden.floats("sinks"));
-    Sequence { layer, position: golden.shape("k")[0] - rows, rows, q, k, v, sinks }
+    let values = Values::Own(golden.shape("v")[2] as u32);
+    Sequence { layer, values, position: golden.shape("k")[0] - rows, rows, q, k, v, sinks }
 }
 
-const FILES: [&str; 18] = [
+const FILES: [&str; 19] = [
     "attn_mha_causal",
     "attn_gqa_causal",
     "attn_mqa_causal",
@@ -201,6 +209,7 @@ const FILES: [&str; 18] = [
     "attn_softcap_window",
     "attn_large_logits",
     "attn_head_dim_odd",
+    "attn_value_dim",
     "attn_decode",
     "attn_decode_window",
     "attn_decode_first",
@@ -247,7 +256,7 @@ fn steps_over_a_ring_are_golden() {
                 "step {step}, slot {slot}"
             );
         }
-        let out = &out[step * one.q.len()..][..one.q.len()];
+        let out = &out[step * one.outputs()..][..one.outputs()];
         for split_keys in [5, 32] {
             decode(&one, ring, split_keys, &format!("step {step}, position {position}"), Some(out));
         }
@@ -267,7 +276,8 @@ fn chunks_over_a_ring_are_golden() {
         let seen = end * whole.layer.kv_heads * whole.layer.head_dim;
         let q = whole.q[position * row..end * row].to_vec();
         let (k, v) = (whole.k[..seen].to_vec(), whole.v[..seen].to_vec());
-        let chunk = Sequence { layer: whole.layer, position, rows: end - position, q, k, v, sinks: None };
+        let (layer, values) = (whole.layer, whole.values);
+        let chunk = Sequence { layer, values, position, rows: end - position, q, k, v, sinks: None };
         let what = format!("chunk at {position}");
         prefill(&chunk, ring, most, &what, Some(&out[position * row..end * row]));
     }

@@ -37,10 +37,17 @@ fn rows_go_to_their_slots() {
         let mut random = Random::new(seed as u64);
         let mut pair = |slots| [(); 2].map(|()| random.gaussian((kv_heads * slots * head_dim) as usize));
         let ([k_chunk, v_chunk], [k_cache, v_cache]) = (pair(chunk_slots), pair(slots));
-        let run = Run::new(KvWrite, params, span(position, rows), format_args!("seed {seed}"));
+        let run =
+            Run::new(KvWrite { values: true }, params, span(position, rows), format_args!("seed {seed}"));
         let run = run.with("k_chunk", &k_chunk).with("v_chunk", &v_chunk);
         let found = run.with("k_cache", &k_cache).with("v_cache", &v_cache).go();
         found.same("k_cache", &written(&k_cache, &k_chunk, &params, position, rows));
         found.same("v_cache", &written(&v_cache, &v_chunk, &params, position, rows));
+
+        // Keys alone.
+        let run =
+            Run::new(KvWrite { values: false }, params, span(position, rows), format_args!("seed {seed}"));
+        let found = run.with("k_chunk", &k_chunk).with("k_cache", &k_cache).go();
+        found.same("k_cache", &written(&k_cache, &k_chunk, &params, position, rows));
     }
 }

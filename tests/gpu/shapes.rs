@@ -7,8 +7,8 @@ use wattle::model::Source;
 use wattle::model::checkpoint::Checkpoint;
 use wattle::model::config::{
     Activation, Attention, Block, Capacity, ExpertGroups, Experts, FeedForward, GateClamp, GrantOrder,
-    GroupScore, Head, Hierarchical, Later, ModelConfig, Norm, NormKind, Op, Rope, RopeLayout, RopeScaling,
-    Routing, Score, Share, SharedExpert, SubLayer, Temperature, Topk, WeightOn,
+    GroupScore, Head, Hierarchical, LatentAttention, Later, ModelConfig, Norm, NormKind, Op, Rope,
+    RopeLayout, RopeScaling, Routing, Score, Share, SharedExpert, SubLayer, Temperature, Topk, WeightOn,
 };
 use wattle::model::naming::Naming;
 use wattle::model::plan::WeightPlan;
@@ -31,13 +31,25 @@ const TASKS: u32 = 6;
 #[test]
 fn random_models_are_those_of_the_reference() {
     let count = if wants_everything() { 60 } else { 6 };
-    check_models(0..count, &["f32", "int4", "f16", "int2", "f32", "int8"], ProductPath::Float);
+    check_models(describe, 0..count, &["f32", "int4", "f16", "int2", "f32", "int8"], ProductPath::Float);
 }
 
 #[test]
 fn random_models_round_their_inputs_as_the_reference_does() {
     let count = if wants_everything() { 30 } else { 3 };
-    check_models(100..100 + count, &["int4:64", "int8", "int2:planes"], ProductPath::Integer);
+    check_models(describe, 100..100 + count, &["int4:64", "int8", "int2:planes"], ProductPath::Integer);
+}
+
+#[test]
+fn random_models_of_latents_are_those_of_the_reference() {
+    let count = if wants_everything() { 40 } else { 4 };
+    check_models(
+        describe_with_latents,
+        0..count,
+        &["f32", "int4", "f16", "int8:channel"],
+        ProductPath::Float,
+    );
+    check_models(describe_with_latents, 50..51, &["int8"], ProductPath::Integer);
 }
 
 /// Tokens that differ, and increments so small that logits which differ in their last bits lead to the same assignment.
@@ -71,7 +83,12 @@ fn auctions_run_in_a_model() {
     assert!(report.dispatches.iter().any(|(kernel, _)| *kernel == "moe_auction"), "{:?}", report.dispatches);
 }
 
-fn check_models(seeds: std::ops::Range<u64>, formats: &[&str], path: ProductPath) {
+fn check_models(
+    describe: fn(&mut Random) -> ModelConfig,
+    seeds: std::ops::Range<u64>,
+    formats: &[&str],
+    path: ProductPath,
+) {
     let mut failures = Vec::new();
     for seed in seeds {
         let mut random = Random::new(seed);
@@ -129,6 +146,44 @@ fn describe(random: &mut Random) -> ModelConfig {
     }
     tell_tokens_apart(&mut model);
     model
+}
+
+/// The same with attention over latents in place of other attention, and at least one.
+fn describe_with_latents(random: &mut Random) -> ModelConfig {
+    let mut model = describe(random);
+    let norm = norm(random);
+    let first = SubLayer::new(norm, Op::LatentAttention(latent_attention(random)));
+    model.blocks[0].sublayers.insert(0, first);
+    for layer in model.blocks.iter_mut().flat_map(|block| &mut block.sublayers) {
+        let ops = match &mut layer.op {
+            Op::Parallel(branches) => branches.iter_mut().map(|branch| &mut branch.op).collect(),
+            op => vec![op],
+        };
+        for op in ops {
+            if let Op::Attention(_) = op {
+                *op = Op::LatentAttention(latent_attention(random));
+            }
+        }
+    }
+    model
+}
+
+fn latent_attention(random: &mut Random) -> LatentAttention {
+    let layout = if coin(random) { RopeLayout::HalfSplit } else { RopeLayout::Interleaved };
+    let (nope_dim, rotary_dim) = (between(random, 1, 40), 2 * between(random, 1, 20));
+    let kind = if coin(random) { NormKind::RmsUnitOffset } else { NormKind::RmsUnweighted };
+    LatentAttention {
+        heads: between(random, 1, 10),
+        q_latent: coin(random).then(|| between(random, 1, 50)),
+        kv_latent: between(random, 1, 70),
+        nope_dim,
+        value_dim: between(random, 1, 40),
+        latent_norm: Norm { kind, eps: 1e-2 },
+        scale: 1.0 / ((nope_dim + rotary_dim) as f32).sqrt(),
+        rope: Rope { theta: 1e4, rotary_dim, layout, scaling: RopeScaling::None },
+        latent_bias: coin(random),
+        out_bias: coin(random),
+    }
 }
 
 /// Behind local attention, tokens with the same few before them are alike but for rounding, and which of those experts

@@ -29,8 +29,6 @@ const OPS_TO_COME: &[&str] = &[
     "attn_t5_bias_decode_step",
     "attn_t5_bias_decoder",
     "attn_t5_bias_encoder",
-    // Another width of values.
-    "attn_value_dim",
 ];
 
 #[path = "../support/models.rs"]
@@ -40,8 +38,6 @@ pub use models::MODELS;
 /// Model directories that no test reads.
 const MODELS_TO_COME: &[&str] = &[
     "cohere",
-    "deepseek_v2",
-    "deepseek_v3",
     "falcon",
     "falcon_alibi",
     "falcon_gqa",

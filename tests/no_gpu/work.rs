@@ -3,7 +3,7 @@
 use wattle::energy::{ByteClass, OpClass, Phase, Work};
 use wattle::fragments::{ExpertWeight, GroupLimit, Reach, RouteRule, Selection};
 use wattle::kernel::{Kernel, Span};
-use wattle::kernels::attention::{Attention, AttentionParams};
+use wattle::kernels::attention::{Attention, AttentionParams, Values};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
 
@@ -54,8 +54,14 @@ fn sinks_are_counted_where_outputs_are_final() {
         softcap: 0.0,
     };
     let prefill = |sinks| {
-        let variant =
-            Attention { head_dim: 10, softcap: false, reach: Reach::Window, sinks, phase: Phase::Prefill };
+        let variant = Attention {
+            head_dim: 10,
+            values: Values::Own(10),
+            softcap: false,
+            reach: Reach::Window,
+            sinks,
+            phase: Phase::Prefill,
+        };
         variant.work(&params, Span { position: 7, rows: 3 })
     };
     assert_eq!(added(prefill(true), prefill(false)), ([6 * 4, 3 * 6 * 10 * 4], 2 * 3 * 6));

@@ -9,6 +9,7 @@ mod models;
 
 mod checkpoint;
 mod damage;
+mod deepseek;
 mod experts;
 mod family;
 mod golden;

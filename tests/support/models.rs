@@ -1,6 +1,8 @@
 //! Golden models of families that are read.
 
 pub const MODELS: &[&str] = &[
+    "deepseek_v2",
+    "deepseek_v3",
     "dots1",
     "gemma2",
     "gemma3_text",

@@ -15,7 +15,7 @@ use crate::model::layout::{AttentionLayout, Vectors};
 use crate::schedule::TensorId;
 
 /// Keys that one workgroup of a split decode walks: a megabyte of keys and values would be too much for one.
-fn split_keys(head_dim: u32) -> u32 {
+pub(super) fn split_keys(head_dim: u32) -> u32 {
     (65_536 / head_dim).min(256)
 }
 
@@ -27,6 +27,7 @@ fn cache_slots(attention: &Attention, context: u32) -> u32 {
 fn variant(attention: &Attention, phase: Phase) -> kernel::Attention {
     kernel::Attention {
         head_dim: attention.head_dim,
+        values: kernel::Values::Own(attention.head_dim),
         softcap: attention.softcap.is_some(),
         reach: reach(attention),
         sinks: attention.sinks && phase == Phase::Prefill,
@@ -116,7 +117,7 @@ impl ForwardPass<'_> {
             temperature_scale: attention.temperature.map_or(0.0, |temperature| temperature.scale),
             temperature_floor: attention.temperature.map_or(0, |temperature| temperature.floor),
         };
-        let table = self.rope_table(attention);
+        let table = self.rope_table(attention.rope);
         let mut tensors = vec![("qkv", qkv), ("rope_table", table), ("q_out", q), ("k_out", k), ("v_out", v)];
         tensors.extend(head_norm.map(|norm| ("head_norm", self.vectors(norm))));
         self.dispatch("heads", Launch { variant, params }, &tensors)?;
@@ -174,7 +175,7 @@ impl ForwardPass<'_> {
         };
         let tensors =
             [("k_chunk", heads.k), ("v_chunk", heads.v), ("k_cache", cache[0]), ("v_cache", cache[1])];
-        self.dispatch("kv_write", Launch { variant: KvWrite, params }, &tensors)
+        self.dispatch("kv_write", Launch { variant: KvWrite { values: true }, params }, &tensors)
     }
 
     /// Decode: the cache in parts of fixed length, merged in order.

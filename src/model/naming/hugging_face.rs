@@ -20,6 +20,11 @@ pub(crate) struct LayerNames {
     pub norms: [&'static str; 4],
     /// The dense feed-forward network.
     pub feed_forward: &'static str,
+    /// The rows of a key and of a value that stand below each other for each head, where latents are projected to both
+    /// (DeepSeek).
+    pub latent_rows: [u32; 2],
+    /// The projection of queries, from the input or from a latent of them.
+    pub queries: &'static str,
     /// The router's matrix.
     pub router: &'static str,
     /// Multiplies the scale of the router's norm.
@@ -87,6 +92,8 @@ impl LayerNames {
     pub const PRE_NORM: Self = Self {
         norms: ["input_layernorm", "", "post_attention_layernorm", ""],
         feed_forward: "mlp",
+        latent_rows: [1, 1],
+        queries: "self_attn.q_proj",
         router: "mlp.gate",
         router_norm_factor: 1.0,
         shared_expert: "mlp.shared_experts",
@@ -158,7 +165,12 @@ impl LayerNames {
                 None => post_feed_forward.to_owned(),
                 Some(branch) => format!("{post_feed_forward}_{}", branch + 1),
             },
-            Role::Q => "self_attn.q_proj".to_owned(),
+            Role::Q => self.queries.to_owned(),
+            Role::QLatent => "self_attn.q_a_proj".to_owned(),
+            Role::QLatentNorm => "self_attn.q_a_layernorm".to_owned(),
+            Role::KvLatent => "self_attn.kv_a_proj_with_mqa".to_owned(),
+            Role::KvLatentNorm => "self_attn.kv_a_layernorm".to_owned(),
+            Role::LatentK | Role::LatentV => return self.of_latent(slot, shape),
             Role::K => "self_attn.k_proj".to_owned(),
             Role::V => "self_attn.v_proj".to_owned(),
             Role::Out => "self_attn.o_proj".to_owned(),
@@ -191,6 +203,31 @@ impl LayerNames {
             Role::Embedding | Role::FinalNorm | Role::Head => String::new(),
         };
         Stored::whole(format!("{module}.{}", part(slot.part)), shape)
+    }
+}
+
+impl LayerNames {
+    /// The matrix of keys or of values within that of both, in which each head has its rows of keys, then those of values.
+    fn of_latent(self, slot: Slot, shape: &[usize]) -> Stored {
+        let is_value = slot.role == Role::LatentV;
+        if slot.part != Part::Weight {
+            // What is learned of it lies as it would beside a weight of its own.
+            let name = if is_value { "v_b_proj" } else { "k_b_proj" };
+            return Stored::whole(format!("self_attn.{name}.{}", part(slot.part)), shape);
+        }
+        let [keys, values] = self.latent_rows.map(|rows| rows as usize);
+        let own = if is_value { values } else { keys };
+        let &[rows, inputs] = shape else {
+            return Stored::whole("self_attn.kv_b_proj.weight".to_owned(), shape);
+        };
+        let heads = rows / own;
+        let whole = [heads * (keys + values), inputs];
+        Stored {
+            size: [heads, own * inputs],
+            first: if is_value { (keys * inputs) as u64 } else { 0 },
+            row_step: (keys + values) * inputs,
+            ..Stored::whole("self_attn.kv_b_proj.weight".to_owned(), &whole)
+        }
     }
 }
 

@@ -35,7 +35,8 @@ impl Cache {
 
     /// The same under other conditions than none.
     pub fn under(config: &ModelConfig, conditions: Conditions) -> Self {
-        let layers = config.ops().filter(|(_, op)| matches!(op, Op::Attention(_))).count();
+        let layers =
+            config.ops().filter(|(_, op)| matches!(op, Op::Attention(_) | Op::LatentAttention(_))).count();
         Self { conditions, tokens: 0, layers: vec![KeysAndValues::default(); layers] }
     }
 

@@ -7,6 +7,7 @@ use wattle::fragments::{Epilogue, InputNorm, Members, Queue, Reach, Reduce, Rout
 use wattle::kernel::AnyLaunch;
 use wattle::kernels::attention_merge::AttentionMerge;
 use wattle::kernels::kv_write::KvWrite;
+use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matvec::VecRows;
 use wattle::kernels::moe_auction::{MoeAuction, MoeAuctionParams};
 use wattle::kernels::moe_combine::{CombineSlots, MoeCombine, MoeCombineParams};
@@ -30,8 +31,9 @@ use wattle::kernels::tile_rows::TileRows;
 use wattle::quant::Width;
 
 use super::launches::{
-    ADDED, ATTENTION, BEST, CHOSEN, COMBINE, GATED, KV_WRITE, MERGE, PICK, ROPE, ROUTE, SLOTS, WEIGHTED,
-    attention, embed, expert, grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
+    ADDED, ATTENTION, BEST, CHOSEN, COMBINE, GATED, KV_WRITE, LATENT_HEADS, MERGE, PICK, ROPE, ROUTE, SLOTS,
+    WEIGHTED, attention, embed, expert, grouped_i8, in_i8, latent_heads, launch, linear, matmul, matvec,
+    on_matrices, quantize, rope,
 };
 
 /// A launch, and the words that each of its tensors needs for [`super::ROWS`] rows.
@@ -75,9 +77,23 @@ fn attention_cases() -> Vec<Case> {
             launch(AttentionMerge { reach: Reach::Window, sinks: true }, MERGE),
             vec![("parts", parts), ("out", q), ("sinks", 6)],
         ),
-        (launch(KvWrite, KV_WRITE), written.to_vec()),
+        (launch(KvWrite { values: true }, KV_WRITE), written.to_vec()),
+        (launch(KvWrite { values: false }, KV_WRITE), vec![written[0], written[2]]),
         (launch(rope(false), ROPE), heads(chunk)),
         (launch(of_shared, ROPE), shared),
+        (
+            launch(latent_heads(false), LATENT_HEADS),
+            vec![
+                ("words", 6 * 4 * 8),
+                ("scales", 6 * 4 * 2 * 2),
+                ("q", 7 * 6 * (4 + 2)),
+                ("latent", 7 * (33 + 2)),
+                ("latent_norm", 33),
+                ("rope_table", 7 * 2),
+                ("q_out", 7 * 6 * (33 + 2)),
+                ("k_out", 9 * (33 + 2)),
+            ],
+        ),
         // A ring may be shorter than a pass, a chunk may not.
         (launch(rope(true), RopeParams { slots: 3, ..ROPE }), heads(2 * 3 * 10)),
         (launch(rope(false), RopeParams { slots: 3, ..ROPE }), heads(2 * 7 * 10)),
@@ -147,6 +163,10 @@ fn linear_cases() -> Vec<Case> {
                 &of_five[1..],
             ]
             .concat(),
+        ),
+        (
+            launch(matmul(TileRows::Heads(3), Epilogue::NONE), LinearParams { choices: 3, ..linear("f16") }),
+            vec![("x", 3 * x), ("y", 3 * y), ("words", 3 * f16)],
         ),
         (
             launch(matmul(grouped, GATED), expert("f16", 1)),

@@ -6,11 +6,12 @@ use wattle::energy::Phase;
 use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reach, Reduce};
 use wattle::gpu::Capabilities;
 use wattle::kernel::{AnyLaunch, Kernel, Launch};
-use wattle::kernels::attention::{Attention, AttentionParams};
+use wattle::kernels::attention::{Attention, AttentionParams, Values};
 use wattle::kernels::attention_merge::AttentionMergeParams;
 use wattle::kernels::embed::{Embed, EmbedParams};
 use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams};
 use wattle::kernels::kv_write::KvWriteParams;
+use wattle::kernels::latent_heads::{LatentHeads, LatentHeadsParams};
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::Matmul;
 use wattle::kernels::matmul_coop::MatmulCoop;
@@ -38,6 +39,18 @@ pub const ATTENTION: AttentionParams = AttentionParams {
 pub const MERGE: AttentionMergeParams =
     AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 8, max_splits: 4 };
 pub const KV_WRITE: KvWriteParams = KvWriteParams { kv_heads: 2, head_dim: 10, slots: 20, chunk_slots: 9 };
+/// 24 rows of 33 inputs in int4.
+pub const LATENT_HEADS: LatentHeadsParams = LatentHeadsParams {
+    heads: 6,
+    nope_dim: 4,
+    rotary_dim: 2,
+    in_features: 33,
+    row_words: 8,
+    blocks: 2,
+    block_shift: 5,
+    slots: 9,
+    eps: 1e-6,
+};
 pub const ROPE: RopeParams = RopeParams {
     heads: 6,
     kv_heads: 2,
@@ -59,11 +72,22 @@ pub const BEST: SampleBestParams = SampleBestParams { vocab_size: 4097, inverse_
 pub const PICK: SamplePickParams = SamplePickParams { vocab_size: 4097, max_samples: 11, top_p: 1.0 };
 
 pub fn attention(phase: Phase) -> Attention {
-    Attention { head_dim: 10, softcap: true, reach: Reach::Window, sinks: phase == Phase::Prefill, phase }
+    Attention {
+        head_dim: 10,
+        values: Values::Own(10),
+        softcap: true,
+        reach: Reach::Window,
+        sinks: phase == Phase::Prefill,
+        phase,
+    }
 }
 
 pub fn rope(to_cache: bool) -> Rope {
     Rope { qk_norm: QkNorm::Head, to_cache, ..Rope::new(10) }
+}
+
+pub fn latent_heads(to_cache: bool) -> LatentHeads {
+    LatentHeads { codec: int4(), interleaved: true, to_cache, reduce: Reduce::Workgroup }
 }
 
 pub fn matvec(rows: VecRows, norm: InputNorm, epilogue: Epilogue) -> Matvec {

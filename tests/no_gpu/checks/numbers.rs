@@ -7,11 +7,12 @@ use wattle::fragments::{
     NestedGroups, Queue, Reach, Reduce, RouteRule, Selection,
 };
 use wattle::kernel::{Kernel, Launch};
-use wattle::kernels::attention::{Attention, AttentionParams};
+use wattle::kernels::attention::{Attention, AttentionParams, Values};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::kernels::embed::EmbedParams;
 use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams};
 use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
+use wattle::kernels::latent_heads::LatentHeadsParams;
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::Matmul;
 use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
@@ -35,8 +36,8 @@ use wattle::kernels::sample_pick::{SamplePick, SamplePickParams};
 use wattle::kernels::tile_rows::TileRows;
 
 use super::launches::{
-    ATTENTION, BEST, COMBINE, GATED, KV_WRITE, MERGE, PICK, ROPE, ROUTE, attention, embed, expert,
-    grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
+    ATTENTION, BEST, COMBINE, GATED, KV_WRITE, LATENT_HEADS, MERGE, PICK, ROPE, ROUTE, attention, embed,
+    expert, grouped_i8, in_i8, latent_heads, launch, linear, matmul, matvec, on_matrices, quantize, rope,
 };
 use super::{ROWS, record};
 
@@ -65,14 +66,27 @@ fn attention_refuses_numbers_that_do_not_fit() {
     assert_refused(split, AttentionParams { split_keys: 0, ..ATTENTION }, "split_keys");
     assert_refused(split, AttentionParams { max_splits: 0, ..ATTENTION }, "max_splits");
     for head_dim in [0, 513] {
-        assert_refused(Attention { head_dim, ..whole }, ATTENTION, "head_dim");
         assert_refused(Rope { head_dim, ..rope(true) }, ROPE, "head_dim");
+    }
+    for head_dim in [0, 769] {
+        assert_refused(Attention { head_dim, ..whole }, ATTENTION, "head_dim");
     }
     let merge = AttentionMerge { reach: Reach::Window, sinks: false };
     assert_refused(merge, AttentionMergeParams { split_keys: 0, ..MERGE }, "split_keys");
     assert_refused(merge, AttentionMergeParams { head_dim: 0, ..MERGE }, "head_dim");
-    assert_refused(KvWrite, KvWriteParams { slots: 0, ..KV_WRITE }, "slots");
-    assert_refused(KvWrite, KvWriteParams { chunk_slots: 0, ..KV_WRITE }, "chunk_slots");
+    for values in [Values::Own(0), Values::Own(513), Values::InKeys(11)] {
+        assert_refused(Attention { values, ..whole }, ATTENTION, "values");
+    }
+    let write = KvWrite { values: true };
+    assert_refused(write, KvWriteParams { slots: 0, ..KV_WRITE }, "slots");
+    assert_refused(write, KvWriteParams { chunk_slots: 0, ..KV_WRITE }, "chunk_slots");
+    let latent = latent_heads(true);
+    assert_refused(latent, LatentHeadsParams { heads: 0, ..LATENT_HEADS }, "heads");
+    assert_refused(latent, LatentHeadsParams { nope_dim: 0, ..LATENT_HEADS }, "nope_dim");
+    assert_refused(latent, LatentHeadsParams { slots: 0, ..LATENT_HEADS }, "slots");
+    assert_refused(latent, LatentHeadsParams { in_features: 513, ..LATENT_HEADS }, "in_features");
+    assert_refused(latent, LatentHeadsParams { rotary_dim: 3, ..LATENT_HEADS }, "rotary_dim");
+    assert_refused(latent, LatentHeadsParams { row_words: 7, ..LATENT_HEADS }, "row_words");
     assert_refused(rope(true), RopeParams { slots: 0, ..ROPE }, "slots");
     for rotary_dim in [3, 12] {
         assert_refused(rope(true), RopeParams { rotary_dim, ..ROPE }, "rotary_dim");
@@ -108,6 +122,8 @@ fn products_refuse_numbers_that_do_not_fit() {
     let capped = Epilogue { activate: Activate::Softcap, ..Epilogue::NONE };
     assert_refused(Matvec { epilogue: capped, ..dense }, LinearParams { softcap: 0.0, ..params }, "softcap");
 
+    let of_heads = matmul(TileRows::Heads(4), Epilogue::NONE);
+    assert_refused(of_heads, expert("f16", 1), "choices");
     let grouped = matmul(TileRows::Grouped { experts: 5 }, GATED);
     let params = expert("f16", 3);
     assert_refused(grouped, LinearParams { out_features: 11, ..params }, "out_features");

@@ -72,7 +72,7 @@ fn an_accepted_launch_has_a_grid_and_work() {
 fn a_tensor_beyond_indices_is_refused() {
     let long = embed(1 << 29).shared();
     let huge = launch(
-        KvWrite,
+        KvWrite { values: true },
         KvWriteParams { kv_heads: u32::MAX, head_dim: u32::MAX, slots: u32::MAX, chunk_slots: 9 },
     );
     for (launch, tensor) in [(long, "words"), (huge, "k_chunk")] {
