@@ -62,7 +62,7 @@ fn check(variant: LatentHeads, format: WeightFormat, shape: Shape, seed: u64) {
     for (at, head) in q.chunks(head_dim).enumerate() {
         let matrix = &w[at % heads * nope * latent..][..nope * latent];
         for r in 0..latent {
-            let terms = || (0..nope).map(|i| f64::from(head[i]) * f64::from(matrix[i * latent + r]));
+            let terms = || (0..nope).map(move |i| f64::from(head[i]) * f64::from(matrix[i * latent + r]));
             expected.push(terms().sum::<f64>() as f32);
             // A decoded weight is rounded twice or so.
             tolerances.push((roundings(nope) + 4.0) * EPS * terms().map(f64::abs).sum::<f64>() as f32);
