@@ -2,9 +2,9 @@
 //   z_s = softcap(scale q . k_s + score_bias), a = softmax over the visible s, o = sum_s a_s v_s.
 // A workgroup takes up to QUERIES queries of a sequence that share a key/value head, (row, head) pairs row by row, and walks
 // the keys that any of them sees, KEYS at a time. Masked scores are flagged by MASKED, a finite number.
-// Needs: query_tile, key_row, key_at, value_at (keys/*), cache_row (cache/*), key_range, store_output (output/*), softcap
+// Needs: query_tile, key_row, key_at (keys/*), value_at (values/*), key_range, store_output (output/*), softcap
 // (softcap/*), visible (reach/*), score_bias (score_bias/*), span.
-// Constants: HEAD_DIM, QUERIES.
+// Constants: HEAD_DIM, VALUE_DIM, QUERIES.
 struct Params {
     heads: u32,
     kv_heads: u32,
@@ -24,7 +24,7 @@ const WORKGROUP_SIZE: u32 = 64u;
 const KEYS: u32 = 32u;
 const LANES_PER_QUERY: u32 = WORKGROUP_SIZE / QUERIES;
 const KEYS_PER_LANE: u32 = KEYS / LANES_PER_QUERY;
-const OUTPUTS_PER_LANE: u32 = (QUERIES * HEAD_DIM + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
+const OUTPUTS_PER_LANE: u32 = (QUERIES * VALUE_DIM + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
 const MASKED: f32 = -1e30;
 
 struct KeyRange { first: u32, end: u32 }
@@ -125,11 +125,11 @@ fn run(workgroup: u32, lane: u32) {
         let keys = min(KEYS, range.end - tile);
         for (var n = 0u; n < OUTPUTS_PER_LANE; n += 1u) {
             let i = n * WORKGROUP_SIZE + lane;
-            if i < tile_count * HEAD_DIM {
-                let query = i / HEAD_DIM;
+            if i < tile_count * VALUE_DIM {
+                let query = i / VALUE_DIM;
                 var sum = acc[n] * query_rescale[query];
                 for (var j = 0u; j < keys; j += 1u) {
-                    sum += scores[query * KEYS + j] * value_at(key_row(own, kv_head, tile + j), i % HEAD_DIM);
+                    sum += scores[query * KEYS + j] * value_at(key_row(own, kv_head, tile + j), i % VALUE_DIM);
                 }
                 acc[n] = sum;
             }
@@ -139,10 +139,10 @@ fn run(workgroup: u32, lane: u32) {
 
     for (var n = 0u; n < OUTPUTS_PER_LANE; n += 1u) {
         let i = n * WORKGROUP_SIZE + lane;
-        let query = first_query + i / HEAD_DIM;
-        if i < tile_count * HEAD_DIM {
+        let query = first_query + i / VALUE_DIM;
+        if i < tile_count * VALUE_DIM {
             let head = (own.first_row + query / per_head) * params.heads + kv_head * per_head + query % per_head;
-            store_output(head, site.part, i % HEAD_DIM, acc[n], query_max[i / HEAD_DIM], query_sum[i / HEAD_DIM]);
+            store_output(head, site.part, i % VALUE_DIM, acc[n], query_max[i / VALUE_DIM], query_sum[i / VALUE_DIM]);
         }
     }
 }

@@ -1,6 +1,7 @@
 // Writes a chunk's keys and values into the cache once attention has read its old entries. A chunk longer than
 // a ring writes only what stays. One workgroup per (row, key/value head).
-// Needs: cache_row (cache/*), store_row (kv_store/*), span, sequence_of (common/span). Constants: WORKGROUP_SIZE, HEAD_DIM, RING.
+// Needs: cache_row (cache/*), store_row (kv_store/*), HAS_VALUES, chunk_value (written_values/*), span, sequence_of (common/span).
+// Constants: WORKGROUP_SIZE, HEAD_DIM, RING.
 struct Params {
     kv_heads: u32,
     slots: u32,         // rows per head of a sequence's cache, or of a page
@@ -9,7 +10,6 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> k_chunk: array<f32>;             // [G, chunk_slots, HEAD_DIM]
-@group(0) @binding(3) var<storage, read> v_chunk: array<f32>;             // [G, chunk_slots, HEAD_DIM]
 
 var<workgroup> stored_head: array<f32, HEAD_DIM>;
 
@@ -31,9 +31,12 @@ fn run(workgroup: u32, lane: u32) {
     }
     workgroupBarrier();
     store_row(false, slot_row, lane);
+    if !HAS_VALUES {
+        return;
+    }
     workgroupBarrier();
     for (var d = lane; d < HEAD_DIM; d += WORKGROUP_SIZE) {
-        stored_head[d] = v_chunk[source_at + d];
+        stored_head[d] = chunk_value(source_at + d);
     }
     workgroupBarrier();
     store_row(true, slot_row, lane);

@@ -7,6 +7,7 @@ pub mod attention_merge;
 pub mod embed;
 pub mod expert_plan;
 pub mod kv_write;
+pub mod latent_heads;
 pub mod linear;
 pub mod matmul;
 pub mod matmul_coop;
@@ -48,6 +49,7 @@ pub fn all_variants() -> Vec<Arc<dyn AnyLaunch>> {
     add::<attention_merge::AttentionMerge>(&mut all);
     add::<embed::Embed>(&mut all);
     add::<kv_write::KvWrite>(&mut all);
+    add::<latent_heads::LatentHeads>(&mut all);
     add::<matmul::Matmul>(&mut all);
     add::<matmul_coop::MatmulCoop>(&mut all);
     add::<matvec::Matvec>(&mut all);

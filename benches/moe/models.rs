@@ -77,6 +77,7 @@ fn add_widths<'a>(sublayer: &'a mut SubLayer, widths: &mut Vec<&'a mut u32>) {
             widths.extend([&mut attention.heads, &mut attention.kv_heads]);
         }
         Op::LayerInput(_) => {}
+        Op::LatentAttention(attention) => widths.push(&mut attention.heads),
         Op::FeedForward(network) => widths.push(&mut network.hidden),
         Op::Experts(experts) => {
             widths.push(&mut experts.expert.hidden);

@@ -106,6 +106,7 @@ fn read_bits(model: &Model) -> f64 {
         let between = layer.projections.iter().flat_map(|of| [&of.into, &of.out]).map(with_format);
         let matrices = match &layer.op {
             OpLayout::Attention(attention) => [&attention.qkv, &attention.out].map(with_format).to_vec(),
+            OpLayout::LatentAttention(attention) => attention.matrices().map(with_format).collect(),
             OpLayout::FeedForward(ffn) => [&ffn.into, &ffn.down].map(with_format).to_vec(),
             OpLayout::Experts(experts) => {
                 let shared = experts.shared.iter().flat_map(|ffn| [&ffn.into, &ffn.down]).map(with_format);
@@ -166,11 +167,15 @@ fn codes(model: &Model, block: usize) -> Codes {
     let first = &model.layout().blocks[block][0];
     let first = match &first.op {
         OpLayout::Parallel(branches) => &branches[0],
-        OpLayout::Attention(_) | OpLayout::FeedForward(_) | OpLayout::Experts(_) => first,
-        OpLayout::LayerInput(_) => first,
+        OpLayout::Attention(_)
+        | OpLayout::LatentAttention(_)
+        | OpLayout::FeedForward(_)
+        | OpLayout::Experts(_)
+        | OpLayout::LayerInput(_) => first,
     };
     match &first.op {
         OpLayout::Attention(attention) => of(attention.out.format),
+        OpLayout::LatentAttention(attention) => of(attention.out.format),
         OpLayout::FeedForward(ffn) => of(ffn.down.format),
         OpLayout::LayerInput(input) => of(input.projection.format),
         OpLayout::Experts(experts) => of(experts.down.formats[0]),

@@ -1,5 +1,5 @@
-// Keys and values from the cache alone: decode, a row of each sequence, where the new ones are written first.
-// Needs: cache_row (cache/*), cached_key, cached_value (kv_row/*). Constants: QUERIES.
+// Keys from the cache alone: decode, a row of each sequence, where the new ones are written first.
+// Needs: cache_row (cache/*), cached_key (key_rows/*), span. Constants: QUERIES.
 fn key_row(own: SequenceSpan, kv_head: u32, position: u32) -> u32 {
     return cache_row(own.sequence, kv_head, position);
 }
@@ -17,8 +17,4 @@ fn query_tile(workgroup: u32) -> QueryTile {
 
 fn key_at(row: u32, d: u32) -> f32 {
     return cached_key(row, d);
-}
-
-fn value_at(row: u32, d: u32) -> f32 {
-    return cached_value(row, d);
 }

@@ -1,8 +1,7 @@
-// Keys and values before this call from the cache, this call's own from its chunk: prefill into a ring of exactly
+// Keys before this call from the cache, this call's own from its chunk: prefill into a ring of exactly
 // `window` slots, whose old entries the chunk's first tokens still need.
-// Needs: cache_row (cache/*), cached_key, cached_value (kv_row/*). Constants: HEAD_DIM, QUERIES, SPREAD.
+// Needs: cache_row (cache/*), cached_key (key_rows/*), span. Constants: HEAD_DIM, QUERIES, SPREAD.
 @group(0) @binding(6) var<storage, read> k_chunk: array<f32>;             // [G, chunk_slots, HEAD_DIM]
-@group(0) @binding(7) var<storage, read> v_chunk: array<f32>;             // [G, chunk_slots, HEAD_DIM]
 const IN_CHUNK: u32 = 0x80000000u;
 
 fn key_row(own: SequenceSpan, kv_head: u32, position: u32) -> u32 {
@@ -35,11 +34,4 @@ fn key_at(row: u32, d: u32) -> f32 {
         return k_chunk[(row ^ IN_CHUNK) * HEAD_DIM + d];
     }
     return cached_key(row, d);
-}
-
-fn value_at(row: u32, d: u32) -> f32 {
-    if row >= IN_CHUNK {
-        return v_chunk[(row ^ IN_CHUNK) * HEAD_DIM + d];
-    }
-    return cached_value(row, d);
 }

@@ -1,7 +1,7 @@
 // Keys split over workgroups, at fixed multiples of split_keys: each writes its sum, maximum and weight for
-// attention_merge. Layout of a part: HEAD_DIM sums, then the maximum, then the weight.
-// Needs: first_visible (reach/*). Constants: HEAD_DIM.
-@group(0) @binding(5) var<storage, read_write> parts: array<f32>;         // [rows H, max_splits, HEAD_DIM + 2]
+// attention_merge. Layout of a part: VALUE_DIM sums, then the maximum, then the weight.
+// Needs: first_visible (reach/*). Constants: VALUE_DIM.
+@group(0) @binding(5) var<storage, read_write> parts: array<f32>;         // [rows H, max_splits, VALUE_DIM + 2]
 
 fn key_range(oldest: u32, newest: u32, part: u32) -> KeyRange {
     let first = first_visible(oldest, params.reach);
@@ -10,10 +10,10 @@ fn key_range(oldest: u32, newest: u32, part: u32) -> KeyRange {
 }
 
 fn store_output(head: u32, part: u32, d: u32, acc: f32, max_score: f32, sum: f32) {
-    let at = (head * params.max_splits + part) * (HEAD_DIM + 2u);
+    let at = (head * params.max_splits + part) * (VALUE_DIM + 2u);
     parts[at + d] = acc;
     if d == 0u {
-        parts[at + HEAD_DIM] = max_score;
-        parts[at + HEAD_DIM + 1u] = sum;
+        parts[at + VALUE_DIM] = max_score;
+        parts[at + VALUE_DIM + 1u] = sum;
     }
 }

@@ -1,6 +1,6 @@
 // All keys in one workgroup: the output is final. A query that sees no key gives 0.
-// Needs: first_visible (reach/*), with_sink (sinks/*). Constants: HEAD_DIM.
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;           // [rows, H, HEAD_DIM]
+// Needs: first_visible (reach/*), with_sink (sinks/*). Constants: VALUE_DIM.
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;           // [rows, H, VALUE_DIM]
 
 fn key_range(oldest: u32, newest: u32, part: u32) -> KeyRange {
     // A folded grid has workgroups to spare; their part is beyond the only one.
@@ -9,5 +9,5 @@ fn key_range(oldest: u32, newest: u32, part: u32) -> KeyRange {
 
 fn store_output(head: u32, part: u32, d: u32, acc: f32, max_score: f32, sum: f32) {
     let weight = with_sink(head % params.heads, max_score, sum);
-    out[head * HEAD_DIM + d] = select(0.0, acc * weight.x / max(weight.y, 1e-30), sum > 0.0);
+    out[head * VALUE_DIM + d] = select(0.0, acc * weight.x / max(weight.y, 1e-30), sum > 0.0);
 }

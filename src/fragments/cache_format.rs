@@ -1,4 +1,4 @@
-//! What a cache stores keys and values as: `shaders/kv_row` to read, `shaders/kv_store` to write.
+//! What a cache stores keys and values as: `shaders/key_rows` and `shaders/value_rows` to read, `shaders/kv_store` to write.
 
 use std::fmt;
 use std::str::FromStr;
@@ -41,12 +41,21 @@ impl CacheFormat {
         self.row_words(head_dim) as u64 * 4
     }
 
-    /// The fragment that reads.
-    pub(crate) fn row_fragment(self) -> Fragment {
+    /// The fragment that reads keys.
+    pub(crate) fn key_fragment(self) -> Fragment {
         match self {
-            Self::F32 => fragment!("kv_row/f32.wgsl"),
-            Self::F16 => fragment!("kv_row/f16.wgsl"),
-            Self::Int8 => fragment!("kv_row/i8.wgsl"),
+            Self::F32 => fragment!("key_rows/f32.wgsl"),
+            Self::F16 => fragment!("key_rows/f16.wgsl"),
+            Self::Int8 => fragment!("key_rows/i8.wgsl"),
+        }
+    }
+
+    /// The fragment that reads values.
+    pub(crate) fn value_fragment(self) -> Fragment {
+        match self {
+            Self::F32 => fragment!("value_rows/f32.wgsl"),
+            Self::F16 => fragment!("value_rows/f16.wgsl"),
+            Self::Int8 => fragment!("value_rows/i8.wgsl"),
         }
     }
 

@@ -37,13 +37,15 @@ params! {
 
 /// Streaming-softmax attention with shared key/value heads (arXiv 2112.05682, 2205.14135; 2305.13245).
 ///
-/// `q` is `[rows, H, h]`, the caches `[sequences or pages, G, slots]` rows. Prefill also reads its own keys and values, `[G, chunk_slots, h]`,
-/// and writes `[rows, H, h]`; decode writes parts for `attention_merge`, `[rows H, max_splits, h + 2]`: sums, the
-/// maximum score, the weight.
+/// `q` is `[rows, H, h]`, the caches of keys and of values `[sequences or pages, G, slots]` rows, of `h` and of `v` elements. Prefill
+/// also reads its own keys and values, `[G, chunk_slots, h]` and `v`, and writes `[rows, H, v]`; decode writes parts for
+/// `attention_merge`, `[rows H, max_splits, v + 2]`: sums, the maximum score, the weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attention {
-    /// Width of a head, 1 to [`MAX_HEAD_DIM`].
+    /// Width of a query and of a key, 1 to [`MAX_KEY_DIM`].
     pub head_dim: u32,
+    /// Width of a value, and where values are.
+    pub values: Values,
     /// Whether scores are soft-capped.
     pub softcap: bool,
     /// What is added to scores before.
@@ -60,15 +62,41 @@ pub struct Attention {
     pub cache: CacheRows,
 }
 
-/// Widest head: its queries fill half of the 16 KiB of workgroup memory that every device has.
+/// Where values are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Values {
+    /// In rows of their own, of so many elements: 1 to [`MAX_HEAD_DIM`].
+    Own(u32),
+    /// The first so many elements of the keys are the values: the latents of multi-head latent attention (arXiv 2405.04434,
+    /// section 2.1), which every head of a key multiplies as it is.
+    InKeys(u32),
+}
+
+impl Values {
+    /// Elements of a value.
+    pub fn dim(self) -> u32 {
+        match self {
+            Self::Own(dim) | Self::InKeys(dim) => dim,
+        }
+    }
+
+    fn are_own(self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+}
+
+/// Widest head: four sums of its elements for each of 64 lanes are as many as a lane keeps.
 pub const MAX_HEAD_DIM: u32 = 512;
+
+/// Widest key: four queries as wide and their scores are within the 16 KiB of workgroup memory that every device has.
+pub const MAX_KEY_DIM: u32 = 768;
 
 /// Workgroups that a prompt of a few rows is spread over.
 const SPREAD: u32 = 32;
 
 /// Most queries that share one pass over the keys.
 pub fn queries(head_dim: u32) -> u32 {
-    // As many as fit in half of the 16 KiB of workgroup memory every device has.
+    // As many as fit in half of the 16 KiB of workgroup memory every device has; of the widest keys, in three quarters.
     if head_dim > 256 { 4 } else { 8 }
 }
 
@@ -78,8 +106,8 @@ pub fn split_count(first: u32, position: u32, split_keys: u32) -> u32 {
 }
 
 /// Bytes of the parts of a split attention.
-pub(crate) fn part_bytes([rows, heads]: [u32; 2], max_splits: u32, head_dim: u32) -> u64 {
-    bytes([rows, heads, max_splits, head_dim.saturating_add(2)])
+pub(crate) fn part_bytes([rows, heads]: [u32; 2], max_splits: u32, value_dim: u32) -> u64 {
+    bytes([rows, heads, max_splits, value_dim.saturating_add(2)])
 }
 
 impl Kernel for Attention {
@@ -91,9 +119,10 @@ impl Kernel for Attention {
             .with_span()
             .with(self.reach.fragment())
             .with(self.cache.slots.fragment())
-            .with(self.cache.format.row_fragment())
+            .with(self.cache.format.key_fragment())
             .with(fragment!("entry/plain.wgsl"))
             .constant("HEAD_DIM", self.head_dim)
+            .constant("VALUE_DIM", self.values.dim())
             .constant("QUERIES", queries(self.head_dim));
         let source = self.score_bias.add_to(source);
         let source = if self.softcap {
@@ -101,6 +130,15 @@ impl Kernel for Attention {
         } else {
             source.with(fragment!("softcap/none.wgsl"))
         };
+        let source = match self.values {
+            Values::Own(_) => source.with(self.cache.format.value_fragment()),
+            Values::InKeys(_) => source,
+        };
+        let source = source.with(match (self.values, self.phase) {
+            (Values::InKeys(_), _) => fragment!("values/in_keys.wgsl"),
+            (Values::Own(_), Phase::Prefill) => fragment!("values/chunk.wgsl"),
+            (Values::Own(_), Phase::Decode) => fragment!("values/cache.wgsl"),
+        });
         match self.phase {
             Phase::Prefill => source
                 .with(fragment!("keys/chunk.wgsl"))
@@ -112,19 +150,14 @@ impl Kernel for Attention {
     }
 
     fn bindings(self) -> Vec<Binding> {
-        let mut bindings = vec![
-            Binding::PARAMS,
-            Binding::SPAN,
-            Binding::read(2, "q"),
-            Binding::read(3, "k_cache"),
-            Binding::read(4, "v_cache"),
-        ];
+        let mut bindings =
+            vec![Binding::PARAMS, Binding::SPAN, Binding::read(2, "q"), Binding::read(3, "k_cache")];
+        bindings.extend(self.values.are_own().then_some(Binding::read(4, "v_cache")));
         match self.phase {
-            Phase::Prefill => bindings.extend([
-                Binding::write(5, "out"),
-                Binding::read(6, "k_chunk"),
-                Binding::read(7, "v_chunk"),
-            ]),
+            Phase::Prefill => {
+                bindings.extend([Binding::write(5, "out"), Binding::read(6, "k_chunk")]);
+                bindings.extend(self.values.are_own().then_some(Binding::read(7, "v_chunk")));
+            }
             Phase::Decode => bindings.push(Binding::write(5, "parts")),
         }
         bindings.extend(self.sinks.then_some(SINKS));
@@ -135,14 +168,37 @@ impl Kernel for Attention {
     fn variants() -> Vec<Self> {
         let score_bias = ScoreBias::None;
         let mut all = Vec::new();
+        let plain = |head_dim, values, cache| Self {
+            head_dim,
+            values,
+            softcap: false,
+            score_bias,
+            reach: Reach::Window,
+            sinks: false,
+            phase: Phase::Prefill,
+            cache,
+        };
+        for (head_dim, values) in [
+            (12, Values::Own(7)),
+            (16, Values::Own(24)),
+            (22, Values::InKeys(16)),
+            (MAX_KEY_DIM, Values::InKeys(MAX_HEAD_DIM)),
+        ] {
+            let of = |phase| Self { phase, ..plain(head_dim, values, CacheRows::PLAIN) };
+            all.extend([Phase::Prefill, Phase::Decode].map(of));
+        }
         let mut caches = CacheRows::all().cycle();
         for head_dim in [1, 8, 10, 12, 16, 64, 80, 96, 128, 256, 512] {
             for softcap in [false, true] {
                 for (reach, cache) in Reach::ALL.into_iter().zip(&mut caches) {
-                    let plain =
-                        |phase| Self { head_dim, softcap, score_bias, reach, sinks: false, phase, cache };
-                    all.extend([Phase::Prefill, Phase::Decode].map(plain));
-                    all.push(Self { sinks: true, ..plain(Phase::Prefill) });
+                    let of = |phase| Self {
+                        softcap,
+                        reach,
+                        phase,
+                        ..plain(head_dim, Values::Own(head_dim), cache)
+                    };
+                    all.extend([Phase::Prefill, Phase::Decode].map(of));
+                    all.push(Self { sinks: true, ..of(Phase::Prefill) });
                 }
             }
         }
@@ -151,8 +207,7 @@ impl Kernel for Attention {
             .into_iter()
             .flat_map(|phase| CacheRows::all().map(move |c| (phase, c)))
         {
-            let (softcap, reach, sinks) = (false, Reach::Window, false);
-            all.push(Self { head_dim: 10, softcap, score_bias, reach, sinks, phase, cache });
+            all.push(Self { phase, ..plain(10, Values::Own(10), cache) });
         }
         // What is added does not know what else a variant is.
         let plain: Vec<_> = all.iter().filter(|of| [8, 64].contains(&of.head_dim)).copied().collect();
@@ -164,7 +219,9 @@ impl Kernel for Attention {
 
     fn check(self, params: &AttentionParams) -> Result<()> {
         let AttentionParams { heads, kv_heads, slots, .. } = *params;
-        at_most(Self::NAME, "head_dim", MAX_HEAD_DIM, self.head_dim)?;
+        at_most(Self::NAME, "head_dim", MAX_KEY_DIM, self.head_dim)?;
+        let most = if self.values.are_own() { MAX_HEAD_DIM } else { MAX_HEAD_DIM.min(self.head_dim) };
+        at_most(Self::NAME, "values", most, self.values.dim())?;
         positive(Self::NAME, [("heads", heads), ("kv_heads", kv_heads), ("slots", slots)])?;
         let expected = format_args!("a divisor of the {heads} query heads");
         require(Self::NAME, "kv_heads", heads.is_multiple_of(kv_heads), expected, kv_heads)?;
@@ -181,16 +238,20 @@ impl Kernel for Attention {
 
     fn sizes(self, params: &AttentionParams, rows: u32) -> Vec<(&'static str, u64)> {
         let AttentionParams { heads, kv_heads, slots, max_splits, .. } = *params;
-        let queries = bytes([rows, heads, self.head_dim]);
-        let cache = bytes([kv_heads, slots, self.cache.format.row_words(self.head_dim)]);
-        let mut sizes = vec![("q", queries), ("k_cache", cache), ("v_cache", cache)];
+        let (key_dim, value_dim) = (self.head_dim, self.values.dim());
+        let cached = |name, dim| (name, bytes([kv_heads, slots, self.cache.format.row_words(dim)]));
+        let mut sizes = vec![("q", bytes([rows, heads, key_dim])), cached("k_cache", key_dim)];
+        sizes.extend(self.values.are_own().then(|| cached("v_cache", value_dim)));
+        let of_values = |name, slots| (name, bytes([kv_heads, slots, value_dim]));
         match self.phase {
             Phase::Prefill => {
                 // Every row of the call has its keys in the chunk.
-                let chunk = bytes([kv_heads, params.chunk_slots.max(rows), self.head_dim]);
-                sizes.extend([("k_chunk", chunk), ("v_chunk", chunk), ("out", queries)]);
+                let slots = params.chunk_slots.max(rows);
+                sizes.push(("k_chunk", bytes([kv_heads, slots, key_dim])));
+                sizes.extend(self.values.are_own().then(|| of_values("v_chunk", slots)));
+                sizes.push(("out", bytes([rows, heads, value_dim])));
             }
-            Phase::Decode => sizes.push(("parts", part_bytes([rows, heads], max_splits, self.head_dim))),
+            Phase::Decode => sizes.push(("parts", part_bytes([rows, heads], max_splits, value_dim))),
         }
         sizes.extend(self.sinks.then_some((SINKS.name, bytes([heads]))));
         sizes.extend(self.cache.slots.size(params.pages));
@@ -224,7 +285,7 @@ impl Kernel for Attention {
         spans.iter().map(of_span).for_each(|of_span| work += of_span);
         if self.sinks && self.phase == Phase::Prefill {
             let (heads, rows) = (u64::from(params.heads), u64::from(Span::total_rows(spans)));
-            work += sink_work(heads, rows * heads, self.head_dim.into());
+            work += sink_work(heads, rows * heads, self.values.dim().into());
         }
         work
     }
@@ -259,28 +320,32 @@ impl Attention {
     fn work_of_span(self, params: &AttentionParams, span: Span) -> Work {
         let pairs = visible_pairs(span, self.reach, params.reach);
         let (heads, kv_heads) = (u64::from(params.heads), u64::from(params.kv_heads));
-        let (rows, head_dim) = (u64::from(span.rows), u64::from(self.head_dim));
+        let (rows, key_dim) = (u64::from(span.rows), u64::from(self.head_dim));
+        let value_dim = u64::from(self.values.dim());
+        // What scores and outputs multiply; values that lie in the keys are read again, but are no bytes more.
+        let both = key_dim + value_dim;
+        let row_bytes = |dim| self.cache.format.row_bytes(dim);
+        let requested_bytes = row_bytes(self.head_dim) + row_bytes(self.values.dim());
+        let stored_bytes = if self.values.are_own() { requested_bytes } else { row_bytes(self.head_dim) };
         let distinct =
             u64::from(span.position + span.rows - self.reach.first_visible(span.position, params.reach));
         // A tile of queries walks the union of what they see.
         let walked = self.walked_pairs(params, span) * kv_heads;
-        let of_key = 2 * self.cache.format.row_bytes(self.head_dim);
         let mut work = Work::default()
-            .with_bytes(ByteClass::ActIn, rows * heads * head_dim * 4, rows * heads * head_dim * 4)
-            .with_bytes(ByteClass::KvRead, distinct * kv_heads * of_key, walked * of_key)
-            .with_ops(OpClass::F32Fma, 2 * heads * pairs * head_dim, 2 * walked * head_dim)
+            .with_bytes(ByteClass::ActIn, rows * heads * key_dim * 4, rows * heads * key_dim * 4)
+            .with_bytes(ByteClass::KvRead, distinct * kv_heads * stored_bytes, walked * requested_bytes)
+            .with_ops(OpClass::F32Fma, heads * pairs * both, walked * both)
             .with_ops(OpClass::Sfu, heads * pairs, walked);
-        let outputs = rows * heads * head_dim * 4;
+        let outputs = rows * heads * value_dim * 4;
         work = match self.phase {
             Phase::Prefill => work.with_bytes(ByteClass::ActOut, outputs, outputs),
             Phase::Decode => {
                 let splits = u64::from(self.splits(params, span));
-                let bytes = rows * heads * splits * (head_dim + 2) * 4;
+                let bytes = rows * heads * splits * (value_dim + 2) * 4;
                 work.with_bytes(ByteClass::Scratch, bytes, bytes)
             }
         };
-        let read = [distinct * kv_heads, walked].map(|rows| 2 * rows * head_dim);
-        work = self.cache.format.read_work(read[0], read[1], work);
+        work = self.cache.format.read_work(distinct * kv_heads * both, walked * both, work);
         work = self.score_bias.work(heads * pairs, walked, work);
         if self.softcap {
             work = work.with_ops(OpClass::Sfu, heads * pairs, walked);

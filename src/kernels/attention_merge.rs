@@ -13,7 +13,7 @@ params! {
     pub struct AttentionMergeParams {
         /// Query heads, `H`.
         pub heads: u32,
-        /// Width of a head.
+        /// Width of a value.
         pub head_dim: u32,
         /// As in `attention`.
         pub reach: u32,

@@ -1,10 +1,10 @@
 //! A chunk's keys and values into the cache.
 
-use super::attention::MAX_HEAD_DIM;
+use super::attention::MAX_KEY_DIM;
 use crate::Result;
 use crate::energy::{ByteClass, Work};
 use crate::fragments::{CacheRows, CacheSlots};
-use crate::kernel::check::{at_most, bytes, positive};
+use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -30,10 +30,12 @@ const LANES: u32 = 64;
 /// Chunks are `[G, chunk_slots, h]`, caches `[sequences or pages, G, slots]` rows of some format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KvWrite {
-    /// Width of a head, 1 to [`MAX_HEAD_DIM`].
+    /// Width of a head, 1 to [`MAX_KEY_DIM`].
     pub head_dim: u32,
     /// Where the cache is, and how its rows are stored.
     pub cache: CacheRows,
+    /// Whether values have a chunk and a cache of their own. Else they are a part of the keys, which are stored in f32.
+    pub values: bool,
 }
 
 impl KvWrite {
@@ -54,7 +56,14 @@ impl Kernel for KvWrite {
         Source::kernel(Self::NAME, fragment!("kv_write.wgsl"))
             .with_span()
             .with(self.cache.slots.fragment())
-            .with(self.cache.format.store_fragment())
+            .with(match self.values {
+                true => self.cache.format.store_fragment(),
+                false => fragment!("kv_store/keys.wgsl"),
+            })
+            .with(match self.values {
+                true => fragment!("written_values/own.wgsl"),
+                false => fragment!("written_values/in_keys.wgsl"),
+            })
             .with(fragment!("entry/plain.wgsl"))
             .constant("WORKGROUP_SIZE", LANES)
             .constant("HEAD_DIM", self.head_dim)
@@ -62,26 +71,28 @@ impl Kernel for KvWrite {
     }
 
     fn bindings(self) -> Vec<Binding> {
-        [
-            Binding::PARAMS,
-            Binding::SPAN,
-            Binding::read(2, "k_chunk"),
-            Binding::read(3, "v_chunk"),
-            Binding::write(5, "k_out"),
-            Binding::write(6, "v_out"),
-        ]
-        .into_iter()
-        .chain(self.cache.slots.binding())
-        .collect()
+        let keys = [Binding::read(2, "k_chunk"), Binding::write(5, "k_out")];
+        let values = [Binding::read(3, "v_chunk"), Binding::write(6, "v_out")];
+        let values = values.into_iter().filter(|_| self.values);
+        [Binding::PARAMS, Binding::SPAN]
+            .into_iter()
+            .chain(keys)
+            .chain(values)
+            .chain(self.cache.slots.binding())
+            .collect()
     }
 
     fn variants() -> Vec<Self> {
-        let of = |head_dim| CacheRows::all().map(move |cache| Self { head_dim, cache });
-        [1, 3, 10, 64, 256, 512].into_iter().flat_map(of).collect()
+        let of = |head_dim| CacheRows::all().map(move |cache| Self { head_dim, cache, values: true });
+        let latent = |head_dim| Self { head_dim, cache: CacheRows::PLAIN, values: false };
+        let with_values = [1, 3, 10, 64, 256, 512].into_iter().flat_map(of);
+        with_values.chain([22, MAX_KEY_DIM].map(latent)).collect()
     }
 
     fn check(self, params: &KvWriteParams) -> Result<()> {
-        at_most(Self::NAME, "head_dim", MAX_HEAD_DIM, self.head_dim)?;
+        at_most(Self::NAME, "head_dim", MAX_KEY_DIM, self.head_dim)?;
+        let plain = self.values || self.cache == CacheRows::PLAIN;
+        require(Self::NAME, "values", plain, "a plain cache where they are in the keys", "another")?;
         let KvWriteParams { kv_heads, slots, chunk_slots, .. } = *params;
         positive(Self::NAME, [("kv_heads", kv_heads), ("slots", slots), ("chunk_slots", chunk_slots)])
     }
@@ -90,8 +101,10 @@ impl Kernel for KvWrite {
         let KvWriteParams { kv_heads, slots, pages, chunk_slots } = *params;
         let chunk = bytes([kv_heads, chunk_slots.max(rows), self.head_dim]);
         let cache = bytes([kv_heads, slots, self.cache.format.row_words(self.head_dim)]);
-        [("k_chunk", chunk), ("v_chunk", chunk), ("k_out", cache), ("v_out", cache)]
+        let values = [("v_chunk", chunk), ("v_out", cache)].into_iter().filter(|_| self.values);
+        [("k_chunk", chunk), ("k_out", cache)]
             .into_iter()
+            .chain(values)
             .chain(self.cache.slots.size(pages))
             .collect()
     }
@@ -106,7 +119,7 @@ impl Kernel for KvWrite {
 
     fn work_of(self, params: &KvWriteParams, spans: &[Span]) -> Work {
         let kept: u32 = spans.iter().map(|span| self.kept(params, span)).sum();
-        let rows = 2 * u64::from(kept) * u64::from(params.kv_heads);
+        let rows = if self.values { 2 } else { 1 } * u64::from(kept) * u64::from(params.kv_heads);
         let (read, written) =
             (rows * u64::from(self.head_dim) * 4, rows * self.cache.format.row_bytes(self.head_dim));
         let work = Work::default().with_bytes(ByteClass::ActIn, read, read);

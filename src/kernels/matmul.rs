@@ -85,7 +85,7 @@ impl Matmul {
         let RowBlocks { rows, blocks, .. } = tiles.rows;
         match self.rows {
             TileRows::Dense => rows.next_multiple_of(step),
-            TileRows::Grouped { .. } | TileRows::GroupedOf(_) | TileRows::Chosen(_) => {
+            TileRows::Grouped { .. } | TileRows::GroupedOf(_) | TileRows::Chosen(_) | TileRows::Heads(_) => {
                 (rows + (step - 1) * blocks).min(blocks * u64::from(TILE_ROWS))
             }
         }
@@ -160,6 +160,7 @@ impl Kernel for Matmul {
         for codec in Codec::all() {
             let floats = InputRows::FLOATS.into_iter();
             for inputs in floats.chain(codec.is_int().then_some(InputRows::I8)) {
+                let ways = ways.into_iter().chain([TileRows::Heads(3)]);
                 all.extend(ways.map(|rows| Self { codec, inputs, epilogue: Epilogue::NONE, rows }));
             }
         }

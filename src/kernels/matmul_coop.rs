@@ -84,6 +84,7 @@ impl Kernel for MatmulCoop {
             }
         }
         all.extend(Codec::all().filter(|codec| Self::takes(*codec)).map(|codec| Matmul::new(codec, 1)));
+        all.push(Matmul { rows: TileRows::Heads(3), ..Matmul::new(Codec::F16, 1) });
         let sizes = |product| MatrixSize::ALL.map(|size| Self { product, size });
         distinct(all.into_iter().flat_map(sizes).collect())
     }

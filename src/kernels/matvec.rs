@@ -177,6 +177,10 @@ impl Kernel for Matvec {
                 all.extend(VecTile::variants().map(|tile| Self { tile, reduce, ..plain(codec) }));
             }
         }
+        let of_heads = Self { rows: VecRows::Tiles(TileRows::Heads(3)), ..plain(Codec::F32) };
+        for inputs in InputRows::FLOATS {
+            all.extend(VecTile::variants().map(|tile| Self { inputs, tile, ..of_heads }));
+        }
         distinct(all)
     }
 

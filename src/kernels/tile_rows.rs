@@ -4,7 +4,7 @@ use super::expert_plan::{ChosenSlots, ExpertShare, TILE_ROWS, check_choices, max
 use super::linear::LinearParams;
 use crate::Result;
 use crate::fragments::Members;
-use crate::kernel::check::bytes;
+use crate::kernel::check::{bytes, require};
 use crate::kernel::{Binding, Span};
 use crate::shader::{Fragment, Source, fragment};
 
@@ -22,6 +22,8 @@ pub enum TileRows {
     GroupedOf(Members),
     /// Every slot of experts that chose their tokens.
     Chosen(Chosen),
+    /// Every (token, head), where each head has a matrix of its own: so many heads, which are the `choices`.
+    Heads(u32),
 }
 
 /// The slots of experts that chose their tokens.
@@ -47,7 +49,7 @@ pub(super) struct RowBlocks {
 }
 
 impl TileRows {
-    /// Shapes that the tests know.
+    /// Shapes that the tests know, with any epilogue. Heads have none.
     pub(super) fn variants() -> [Self; 5] {
         let members = Members { count: 3, of: 8 };
         let share = ExpertShare { numerator: 1, denominator: 4, round: 0 };
@@ -67,6 +69,7 @@ impl TileRows {
             Self::Dense => None,
             Self::Grouped { experts } | Self::GroupedOf(Members { of: experts, .. }) => Some(experts),
             Self::Chosen(Chosen { slots, .. }) => Some(slots.experts),
+            Self::Heads(heads) => Some(heads),
         }
     }
 
@@ -75,7 +78,7 @@ impl TileRows {
         match self {
             Self::GroupedOf(members) => Some(members),
             Self::Chosen(Chosen { members, .. }) => members,
-            Self::Dense | Self::Grouped { .. } => None,
+            Self::Dense | Self::Grouped { .. } | Self::Heads(_) => None,
         }
     }
 
@@ -86,19 +89,23 @@ impl TileRows {
             Self::Chosen(chosen @ Chosen { members: Some(_), .. }) => {
                 Some(Self::Chosen(Chosen { members: None, ..chosen }))
             }
-            Self::Dense | Self::Grouped { .. } | Self::Chosen(_) => None,
+            Self::Dense | Self::Grouped { .. } | Self::Chosen(_) | Self::Heads(_) => None,
         }
     }
 
     /// Whether how many rows there are, or which they read, only the device knows.
     pub(super) fn may_be_fewer(self) -> bool {
-        !matches!(self, Self::Dense | Self::Chosen(Chosen { by_token: false, .. }))
+        !matches!(self, Self::Dense | Self::Chosen(Chosen { by_token: false, .. }) | Self::Heads(_))
     }
 
     /// Checks the numbers for a kernel.
     pub(super) fn check(self, kernel: &'static str, params: &LinearParams) -> Result<()> {
         if let Some(experts) = self.experts() {
             check_choices(kernel, experts, params.choices)?;
+        }
+        if let Self::Heads(heads) = self {
+            let expected = format_args!("the {heads} heads");
+            require(kernel, "choices", params.choices == heads, expected, params.choices)?;
         }
         self.members().map_or(Ok(()), |members| members.check(kernel))
     }
@@ -108,6 +115,7 @@ impl TileRows {
         let rows = u64::from(span.rows) * u64::from(params.choices);
         let (rows, blocks) = match self {
             Self::Dense => (rows, rows.div_ceil(u64::from(height))),
+            Self::Heads(heads) => (rows, u64::from(heads) * u64::from(span.rows.div_ceil(height))),
             Self::Grouped { experts } | Self::GroupedOf(Members { of: experts, .. }) => {
                 (rows, max_blocks(rows, experts, height))
             }
@@ -150,7 +158,7 @@ impl TileRows {
             Self::Dense => 1,
             Self::Grouped { experts } => u64::from(experts).min(rows),
             Self::GroupedOf(members) => u64::from(members.count).min(rows),
-            Self::Chosen(_) => self.bound_matrices().into(),
+            Self::Chosen(_) | Self::Heads(_) => self.bound_matrices().into(),
         }
     }
 
@@ -163,7 +171,7 @@ impl TileRows {
     pub(super) fn slots(self, tokens: u32, choices: u32) -> [u32; 2] {
         match self {
             Self::Chosen(Chosen { slots, .. }) => [slots.of(tokens), 1],
-            Self::Dense | Self::Grouped { .. } | Self::GroupedOf(_) => [tokens, choices],
+            Self::Dense | Self::Grouped { .. } | Self::GroupedOf(_) | Self::Heads(_) => [tokens, choices],
         }
     }
 
@@ -179,7 +187,7 @@ impl TileRows {
     pub(super) fn plan_sizes(self, tokens: u32, params: &LinearParams) -> Vec<(&'static str, u64)> {
         let slots = self.slots(tokens, params.choices);
         let mut plan = match self {
-            Self::Dense => vec![],
+            Self::Dense | Self::Heads(_) => vec![],
             Self::Grouped { experts } | Self::GroupedOf(Members { of: experts, .. }) => {
                 let map = tile_map_bytes(slots, experts, params.max_tiles);
                 vec![("tile_map", map), ("slot_of_place", bytes(slots))]
@@ -198,7 +206,7 @@ impl TileRows {
     pub(super) fn bindings(self) -> Vec<Binding> {
         let map = Binding::read(9, "tile_map");
         let mut plan = match self {
-            Self::Dense => vec![Binding::SPAN],
+            Self::Dense | Self::Heads(_) => vec![Binding::SPAN],
             Self::Grouped { .. } | Self::GroupedOf(_) => vec![map, Binding::read(10, "slot_of_place")],
             Self::Chosen(Chosen { by_token: true, .. }) => vec![map, Binding::read(10, "token_of_slot")],
             Self::Chosen(_) => vec![map],
@@ -207,9 +215,12 @@ impl TileRows {
         plan
     }
 
-    /// Rows of a tile: those of a dense product are as high as a kernel likes, those of experts are in a map.
+    /// Rows of a tile: those of a dense product and of heads are as high as a kernel likes, those of experts are in a map.
     pub(super) fn tile_rows(self, of_kernel: u32) -> u32 {
-        if self == Self::Dense { of_kernel } else { TILE_ROWS }
+        match self {
+            Self::Dense | Self::Heads(_) => of_kernel,
+            Self::Grouped { .. } | Self::GroupedOf(_) | Self::Chosen(_) => TILE_ROWS,
+        }
     }
 
     /// Adds its fragments, for a kernel whose tiles are so high where it may choose.
@@ -219,6 +230,10 @@ impl TileRows {
             Self::Dense => source
                 .with(fragment!("rows/dense_tile.wgsl"))
                 .with(fragment!("tile_rows/in_order.wgsl"))
+                .with_span(),
+            Self::Heads(_) => source
+                .with(fragment!("rows/head_tile.wgsl"))
+                .with(fragment!("tile_rows/of_heads.wgsl"))
                 .with_span(),
             Self::Grouped { .. } | Self::GroupedOf(_) | Self::Chosen(_) => {
                 let source = source.with(fragment!("rows/grouped_tile.wgsl")).with(self.order());
@@ -231,7 +246,7 @@ impl TileRows {
     fn order(self) -> Fragment {
         match self {
             Self::Chosen(Chosen { by_token: true, .. }) => fragment!("tile_rows/chosen.wgsl"),
-            Self::Dense | Self::Chosen(_) => fragment!("tile_rows/in_order.wgsl"),
+            Self::Dense | Self::Chosen(_) | Self::Heads(_) => fragment!("tile_rows/in_order.wgsl"),
             Self::Grouped { .. } | Self::GroupedOf(_) => fragment!("tile_rows/sorted.wgsl"),
         }
     }

@@ -5,6 +5,7 @@
 
 mod attention;
 mod experts;
+mod latent_attention;
 mod layer_inputs;
 mod rope;
 mod routing;
@@ -14,6 +15,7 @@ mod validate;
 pub use attention::{Alibi, Attention, Temperature};
 pub(crate) use experts::thousandths;
 pub use experts::{Capacity, Experts, GrantOrder, Share, SharedExpert};
+pub use latent_attention::LatentAttention;
 pub use layer_inputs::{LayerInput, LayerInputs};
 pub use rope::{Rope, RopeLayout, RopeScaling};
 pub use routing::{ExpertGroups, GroupScore, Hierarchical, Later, Routing, Score, Topk, WeightOn};
@@ -101,6 +103,8 @@ pub struct SubLayer {
 pub enum Op {
     /// Self-attention (`a` in a layout string).
     Attention(Attention),
+    /// Self-attention over latents (also `a`).
+    LatentAttention(LatentAttention),
     /// Dense feed-forward (`f`).
     FeedForward(FeedForward),
     /// Sparse, gated feed-forward (`g`).

@@ -6,6 +6,7 @@
 
 mod cohere;
 mod decoder;
+mod deepseek;
 mod dots1;
 mod experts;
 mod falcon;
@@ -48,8 +49,10 @@ pub(crate) const FILE: &str = "config.json";
 type Family = fn(&Keys<'_>) -> Result<(ModelConfig, Naming)>;
 
 /// Reader of every `model_type`.
-const FAMILIES: [(&str, Family); 27] = [
+const FAMILIES: [(&str, Family); 29] = [
     ("cohere", cohere::read),
+    ("deepseek_v2", deepseek::read_v2),
+    ("deepseek_v3", deepseek::read_v3),
     ("dots1", dots1::read),
     ("falcon", falcon::read),
     ("gemma", gemma1::read),

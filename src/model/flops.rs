@@ -26,7 +26,7 @@ pub struct Flops {
     /// K and V of cross-attention, once for every token of the encoder. Papers often count them with the tokens of the
     /// decoder.
     pub cross_kv: u64,
-    /// Attention: `4 H h` for every query and key that it sees.
+    /// Attention: `4 H h` for every query and key that it sees, `2 H (n + r + v)` where keys and values are those of latents.
     pub attention: u64,
     /// The logits of every token, `2 V d`.
     pub logits: u64,
@@ -62,6 +62,11 @@ impl Flops {
             |attention: &Attention| contexts.iter().map(|context| attention.keys_at(*context)).sum::<u64>();
         let of_op = |(_, op): (_, &Op)| match op {
             Op::Attention(attention) => 4 * u64::from(attention.q_rows()) * keys(attention),
+            // As papers count it: what the heads' matrices are multiplied with first is left to each implementation.
+            Op::LatentAttention(attention) => {
+                let seen = contexts.iter().map(|context| u64::from(*context)).sum::<u64>();
+                2 * u64::from(attention.q_rows() + attention.v_rows()) * seen
+            }
             Op::CrossAttention(attention) => {
                 4 * u64::from(attention.q_rows()) * tokens * u64::from(encoder_tokens)
             }

@@ -8,6 +8,7 @@ mod choices;
 mod expert_places;
 mod experts;
 mod feed_forward;
+mod latent_attention;
 mod layer_input;
 mod linear;
 mod options;
@@ -191,6 +192,7 @@ impl ForwardPass<'_> {
     fn op(&mut self, op: &OpLayout, (x, input): (TensorId, Input<'_>), end: End<'_>) -> Result<TensorId> {
         match op {
             OpLayout::Attention(attention) => self.attention(input, attention, end),
+            OpLayout::LatentAttention(attention) => self.latent_attention(input, attention, end),
             OpLayout::FeedForward(ffn) => self.feed_forward(input, ffn, end),
             OpLayout::Experts(experts) => self.experts((x, input), experts, end),
             OpLayout::LayerInput(layer) => self.layer_input(input, layer, end),

@@ -15,7 +15,7 @@ pub use streams::{MixingLayout, StreamsLayout};
 
 use std::collections::HashSet;
 
-use super::config::{Attention, Experts, FeedForward, LayerInput, LayerInputs, ModelConfig};
+use super::config::{Attention, Experts, FeedForward, LatentAttention, LayerInput, LayerInputs, ModelConfig};
 use super::plan::WeightPlan;
 use super::slot::Slot;
 use crate::Result;
@@ -88,6 +88,8 @@ pub struct ProjectionLayout {
 pub enum OpLayout {
     /// Attention.
     Attention(AttentionLayout),
+    /// Attention over latents.
+    LatentAttention(LatentAttentionLayout),
     /// Dense feed-forward.
     FeedForward(FeedForwardLayout),
     /// Sparse feed-forward.
@@ -110,6 +112,27 @@ pub struct AttentionLayout {
     /// The logits of the sinks, `[H]`.
     pub sinks: Option<Vectors>,
     /// `[d, H h]`.
+    pub out: Matrix,
+}
+
+/// Attention over latents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LatentAttentionLayout {
+    /// Its numbers.
+    pub config: LatentAttention,
+    /// The projection to the latent of queries, `[q, d]`, and the latent's norm.
+    pub q_latent: Option<(Matrix, Vectors)>,
+    /// Queries, `[H (n + r), q]`, or of the input where they have no latent.
+    pub q: Matrix,
+    /// The latent of keys and values and the key that is rotated, `[c + r, d]`.
+    pub kv_latent: Matrix,
+    /// The norm of that latent.
+    pub kv_norm: Vectors,
+    /// Keys of latents, `[H n, c]`, in one shard. Queries are multiplied with it the other way round.
+    pub k: Matrix,
+    /// Values of latents, `[H v, c]`, in one shard.
+    pub v: Matrix,
+    /// `[d, H v]`.
     pub out: Matrix,
 }
 
@@ -166,6 +189,7 @@ impl SubLayerLayout {
     fn matrices(&self) -> impl Iterator<Item = &Matrix> {
         let of_op = match &self.op {
             OpLayout::Attention(attention) => vec![&attention.qkv, &attention.out],
+            OpLayout::LatentAttention(attention) => attention.matrices().collect(),
             OpLayout::FeedForward(ffn) => vec![&ffn.into, &ffn.down],
             OpLayout::Experts(experts) => experts.matrices().collect(),
             OpLayout::LayerInput(input) => vec![&input.gate, &input.projection],
@@ -186,6 +210,14 @@ impl SubLayerLayout {
             }
             _ => self.matrices().map(Matrix::bytes_read).sum(),
         }
+    }
+}
+
+impl LatentAttentionLayout {
+    /// Its matrices, in the order of the pass.
+    pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
+        let q_latent = self.q_latent.iter().map(|(matrix, _)| matrix);
+        q_latent.chain([&self.q, &self.kv_latent, &self.k, &self.v, &self.out])
     }
 }
 
@@ -280,6 +312,18 @@ impl Layout {
             let between = projections.iter_mut().flat_map(|of| [one(&mut of.into), one(&mut of.out)]);
             let of_op = match op {
                 OpLayout::Attention(AttentionLayout { qkv, out, .. }) => vec![one(qkv), one(out)],
+                OpLayout::LatentAttention(LatentAttentionLayout {
+                    q_latent,
+                    q,
+                    kv_latent,
+                    k,
+                    v,
+                    out,
+                    ..
+                }) => {
+                    let q_latent = q_latent.iter_mut().map(|(matrix, _)| one(matrix));
+                    q_latent.chain([q, kv_latent, k, v, out].map(one)).collect()
+                }
                 OpLayout::FeedForward(FeedForwardLayout { into, down, .. }) => vec![one(into), one(down)],
                 OpLayout::Experts(ExpertsLayout { router, shared, into, down, .. }) => {
                     let shared = shared.iter_mut().flat_map(|ffn| [one(&mut ffn.into), one(&mut ffn.down)]);
@@ -307,7 +351,7 @@ impl Layout {
         self.blocks.iter().flatten().flat_map(|layer| {
             let branches = match &layer.op {
                 OpLayout::Parallel(branches) => branches.as_slice(),
-                OpLayout::Attention(_) | OpLayout::FeedForward(_) => &[],
+                OpLayout::Attention(_) | OpLayout::LatentAttention(_) | OpLayout::FeedForward(_) => &[],
                 OpLayout::Experts(_) | OpLayout::LayerInput(_) => &[],
             };
             [layer].into_iter().chain(branches)
@@ -330,6 +374,9 @@ impl Layout {
             let of_op: Vec<&Vectors> = match &layer.op {
                 OpLayout::Attention(attention) => {
                     attention.head_norm.iter().chain(&attention.sinks).collect()
+                }
+                OpLayout::LatentAttention(attention) => {
+                    attention.q_latent.iter().map(|(_, norm)| norm).chain([&attention.kv_norm]).collect()
                 }
                 OpLayout::Experts(experts) => experts.vectors().collect(),
                 OpLayout::FeedForward(_) | OpLayout::LayerInput(_) | OpLayout::Parallel(_) => Vec::new(),

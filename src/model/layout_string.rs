@@ -140,7 +140,7 @@ fn letters(sublayers: &[SubLayer]) -> String {
     sublayers
         .iter()
         .map(|sublayer| match &sublayer.op {
-            Op::Attention(_) => "a".to_owned(),
+            Op::Attention(_) | Op::LatentAttention(_) => "a".to_owned(),
             Op::FeedForward(_) => "f".to_owned(),
             Op::Experts(_) => "g".to_owned(),
             Op::CrossAttention(_) => "c".to_owned(),

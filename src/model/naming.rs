@@ -4,7 +4,8 @@
 //! `layer_projection.weight`, `layer_input_norm.weight`, for a residual stream `streams.1.` with `stream_projection` or `stream_join`,
 //! for a block `blocks.0.` with `router_norm`, `router`, `prediction`, `correction` or `stream_scale`, and for a sub-layer
 //! `blocks.0.sublayers.1.` with `norm`, `post_norm`, `output_scale`, `project_in`, `project_out`, `q`, `k`, `v`, `out`,
-//! `input_gate`, `input_projection`, `q_norm`, `k_norm`, `sinks`, `router_norm`, `router`, `noise_router`, `group_router`, `expert_table`, `selection_bias`,
+//! `input_gate`, `input_projection`, `q_norm`, `k_norm`, `sinks`, `q_latent`, `q_latent_norm`, `kv_latent`, `kv_latent_norm`,
+//! `latent_k`, `latent_v`, `router_norm`, `router`, `noise_router`, `group_router`, `expert_table`, `selection_bias`,
 //! `expert_scale`, `shared_gate`, `gate`, `up` or `down`, then `.weight` or `.bias`; an expert's tensors lie one level
 //! deeper, as in `blocks.0.sublayers.1.experts.3.gate.weight` and `blocks.0.sublayers.1.shared_expert.gate.weight`, and so
 //! do those of a branch, as in `blocks.0.sublayers.1.branches.0.q.weight`. What OmniQuant has learned of a weight lies
@@ -108,6 +109,12 @@ fn native(slot: Slot) -> String {
         Role::Q => "q",
         Role::K => "k",
         Role::V => "v",
+        Role::QLatent => "q_latent",
+        Role::QLatentNorm => "q_latent_norm",
+        Role::KvLatent => "kv_latent",
+        Role::KvLatentNorm => "kv_latent_norm",
+        Role::LatentK => "latent_k",
+        Role::LatentV => "latent_v",
         Role::Out => "out",
         Role::QNorm => "q_norm",
         Role::KNorm => "k_norm",

@@ -112,6 +112,7 @@ impl Parameters {
             Role::Head => &mut self.head,
             Role::K | Role::V if matches!(op, Some(Op::CrossAttention(_))) => &mut self.cross_kv,
             Role::Q | Role::K | Role::V | Role::Out => &mut self.attention,
+            Role::QLatent | Role::KvLatent | Role::LatentK | Role::LatentV => &mut self.attention,
             Role::ProjectIn | Role::ProjectOut => &mut self.projections,
             Role::Router | Role::NoiseRouter | Role::GroupRouter | Role::SharedGate => &mut self.routers,
             Role::Gate | Role::Up | Role::Down if matches!(slot.place, Place::Expert(..)) => {
@@ -121,6 +122,7 @@ impl Parameters {
             Role::LayerInputNorm => &mut self.others,
             Role::FinalNorm | Role::Norm | Role::PostNorm | Role::OutputScale => &mut self.others,
             Role::QNorm | Role::KNorm | Role::Sinks => &mut self.others,
+            Role::QLatentNorm | Role::KvLatentNorm => &mut self.others,
             Role::RouterNorm | Role::SelectionBias | Role::ExpertScale | Role::ExpertTable => {
                 &mut self.others
             }

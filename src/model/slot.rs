@@ -97,6 +97,18 @@ pub enum Role {
     K,
     /// Value projection, `[G h, d]`.
     V,
+    /// Projection to the latent of queries, `[q, d]`; that of queries is then [`Role::Q`], `[H (n + r), q]`.
+    QLatent,
+    /// Norm of the latent of queries, `[q]`.
+    QLatentNorm,
+    /// Projection to the latent of keys and values and to the key that is rotated, `[c + r, d]`.
+    KvLatent,
+    /// Norm of the latent of keys and values, `[c]`.
+    KvLatentNorm,
+    /// Projection of latents to keys, `[H n, c]`.
+    LatentK,
+    /// Projection of latents to values, `[H v, c]`.
+    LatentV,
     /// Output projection, `[d, H h]`.
     Out,
     /// Norm over each query head, `[h]`, or, with weights for each or over all of them, `[H h]`.

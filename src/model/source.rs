@@ -94,6 +94,11 @@ impl Source {
         if let Some(slot) = transforms.flat_map(|vectors| &vectors.slots).find(of_embedding) {
             return refuse(slot, "the inputs of an embedding are tokens, and a tied head shares its weights");
         }
+        let transforms = layout.vectors().filter(|vectors| vectors.kind == VectorsKind::Transform);
+        let of_latent = |slot: &&Slot| matches!(slot.role, Role::LatentK | Role::LatentV);
+        if let Some(slot) = transforms.flat_map(|vectors| &vectors.slots).find(of_latent) {
+            return refuse(slot, "latents are multiplied with queries, and weighted, before this matrix is");
+        }
         // Its shift would be weighted, too, and nobody has trained such a thing.
         for layer in layout.sublayers() {
             let OpLayout::Experts(experts) = &layer.op else { continue };

@@ -55,7 +55,7 @@ pub struct Attention {
 pub struct KeyValues<'a> {
     /// Keys, `[Tk, G, h]`, already rotated.
     pub keys: &'a [f32],
-    /// Values, `[Tk, G, h]`.
+    /// Values, `[Tk, G, v]`.
     pub values: &'a [f32],
     /// Absolute position of each, in any order; [`EMPTY_SLOT`] for a slot without a token.
     pub positions: &'a [u32],
@@ -86,15 +86,17 @@ fn alibi_bias(alibi: Alibi, slope: f64, [q, k]: [u32; 2]) -> f64 {
 }
 
 /// `o = softmax(mask(softcap(scale * q . k + alibi))) v` (arXiv 1706.03762; shared heads: arXiv 2305.13245), with `q`
-/// and `o` `[Tq, H, h]` and `q_positions` `[Tq]`. A query that sees no key gets 0.
+/// `[Tq, H, h]`, `o` `[Tq, H, v]` and `q_positions` `[Tq]`. A query that sees no key gets 0. Without any, `v` is `h`.
 pub fn attention(layer: &Attention, q: &[f32], q_positions: &[u32], kv: KeyValues) -> Vec<f32> {
     let h = layer.head_dim;
     let queries_per_kv_head = layer.heads / layer.kv_heads;
-    let mut out = Vec::with_capacity(q.len());
+    let rows = kv.positions.len() * layer.kv_heads;
+    let v = kv.values.len().checked_div(rows).unwrap_or(h);
+    let mut out = Vec::with_capacity(q.len() / h * v);
     for (t, &q_position) in q_positions.iter().enumerate() {
         for j in 0..layer.heads {
             let q = &q[(t * layer.heads + j) * h..][..h];
-            let kv_row = |s: usize| (s * layer.kv_heads + j / queries_per_kv_head) * h;
+            let kv_row = |s: usize| s * layer.kv_heads + j / queries_per_kv_head;
             let score = |(s, &k_position): (usize, &u32)| {
                 if !layer.mask.visible(q_position, k_position) {
                     return f64::NEG_INFINITY;
@@ -102,13 +104,13 @@ pub fn attention(layer: &Attention, q: &[f32], q_positions: &[u32], kv: KeyValue
                 let bias = layer.alibi.map_or(0.0, |alibi| {
                     alibi_bias(alibi, alibi_slope(layer.heads, j), [q_position, k_position])
                 });
-                let product = dot(q, &kv.keys[kv_row(s)..][..h]);
+                let product = dot(q, &kv.keys[kv_row(s) * h..][..h]);
                 softcap_f64(layer.softcap, f64::from(layer.scale) * product + bias)
             };
             let sink = kv.sinks.map(|sinks| f64::from(sinks[j]));
             let weights = softmax_f64(kv.positions.iter().enumerate().map(score).chain(sink).collect());
-            for i in 0..h {
-                let value = |s: usize| f64::from(kv.values[kv_row(s) + i]);
+            for i in 0..v {
+                let value = |s: usize| f64::from(kv.values[kv_row(s) * v + i]);
                 let keys = weights.iter().enumerate().take(kv.positions.len());
                 let seen = keys.filter(|(_, weight)| **weight > 0.0);
                 out.push(seen.map(|(s, weight)| weight * value(s)).sum::<f64>() as f32);

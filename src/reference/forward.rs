@@ -3,6 +3,7 @@
 mod attention;
 mod cache;
 mod experts;
+mod latent_attention;
 mod streams;
 
 pub use cache::{Cache, Conditions};
@@ -25,6 +26,7 @@ use crate::model::slot::Place;
 use crate::{Error, Result};
 use attention::attend;
 use cache::{KeysAndValues, caches_read};
+use latent_attention::attend_latents;
 use streams::OnStreams;
 
 /// What a forward pass computed on its way, for `T` tokens.
@@ -97,7 +99,7 @@ pub fn forward_with_experts(
 fn expert_layers(config: &ModelConfig) -> impl Iterator<Item = (Place, &Experts)> {
     config.ops().filter_map(|(place, op)| match op {
         Op::Experts(experts) => Some((place, experts)),
-        Op::Attention(_) | Op::CrossAttention(_) | Op::FeedForward(_) => None,
+        Op::Attention(_) | Op::LatentAttention(_) | Op::CrossAttention(_) | Op::FeedForward(_) => None,
         Op::LayerInput(_) | Op::Parallel(_) => None,
     })
 }
@@ -227,6 +229,11 @@ impl Pass<'_> {
                 let cache = self.caches_read.next().and_then(|at| self.kv.get_mut(at));
                 let kv = cache.ok_or_else(|| unfit("the cache"))?;
                 attend(op, weights, kv, (&self.positions, self.conditions.cache), input)
+            }
+            (Op::LatentAttention(op), OpWeights::LatentAttention(weights)) => {
+                let cache = self.caches_read.next().and_then(|at| self.kv.get_mut(at));
+                let kv = cache.ok_or_else(|| unfit("the cache"))?;
+                attend_latents(op, weights, kv, &self.positions, input)
             }
             (Op::FeedForward(op), OpWeights::FeedForward(weights)) => feed_forward(op, weights, input),
             (Op::Experts(op), OpWeights::Experts(weights)) => self.experts(op, weights, x, input)?,

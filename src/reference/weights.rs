@@ -118,6 +118,8 @@ pub struct ProjectionWeights {
 pub enum OpWeights {
     /// For [`Op::Attention`](crate::model::config::Op::Attention).
     Attention(AttentionWeights),
+    /// For [`Op::LatentAttention`](crate::model::config::Op::LatentAttention).
+    LatentAttention(LatentAttentionWeights),
     /// For [`Op::FeedForward`](crate::model::config::Op::FeedForward).
     FeedForward(FeedForwardWeights),
     /// For [`Op::Experts`](crate::model::config::Op::Experts).
@@ -179,6 +181,25 @@ pub struct AttentionWeights {
     pub k_norm: Option<NormWeights>,
     /// The logit of each query head's sink, `[H]`.
     pub sinks: Option<Vec<f32>>,
+}
+
+/// Attention over latents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LatentAttentionWeights {
+    /// The projection to the latent of queries, `[q, d]`, and the latent's norm.
+    pub q_latent: Option<(Linear, NormWeights)>,
+    /// `[H (n + r), q]`, or of the input.
+    pub q: Linear,
+    /// `[c + r, d]`.
+    pub kv_latent: Linear,
+    /// Norm of the latent of keys and values, `[c]`.
+    pub kv_norm: NormWeights,
+    /// `[H n, c]`.
+    pub k: Linear,
+    /// `[H v, c]`.
+    pub v: Linear,
+    /// `[d, H v]`.
+    pub out: Linear,
 }
 
 /// A feed-forward network.

@@ -1,7 +1,7 @@
 use wattle::energy::Phase;
 use wattle::fragments::{CacheRows, CacheSlots, Reach, ScoreBias};
 use wattle::kernel::{Kernel, SequenceSpan};
-use wattle::kernels::attention::{Attention, AttentionParams, split_count};
+use wattle::kernels::attention::{Attention, AttentionParams, Values, split_count};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::model::config::Alibi;
 use wattle::reference::attention::{self as reference, Mask};
@@ -80,17 +80,17 @@ impl Call<'_> {
             }
         }
         parts.truncate(if self.cache.slots == CacheSlots::Own { count } else { count * self.pages() });
-        packed(self.cache.format, &parts.concat(), self.first().layer.head_dim)
+        packed(self.cache.format, &parts.concat(), self.first().width(of(self.first())))
     }
 
     /// The keys or values of the call itself.
     fn chunk(&self, of: impl Fn(&Sequence) -> &[f32], slots: usize) -> Vec<f32> {
         let own = |sequence: &&Sequence| {
-            let width = sequence.layer.kv_heads * sequence.layer.head_dim;
+            let width = sequence.layer.kv_heads * sequence.width(of(sequence));
             of(sequence)[sequence.position * width..].to_vec()
         };
         let rows: Vec<f32> = self.sequences.iter().flat_map(own).collect();
-        by_head(&rows, self.first().layer.kv_heads, self.first().layer.head_dim, slots, Some)
+        by_head(&rows, self.first().layer.kv_heads, self.first().width(of(self.first())), slots, Some)
     }
 
     fn run<K: Kernel>(&self, variant: K, params: K::Params, what: &str) -> Run {
@@ -114,7 +114,8 @@ impl Call<'_> {
 
     /// Compares with the reference, or with golden data where there is some.
     fn check(&self, run: Run, golden: Option<&[f32]>, with_own: bool) {
-        let found = run.out("out", self.q().len()).go();
+        let outputs = self.sequences.iter().map(|of| of.outputs()).sum();
+        let found = run.out("out", outputs).go();
         if let Some(golden) = golden {
             return found.close("out", golden, Tolerance::OfLargest(1e-5));
         }
@@ -134,9 +135,13 @@ impl Call<'_> {
             .run(variant(self, Phase::Prefill), params, what)
             .with("q", &self.q())
             .with("k_cache", &self.cached(|of| &of.k, false))
-            .with("v_cache", &self.cached(|of| &of.v, false))
-            .with("k_chunk", &self.chunk(|of| &of.k, chunk_slots))
-            .with("v_chunk", &self.chunk(|of| &of.v, chunk_slots));
+            .with("k_chunk", &self.chunk(|of| &of.k, chunk_slots));
+        let run = match self.first().values {
+            Values::Own(_) => run
+                .with("v_cache", &self.cached(|of| &of.v, false))
+                .with("v_chunk", &self.chunk(|of| &of.v, chunk_slots)),
+            Values::InKeys(_) => run,
+        };
         self.check(with_sinks(self.with_table(run), self.first()), golden, false);
     }
 
@@ -151,16 +156,24 @@ impl Call<'_> {
         let max_splits = self.sequences.iter().map(splits).max().unwrap() + 1;
         let params = AttentionParams { max_splits, ..params };
         let layer = self.first().layer;
-        let part_words = self.rows() * layer.heads * (layer.head_dim + 2);
+        let part_words = self.rows() * layer.heads * (self.first().value_dim() + 2);
         let run = self
             .run(variant, params, what)
             .with("q", &self.q())
-            .with("k_cache", &self.cached(|of| &of.k, true))
-            .with("v_cache", &self.cached(|of| &of.v, true));
+            .with("k_cache", &self.cached(|of| &of.k, true));
+        let run = match self.first().values {
+            Values::Own(_) => run.with("v_cache", &self.cached(|of| &of.v, true)),
+            Values::InKeys(_) => run,
+        };
         let parts = self.with_table(run).out("parts", part_words * params.max_splits as usize).go();
         let AttentionParams { heads, reach, split_keys, max_splits, .. } = params;
-        let merge =
-            AttentionMergeParams { heads, head_dim: layer.head_dim as u32, reach, split_keys, max_splits };
+        let merge = AttentionMergeParams {
+            heads,
+            head_dim: self.first().values.dim(),
+            reach,
+            split_keys,
+            max_splits,
+        };
         let variant = AttentionMerge { reach: variant.reach, sinks: self.first().sinks.is_some() };
         let run = self.run(variant, merge, what).with("parts", parts.floats("parts"));
         self.check(with_sinks(run, self.first()), golden, true);
@@ -179,6 +192,7 @@ fn variant(call: &Call<'_>, phase: Phase) -> Attention {
     let layer = &sequence.layer;
     Attention {
         head_dim: layer.head_dim as u32,
+        values: sequence.values,
         softcap: layer.softcap.is_some(),
         score_bias: layer.alibi.map_or(ScoreBias::None, |alibi| ScoreBias::Alibi { bf16: alibi.bf16 }),
         reach: if layer.mask.chunk.is_some() { Reach::Chunk } else { Reach::Window },
@@ -250,7 +264,7 @@ fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
     match variant.phase {
         Phase::Prefill => {
             let (heads, kv_heads, window, slots, position, rows) = PREFILLS[seed % PREFILLS.len()];
-            let layer = of(heads, kv_heads, window);
+            let layer = (of(heads, kv_heads, window), variant.values);
             let sequence = with(Sequence::random(layer, position, rows, size, seed_64));
             let slots = if slots == 0 { position + rows } else { slots };
             // One at its beginning, and one that is further.
@@ -264,7 +278,7 @@ fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
         }
         Phase::Decode => {
             let (heads, kv_heads, window, slots, split_keys, position) = DECODES[seed % DECODES.len()];
-            let layer = of(heads, kv_heads, window);
+            let layer = (of(heads, kv_heads, window), variant.values);
             let sequence = with(Sequence::random(layer, position, 1, size, seed_64));
             let slots = if slots == 0 { position + 1 } else { slots };
             let begins = with(Sequence::random(layer, seed % 2, 1, size, seed_64 + 100));
@@ -292,8 +306,8 @@ fn every_shape_agrees_with_the_reference() {
 }
 
 fn of_size(head_dim: u32, softcap: f32, reach: Reach, sinks: bool, phase: Phase) -> Attention {
-    let (score_bias, cache) = (ScoreBias::None, CacheRows::PLAIN);
-    Attention { head_dim, softcap: softcap > 0.0, score_bias, reach, sinks, phase, cache }
+    let (score_bias, cache, values) = (ScoreBias::None, CacheRows::PLAIN, Values::Own(head_dim));
+    Attention { head_dim, values, softcap: softcap > 0.0, score_bias, reach, sinks, phase, cache }
 }
 
 /// Scores of 1e4 either way: exp of any of them is 0 or infinite.
@@ -321,10 +335,11 @@ fn golden_sequence(golden: &Golden, softcap: f32) -> Sequence {
     let (q, k, v) = (golden.floats("q"), golden.floats("k"), golden.floats("v"));
     let rows = golden.shape("q")[0];
     let sinks = golden.has("sinks").then(|| golden.floats("sinks"));
-    Sequence { layer, position: golden.shape("k")[0] - rows, rows, q, k, v, sinks }
+    let values = Values::Own(golden.shape("v")[2] as u32);
+    Sequence { layer, values, position: golden.shape("k")[0] - rows, rows, q, k, v, sinks }
 }
 
-const FILES: [&str; 19] = [
+const FILES: [&str; 20] = [
     "attn_mha_causal",
     "attn_gqa_causal",
     "attn_mqa_causal",
@@ -334,6 +349,7 @@ const FILES: [&str; 19] = [
     "attn_softcap_window",
     "attn_large_logits",
     "attn_head_dim_odd",
+    "attn_value_dim",
     "attn_decode",
     "attn_decode_window",
     "attn_decode_first",
@@ -381,7 +397,7 @@ fn steps_over_a_ring_are_golden() {
                 "step {step}, slot {slot}"
             );
         }
-        let out = &out[step * one.q.len()..][..one.q.len()];
+        let out = &out[step * one.outputs()..][..one.outputs()];
         for split_keys in [5, 32] {
             Call::one(&one, ring).decode(split_keys, &format!("step {step}, position {position}"), Some(out));
         }
@@ -401,7 +417,8 @@ fn chunks_over_a_ring_are_golden() {
         let seen = end * whole.layer.kv_heads * whole.layer.head_dim;
         let q = whole.q[position * row..end * row].to_vec();
         let (k, v) = (whole.k[..seen].to_vec(), whole.v[..seen].to_vec());
-        let chunk = Sequence { layer: whole.layer, position, rows: end - position, q, k, v, sinks: None };
+        let (layer, values) = (whole.layer, whole.values);
+        let chunk = Sequence { layer, values, position, rows: end - position, q, k, v, sinks: None };
         let what = format!("chunk at {position}");
         Call::one(&chunk, ring).prefill(most, &what, Some(&out[position * row..end * row]));
     }

@@ -1,7 +1,7 @@
 //! What tests of attention share: sequences, caches, expected outputs and their tolerances.
 
 use wattle::fragments::{CacheFormat, Reach};
-use wattle::kernels::attention::AttentionParams;
+use wattle::kernels::attention::{AttentionParams, Values};
 use wattle::reference::attention::{Attention, KeyValues, Mask, attention};
 use wattle::reference::cache_rows::{pack, stored, unpack};
 
@@ -70,12 +70,14 @@ pub fn storing_tolerances(format: CacheFormat, rows: &[f32], width: usize) -> Ve
 #[derive(Clone)]
 pub struct Sequence {
     pub layer: Attention,
+    pub values: Values,
     pub position: usize,
     pub rows: usize,
     /// `[rows, H, h]`.
     pub q: Vec<f32>,
     /// `[position + rows, G, h]`.
     pub k: Vec<f32>,
+    /// `[position + rows, G, v]`.
     pub v: Vec<f32>,
     /// `[H]`.
     pub sinks: Option<Vec<f32>>,
@@ -92,13 +94,35 @@ pub fn mask(reach: Reach, tokens: u32) -> Mask {
 
 impl Sequence {
     /// Random queries, keys and values. Scores get as large as `size`, about.
-    pub fn random(layer: Attention, position: usize, rows: usize, size: f32, seed: u64) -> Self {
+    pub fn random(
+        (layer, values): (Attention, Values),
+        position: usize,
+        rows: usize,
+        size: f32,
+        seed: u64,
+    ) -> Self {
         let mut random = Random::new(seed);
-        let mut draw = |rows: usize, heads: usize| random.gaussian(rows * heads * layer.head_dim);
-        let (mut q, k) = (draw(rows, layer.heads), draw(position + rows, layer.kv_heads));
-        let v = draw(position + rows, layer.kv_heads);
+        let mut q = random.gaussian(rows * layer.heads * layer.head_dim);
+        let keys = (position + rows) * layer.kv_heads;
+        let k = random.gaussian(keys * layer.head_dim);
+        let v = match values {
+            Values::Own(dim) => random.gaussian(keys * dim as usize),
+            Values::InKeys(dim) => {
+                k.chunks(layer.head_dim).flat_map(|key| &key[..dim as usize]).copied().collect()
+            }
+        };
         q.iter_mut().for_each(|q| *q *= size);
-        Self { layer, position, rows, q, k, v, sinks: None }
+        Self { layer, values, position, rows, q, k, v, sinks: None }
+    }
+
+    /// Elements of a value.
+    pub fn value_dim(&self) -> usize {
+        self.values.dim() as usize
+    }
+
+    /// Elements of the output.
+    pub fn outputs(&self) -> usize {
+        self.rows * self.layer.heads * self.value_dim()
     }
 
     /// The same with sinks, of which some are larger than any score.
@@ -124,19 +148,22 @@ impl Sequence {
 
     /// The same where the keys and values before `end` have been stored.
     pub fn with_stored(&self, format: CacheFormat, end: usize) -> Self {
-        let (width, at) = (self.layer.head_dim, end * self.layer.kv_heads * self.layer.head_dim);
-        let of = |rows: &[f32]| [stored(format, &rows[..at], width), rows[at..].to_vec()].concat();
+        let of = |rows: &[f32]| {
+            let (width, at) = (self.width(rows), end * self.layer.kv_heads * self.width(rows));
+            [stored(format, &rows[..at], width), rows[at..].to_vec()].concat()
+        };
         Self { k: of(&self.k), v: of(&self.v), ..self.clone() }
     }
 
     /// The row at `position + row` alone, after all before it.
     pub fn decode(&self, row: usize) -> Self {
         let width = self.layer.heads * self.layer.head_dim;
-        let seen = (self.position + row + 1) * self.layer.kv_heads * self.layer.head_dim;
+        let seen = (self.position + row + 1) * self.layer.kv_heads;
         let q = self.q[row * width..][..width].to_vec();
-        let (k, v) = (self.k[..seen].to_vec(), self.v[..seen].to_vec());
-        let sinks = self.sinks.clone();
-        Self { layer: self.layer, position: self.position + row, rows: 1, q, k, v, sinks }
+        let (k, v) =
+            (self.k[..seen * self.layer.head_dim].to_vec(), self.v[..seen * self.value_dim()].to_vec());
+        let (values, sinks) = (self.values, self.sinks.clone());
+        Self { layer: self.layer, values, position: self.position + row, rows: 1, q, k, v, sinks }
     }
 
     /// The uniform, but for the sizes of buffers.
@@ -159,16 +186,21 @@ impl Sequence {
     /// Keys or values before `end` in a ring of so many slots.
     pub fn ring(&self, x: &[f32], slots: usize, end: usize) -> Vec<f32> {
         let stays = |row: usize| (row < end && row + slots >= end).then_some(row % slots);
-        by_head(x, self.layer.kv_heads, self.layer.head_dim, slots, stays)
+        by_head(x, self.layer.kv_heads, self.width(x), slots, stays)
     }
 
     /// Those of page `at`, of so many tokens.
     pub fn page(&self, x: &[f32], tokens: usize, at: usize, end: usize) -> Vec<f32> {
         let is_here = |row: usize| (row < end && row / tokens == at).then_some(row % tokens);
-        by_head(x, self.layer.kv_heads, self.layer.head_dim, tokens, is_here)
+        by_head(x, self.layer.kv_heads, self.width(x), tokens, is_here)
     }
 
-    /// The output `[rows, H, h]`.
+    /// Elements of a row of keys or of values.
+    pub fn width(&self, x: &[f32]) -> usize {
+        x.len() / ((self.position + self.rows) * self.layer.kv_heads)
+    }
+
+    /// The output `[rows, H, v]`.
     pub fn expected(&self) -> Vec<f32> {
         self.attention(&self.v)
     }
@@ -190,7 +222,7 @@ impl Sequence {
             let c = 2.0 * score + exp + rescaled + roundings(keys);
             sizes.iter().map(|size| 2.0 * c * EPS * size).collect::<Vec<f32>>()
         };
-        sizes.chunks(width).enumerate().flat_map(of_query).collect()
+        sizes.chunks(self.value_dim()).enumerate().flat_map(of_query).collect()
     }
 
     fn attention(&self, values: &[f32]) -> Vec<f32> {

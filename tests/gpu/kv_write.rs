@@ -77,7 +77,7 @@ fn rows_go_to_their_slots() {
             let [kv_heads, head_dim, slots, chunk_slots] =
                 [kv_heads, head_dim, slots, chunk_slots].map(|n| n as u32);
             let params = KvWriteParams { kv_heads, slots, pages: pages as u32, chunk_slots };
-            let variant = KvWrite { head_dim, cache };
+            let variant = KvWrite { head_dim, cache, values: true };
             let mut random = Random::new(seed as u64);
             let mut pair =
                 |rows: u32| [(); 2].map(|()| random.gaussian((kv_heads * rows * head_dim) as usize));
@@ -100,4 +100,17 @@ fn rows_go_to_their_slots() {
             }
         }
     }
+}
+
+/// Of latents there are keys alone.
+#[test]
+fn keys_that_hold_values_are_written_alone() {
+    let params = KvWriteParams { kv_heads: 1, slots: 9, pages: 0, chunk_slots: 5 };
+    let variant = KvWrite { head_dim: 22, cache: CacheRows::PLAIN, values: false };
+    let mut random = Random::new(5);
+    let (chunk, before) = (random.gaussian(5 * 22), random.gaussian(9 * 22));
+    let spans = [span(6, 4).into()];
+    let run = Run::new(variant, params, span(6, 4), "latents").with("k_chunk", &chunk);
+    let found = run.with("k_out", &before).go();
+    found.same("k_out", &written(&before, &chunk, (variant, &params), &spans)[0]);
 }

@@ -33,6 +33,7 @@ mod attention_merge;
 mod embed;
 mod integers;
 mod kv_write;
+mod latent_heads;
 mod matmul;
 mod matmul_coop;
 mod matvec;

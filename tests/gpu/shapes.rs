@@ -7,9 +7,9 @@ use wattle::model::Source;
 use wattle::model::checkpoint::Checkpoint;
 use wattle::model::config::{
     Activation, Alibi, Attention, Block, Capacity, ExpertGroups, Experts, FeedForward, GateClamp, GrantOrder,
-    GroupScore, Head, Hierarchical, Later, LayerInput, LayerInputs, ModelConfig, Norm, NormKind, Op, Rope,
-    RopeLayout, RopeScaling, Routing, Score, Share, SharedExpert, Streams, SubLayer, Temperature, Topk,
-    WeightOn,
+    GroupScore, Head, Hierarchical, LatentAttention, Later, LayerInput, LayerInputs, ModelConfig, Norm,
+    NormKind, Op, Rope, RopeLayout, RopeScaling, Routing, Score, Share, SharedExpert, Streams, SubLayer,
+    Temperature, Topk, WeightOn,
 };
 use wattle::model::naming::Naming;
 use wattle::model::plan::WeightPlan;
@@ -46,6 +46,14 @@ fn random_models_share_keys_and_embed_layers_as_the_reference_does() {
 fn random_models_round_their_inputs_as_the_reference_does() {
     let count = if wants_everything() { 30 } else { 3 };
     check_models(100..100 + count, &["int4:64", "int8", "int2:planes"], ProductPath::Integer, describe);
+}
+
+#[test]
+fn random_models_of_latents_are_those_of_the_reference() {
+    let count = if wants_everything() { 40 } else { 4 };
+    let formats = ["f32", "int4", "f16", "int8:channel"];
+    check_models(0..count, &formats, ProductPath::Float, describe_with_latents);
+    check_models(50..51, &["int8"], ProductPath::Integer, describe_with_latents);
 }
 
 /// Tokens that differ, and increments so small that logits which differ in their last bits lead to the same assignment.
@@ -271,6 +279,44 @@ fn describe_streams(random: &mut Random) -> ModelConfig {
         }
     }
     model
+}
+
+/// The same with attention over latents in place of other attention, and at least one.
+fn describe_with_latents(random: &mut Random) -> ModelConfig {
+    let mut model = describe(random);
+    let norm = norm(random);
+    let first = SubLayer::new(norm, Op::LatentAttention(latent_attention(random)));
+    model.blocks[0].sublayers.insert(0, first);
+    for layer in model.blocks.iter_mut().flat_map(|block| &mut block.sublayers) {
+        let ops = match &mut layer.op {
+            Op::Parallel(branches) => branches.iter_mut().map(|branch| &mut branch.op).collect(),
+            op => vec![op],
+        };
+        for op in ops {
+            if let Op::Attention(_) = op {
+                *op = Op::LatentAttention(latent_attention(random));
+            }
+        }
+    }
+    model
+}
+
+fn latent_attention(random: &mut Random) -> LatentAttention {
+    let layout = if coin(random) { RopeLayout::HalfSplit } else { RopeLayout::Interleaved };
+    let (nope_dim, rotary_dim) = (between(random, 1, 40), 2 * between(random, 1, 20));
+    let kind = if coin(random) { NormKind::RmsUnitOffset } else { NormKind::RmsUnweighted };
+    LatentAttention {
+        heads: between(random, 1, 10),
+        q_latent: coin(random).then(|| between(random, 1, 50)),
+        kv_latent: between(random, 1, 70),
+        nope_dim,
+        value_dim: between(random, 1, 40),
+        latent_norm: Norm { kind, eps: 1e-2 },
+        scale: 1.0 / ((nope_dim + rotary_dim) as f32).sqrt(),
+        rope: Rope { theta: 1e4, rotary_dim, layout, scaling: RopeScaling::None },
+        latent_bias: coin(random),
+        out_bias: coin(random),
+    }
 }
 
 /// Behind local attention, tokens with the same few before them are alike but for rounding, and which of those experts

@@ -50,6 +50,9 @@ pub fn check_with<K: Kernel<Params = LinearParams>>(
     if let TileRows::Chosen(chosen) = product.rows {
         return check_chosen(kernel, product, chosen, format, (rows, inputs, outputs), seed, change);
     }
+    if let TileRows::Heads(heads) = product.rows {
+        return check_heads(kernel, product, heads as usize, format, (rows, inputs, outputs), (seed, change));
+    }
     let grouped = product.rows != TileRows::Dense;
     let inputs = if product.inputs == InputRows::Quads { inputs.next_multiple_of(4) } else { inputs };
     // As in `matvec`: into the experts, out of the experts.
@@ -82,6 +85,27 @@ pub fn check_with<K: Kernel<Params = LinearParams>>(
             .with("slot_of_place", &slot_of_place(&plan));
         if is_part { run.with("place_of_expert", &PLACES) } else { run }
     });
+}
+
+/// The same of heads, each with a matrix of its own.
+fn check_heads<K: Kernel<Params = LinearParams>>(
+    kernel: K,
+    product: Product,
+    heads: usize,
+    format: WeightFormat,
+    (rows, inputs, outputs): (usize, usize, usize),
+    (seed, change): (u64, impl FnOnce(&mut Linear)),
+) {
+    let inputs = if product.inputs == InputRows::Quads { inputs.next_multiple_of(4) } else { inputs };
+    let shape = Shape { rows: rows * heads, inputs, outputs, experts: heads };
+    let mut layer = Linear::random(format, InputNorm::None, product.epilogue, shape, seed);
+    layer.in_i8 = product.inputs == InputRows::I8;
+    change(&mut layer);
+    layer.params.choices = heads as u32;
+    let sites: Vec<_> =
+        (0..rows * heads).map(|slot| Site { input: slot, output: slot, expert: slot % heads }).collect();
+    let what = format_args!("{format}, {shape:?}, seed {seed}").to_string();
+    layer.check(&sites, |params| Run::new(kernel, params, span(7, rows), &what));
 }
 
 /// The same of experts that chose their tokens, into them or out of them.

@@ -16,6 +16,7 @@ pub const FILES: &[&str] = &[
     "attn_softcap_window",
     "attn_large_logits",
     "attn_head_dim_odd",
+    "attn_value_dim",
     "attn_decode",
     "attn_decode_window",
     "attn_decode_first",

@@ -21,6 +21,8 @@ const MOST_BYTES: u64 = 1_000_000;
 fn budget(layer: &SubLayer) -> [usize; 2] {
     let [decode, prefill] = match &layer.op {
         Op::Attention(_) => [5, 6],
+        // With queries of a latent and without.
+        Op::LatentAttention(_) => [8, 10],
         Op::CrossAttention(_) => panic!("none of the models here"),
         Op::FeedForward(_) => [2, 3],
         Op::LayerInput(_) => [2, 2],

@@ -3,7 +3,7 @@
 use wattle::energy::{ByteClass, OpClass, Phase, Work};
 use wattle::fragments::{CacheRows, ExpertWeight, GroupLimit, Reach, RouteRule, ScoreBias, Selection};
 use wattle::kernel::{Kernel, Span};
-use wattle::kernels::attention::{Attention, AttentionParams};
+use wattle::kernels::attention::{Attention, AttentionParams, Values};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
 use wattle::kernels::rope::{QkNorm, Rope, RopeParams};
@@ -36,7 +36,8 @@ fn a_router_counts_what_its_rule_asks_for() {
 
 fn of_prefill(score_bias: ScoreBias, sinks: bool) -> Attention {
     let (softcap, reach, phase) = (false, Reach::Window, Phase::Prefill);
-    Attention { head_dim: 10, softcap, score_bias, reach, sinks, phase, cache: CacheRows::PLAIN }
+    let (values, cache) = (Values::Own(10), CacheRows::PLAIN);
+    Attention { head_dim: 10, values, softcap, score_bias, reach, sinks, phase, cache }
 }
 
 /// A logit of each head, and two exponentials of each output head.

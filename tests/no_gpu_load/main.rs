@@ -10,6 +10,7 @@ mod models;
 mod checkpoint;
 mod damage;
 mod decoders;
+mod deepseek;
 mod experts;
 mod family;
 mod golden;

@@ -171,9 +171,18 @@ fn experts_that_do_not_fit() {
             Err(error) => error,
         }
     };
-    for model_type in
-        ["mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "glm4_moe", "dots1", "gpt_oss", "llama4_text"]
-    {
+    for model_type in [
+        "mixtral",
+        "qwen2_moe",
+        "qwen3_moe",
+        "olmoe",
+        "glm4_moe",
+        "dots1",
+        "deepseek_v2",
+        "deepseek_v3",
+        "gpt_oss",
+        "llama4_text",
+    ] {
         let error = several(
             model_type,
             json!({"num_local_experts": 4, "num_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 5}),

@@ -2,6 +2,8 @@
 
 pub const MODELS: &[&str] = &[
     "cohere",
+    "deepseek_v2",
+    "deepseek_v3",
     "dots1",
     "falcon",
     "falcon_alibi",

@@ -5,10 +5,11 @@ mod experts;
 use std::fmt::Display;
 
 use super::{
-    Activation, Attention, FeedForward, ModelConfig, Norm, NormKind, Op, Rope, RopeScaling, SubLayer,
+    Activation, Attention, FeedForward, LatentAttention, ModelConfig, Norm, NormKind, Op, Rope, RopeScaling,
+    SubLayer,
 };
 use crate::kernels::altup::MAX_STREAMS;
-use crate::kernels::attention::MAX_HEAD_DIM;
+use crate::kernels::attention::{MAX_HEAD_DIM, MAX_KEY_DIM};
 use crate::kernels::sample_best::MAX_VOCAB;
 use crate::{Error, Result};
 
@@ -180,6 +181,7 @@ impl SubLayer {
         }
         match &self.op {
             Op::Attention(attention) => attention.validate(&format!("{at}.attention")),
+            Op::LatentAttention(attention) => attention.validate(&format!("{at}.latent_attention")),
             Op::FeedForward(ffn) => ffn.validate(&format!("{at}.feed_forward")),
             Op::Experts(experts) => experts.validate(&format!("{at}.experts"), hidden_size),
             Op::CrossAttention(attention) => attention.validate_across(&format!("{at}.cross_attention")),
@@ -195,7 +197,8 @@ impl Op {
         match self {
             Self::CrossAttention(_) => true,
             Self::Parallel(branches) => branches.iter().any(|branch| branch.op.reads_encoder()),
-            Self::Attention(_) | Self::FeedForward(_) | Self::Experts(_) | Self::LayerInput(_) => false,
+            Self::Attention(_) | Self::LatentAttention(_) | Self::FeedForward(_) => false,
+            Self::Experts(_) | Self::LayerInput(_) => false,
         }
     }
 }
@@ -322,6 +325,34 @@ impl Attention {
             Some((name, _)) => Err(Error::config(format!("{at}.{name}"), "none in cross-attention", "one")),
             None => self.validate(at),
         }
+    }
+}
+
+impl LatentAttention {
+    fn validate(&self, at: &str) -> Result<()> {
+        positive(&format!("{at}.heads"), self.heads)?;
+        if let Some(width) = self.q_latent {
+            positive(&format!("{at}.q_latent"), width)?;
+        }
+        at_most(&format!("{at}.kv_latent"), MAX_HEAD_DIM, self.kv_latent)?;
+        at_most(&format!("{at}.nope_dim"), MAX_HEAD_DIM, self.nope_dim)?;
+        at_most(&format!("{at}.value_dim"), MAX_HEAD_DIM, self.value_dim)?;
+        self.rope.validate(&format!("{at}.rope"), MAX_KEY_DIM - self.kv_latent)?;
+        let heads = u64::from(self.heads);
+        for dim in
+            [self.nope_dim + self.rope.rotary_dim, self.value_dim, self.kv_latent + self.rope.rotary_dim]
+        {
+            count(&format!("{at}.heads"), "elements of all heads", [heads, dim.into()])?;
+        }
+        finite(&format!("{at}.scale"), self.scale)?;
+        self.latent_norm.validate(&format!("{at}.latent_norm"))?;
+        if !matches!(self.latent_norm.kind, NormKind::Rms | NormKind::RmsUnitOffset | NormKind::RmsUnweighted)
+        {
+            let found = format!("{:?}", self.latent_norm.kind);
+            let expected = "rms, rms_unit_offset or rms_unweighted";
+            return Err(Error::config(format!("{at}.latent_norm.kind"), expected, found));
+        }
+        Ok(())
     }
 }
 

@@ -92,8 +92,13 @@ impl Decoder {
 
     /// A layer.
     pub fn block(&self, attention: Attention, feed_forward: Op) -> Block {
+        self.block_of(Op::Attention(attention), feed_forward)
+    }
+
+    /// A layer with attention of any kind.
+    pub fn block_of(&self, attention: Op, feed_forward: Op) -> Block {
         let sublayer = |op| SubLayer { post_norm: self.post_norm, ..SubLayer::new(self.norm, op) };
-        Block { sublayers: vec![sublayer(Op::Attention(attention)), sublayer(feed_forward)] }
+        Block { sublayers: vec![sublayer(attention), sublayer(feed_forward)] }
     }
 
     /// A layer whose attention and feed-forward network read the same norm, and are added to what it is of.

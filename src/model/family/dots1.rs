@@ -17,7 +17,8 @@ const DEFAULTS: Defaults = Defaults {
     ..llama::DEFAULTS
 };
 
-const ROUTER: DeepSeek = DeepSeek { counts: [128, 6], shared: None, dense: 0, renormalize: false };
+const ROUTER: DeepSeek =
+    DeepSeek { counts: [128, 6], shared: None, dense: 0, renormalize: false, ..DeepSeek::COMMON };
 
 pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
     let decoder = Decoder::read(keys, &DEFAULTS)?;

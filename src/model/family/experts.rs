@@ -38,10 +38,31 @@ pub(super) fn sparse_layers(keys: &Keys<'_>, layers: usize) -> Result<Vec<bool>>
 /// DeepSeek-V3's router (arXiv 2412.19437, section 2.1.2) and an expert that every token uses, after a few dense layers, the
 /// first of which are counted.
 pub(super) fn deepseek(keys: &Keys<'_>, decoder: &Decoder, defaults: &DeepSeek) -> Result<(usize, Experts)> {
-    let counts = counts(keys, ["n_routed_experts", "num_local_experts"], defaults.counts)?;
-    let [count, top_k] = counts;
-    let expert_size = keys.or("moe_intermediate_size", 1408)?;
-    let groups = [keys.nullable("n_group", Some(1))?, keys.nullable("topk_group", Some(1))?];
+    let counts = deepseek_counts(keys, defaults)?;
+    let topk = Topk {
+        renormalize: keys.nullable("norm_topk_prob", Some(defaults.renormalize))?.unwrap_or(false),
+        scale: keys.or("routed_scaling_factor", defaults.scale)?,
+        selection_bias: true,
+        groups: expert_groups(keys, counts, defaults.groups, GroupScore::TwoBest)?,
+        ..Topk::of(Score::Sigmoid)
+    };
+    deepseek_experts(keys, decoder, defaults, (counts, topk))
+}
+
+/// How many experts there are, and how many a token uses.
+pub(super) fn deepseek_counts(keys: &Keys<'_>, defaults: &DeepSeek) -> Result<[u32; 2]> {
+    counts(keys, ["n_routed_experts", "num_local_experts"], defaults.counts)
+}
+
+/// The groups of experts that a token chooses from, where it does not choose from all.
+pub(super) fn expert_groups(
+    keys: &Keys<'_>,
+    [count, top_k]: [u32; 2],
+    defaults: [u32; 2],
+    score: GroupScore,
+) -> Result<Option<ExpertGroups>> {
+    let groups =
+        [keys.nullable("n_group", Some(defaults[0]))?, keys.nullable("topk_group", Some(defaults[1]))?];
     let [groups, limit] = groups.map(|groups| groups.unwrap_or(1));
     if !count.is_multiple_of(groups) {
         return Err(keys.error("n_group", format!("a divisor of the {count} experts"), groups));
@@ -50,14 +71,17 @@ pub(super) fn deepseek(keys: &Keys<'_>, decoder: &Decoder, defaults: &DeepSeek) 
         let expected = format!("of {groups} groups enough for {top_k} experts");
         return Err(keys.error("topk_group", expected, limit));
     }
-    let limited = ExpertGroups { count: groups, limit, score: GroupScore::TwoBest };
-    let topk = Topk {
-        renormalize: keys.nullable("norm_topk_prob", Some(defaults.renormalize))?.unwrap_or(false),
-        scale: keys.or("routed_scaling_factor", 1.0)?,
-        selection_bias: true,
-        groups: (limit < groups).then_some(limited),
-        ..Topk::of(Score::Sigmoid)
-    };
+    Ok((limit < groups).then_some(ExpertGroups { count: groups, limit, score }))
+}
+
+/// Experts with such a router, an expert that every token uses, and how many dense layers come first.
+pub(super) fn deepseek_experts(
+    keys: &Keys<'_>,
+    decoder: &Decoder,
+    defaults: &DeepSeek,
+    (counts, topk): ([u32; 2], Topk),
+) -> Result<(usize, Experts)> {
+    let expert_size = keys.or("moe_intermediate_size", defaults.expert_size)?;
     let shared = match keys.nullable("n_shared_experts", defaults.shared.map(Whole))? {
         None | Some(Whole(0)) => None,
         Some(Whole(shared)) => {
@@ -77,7 +101,25 @@ pub(super) fn deepseek(keys: &Keys<'_>, decoder: &Decoder, defaults: &DeepSeek) 
 pub(super) struct DeepSeek {
     /// Experts, and how many a token uses.
     pub counts: [u32; 2],
+    pub expert_size: u32,
+    /// Groups of experts, and how many of them a token chooses from.
+    pub groups: [u32; 2],
+    /// Multiplies weights.
+    pub scale: f32,
     pub shared: Option<u32>,
     pub dense: u32,
     pub renormalize: bool,
+}
+
+impl DeepSeek {
+    /// What most assume.
+    pub const COMMON: Self = Self {
+        counts: [128, 8],
+        expert_size: 1408,
+        groups: [1, 1],
+        scale: 1.0,
+        shared: Some(1),
+        dense: 1,
+        renormalize: true,
+    };
 }

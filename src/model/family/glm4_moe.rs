@@ -20,8 +20,6 @@ const DEFAULTS: Defaults = Defaults {
     ..llama::DEFAULTS
 };
 
-const ROUTER: DeepSeek = DeepSeek { counts: [128, 8], shared: Some(1), dense: 1, renormalize: true };
-
 pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
     let decoder = Decoder::read(keys, &DEFAULTS)?;
     let attention = Attention {
@@ -30,7 +28,7 @@ pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
         qkv_bias: keys.or("attention_bias", false)?,
         ..decoder.attention.clone()
     };
-    let (dense, experts) = deepseek(keys, &decoder, &ROUTER)?;
+    let (dense, experts) = deepseek(keys, &decoder, &DeepSeek::COMMON)?;
     let block = |layer: usize| {
         let op = if layer < dense { Op::FeedForward(decoder.feed_forward) } else { Op::Experts(experts) };
         decoder.block(attention.clone(), op)

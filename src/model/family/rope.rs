@@ -44,13 +44,25 @@ pub(super) const WHOLE_HEADS: &str = "these families rotate whole heads";
 /// them. An empty `rope_scaling` is none, and a length beside them is that of training whatever they say (transformers
 /// 5.23, `modeling_rope_utils.py`).
 pub(super) fn uniform(keys: &Keys<'_>, decoder: &Decoder, default_theta: f64) -> Result<Rope> {
-    let parameters = match keys.child("rope_scaling")?.filter(|scaling| !scaling.is_empty()) {
-        Some(scaling) => Some(scaling),
-        None => keys.child("rope_parameters")?,
-    };
+    let parameters = parameters(keys)?;
     let theta = keys.or("rope_theta", default_theta)?;
     let original_context = keys.nullable(ORIGINAL_CONTEXT, None)?;
     read(parameters.as_ref(), Head { original_context, ..decoder.head_to_rotate() }, theta)
+}
+
+/// `mscale_all_dim` of [`uniform`]'s parameters, 0 where there is none: how much of the magnitude of stretched positions scores
+/// take, in families that know it.
+pub(super) fn magnitude_of_scores(keys: &Keys<'_>) -> Result<f64> {
+    let Some(parameters) = parameters(keys)? else { return Ok(0.0) };
+    Ok(parameters.nullable("mscale_all_dim", None)?.map_or(0.0, |NotNegative(scale)| scale))
+}
+
+/// The parameters of one rotation for all layers.
+fn parameters<'a>(keys: &'a Keys<'_>) -> Result<Option<Keys<'a>>> {
+    match keys.child("rope_scaling")?.filter(|scaling| !scaling.is_empty()) {
+        Some(scaling) => Ok(Some(scaling)),
+        None => keys.child("rope_parameters"),
+    }
 }
 
 /// The rotation that an object of parameters describes; `theta` holds where it gives none.

@@ -16,7 +16,7 @@ use crate::model::slot::Place;
 use crate::schedule::TensorId;
 
 /// Keys that one workgroup of a split decode walks: a megabyte of keys and values would be too much for one.
-fn split_keys(head_dim: u32) -> u32 {
+pub(super) fn split_keys(head_dim: u32) -> u32 {
     (65_536 / head_dim).min(256)
 }
 
@@ -35,6 +35,7 @@ struct KvCache {
 fn variant(attention: &Attention, phase: Phase, cache: &KvCache) -> kernel::Attention {
     kernel::Attention {
         head_dim: attention.head_dim,
+        values: kernel::Values::Own(attention.head_dim),
         softcap: attention.softcap.is_some(),
         score_bias: attention.alibi.map_or(ScoreBias::None, |alibi| ScoreBias::Alibi { bf16: alibi.bf16 }),
         reach: reach(attention),
@@ -152,7 +153,7 @@ impl ForwardPass<'_> {
             temperature_scale: attention.temperature.map_or(0.0, |temperature| temperature.scale),
             temperature_floor: attention.temperature.map_or(0, |temperature| temperature.floor),
         };
-        let table = self.rope_table(attention);
+        let table = self.rope_table(attention.rope);
         let mut tensors = vec![("qkv", qkv), ("rope_table", table), ("q_out", q)];
         if !only_q {
             tensors.extend([("k_out", k), ("v_out", v)]);
@@ -231,11 +232,8 @@ impl ForwardPass<'_> {
         let mut tensors =
             vec![("k_chunk", heads.k), ("v_chunk", heads.v), ("k_out", cache.k), ("v_out", cache.v)];
         tensors.extend(cache.page_table.map(|table| ("page_table", table)));
-        self.dispatch(
-            "kv_write",
-            Launch { variant: KvWrite { head_dim: attention.head_dim, cache: cache.rows }, params },
-            &tensors,
-        )
+        let variant = KvWrite { head_dim: attention.head_dim, cache: cache.rows, values: true };
+        self.dispatch("kv_write", Launch { variant, params }, &tensors)
     }
 
     /// Decode: the cache in parts of fixed length, merged in order.

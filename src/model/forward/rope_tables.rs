@@ -1,15 +1,19 @@
 //! Tables of cosines and sines: one for each different rotation of a model.
 
 use super::ForwardPass;
-use crate::model::config::{Attention, ModelConfig, Op, Rope};
+use crate::model::config::{ModelConfig, Op, Rope};
 use crate::schedule::TensorId;
 
 /// The names of a model's tables with their rotations, in order of first use.
 pub fn rope_tables(config: &ModelConfig) -> Vec<(String, Rope)> {
     let mut tables: Vec<(String, Rope)> = Vec::new();
     for (_, op) in config.ops() {
-        if let Op::Attention(attention) = op
-            && let Some(rope) = attention.rope
+        let rope = match op {
+            Op::Attention(attention) => attention.rope,
+            Op::LatentAttention(attention) => Some(attention.rope),
+            _ => None,
+        };
+        if let Some(rope) = rope
             && !tables.iter().any(|(_, known)| same_angles(*known, rope))
         {
             tables.push((format!("rope_table.{}", tables.len()), rope));
@@ -25,8 +29,8 @@ fn same_angles(a: Rope, b: Rope) -> bool {
 
 impl ForwardPass<'_> {
     /// The table of an attention's rotation; one that nothing reads where heads are not rotated.
-    pub(super) fn rope_table(&mut self, attention: &Attention) -> TensorId {
-        let is_its_own = |known: Rope| attention.rope.is_some_and(|rope| same_angles(known, rope));
+    pub(super) fn rope_table(&mut self, rope: Option<Rope>) -> TensorId {
+        let is_its_own = |known: Rope| rope.is_some_and(|rope| same_angles(known, rope));
         match self.rope_tables.iter().find(|(_, known)| is_its_own(*known)) {
             Some((name, rope)) => {
                 let bytes = u64::from(self.options.context) * u64::from(rope.rotary_dim / 2) * 8;

@@ -1,13 +1,13 @@
 //! From a description to the matrices of its sub-layers, split so that each fits into a binding.
 
 use super::{
-    AttentionLayout, ExpertStack, ExpertsLayout, FeedForwardLayout, LayerInputLayout, LayerInputsLayout,
-    Layout, Matrix, MixingLayout, OpLayout, ProjectionLayout, Rows, StreamsLayout, SubLayerLayout, Vectors,
-    VectorsKind,
+    AttentionLayout, ExpertStack, ExpertsLayout, FeedForwardLayout, LatentAttentionLayout, LayerInputLayout,
+    LayerInputsLayout, Layout, Matrix, MixingLayout, OpLayout, ProjectionLayout, Rows, StreamsLayout,
+    SubLayerLayout, Vectors, VectorsKind,
 };
 use crate::model::config::{
-    Attention, Experts, FeedForward, LayerInput, LayerInputs, ModelConfig, Norm, Op, SharedExpert, Streams,
-    SubLayer,
+    Attention, Experts, FeedForward, LatentAttention, LayerInput, LayerInputs, ModelConfig, Norm, Op,
+    SharedExpert, Streams, SubLayer,
 };
 use crate::model::plan::WeightPlan;
 use crate::model::slot::{Place, Role, Slot, router_parts};
@@ -150,6 +150,7 @@ impl Builder<'_> {
     fn op(&self, place: Place, op: &Op) -> Result<OpLayout> {
         Ok(match op {
             Op::Attention(config) => OpLayout::Attention(self.attention(place, config)?),
+            Op::LatentAttention(config) => OpLayout::LatentAttention(self.latent_attention(place, config)?),
             Op::FeedForward(config) => OpLayout::FeedForward(self.feed_forward(place, *config)?),
             Op::Experts(config) => OpLayout::Experts(self.experts(place, *config)?),
             Op::LayerInput(config) => OpLayout::LayerInput(self.layer_input(place, *config)?),
@@ -192,6 +193,36 @@ impl Builder<'_> {
             head_norm: config.qk_norm.map(|norm| vectors(place, "head_norm", norm, norms)),
             sinks: config.sinks.then(|| stored(place, "sinks", Role::Sinks, config.heads)),
             out: matrix("out", [self.d, q_rows], config.out_bias, &[(Role::Out, self.d)])?,
+        })
+    }
+
+    fn latent_attention(&self, place: Place, config: &LatentAttention) -> Result<LatentAttentionLayout> {
+        let matrix = |part, role, [rows, cols]: [u32; 2], bias| {
+            let format = self.format(place, self.plan.linear);
+            Matrix::whole(place.name(part), format, [rows, cols], bias, stacked(place, &[(role, rows)]))
+        };
+        // A product of heads reads them all.
+        let of_heads = |part, role, rows| {
+            let matrix = matrix(part, role, [rows, config.kv_latent], false);
+            let bytes = matrix.shard_bytes(&(0..rows)).into_iter().fold(0, u64::max);
+            if bytes > self.limit { Err(self.too_large(&matrix, bytes)) } else { Ok(matrix) }
+        };
+        let norm = |part, role, width| vectors(place, part, config.latent_norm, &[(role, width)]);
+        let q_latent = config.q_latent.map(|width| -> Result<_> {
+            let down = matrix("q_latent", Role::QLatent, [width, self.d], config.latent_bias);
+            Ok((self.split(down)?, norm("q_latent_norm", Role::QLatentNorm, width)))
+        });
+        let q_inputs = config.q_latent.unwrap_or(self.d);
+        let kv_shape = [config.kv_rows(), self.d];
+        Ok(LatentAttentionLayout {
+            config: config.clone(),
+            q_latent: q_latent.transpose()?,
+            q: self.split(matrix("q", Role::Q, [config.q_rows(), q_inputs], false))?,
+            kv_latent: self.split(matrix("kv_latent", Role::KvLatent, kv_shape, config.latent_bias))?,
+            kv_norm: norm("kv_latent_norm", Role::KvLatentNorm, config.kv_latent),
+            k: of_heads("latent_k", Role::LatentK, config.k_rows())?,
+            v: of_heads("latent_v", Role::LatentV, config.v_rows())?,
+            out: self.split(matrix("out", Role::Out, [self.d, config.v_rows()], config.out_bias))?,
         })
     }
 

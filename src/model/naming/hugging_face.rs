@@ -47,6 +47,11 @@ pub(crate) struct LayerNames {
     pub feed_forward: &'static str,
     /// Its gate, up and down.
     pub matrices: [&'static str; 3],
+    /// The rows of a key and of a value that stand below each other for each head, where latents are projected to both
+    /// (DeepSeek).
+    pub latent_rows: [u32; 2],
+    /// The projection of queries, from the input or from a latent of them.
+    pub queries: &'static str,
     /// The router's matrix.
     pub router: &'static str,
     /// Multiplies the scale of the router's norm, that of residual streams included.
@@ -138,6 +143,9 @@ impl ModelNames {
 /// Gate, up and down, as most call them.
 const MATRICES: [&str; 3] = ["gate_proj", "up_proj", "down_proj"];
 
+/// The projection of queries from the input.
+const QUERIES: &str = "self_attn.q_proj";
+
 impl LayerNames {
     /// Norms before each sub-layer (Llama, and most since).
     pub const PRE_NORM: Self = Self {
@@ -146,6 +154,8 @@ impl LayerNames {
         norms: ["input_layernorm", "", "post_attention_layernorm", ""],
         feed_forward: "mlp",
         matrices: MATRICES,
+        latent_rows: [1, 1],
+        queries: QUERIES,
         router: "mlp.gate",
         router_norm_factor: 1.0,
         shared_expert: "mlp.shared_experts",
@@ -266,6 +276,12 @@ impl LayerNames {
             },
             Role::InputGate => "per_layer_input_gate".to_owned(),
             Role::InputProjection => "per_layer_projection".to_owned(),
+            Role::Q if self.queries != QUERIES => self.queries.to_owned(),
+            Role::QLatent => "self_attn.q_a_proj".to_owned(),
+            Role::QLatentNorm => "self_attn.q_a_layernorm".to_owned(),
+            Role::KvLatent => "self_attn.kv_a_proj_with_mqa".to_owned(),
+            Role::KvLatentNorm => "self_attn.kv_a_layernorm".to_owned(),
+            Role::LatentK | Role::LatentV => return self.of_latent(slot, shape),
             Role::Q => format!("{attention}.q_proj"),
             Role::K => format!("{attention}.k_proj"),
             Role::V => format!("{attention}.v_proj"),
@@ -301,6 +317,31 @@ impl LayerNames {
             Role::Prediction | Role::Correction => String::new(),
         };
         Stored::whole(format!("{module}.{}", part(slot.part)), shape)
+    }
+}
+
+impl LayerNames {
+    /// The matrix of keys or of values within that of both, in which each head has its rows of keys, then those of values.
+    fn of_latent(self, slot: Slot, shape: &[usize]) -> Stored {
+        let is_value = slot.role == Role::LatentV;
+        if slot.part != Part::Weight {
+            // What is learned of it lies as it would beside a weight of its own.
+            let name = if is_value { "v_b_proj" } else { "k_b_proj" };
+            return Stored::whole(format!("self_attn.{name}.{}", part(slot.part)), shape);
+        }
+        let [keys, values] = self.latent_rows.map(|rows| rows as usize);
+        let own = if is_value { values } else { keys };
+        let &[rows, inputs] = shape else {
+            return Stored::whole("self_attn.kv_b_proj.weight".to_owned(), shape);
+        };
+        let heads = rows / own;
+        let whole = [heads * (keys + values), inputs];
+        Stored {
+            size: [heads, own * inputs],
+            first: if is_value { (keys * inputs) as u64 } else { 0 },
+            row_step: (keys + values) * inputs,
+            ..Stored::whole("self_attn.kv_b_proj.weight".to_owned(), &whole)
+        }
     }
 }
 

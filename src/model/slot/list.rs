@@ -2,7 +2,8 @@
 
 use super::{Place, Role, Slot};
 use crate::model::config::{
-    Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Routing, Streams, SubLayer,
+    Attention, Experts, FeedForward, LatentAttention, ModelConfig, Norm, NormKind, Op, Routing, Streams,
+    SubLayer,
 };
 
 /// Every tensor that a model needs, with its shape, in the order of the forward pass.
@@ -141,6 +142,7 @@ impl List {
     fn op(&mut self, op: &Op, d: usize) {
         match op {
             Op::Attention(attention) | Op::CrossAttention(attention) => self.attention(attention, d),
+            Op::LatentAttention(attention) => self.latent_attention(attention, d),
             Op::FeedForward(ffn) => self.feed_forward(ffn, d),
             Op::Experts(experts) => self.experts(experts, d),
             Op::LayerInput(_) => {
@@ -174,6 +176,22 @@ impl List {
         }
         self.weight_if(attention.sinks, Role::Sinks, vec![attention.heads as usize]);
         self.linear(Role::Out, [d, q_rows], attention.out_bias);
+    }
+
+    fn latent_attention(&mut self, attention: &LatentAttention, d: usize) {
+        let rows = |rows: u32| rows as usize;
+        let (latent, bias) = (rows(attention.kv_latent), attention.latent_bias);
+        if let Some(width) = attention.q_latent.map(rows) {
+            self.linear(Role::QLatent, [width, d], bias);
+            self.norm(Role::QLatentNorm, attention.latent_norm, width);
+        }
+        let q_inputs = attention.q_latent.map_or(d, rows);
+        self.linear(Role::Q, [rows(attention.q_rows()), q_inputs], false);
+        self.linear(Role::KvLatent, [rows(attention.kv_rows()), d], bias);
+        self.norm(Role::KvLatentNorm, attention.latent_norm, latent);
+        self.linear(Role::LatentK, [rows(attention.k_rows()), latent], false);
+        self.linear(Role::LatentV, [rows(attention.v_rows()), latent], false);
+        self.linear(Role::Out, [d, rows(attention.v_rows())], attention.out_bias);
     }
 
     fn feed_forward(&mut self, ffn: &FeedForward, d: usize) {

@@ -35,6 +35,7 @@ pub(super) struct KeysAndValues {
 fn cache_owners(config: &ModelConfig) -> impl Iterator<Item = SubLayerPlace> {
     config.ops().filter_map(|(place, op)| match op {
         Op::Attention(attention) if attention.kv_from.is_none() => place.at(),
+        Op::LatentAttention(_) => place.at(),
         _ => None,
     })
 }
@@ -44,6 +45,7 @@ pub(super) fn caches_read(config: &ModelConfig) -> Vec<usize> {
     let owners: Vec<_> = cache_owners(config).collect();
     let read = config.ops().filter_map(|(place, op)| match op {
         Op::Attention(attention) => attention.kv_from.or(place.at()),
+        Op::LatentAttention(_) => place.at(),
         _ => None,
     });
     read.map(|place| owners.iter().take_while(|owner| **owner != place).count()).collect()

@@ -1,12 +1,13 @@
 //! Weights from what a checkpoint holds.
 
 use super::{
-    AttentionWeights, ExpertsWeights, FeedForwardWeights, LayerInputWeights, LayerInputsWeights, Linear,
-    MixingWeights, NormWeights, OpWeights, ProjectionWeights, StreamsWeights, SubLayerWeights, Transform,
-    Weights,
+    AttentionWeights, ExpertsWeights, FeedForwardWeights, LatentAttentionWeights, LayerInputWeights,
+    LayerInputsWeights, Linear, MixingWeights, NormWeights, OpWeights, ProjectionWeights, StreamsWeights,
+    SubLayerWeights, Transform, Weights,
 };
 use crate::model::config::{
-    Attention, Experts, FeedForward, LayerInputs, ModelConfig, Norm, NormKind, Op, Routing, Streams, SubLayer,
+    Attention, Experts, FeedForward, LatentAttention, LayerInputs, ModelConfig, Norm, NormKind, Op, Routing,
+    Streams, SubLayer,
 };
 use crate::model::plan::WeightPlan;
 use crate::model::slot::{Part, Place, Role, Slot};
@@ -163,6 +164,9 @@ where
         let format = self.plan.in_block(self.plan.linear, block);
         Ok(match op {
             Op::Attention(attention) => OpWeights::Attention(self.attention(format, place, attention)?),
+            Op::LatentAttention(attention) => {
+                OpWeights::LatentAttention(self.latent_attention(format, place, attention)?)
+            }
             Op::FeedForward(ffn) => OpWeights::FeedForward(self.feed_forward(format, place, ffn)?),
             Op::Experts(experts) => OpWeights::Experts(self.experts((block, format), place, experts)?),
             Op::LayerInput(_) => {
@@ -261,6 +265,37 @@ where
             expert_scale,
             shared,
             shared_gate,
+        })
+    }
+
+    /// Latents that meet keys and values never become codes.
+    fn latent_attention(
+        &mut self,
+        format: WeightFormat,
+        place: Place,
+        attention: &LatentAttention,
+    ) -> Result<LatentAttentionWeights> {
+        let (d, rows) = (self.d, |rows: u32| rows as usize);
+        let (latent, norm) = (rows(attention.kv_latent), attention.latent_norm);
+        let q_latent = match attention.q_latent.map(rows) {
+            Some(width) => {
+                let down = self.linear(format, place, Role::QLatent, [width, d], attention.latent_bias)?;
+                Some((down, self.norm(place, Role::QLatentNorm, norm, width)?))
+            }
+            None => None,
+        };
+        let q_inputs = attention.q_latent.map_or(d, rows);
+        let kv_shape = [rows(attention.kv_rows()), d];
+        let k = self.linear(format, place, Role::LatentK, [rows(attention.k_rows()), latent], false)?;
+        let v = self.linear(format, place, Role::LatentV, [rows(attention.v_rows()), latent], false)?;
+        Ok(LatentAttentionWeights {
+            q_latent,
+            q: self.linear(format, place, Role::Q, [rows(attention.q_rows()), q_inputs], false)?,
+            kv_latent: self.linear(format, place, Role::KvLatent, kv_shape, attention.latent_bias)?,
+            kv_norm: self.norm(place, Role::KvLatentNorm, norm, latent)?,
+            k: Linear { in_i8: false, ..k },
+            v: Linear { in_i8: false, ..v },
+            out: self.linear(format, place, Role::Out, [d, rows(attention.v_rows())], attention.out_bias)?,
         })
     }
 

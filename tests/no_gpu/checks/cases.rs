@@ -9,6 +9,7 @@ use wattle::fragments::{
 use wattle::kernel::{AnyLaunch, SPAN_BYTES};
 use wattle::kernels::altup::{Altup, AltupStep};
 use wattle::kernels::attention_merge::AttentionMerge;
+use wattle::kernels::kv_write::KvWrite;
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matvec::VecRows;
 use wattle::kernels::moe_auction::{MoeAuction, MoeAuctionParams};
@@ -37,9 +38,9 @@ use wattle::kernels::tile_rows::TileRows;
 use wattle::quant::Width;
 
 use super::launches::{
-    ADDED, ALTUP, ATTENTION, BEST, CHOSEN, COMBINE, GATED, KV_WRITE, KV_WRITER, MERGE, MULTIPLIED, PICK,
-    ROPE, ROUTE, SLOTS, WEIGHTED, attention, embed, expert, grouped_i8, in_i8, launch, linear, matmul,
-    matvec, on_matrices, positions, quantize, rope,
+    ADDED, ALTUP, ATTENTION, BEST, CHOSEN, COMBINE, GATED, KV_WRITE, KV_WRITER, LATENT_HEADS, MERGE,
+    MULTIPLIED, PICK, ROPE, ROUTE, SLOTS, WEIGHTED, attention, embed, expert, grouped_i8, in_i8,
+    latent_heads, launch, linear, matmul, matvec, on_matrices, positions, quantize, rope,
 };
 
 /// A launch, and the words that each of its tensors needs for [`super::ROWS`] rows.
@@ -88,6 +89,7 @@ fn attention_cases() -> Vec<Case> {
             vec![("parts", parts), ("out", q), ("sinks", 6)],
         ),
         (launch(KV_WRITER, KV_WRITE), written.to_vec()),
+        (launch(KvWrite { values: false, ..KV_WRITER }, KV_WRITE), vec![written[0], written[2]]),
         (launch(rope(None), ROPE), heads(chunk, norm)),
         // A scale and a shift for each element of a head, Q's and K's or of each head.
         (launch(layer(false), ROPE), heads(chunk, 2 * norm)),
@@ -97,6 +99,19 @@ fn attention_cases() -> Vec<Case> {
         (
             launch(Rope { only_q: true, ..rope(None) }, RopeParams { kv_heads: 0, ..ROPE }),
             vec![("qkv", q), ("rope_table", 7 * 2 * 2), ("q_out", q), ("head_norm", 10)],
+        ),
+        (
+            launch(latent_heads(false), LATENT_HEADS),
+            vec![
+                ("words", 6 * 4 * 8),
+                ("scales", 6 * 4 * 2 * 2),
+                ("q", 7 * 6 * (4 + 2)),
+                ("latent", 7 * (33 + 2)),
+                ("latent_norm", 33),
+                ("rope_table", 7 * 2),
+                ("q_out", 7 * 6 * (33 + 2)),
+                ("k_out", 9 * (33 + 2)),
+            ],
         ),
         // A ring may be shorter than a pass, a chunk may not.
         (launch(rope(Some(CacheRows::PLAIN)), RopeParams { slots: 3, ..ROPE }), heads(2 * 3 * 10, norm)),
@@ -174,6 +189,10 @@ fn linear_cases() -> Vec<Case> {
                 &of_five[1..],
             ]
             .concat(),
+        ),
+        (
+            launch(matmul(TileRows::Heads(3), Epilogue::NONE), LinearParams { choices: 3, ..linear("f16") }),
+            vec![("x", 3 * x), ("y", 3 * y), ("words", 3 * f16)],
         ),
         (
             launch(matmul(grouped, GATED), expert("f16", 1)),

@@ -10,11 +10,12 @@ use wattle::fragments::{
 use wattle::gpu::Capabilities;
 use wattle::kernel::{AnyLaunch, Kernel, Launch};
 use wattle::kernels::altup::AltupParams;
-use wattle::kernels::attention::{Attention, AttentionParams};
+use wattle::kernels::attention::{Attention, AttentionParams, Values};
 use wattle::kernels::attention_merge::AttentionMergeParams;
 use wattle::kernels::embed::{Embed, EmbedBy, EmbedParams};
 use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams};
 use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
+use wattle::kernels::latent_heads::{LatentHeads, LatentHeadsParams};
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::Matmul;
 use wattle::kernels::matmul_coop::MatmulCoop;
@@ -46,6 +47,18 @@ pub const MERGE: AttentionMergeParams =
 pub const KV_WRITE: KvWriteParams = KvWriteParams { kv_heads: 2, slots: 20, pages: 3, chunk_slots: 9 };
 pub const ALTUP: AltupParams =
     AltupParams { width: 33, active_stream: 1, eps: 1e-6, router_stride: 40, mixing_stride: 4 };
+/// 24 rows of 33 inputs in int4.
+pub const LATENT_HEADS: LatentHeadsParams = LatentHeadsParams {
+    heads: 6,
+    nope_dim: 4,
+    rotary_dim: 2,
+    in_features: 33,
+    row_words: 8,
+    blocks: 2,
+    block_shift: 5,
+    slots: 9,
+    eps: 1e-6,
+};
 pub const ROPE: RopeParams = RopeParams {
     heads: 6,
     kv_heads: 2,
@@ -70,13 +83,18 @@ pub const PICK: SamplePickParams = SamplePickParams { vocab_size: 4097, max_samp
 pub fn attention(phase: Phase) -> Attention {
     let (sinks, score_bias) = (phase == Phase::Prefill, ScoreBias::Alibi { bf16: false });
     let cache = CacheRows { slots: CacheSlots::Paged, format: CacheFormat::F16 };
-    Attention { head_dim: 10, softcap: true, score_bias, reach: Reach::Window, sinks, phase, cache }
+    let (values, reach) = (Values::Own(10), Reach::Window);
+    Attention { head_dim: 10, values, softcap: true, score_bias, reach, sinks, phase, cache }
 }
 
-pub const KV_WRITER: KvWrite = KvWrite { head_dim: 10, cache: CacheRows::PLAIN };
+pub const KV_WRITER: KvWrite = KvWrite { head_dim: 10, cache: CacheRows::PLAIN, values: true };
 
 pub fn rope(to: Option<CacheRows>) -> Rope {
     Rope { qk_norm: QkNorm::Head, to, ..Rope::new(10) }
+}
+
+pub fn latent_heads(to_cache: bool) -> LatentHeads {
+    LatentHeads { codec: int4(), interleaved: true, to_cache, reduce: Reduce::Workgroup }
 }
 
 pub fn matvec(rows: VecRows, norm: InputNorm, epilogue: Epilogue) -> Matvec {

@@ -8,11 +8,12 @@ use wattle::fragments::{
 };
 use wattle::kernel::{Kernel, Launch};
 use wattle::kernels::altup::{Altup, AltupParams, AltupStep};
-use wattle::kernels::attention::{Attention, AttentionParams};
+use wattle::kernels::attention::{Attention, AttentionParams, Values};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::kernels::embed::EmbedParams;
 use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams};
 use wattle::kernels::kv_write::KvWriteParams;
+use wattle::kernels::latent_heads::LatentHeadsParams;
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::Matmul;
 use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
@@ -40,8 +41,9 @@ use wattle::kernels::stream_take::{StreamTake, StreamTakeParams};
 use wattle::kernels::tile_rows::TileRows;
 
 use super::launches::{
-    ALTUP, ATTENTION, BEST, COMBINE, GATED, KV_WRITE, KV_WRITER, MERGE, MULTIPLIED, PICK, ROPE, ROUTE,
-    attention, embed, expert, grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
+    ALTUP, ATTENTION, BEST, COMBINE, GATED, KV_WRITE, KV_WRITER, LATENT_HEADS, MERGE, MULTIPLIED, PICK, ROPE,
+    ROUTE, attention, embed, expert, grouped_i8, in_i8, latent_heads, launch, linear, matmul, matvec,
+    on_matrices, quantize, rope,
 };
 use super::{ROWS, record};
 
@@ -70,14 +72,29 @@ fn attention_refuses_numbers_that_do_not_fit() {
     assert_refused(split, AttentionParams { split_keys: 0, ..ATTENTION }, "split_keys");
     assert_refused(split, AttentionParams { max_splits: 0, ..ATTENTION }, "max_splits");
     for head_dim in [0, 513] {
-        assert_refused(Attention { head_dim, ..whole }, ATTENTION, "head_dim");
         assert_refused(Rope { head_dim, ..rope(Some(CacheRows::PLAIN)) }, ROPE, "head_dim");
+    }
+    for head_dim in [0, 769] {
+        assert_refused(Attention { head_dim, ..whole }, ATTENTION, "head_dim");
+    }
+    for head_dim in [0, 769] {
+        assert_refused(Attention { head_dim, ..whole }, ATTENTION, "head_dim");
     }
     let merge = AttentionMerge { reach: Reach::Window, sinks: false };
     assert_refused(merge, AttentionMergeParams { split_keys: 0, ..MERGE }, "split_keys");
     assert_refused(merge, AttentionMergeParams { head_dim: 0, ..MERGE }, "head_dim");
+    for values in [Values::Own(0), Values::Own(513), Values::InKeys(11)] {
+        assert_refused(Attention { values, ..whole }, ATTENTION, "values");
+    }
     assert_refused(KV_WRITER, KvWriteParams { slots: 0, ..KV_WRITE }, "slots");
     assert_refused(KV_WRITER, KvWriteParams { chunk_slots: 0, ..KV_WRITE }, "chunk_slots");
+    let latent = latent_heads(true);
+    assert_refused(latent, LatentHeadsParams { heads: 0, ..LATENT_HEADS }, "heads");
+    assert_refused(latent, LatentHeadsParams { nope_dim: 0, ..LATENT_HEADS }, "nope_dim");
+    assert_refused(latent, LatentHeadsParams { slots: 0, ..LATENT_HEADS }, "slots");
+    assert_refused(latent, LatentHeadsParams { in_features: 513, ..LATENT_HEADS }, "in_features");
+    assert_refused(latent, LatentHeadsParams { rotary_dim: 3, ..LATENT_HEADS }, "rotary_dim");
+    assert_refused(latent, LatentHeadsParams { row_words: 7, ..LATENT_HEADS }, "row_words");
     assert_refused(rope(Some(CacheRows::PLAIN)), RopeParams { slots: 0, ..ROPE }, "slots");
     assert_refused(rope(Some(CacheRows::PLAIN)), RopeParams { kv_heads: 0, ..ROPE }, "kv_heads");
     let only_q = Rope { only_q: true, ..rope(None) };
@@ -126,6 +143,8 @@ fn products_refuse_numbers_that_do_not_fit() {
     let pairs = Matvec { epilogue: Epilogue { factor: true, ..GATED }, ..dense };
     assert_refused(pairs, LinearParams { factor_stride: 12, ..params }, "factor");
 
+    let of_heads = matmul(TileRows::Heads(4), Epilogue::NONE);
+    assert_refused(of_heads, expert("f16", 1), "choices");
     let grouped = matmul(TileRows::Grouped { experts: 5 }, GATED);
     let params = expert("f16", 3);
     assert_refused(grouped, LinearParams { out_features: 11, ..params }, "out_features");

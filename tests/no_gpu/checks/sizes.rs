@@ -73,7 +73,7 @@ fn an_accepted_launch_has_a_grid_and_work() {
 fn a_tensor_beyond_indices_is_refused() {
     let long = embed(1 << 29).shared();
     let huge = launch(
-        KvWrite { head_dim: 512, cache: CacheRows::PLAIN },
+        KvWrite { head_dim: 512, cache: CacheRows::PLAIN, values: true },
         KvWriteParams { kv_heads: u32::MAX, slots: u32::MAX, pages: 0, chunk_slots: 9 },
     );
     for (launch, tensor) in [(long, "words"), (huge, "k_chunk")] {

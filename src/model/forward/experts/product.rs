@@ -110,7 +110,7 @@ impl ForwardPass<'_> {
     fn rows_of_expert(&self, rows: TileRows, choices: u32) -> u32 {
         let tokens = self.schedule.max_rows;
         match rows {
-            TileRows::Dense => tokens,
+            TileRows::Dense | TileRows::Heads(_) => tokens,
             TileRows::Grouped { experts } | TileRows::GroupedOf(Members { of: experts, .. }) => {
                 tokens.saturating_mul(choices).div_ceil(experts).max(2)
             }
