@@ -74,6 +74,7 @@ pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
     let model = ModelConfig { layer_inputs, streams, ..decoder.model("gemma3n_text", blocks) };
     let names = LayerNames {
         router_norm_factor: (1.0 / f64::from(model.hidden_size)) as f32,
+        laurel: true,
         ..LayerNames::PRE_AND_POST_NORM
     };
     Ok((model, Naming::hugging_face(names)))

@@ -43,6 +43,8 @@ pub(crate) struct LayerNames {
     pub attention: AttentionNames,
     /// The norms before and after the attention, before and after the feed-forward network.
     pub norms: [&'static str; 4],
+    /// Whether what lies beside attention is a projection of low rank (Gemma 3n), and not the feed-forward network.
+    pub laurel: bool,
     /// The dense feed-forward network.
     pub feed_forward: &'static str,
     /// Its gate, up and down.
@@ -152,6 +154,7 @@ impl LayerNames {
         model: ModelNames::LLAMA,
         attention: AttentionNames::LLAMA,
         norms: ["input_layernorm", "", "post_attention_layernorm", ""],
+        laurel: false,
         feed_forward: "mlp",
         matrices: MATRICES,
         latent_rows: [1, 1],
@@ -246,6 +249,9 @@ impl LayerNames {
             Place::SubLayer(at) => (false, at.branch),
             _ => (false, None),
         };
+        let beside_attention =
+            matches!(slot.place, Place::SubLayer(SubLayerPlace { sublayer: 0, branch: Some(1), .. }));
+        let of_laurel = self.laurel && beside_attention;
         let of_layer_input = matches!(slot.place, Place::SubLayer(at) if at.sublayer == 2);
         let feed_forward = match slot.place {
             Place::SharedExpert(_) => self.shared_expert,
@@ -264,10 +270,9 @@ impl LayerNames {
                 None | Some(0) => pre_feed_forward.to_owned(),
                 Some(branch) => format!("{pre_feed_forward}_{}", branch + 1),
             },
-            // Beside attention, a branch of Gemma 3n.
-            Role::PostNorm if of_attention && branch == Some(1) => "laurel.post_laurel_norm".to_owned(),
-            Role::Up if of_attention => "laurel.linear_left".to_owned(),
-            Role::Down if of_attention => "laurel.linear_right".to_owned(),
+            Role::PostNorm if of_laurel => "laurel.post_laurel_norm".to_owned(),
+            Role::Up if of_laurel => "laurel.linear_left".to_owned(),
+            Role::Down if of_laurel => "laurel.linear_right".to_owned(),
             Role::PostNorm if of_attention => post_attention.to_owned(),
             Role::PostNorm if of_layer_input => "post_per_layer_input_norm".to_owned(),
             Role::PostNorm => match branch {
