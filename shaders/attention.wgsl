@@ -1,9 +1,9 @@
 // Attention by streaming softmax (arXiv 2112.05682; 2205.14135): for each query q of a tile
-//   z_s = softcap(scale q . k_s), a = softmax over the visible s, o = sum_s a_s v_s.
+//   z_s = softcap(scale q . k_s + score_bias), a = softmax over the visible s, o = sum_s a_s v_s.
 // A workgroup takes up to QUERIES queries that share a key/value head, (row, head) pairs row by row, and walks the keys
 // that any of them sees, KEYS at a time. Masked scores are flagged by MASKED, a finite number.
-// Needs: key_base, key_at, value_at, queries_per_tile (keys/*), key_range, store_output (output/*), softcap (softcap/*), visible
-// (reach/*), span.
+// Needs: key_base, key_at, value_at, queries_per_tile (keys/*), key_range, store_output (output/*), softcap (softcap/*),
+// score_bias (score_bias/*), visible (reach/*), span.
 // Constants: HEAD_DIM, QUERIES.
 struct Params {
     heads: u32,
@@ -66,6 +66,7 @@ fn run(workgroup: u32, lane: u32) {
 
     let my_query = lane / LANES_PER_QUERY;
     let my_position = span.position + (first_query + my_query) / per_head;
+    let my_head = kv_head * per_head + (first_query + my_query) % per_head;
     let my_first_key = (lane % LANES_PER_QUERY) * KEYS_PER_LANE;
     var acc = array<f32, OUTPUTS_PER_LANE>();
     for (var tile = range.first; tile < range.end; tile += KEYS) {
@@ -80,7 +81,7 @@ fn run(workgroup: u32, lane: u32) {
                 for (var d = 0u; d < HEAD_DIM; d += 1u) {
                     sum += queries[my_query * HEAD_DIM + d] * key_at(at, d);
                 }
-                z = softcap(sum * params.scale);
+                z = softcap(sum * params.scale + score_bias(my_head, my_position, position));
             }
             scores[my_query * KEYS + my_first_key + j] = z;
             part_max = max(part_max, z);

@@ -11,6 +11,7 @@ mod queue;
 mod reach;
 mod reduce;
 mod route;
+mod score_bias;
 
 pub use activate::Activate;
 pub use codec::Codec;
@@ -26,3 +27,4 @@ pub(crate) use queue::add_capacity;
 pub use reach::Reach;
 pub use reduce::Reduce;
 pub use route::{ExpertWeight, FIRST_LATER_DRAW, GroupLimit, LaterRule, NestedGroups, RouteRule, Selection};
+pub use score_bias::ScoreBias;

@@ -106,6 +106,7 @@ fn read_bits(model: &Model) -> f64 {
         let between = layer.projections.iter().flat_map(|of| [&of.into, &of.out]).map(with_format);
         let matrices = match &layer.op {
             OpLayout::Attention(attention) => [&attention.qkv, &attention.out].map(with_format).to_vec(),
+            OpLayout::CrossAttention(cross) => [&cross.q, &cross.kv, &cross.out].map(with_format).to_vec(),
             OpLayout::FeedForward(ffn) => [&ffn.into, &ffn.down].map(with_format).to_vec(),
             OpLayout::Experts(experts) => {
                 let shared = experts.shared.iter().flat_map(|ffn| [&ffn.into, &ffn.down]).map(with_format);
@@ -165,10 +166,14 @@ fn codes(model: &Model, block: usize) -> Codes {
     let first = &model.layout().blocks[block][0];
     let first = match &first.op {
         OpLayout::Parallel(branches) => &branches[0],
-        OpLayout::Attention(_) | OpLayout::FeedForward(_) | OpLayout::Experts(_) => first,
+        OpLayout::Attention(_)
+        | OpLayout::CrossAttention(_)
+        | OpLayout::FeedForward(_)
+        | OpLayout::Experts(_) => first,
     };
     match &first.op {
         OpLayout::Attention(attention) => of(attention.out.format),
+        OpLayout::CrossAttention(cross) => of(cross.out.format),
         OpLayout::FeedForward(ffn) => of(ffn.down.format),
         OpLayout::Experts(experts) => of(experts.down.formats[0]),
         // Branches have none of their own.

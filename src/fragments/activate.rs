@@ -7,8 +7,10 @@ use crate::shader::{Source, fragment};
 pub enum Activate {
     /// None.
     Identity,
-    /// `cap * tanh(x / cap)`.
+    /// `cap * tanh(scale * x / cap)`.
     Softcap,
+    /// `scale * x`.
+    Scaled,
     /// `max(x, 0)`.
     Relu,
     /// `max(x, 0)^2`.
@@ -38,6 +40,7 @@ impl Activate {
         match self {
             Self::Identity | Self::ClampedGlu => source.with(fragment!("activation/identity.wgsl")),
             Self::Softcap => source.with(fragment!("activation/softcap.wgsl")).with(tanh),
+            Self::Scaled => source.with(fragment!("activation/scaled.wgsl")),
             Self::Relu => source.with(fragment!("activation/relu.wgsl")),
             Self::Relu2 => source.with(fragment!("activation/relu2.wgsl")),
             Self::Silu => source.with(fragment!("activation/silu.wgsl")),

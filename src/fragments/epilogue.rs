@@ -29,7 +29,10 @@ impl Epilogue {
 
     /// Every epilogue a forward pass uses.
     pub fn all() -> Vec<Self> {
-        let mut all = vec![Self { activate: Activate::Softcap, ..Self::NONE }];
+        let mut all = Vec::new();
+        for activate in [Activate::Softcap, Activate::Scaled] {
+            all.push(Self { activate, ..Self::NONE });
+        }
         for bias in [false, true] {
             for residual in [false, true] {
                 all.push(Self { bias, residual, ..Self::NONE });
@@ -89,7 +92,9 @@ impl Epilogue {
             work = work.with_bytes(ByteClass::Index, rows * 4, sums * 4);
             work = work.with_ops(OpClass::F32Other, sums, sums);
         }
-        if self.activate != Activate::Identity {
+        if self.activate == Activate::Scaled {
+            work = work.with_ops(OpClass::F32Other, outputs, outputs);
+        } else if self.activate != Activate::Identity {
             work = work.with_ops(OpClass::Sfu, outputs, outputs);
         }
         work

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Phase, Work};
-use crate::fragments::Reach;
+use crate::fragments::{Reach, ScoreBias};
 use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Fragment, Source, fragment};
@@ -33,7 +33,8 @@ params! {
 
 /// Streaming-softmax attention with shared key/value heads (arXiv 2112.05682, 2205.14135; 2305.13245).
 ///
-/// `q` is `[rows, H, h]`, the caches `[G, slots, h]`. Prefill also reads its own keys and values, `[G, chunk_slots, h]`,
+/// `q` is `[rows, H, h]`, the caches `[G, slots, h]`. An encoder's keys and values are `[slots, 2, G, h]`, bound as both caches.
+/// Where all is seen, the caches are the call's own keys and values. Else prefill also reads its own keys and values, `[G, chunk_slots, h]`,
 /// and writes `[rows, H, h]`; decode writes parts for `attention_merge`, `[rows H, max_splits, h + 2]`: sums, the
 /// maximum score, the weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,8 +43,12 @@ pub struct Attention {
     pub head_dim: u32,
     /// Whether scores are soft-capped.
     pub softcap: bool,
-    /// How far back a query sees.
+    /// What a query sees.
     pub reach: Reach,
+    /// What is added to scores.
+    pub score_bias: ScoreBias,
+    /// Whether values are an encoder's keys. Others have their own place all the same.
+    pub v_is_k: bool,
     /// Whether each head has a stored logit more (arXiv 2508.10925). Decode leaves it to `attention_merge`.
     pub sinks: bool,
     /// Where keys are and how they are divided among workgroups. Prefill: old keys in the cache, this call's own in
@@ -90,13 +95,21 @@ impl Kernel for Attention {
         } else {
             source.with(fragment!("softcap/none.wgsl"))
         };
-        match self.phase {
-            Phase::Prefill => source
-                .with(fragment!("keys/chunk.wgsl"))
-                .with(fragment!("output/whole.wgsl"))
-                .with(sinks_fragment(self.sinks))
-                .constant("SPREAD", SPREAD),
-            Phase::Decode => source.with(fragment!("keys/cache.wgsl")).with(fragment!("output/split.wgsl")),
+        let source = self.score_bias.add_to(source);
+        let (keys, is_spread) = self.keys();
+        let source = source.with(keys);
+        let source = match self.phase {
+            Phase::Prefill => source.with(fragment!("output/whole.wgsl")).with(sinks_fragment(self.sinks)),
+            Phase::Decode => source.with(fragment!("output/split.wgsl")),
+        };
+        let source = match self.reach {
+            Reach::Encoder => source.constant("KEY_HEADS", if self.v_is_k { 1 } else { 2 }),
+            Reach::Window | Reach::Chunk | Reach::Both => source,
+        };
+        match (is_spread, self.phase) {
+            (true, Phase::Prefill) => source.constant("SPREAD", SPREAD),
+            (true, Phase::Decode) => source.constant("SPREAD", 1),
+            (false, _) => source,
         }
     }
 
@@ -109,14 +122,15 @@ impl Kernel for Attention {
             Binding::read(4, "v_cache"),
         ];
         match self.phase {
-            Phase::Prefill => bindings.extend([
-                Binding::write(5, "out"),
-                Binding::read(6, "k_chunk"),
-                Binding::read(7, "v_chunk"),
-            ]),
+            Phase::Prefill => bindings.push(Binding::write(5, "out")),
             Phase::Decode => bindings.push(Binding::write(5, "parts")),
         }
+        if self.has_chunk() {
+            bindings.extend([Binding::read(6, "k_chunk"), Binding::read(7, "v_chunk")]);
+        }
         bindings.extend(self.sinks.then_some(SINKS));
+        bindings.extend(self.score_bias.binding());
+        bindings.extend(self.reach.binding());
         bindings
     }
 
@@ -124,14 +138,22 @@ impl Kernel for Attention {
         let mut all = Vec::new();
         for head_dim in [1, 8, 10, 12, 16, 64, 80, 96, 128, 256, 512] {
             for softcap in [false, true] {
-                for phase in [Phase::Prefill, Phase::Decode] {
-                    for reach in Reach::ALL {
-                        all.push(Self { head_dim, softcap, reach, sinks: false, phase });
+                let plain = Self { softcap, ..Self::new(head_dim, Phase::Prefill) };
+                for reach in Reach::CAUSAL {
+                    for phase in [Phase::Prefill, Phase::Decode] {
+                        all.push(Self { reach, phase, ..plain });
                     }
+                    all.push(Self { reach, sinks: true, ..plain });
                 }
-                for reach in Reach::ALL {
-                    all.push(Self { head_dim, softcap, reach, sinks: true, phase: Phase::Prefill });
+                for phase in [Phase::Prefill, Phase::Decode] {
+                    for v_is_k in [false, true] {
+                        all.push(Self { reach: Reach::Encoder, phase, v_is_k, ..plain });
+                    }
+                    let score_bias = ScoreBias::Relative { distance: 5 };
+                    all.push(Self { score_bias, phase, ..plain });
                 }
+                let both = Self { reach: Reach::Both, ..plain };
+                all.extend([both, Self { score_bias: ScoreBias::Relative { distance: 128 }, ..both }]);
             }
         }
         all
@@ -146,8 +168,11 @@ impl Kernel for Attention {
         let capped = !self.softcap || params.softcap > 0.0;
         require(Self::NAME, "softcap", capped, "a positive number", params.softcap)?;
         self.check_reach(params)?;
+        let of_encoder = !self.v_is_k || self.reach == Reach::Encoder;
+        require(Self::NAME, "v_is_k", of_encoder, "values of their own but of an encoder's keys", "keys")?;
         match self.phase {
-            Phase::Prefill => positive(Self::NAME, [("chunk_slots", params.chunk_slots)]),
+            Phase::Prefill if self.has_chunk() => positive(Self::NAME, [("chunk_slots", params.chunk_slots)]),
+            Phase::Prefill => Ok(()),
             Phase::Decode => {
                 positive(Self::NAME, [("split_keys", params.split_keys), ("max_splits", params.max_splits)])
             }
@@ -156,17 +181,23 @@ impl Kernel for Attention {
 
     fn sizes(self, params: &AttentionParams, rows: u32) -> Vec<(&'static str, u64)> {
         let AttentionParams { heads, kv_heads, slots, max_splits, .. } = *params;
-        let (queries, cache) = (bytes([rows, heads, self.head_dim]), bytes([kv_heads, slots, self.head_dim]));
+        let queries = bytes([rows, heads, self.head_dim]);
+        let slots = if self.reach == Reach::Both { slots.max(rows) } else { slots };
+        let beside = if self.reach == Reach::Encoder && !self.v_is_k { 2 } else { 1 };
+        let cache = bytes([kv_heads, slots, self.head_dim]).saturating_mul(beside);
         let mut sizes = vec![("q", queries), ("k_cache", cache), ("v_cache", cache)];
+        if self.has_chunk() {
+            // Every row of the call has its keys in the chunk.
+            let chunk = bytes([kv_heads, params.chunk_slots.max(rows), self.head_dim]);
+            sizes.extend([("k_chunk", chunk), ("v_chunk", chunk)]);
+        }
         match self.phase {
-            Phase::Prefill => {
-                // Every row of the call has its keys in the chunk.
-                let chunk = bytes([kv_heads, params.chunk_slots.max(rows), self.head_dim]);
-                sizes.extend([("k_chunk", chunk), ("v_chunk", chunk), ("out", queries)]);
-            }
+            Phase::Prefill => sizes.push(("out", queries)),
             Phase::Decode => sizes.push(("parts", part_bytes([rows, heads], max_splits, self.head_dim))),
         }
         sizes.extend(self.sinks.then_some((SINKS.name, bytes([heads]))));
+        sizes.extend(self.score_bias.size(heads));
+        sizes.extend(self.reach.binding().map(|binding| (binding.name, 4)));
         sizes
     }
 
@@ -177,18 +208,23 @@ impl Kernel for Attention {
             Phase::Prefill => 1,
             Phase::Decode => {
                 let first = self.reach.first_visible(span.position, params.reach);
-                split_count(first, span.position, params.split_keys)
+                split_count(first, self.newest(params, span), params.split_keys)
             }
         };
         tiles * u64::from(params.kv_heads) * u64::from(splits)
     }
 
     fn work(self, params: &AttentionParams, span: Span) -> Work {
-        let pairs = visible_pairs(span, self.reach, params.reach);
+        let pairs = match self.reach {
+            Reach::Window | Reach::Chunk => visible_pairs(span, self.reach, params.reach),
+            Reach::Both | Reach::Encoder => {
+                u64::from(span.rows) * u64::from(self.reach.key_end(0, span, params.slots))
+            }
+        };
         let (heads, kv_heads) = (u64::from(params.heads), u64::from(params.kv_heads));
         let (rows, head_dim) = (u64::from(span.rows), u64::from(self.head_dim));
-        let distinct =
-            u64::from(span.position + span.rows - self.reach.first_visible(span.position, params.reach));
+        let last = self.reach.key_end(span.position + span.rows - 1, span, params.slots);
+        let distinct = u64::from(last - self.reach.first_visible(span.position, params.reach));
         // A tile of queries walks the union of what they see.
         let walked = self.walked_pairs(params, span) * kv_heads;
         let mut work = Work::default()
@@ -203,7 +239,7 @@ impl Kernel for Attention {
             Phase::Prefill => work.with_bytes(ByteClass::ActOut, outputs, outputs),
             Phase::Decode => {
                 let first = self.reach.first_visible(span.position, params.reach);
-                let splits = u64::from(split_count(first, span.position, params.split_keys));
+                let splits = u64::from(split_count(first, self.newest(params, span), params.split_keys));
                 let bytes = rows * heads * splits * (head_dim + 2) * 4;
                 work.with_bytes(ByteClass::Scratch, bytes, bytes)
             }
@@ -213,6 +249,10 @@ impl Kernel for Attention {
         }
         if self.softcap {
             work = work.with_ops(OpClass::Sfu, heads * pairs, walked);
+        }
+        if let Some((_, table)) = self.score_bias.size(params.heads) {
+            work = work.with_bytes(ByteClass::Weight, table.min(4 * heads * pairs), 4 * walked);
+            work = work.with_ops(OpClass::F32Other, heads * pairs, walked);
         }
         work
     }
@@ -237,10 +277,38 @@ pub(super) fn sinks_fragment(sinks: bool) -> Fragment {
 }
 
 impl Attention {
+    /// Plain attention with a causal mask; others differ from it in some field.
+    pub const fn new(head_dim: u32, phase: Phase) -> Self {
+        let (reach, score_bias) = (Reach::Window, ScoreBias::None);
+        Self { head_dim, softcap: false, reach, score_bias, v_is_k: false, sinks: false, phase }
+    }
+
+    /// Where keys are, and whether a few queries are spread over workgroups.
+    fn keys(self) -> (Fragment, bool) {
+        match (self.reach, self.phase) {
+            (Reach::Both, _) => (fragment!("keys/own.wgsl"), true),
+            (Reach::Encoder, _) => (fragment!("keys/encoder.wgsl"), true),
+            (Reach::Window | Reach::Chunk, Phase::Prefill) => (fragment!("keys/chunk.wgsl"), true),
+            (Reach::Window | Reach::Chunk, Phase::Decode) => (fragment!("keys/cache.wgsl"), false),
+        }
+    }
+
+    /// Whether the call's own keys are beside those of a cache.
+    fn has_chunk(self) -> bool {
+        self.phase == Phase::Prefill && Reach::CAUSAL.contains(&self.reach)
+    }
+
+    /// The last key of a step, or the last that there may be.
+    fn newest(self, params: &AttentionParams, span: Span) -> u32 {
+        self.reach.key_end(span.position, span, params.slots) - 1
+    }
+
     /// Refuses chunks of nothing, and sinks where scores are not yet joined.
     fn check_reach(self, params: &AttentionParams) -> Result<()> {
-        let reaches = self.reach == Reach::Window || params.reach > 0;
+        let reaches = self.reach != Reach::Chunk || params.reach > 0;
         require(Self::NAME, "reach", reaches, "at least 1 token in a chunk", params.reach)?;
+        let whole = self.reach != Reach::Both || self.phase == Phase::Prefill;
+        require(Self::NAME, "reach", whole, "keys before it for a step", "both ways")?;
         let joined = !self.sinks || self.phase == Phase::Prefill;
         require(Self::NAME, "sinks", joined, "none in a decode", "some")
     }
@@ -264,14 +332,14 @@ impl Attention {
                 let (first, end) = (t * tile, (t * tile + tile).min(count));
                 let oldest = span.position + first / per_head;
                 let newest = span.position + (end - 1) / per_head;
-                u64::from(end - first)
-                    * u64::from(newest + 1 - self.reach.first_visible(oldest, params.reach))
+                let keys = self.reach.key_end(newest, span, params.slots);
+                u64::from(end - first) * u64::from(keys - self.reach.first_visible(oldest, params.reach))
             })
             .sum()
     }
 }
 
-/// Visible (query, key) pairs of one head.
+/// Visible (query, key) pairs of one head, where no query sees a key after its own.
 pub fn visible_pairs(span: Span, reach: Reach, tokens: u32) -> u64 {
     let (p, rows) = (u64::from(span.position), u64::from(span.rows));
     let n = u64::from(tokens);
@@ -279,6 +347,7 @@ pub fn visible_pairs(span: Span, reach: Reach, tokens: u32) -> u64 {
     let up_to = |rows: u64| match reach {
         Reach::Window if n == 0 || rows <= n => rows * (rows + 1) / 2,
         Reach::Window => n * (n + 1) / 2 + (rows - n) * n,
+        Reach::Both | Reach::Encoder => 0,
         Reach::Chunk => (rows / n) * (n * (n + 1) / 2) + (rows % n) * (rows % n + 1) / 2,
     };
     up_to(p + rows) - up_to(p)

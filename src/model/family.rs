@@ -23,6 +23,8 @@ mod phimoe;
 mod qwen2_moe;
 mod qwen3_moe;
 mod rope;
+mod switch_transformers;
+mod t5;
 
 use serde_json::Value;
 
@@ -37,7 +39,7 @@ pub(crate) const FILE: &str = "config.json";
 type Family = fn(&Keys<'_>) -> Result<(ModelConfig, Naming)>;
 
 /// Reader of every `model_type`.
-const FAMILIES: [(&str, Family); 16] = [
+const FAMILIES: [(&str, Family); 18] = [
     ("dots1", dots1::read),
     ("gemma2", gemma2::read),
     ("gemma3", |keys| gemma3::read(&text_part(keys)?)),
@@ -54,6 +56,8 @@ const FAMILIES: [(&str, Family); 16] = [
     ("phimoe", phimoe::read),
     ("qwen2_moe", qwen2_moe::read),
     ("qwen3_moe", qwen3_moe::read),
+    ("switch_transformers", switch_transformers::read),
+    ("t5", t5::read),
 ];
 
 /// Reads a description: Hugging Face's if it has a `model_type`, else a [`ModelConfig`] as JSON.

@@ -1,10 +1,11 @@
 //! The forward pass, recorded as a schedule: embedding, blocks of sub-layers, head.
 //!
-//! Read it beside the figure of any decoder-only transformer. Prefill runs many rows at a time through tiles and
+//! Read it beside the figure of any transformer. Prefill runs many rows at a time through tiles and
 //! normalises first; decode runs one row, normalises on the way into each product and splits the cache.
 
 mod attention;
 mod choices;
+mod cross_attention;
 mod expert_places;
 mod experts;
 mod feed_forward;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 use super::config::{ModelConfig, Rope};
 use super::layout::{Layout, OpLayout, ProjectionLayout, SubLayerLayout, Vectors};
-use super::slot::Place;
+use super::slot::{Place, Stack};
 use crate::Result;
 use crate::energy::Phase;
 use crate::fragments::{Activate, Codec, Epilogue, Reduce};
@@ -36,10 +37,11 @@ use linear::Input;
 
 /// Records one pass over the sub-layers of a layout, which must be that of `config`.
 ///
-/// Names of its tensors: `token_ids`, `task`, `logits`, `samples`, `span`, `{at}.k_cache`, `{at}.v_cache`,
+/// Names of its tensors: `token_ids`, `task`, `logits`, `samples`, `span`, `{at}.k_cache`, `{at}.v_cache`, with an encoder
+/// `encoder_length` and `{at}.encoder_kv`,
 /// `rope_table.{n}`, `expert_places.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{at}.router_logits`,
 /// `{at}.expert_of_slot`, `{at}.weight_of_slot`, and where choices may be dropped `{at}.place_of_slot`, where experts choose
-/// `{at}.scores`, `{at}.slot_of_choice`; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`]
+/// `{at}.scores`, `{at}.slot_of_choice`, of an encoder `encoder.hidden.{i}` and `encoder.last_block`; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`]
 /// puts before the names of a sub-layer.
 ///
 /// # Errors
@@ -59,7 +61,7 @@ pub fn record(
         schedule: Schedule { phase: options.phase, ..Schedule::new(rows) },
         rope_tables: rope_tables(config),
         expert_places: expert_places(layout),
-        place: Place::Model,
+        place: Place::Model.of(options.stack),
         width: config.hidden_size,
         tuning: options.tuning.clone().unwrap_or_else(|| Tuning::shipped(capabilities).into()),
     };
@@ -101,22 +103,33 @@ struct ForwardPass<'a> {
     tuning: Arc<Tuning>,
 }
 
-impl ForwardPass<'_> {
-    /// Embedding, sub-layers one after the other on the residual stream, head.
+impl<'a> ForwardPass<'a> {
+    /// Embedding, sub-layers one after the other on the residual stream, head; of an encoder, what decoders attend to.
     fn model(&mut self) -> Result<()> {
         let mut x = self.embed()?;
-        for (block, layers) in self.layout.blocks.iter().enumerate() {
+        let stack = self.options.stack;
+        for (block, layers) in self.blocks().iter().enumerate() {
             for (sublayer, layer) in layers.iter().enumerate() {
-                self.place = Place::sublayer(block, sublayer);
+                self.place = Place::sublayer(block, sublayer).of(stack);
                 x = self.sublayer(x, layer)?;
             }
         }
-        self.place = Place::Model;
+        self.place = Place::Model.of(stack);
+        if stack == Stack::Encoder {
+            let layout = self.layout;
+            let norm = layout.encoder.as_ref().map(|encoder| &encoder.final_norm);
+            return norm.map_or(Ok(()), |norm| self.encode_for_decoder(x, norm));
+        }
         if self.options.logits != LogitRows::None {
             self.head(x)?;
             self.sample()?;
         }
         Ok(())
+    }
+
+    /// The blocks of the pass.
+    fn blocks(&self) -> &'a [Vec<SubLayerLayout>] {
+        self.layout.blocks_of(self.options.stack)
     }
 
     /// `(x + post_norm(op(norm(x)))) * output_scale`.
@@ -153,6 +166,7 @@ impl ForwardPass<'_> {
     fn op(&mut self, op: &OpLayout, (x, input): (TensorId, Input<'_>), end: End<'_>) -> Result<TensorId> {
         match op {
             OpLayout::Attention(attention) => self.attention(input, attention, end),
+            OpLayout::CrossAttention(cross) => self.cross_attention(input, cross, end),
             OpLayout::FeedForward(ffn) => self.feed_forward(input, ffn, end),
             OpLayout::Experts(experts) => self.experts((x, input), experts, end),
             OpLayout::Parallel(branches) => self.parallel((x, input), branches, end),
@@ -203,11 +217,14 @@ impl ForwardPass<'_> {
         Ok(x)
     }
 
-    /// `logits <- softcap(head norm(x))`, for the last row or for all.
+    /// `logits <- softcap(scale head norm(x))`, for the last row or for all.
     fn head(&mut self, x: TensorId) -> Result<()> {
         let (head, norm) = (&self.layout.head, &self.layout.final_norm);
-        let activate =
-            if self.config.head.softcap.is_some() { Activate::Softcap } else { Activate::Identity };
+        let activate = match (self.config.head.softcap, self.config.head.scale) {
+            (Some(_), _) => Activate::Softcap,
+            (None, Some(_)) => Activate::Scaled,
+            (None, None) => Activate::Identity,
+        };
         let epilogue = Epilogue { activate, ..Epilogue::NONE };
         let rows = if self.options.logits == LogitRows::All { self.schedule.max_rows } else { 1 };
         let logits = self.schedule.named("logits", u64::from(rows) * u64::from(head.rows) * 4);
@@ -248,7 +265,7 @@ impl ForwardPass<'_> {
     /// The tensor that a result goes to.
     fn target(&mut self, to: Target) -> TensorId {
         let bytes = self.row_bytes(self.width);
-        let blocks = &self.layout.blocks;
+        let blocks = self.blocks();
         match (to, self.place.at()) {
             (Target::Sum, _) => self.schedule.activation("sum", bytes),
             (Target::Stream, Some(at)) if at.sublayer + 1 < blocks[at.block].len() => {
@@ -261,8 +278,12 @@ impl ForwardPass<'_> {
         }
     }
 
-    /// A tensor that stays when the pass is traced.
+    /// A tensor that stays when the pass is traced; of an encoder's, those that have no place in their name are told apart.
     fn traced(&mut self, name: &str, bytes: u64) -> TensorId {
+        let name = match (self.options.stack, name.starts_with("encoder.")) {
+            (Stack::Encoder, false) => &format!("encoder.{name}"),
+            _ => name,
+        };
         if self.options.trace {
             self.schedule.named(name, bytes)
         } else {

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 
 use super::config::{Attention, Experts, FeedForward, ModelConfig};
 use super::plan::WeightPlan;
-use super::slot::Slot;
+use super::slot::{Slot, Stack};
 use crate::Result;
 use crate::gpu::Capabilities;
 use crate::quant::WeightFormat;
@@ -25,12 +25,27 @@ use crate::quant::WeightFormat;
 pub struct Layout {
     /// `[V, d]`.
     pub embedding: Matrix,
+    /// The encoder, if there is one.
+    pub encoder: Option<EncoderLayout>,
+    /// What is added to the scores of self-attention in `blocks`.
+    pub relative_bias: Option<Vectors>,
     /// Sub-layers by block.
     pub blocks: Vec<Vec<SubLayerLayout>>,
     /// The norm before the head.
     pub final_norm: Vectors,
     /// `[V, d]`; the embedding itself when it is tied and stored alike.
     pub head: Matrix,
+}
+
+/// An encoder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncoderLayout {
+    /// Sub-layers by block.
+    pub blocks: Vec<Vec<SubLayerLayout>>,
+    /// The norm of what cross-attention reads.
+    pub final_norm: Vectors,
+    /// What is added to the scores of its attention.
+    pub relative_bias: Option<Vectors>,
 }
 
 /// One sub-layer.
@@ -67,6 +82,8 @@ pub enum OpLayout {
     FeedForward(FeedForwardLayout),
     /// Sparse feed-forward.
     Experts(ExpertsLayout),
+    /// Attention to what an encoder gives.
+    CrossAttention(CrossAttentionLayout),
     /// Branches side by side.
     Parallel(Vec<SubLayerLayout>),
 }
@@ -80,6 +97,21 @@ pub struct AttentionLayout {
     pub qkv: Matrix,
     /// The norm of Q's and K's heads.
     pub head_norm: Option<Vectors>,
+    /// The logits of the sinks, `[H]`.
+    pub sinks: Option<Vectors>,
+    /// `[d, H h]`.
+    pub out: Matrix,
+}
+
+/// Attention to what an encoder gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CrossAttentionLayout {
+    /// Its numbers.
+    pub config: Attention,
+    /// `[H h, d]`.
+    pub q: Matrix,
+    /// K and V in one, `[2 G h, d]`, which read the encoder; without V where it is K.
+    pub kv: Matrix,
     /// The logits of the sinks, `[H]`.
     pub sinks: Option<Vectors>,
     /// `[d, H h]`.
@@ -128,6 +160,7 @@ impl SubLayerLayout {
             OpLayout::Attention(attention) => vec![&attention.qkv, &attention.out],
             OpLayout::FeedForward(ffn) => vec![&ffn.into, &ffn.down],
             OpLayout::Experts(experts) => experts.matrices().collect(),
+            OpLayout::CrossAttention(cross) => vec![&cross.q, &cross.kv, &cross.out],
             OpLayout::Parallel(_) => Vec::new(),
         };
         self.between().chain(of_op)
@@ -143,6 +176,8 @@ impl SubLayerLayout {
             OpLayout::Experts(experts) => {
                 self.between().map(Matrix::bytes_read).sum::<u64>() + experts.bytes_read()
             }
+            // K and V are those of the encoder's tokens, which are there.
+            OpLayout::CrossAttention(cross) => cross.q.bytes_read() + cross.out.bytes_read(),
             _ => self.matrices().map(Matrix::bytes_read).sum(),
         }
     }
@@ -244,23 +279,51 @@ impl Layout {
                     let shared = shared.iter_mut().flat_map(|ffn| [one(&mut ffn.into), one(&mut ffn.down)]);
                     router.iter_mut().map(one).chain(shared).chain([all(into), all(down)]).collect()
                 }
+                OpLayout::CrossAttention(CrossAttentionLayout { q, kv, out, .. }) => {
+                    vec![one(q), one(kv), one(out)]
+                }
                 OpLayout::Parallel(branches) => branches.iter_mut().flat_map(of).collect(),
             };
             between.chain(of_op).collect()
         }
-        let inner = self.blocks.iter_mut().flatten().flat_map(of);
+        let encoder = self.encoder.iter_mut().flat_map(|encoder| &mut encoder.blocks);
+        let inner = encoder.chain(&mut self.blocks).flatten().flat_map(of);
         [one(&mut self.embedding), one(&mut self.head)].into_iter().chain(inner)
     }
 
-    /// Every sub-layer, each parallel one followed by its branches.
+    /// Every sub-layer, each parallel one followed by its branches, those of an encoder first.
     pub fn sublayers(&self) -> impl Iterator<Item = &SubLayerLayout> {
-        self.blocks.iter().flatten().flat_map(|layer| {
+        [Stack::Encoder, Stack::Decoder].into_iter().flat_map(|stack| self.sublayers_of(stack))
+    }
+
+    /// The same of one stack.
+    pub fn sublayers_of(&self, stack: Stack) -> impl Iterator<Item = &SubLayerLayout> {
+        self.blocks_of(stack).iter().flatten().flat_map(|layer| {
             let branches = match &layer.op {
                 OpLayout::Parallel(branches) => branches.as_slice(),
-                OpLayout::Attention(_) | OpLayout::FeedForward(_) | OpLayout::Experts(_) => &[],
+                OpLayout::Attention(_)
+                | OpLayout::CrossAttention(_)
+                | OpLayout::FeedForward(_)
+                | OpLayout::Experts(_) => &[],
             };
             [layer].into_iter().chain(branches)
         })
+    }
+
+    /// The blocks of a stack; an encoder that is not there has none.
+    pub fn blocks_of(&self, stack: Stack) -> &[Vec<SubLayerLayout>] {
+        match stack {
+            Stack::Decoder => &self.blocks,
+            Stack::Encoder => self.encoder.as_ref().map_or(&[], |encoder| &encoder.blocks),
+        }
+    }
+
+    /// What is added to the scores of a stack's self-attention.
+    pub fn relative_bias_of(&self, stack: Stack) -> Option<&Vectors> {
+        match stack {
+            Stack::Decoder => self.relative_bias.as_ref(),
+            Stack::Encoder => self.encoder.as_ref()?.relative_bias.as_ref(),
+        }
     }
 
     /// Every matrix once.
@@ -278,6 +341,7 @@ impl Layout {
                     attention.head_norm.iter().chain(&attention.sinks).collect()
                 }
                 OpLayout::Experts(experts) => experts.vectors().collect(),
+                OpLayout::CrossAttention(cross) => cross.sinks.iter().collect(),
                 OpLayout::FeedForward(_) | OpLayout::Parallel(_) => Vec::new(),
             };
             [&layer.norm, &layer.post_norm, &layer.output_scale].into_iter().flatten().chain(of_op)
@@ -286,13 +350,15 @@ impl Layout {
         let mut seen = HashSet::new();
         let transforms = self.matrices().filter_map(|matrix| matrix.transform.as_ref());
         let transforms = transforms.filter(move |transform| seen.insert(&transform.name));
-        inner.chain([&self.final_norm]).chain(transforms)
+        let biases = [Stack::Encoder, Stack::Decoder].into_iter().filter_map(|of| self.relative_bias_of(of));
+        let of_encoder = self.encoder.iter().map(|encoder| &encoder.final_norm);
+        inner.chain(biases).chain(of_encoder).chain([&self.final_norm]).chain(transforms)
     }
 
-    /// Bytes of weights and scales that a decode step reads: of each expert layer as many experts as a token chooses,
+    /// Bytes of weights and scales that a decode step reads, an encoder's apart: of each expert layer as many experts as a token chooses,
     /// the widest where widths differ, and of the embedding one row.
     pub fn bytes_read_per_step(&self) -> u64 {
-        let of_blocks = self.sublayers().map(SubLayerLayout::bytes_read);
+        let of_blocks = self.sublayers_of(Stack::Decoder).map(SubLayerLayout::bytes_read);
         of_blocks.sum::<u64>() + self.head.bytes_read() + self.embedding.row_bytes_read()
     }
 

@@ -1,5 +1,6 @@
 //! One sequence: its caches, its passes, its place.
 
+mod encode;
 mod generate;
 mod named;
 mod passes;
@@ -30,6 +31,7 @@ pub struct Mark {
     position: u32,
     samples: u32,
     next_on_device: bool,
+    encoded: Option<u32>,
     /// Passes on the ledger's count.
     recorded: u64,
 }
@@ -53,6 +55,8 @@ pub struct Session {
     next_on_device: bool,
     /// Tokens of the last pass where that was one over a prompt.
     traced_rows: Option<u32>,
+    /// Tokens of the encoder's input.
+    encoded: Option<u32>,
     ledger: Ledger,
 }
 
@@ -98,6 +102,7 @@ impl Session {
             samples: 0,
             next_on_device: false,
             traced_rows: None,
+            encoded: None,
             ledger,
         })
     }
@@ -182,6 +187,7 @@ impl Session {
         if !self.next_on_device {
             return Err(Error::Request("no token has been sampled; give one".into()));
         }
+        self.check_encoded()?;
         self.check_room(1)?;
         self.gpu().check()?;
         let span = Span { position: self.position, rows: 1 };
@@ -218,6 +224,7 @@ impl Session {
             position: self.position,
             samples: self.samples,
             next_on_device: self.next_on_device,
+            encoded: self.encoded,
             recorded: self.ledger.recorded(),
         }
     }
@@ -228,13 +235,15 @@ impl Session {
     pub fn rewind(&mut self, mark: Mark) {
         (self.position, self.samples, self.next_on_device) =
             (mark.position, mark.samples, mark.next_on_device);
+        self.encoded = mark.encoded;
         self.traced_rows = None;
         self.ledger.take_back(mark.recorded);
     }
 
-    /// Forgets all tokens.
+    /// Forgets all tokens, those of an encoder's input too.
     pub fn reset(&mut self) {
         (self.position, self.samples, self.next_on_device) = (0, 0, false);
+        self.encoded = None;
         self.traced_rows = None;
     }
 

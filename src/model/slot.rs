@@ -20,8 +20,10 @@ pub struct Slot {
 /// Where in the model a tensor belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// The model as a whole: embedding, final norm, head.
+    /// The model as a whole: embedding, final norm, head; what the decoder's blocks share.
     Model,
+    /// The encoder as a whole: its final norm, what its blocks share.
+    Encoder,
     /// A sub-layer, or a branch of one.
     SubLayer(SubLayerPlace),
     /// One expert of an expert sub-layer.
@@ -30,9 +32,21 @@ pub enum Place {
     SharedExpert(SubLayerPlace),
 }
 
+/// Which blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Stack {
+    /// Those that lead to the head.
+    #[default]
+    Decoder,
+    /// Those of an encoder.
+    Encoder,
+}
+
 /// A sub-layer, or a branch of a parallel one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SubLayerPlace {
+    /// Whose block.
+    pub stack: Stack,
     /// Index of the block.
     pub block: usize,
     /// Index in the block.
@@ -49,7 +63,7 @@ pub enum Role {
     Embedding,
     /// Head, `[V, d]`.
     Head,
-    /// The norm before the head, `[d]`.
+    /// The norm before the head, or an encoder's last, `[d]`.
     FinalNorm,
     /// The norm before a sub-layer, `[d]`.
     Norm,
@@ -61,6 +75,8 @@ pub enum Role {
     ProjectIn,
     /// Projection back from it, `[d, w]`.
     ProjectOut,
+    /// What is added to the scores of a stack's attention, by distance, `[buckets, H]`.
+    RelativeBias,
     /// Query projection, `[H h, d]`.
     Q,
     /// Key projection, `[G h, d]`; of cross-attention it reads the encoder's output, and so does V's.
@@ -120,14 +136,37 @@ pub enum Part {
 impl Place {
     /// A sub-layer.
     pub const fn sublayer(block: usize, sublayer: usize) -> Self {
-        Self::SubLayer(SubLayerPlace { block, sublayer, branch: None })
+        Self::SubLayer(SubLayerPlace { stack: Stack::Decoder, block, sublayer, branch: None })
     }
 
     /// The sub-layer, unless it is the model as a whole.
     pub const fn at(self) -> Option<SubLayerPlace> {
         match self {
-            Self::Model => None,
+            Self::Model | Self::Encoder => None,
             Self::SubLayer(at) | Self::Expert(at, _) | Self::SharedExpert(at) => Some(at),
+        }
+    }
+
+    /// The same place of another stack.
+    #[must_use]
+    pub const fn of(self, stack: Stack) -> Self {
+        match self {
+            Self::Model | Self::Encoder => match stack {
+                Stack::Decoder => Self::Model,
+                Stack::Encoder => Self::Encoder,
+            },
+            Self::SubLayer(at) => Self::SubLayer(SubLayerPlace { stack, ..at }),
+            Self::Expert(at, expert) => Self::Expert(SubLayerPlace { stack, ..at }, expert),
+            Self::SharedExpert(at) => Self::SharedExpert(SubLayerPlace { stack, ..at }),
+        }
+    }
+
+    /// Whose place it is.
+    pub const fn stack(self) -> Stack {
+        match self {
+            Self::Model => Stack::Decoder,
+            Self::Encoder => Stack::Encoder,
+            Self::SubLayer(at) | Self::Expert(at, _) | Self::SharedExpert(at) => at.stack,
         }
     }
 
@@ -151,17 +190,20 @@ impl Place {
 
     /// The seed of what is drawn at this place, from that of the whole model.
     pub fn seed(self, seed: u32) -> u32 {
-        let Some(SubLayerPlace { block, sublayer, branch }) = self.at() else { return seed };
-        random_bits(seed, block as u32, (sublayer << 8 | branch.map_or(0, |branch| branch + 1)) as u32)
+        let Some(SubLayerPlace { stack, block, sublayer, branch }) = self.at() else { return seed };
+        let block = block as u32 | if stack == Stack::Encoder { 1 << 31 } else { 0 };
+        random_bits(seed, block, (sublayer << 8 | branch.map_or(0, |branch| branch + 1)) as u32)
     }
 
     /// What we call a part of the model at this place: a tensor of a native checkpoint, of device memory, of a pass.
     pub fn name(self, part: &str) -> String {
         match self {
             Self::Model => part.to_owned(),
-            Self::SubLayer(SubLayerPlace { block, sublayer, branch }) => {
+            Self::Encoder => format!("encoder.{part}"),
+            Self::SubLayer(SubLayerPlace { stack, block, sublayer, branch }) => {
                 let branch = branch.map_or(String::new(), |branch| format!("branches.{branch}."));
-                format!("blocks.{block}.sublayers.{sublayer}.{branch}{part}")
+                let stack = if stack == Stack::Encoder { "encoder." } else { "" };
+                format!("{stack}blocks.{block}.sublayers.{sublayer}.{branch}{part}")
             }
             Self::Expert(at, expert) => Self::SubLayer(at).name(&format!("experts.{expert}.{part}")),
             Self::SharedExpert(at) => Self::SubLayer(at).name(&format!("shared_expert.{part}")),

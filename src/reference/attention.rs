@@ -1,7 +1,9 @@
 //! Attention with shared key/value heads.
 
 use super::matmul::dot;
+use super::relative_bias::bucket;
 use super::softmax::{softcap_f64, softmax_f64};
+use crate::model::config::RelativeBias;
 
 /// The position of a cache slot that holds no token; no query sees it.
 pub const EMPTY_SLOT: u32 = u32::MAX;
@@ -45,6 +47,25 @@ pub struct Attention {
     pub mask: Mask,
 }
 
+/// A number added to the scaled score of a head, `H`, for a key at a distance, its position less the query's.
+#[derive(Clone, Copy, Debug)]
+pub struct ScoreBias<'a> {
+    /// Buckets of distances.
+    pub relative: RelativeBias,
+    /// Whether later keys have buckets of their own.
+    pub both_ways: bool,
+    /// `[buckets, H]`.
+    pub table: &'a [f32],
+}
+
+impl ScoreBias<'_> {
+    fn of(&self, head: usize, query: u32, key: u32) -> f64 {
+        let bucket = bucket(self.relative, self.both_ways, i64::from(key) - i64::from(query)) as usize;
+        let heads = self.table.len() / self.relative.buckets as usize;
+        f64::from(self.table[bucket * heads + head])
+    }
+}
+
 /// Keys or values with where they stand, and what else a query meets.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyValues<'a> {
@@ -56,9 +77,11 @@ pub struct KeyValues<'a> {
     pub positions: &'a [u32],
     /// A logit of each query head, `[H]`, that takes part in the softmax and has no value (arXiv 2508.10925).
     pub sinks: Option<&'a [f32]>,
+    /// What is added to scores.
+    pub bias: Option<ScoreBias<'a>>,
 }
 
-/// `o = softmax(mask(softcap(scale * q . k))) v` (arXiv 1706.03762; shared heads: arXiv 2305.13245), with `q` and
+/// `o = softmax(mask(softcap(scale * q . k + bias))) v` (arXiv 1706.03762; shared heads: arXiv 2305.13245), with `q` and
 /// `o` `[Tq, H, h]` and `q_positions` `[Tq]`. A query that sees no key gets 0.
 pub fn attention(layer: &Attention, q: &[f32], q_positions: &[u32], kv: KeyValues) -> Vec<f32> {
     let h = layer.head_dim;
@@ -72,7 +95,8 @@ pub fn attention(layer: &Attention, q: &[f32], q_positions: &[u32], kv: KeyValue
                 if !layer.mask.visible(q_position, k_position) {
                     return f64::NEG_INFINITY;
                 }
-                softcap_f64(layer.softcap, f64::from(layer.scale) * dot(q, &kv.keys[kv_row(s)..][..h]))
+                let bias = kv.bias.map_or(0.0, |bias| bias.of(j, q_position, k_position));
+                softcap_f64(layer.softcap, f64::from(layer.scale) * dot(q, &kv.keys[kv_row(s)..][..h]) + bias)
             };
             let sink = kv.sinks.map(|sinks| f64::from(sinks[j]));
             let weights = softmax_f64(kv.positions.iter().enumerate().map(score).chain(sink).collect());

@@ -1,4 +1,4 @@
-//! A whole forward pass of a decoder-only model, from token ids to logits.
+//! A whole forward pass: of a decoder, from token ids to logits, or of an encoder, from token ids to what a decoder attends to.
 
 mod attention;
 mod cache;
@@ -7,6 +7,7 @@ mod experts;
 pub use cache::{Cache, Conditions};
 
 use super::activation::{activate, clamped_gated, gated};
+use super::attention::ScoreBias;
 use super::embed::embed;
 use super::expert_plan::NONE;
 use super::matmul::matmul;
@@ -16,12 +17,13 @@ use super::quantize::quantize;
 use super::softmax::softcap;
 use super::transform::transform;
 use super::weights::{
-    FeedForwardWeights, Linear, NormWeights, OpWeights, ProjectionWeights, SubLayerWeights, Weights,
+    AttentionWeights, FeedForwardWeights, Linear, NormWeights, OpWeights, ProjectionWeights, SubLayerWeights,
+    Weights,
 };
 use crate::model::config::{Experts, FeedForward, ModelConfig, Norm, Op, SubLayer};
-use crate::model::slot::Place;
+use crate::model::slot::{Place, Stack};
 use crate::{Error, Result};
-use attention::attend;
+use attention::{attend, attend_across, encoded};
 use cache::KeysAndValues;
 
 /// What a forward pass computed on its way, for `T` tokens.
@@ -32,7 +34,7 @@ pub struct Trace {
     pub hidden: Vec<Vec<f32>>,
     /// Output of the last block before the final norm, `[T, d]`.
     pub last_block: Vec<f32>,
-    /// `[T, V]`, soft-capped where the head says so.
+    /// `[T, V]`, scaled and soft-capped where the head says so; none of an encoder.
     pub logits: Vec<f32>,
     /// One for every expert sub-layer where each token chooses for itself, in order.
     pub routes: Vec<RouteTrace>,
@@ -78,8 +80,21 @@ pub fn forward_with_experts(
     ids: &[u32],
     experts: &[&[u32]],
 ) -> Result<Trace> {
+    check_chosen(config, Stack::Decoder, cache, ids, experts)?;
+    pass(config, weights, cache, ids, Some(experts))
+}
+
+/// Refuses experts that are not those of a stack's routed layers, or of other tokens.
+fn check_chosen(
+    config: &ModelConfig,
+    stack: Stack,
+    cache: &Cache,
+    ids: &[u32],
+    experts: &[&[u32]],
+) -> Result<()> {
+    let as_trained = cache.conditions.training.is_some();
     let layers: Vec<&Experts> =
-        routed_layers(config, cache.conditions.training.is_some()).map(|(_, experts)| experts).collect();
+        routed_layers_of(config, stack, as_trained).map(|(_, experts)| experts).collect();
     let fits = |(layer, experts): (&&Experts, &&[u32])| {
         experts.len() == ids.len() * layer.top_k as usize
             && experts.iter().all(|&e| e < layer.count || (e == NONE && layer.may_leave_out()))
@@ -87,23 +102,34 @@ pub fn forward_with_experts(
     if layers.len() != experts.len() || !layers.iter().zip(experts).all(fits) {
         return Err(unfit("a choice of experts"));
     }
-    pass(config, weights, cache, ids, Some(experts))
+    Ok(())
 }
 
-/// The sub-layers with experts, in order.
-fn expert_layers(config: &ModelConfig) -> impl Iterator<Item = (Place, &Experts)> {
-    config.ops().filter_map(|(place, op)| match op {
+/// The sub-layers of a stack with experts, in order.
+fn expert_layers(config: &ModelConfig, stack: Stack) -> impl Iterator<Item = (Place, &Experts)> {
+    config.ops_of(stack).filter_map(|(place, op)| match op {
         Op::Experts(experts) => Some((place, experts)),
         Op::Attention(_) | Op::CrossAttention(_) | Op::FeedForward(_) | Op::Parallel(_) => None,
     })
 }
 
-/// Those of them where each token chooses for itself.
+/// The sub-layers with experts where each token chooses for itself, those of an encoder first.
 pub(crate) fn routed_layers(
     config: &ModelConfig,
     as_trained: bool,
 ) -> impl Iterator<Item = (Place, &Experts)> {
-    expert_layers(config).filter(move |(_, experts)| experts.chooses_by_token(as_trained))
+    [Stack::Encoder, Stack::Decoder]
+        .into_iter()
+        .flat_map(move |stack| routed_layers_of(config, stack, as_trained))
+}
+
+/// The same of one stack.
+pub(crate) fn routed_layers_of(
+    config: &ModelConfig,
+    stack: Stack,
+    as_trained: bool,
+) -> impl Iterator<Item = (Place, &Experts)> {
+    expert_layers(config, stack).filter(move |(_, experts)| experts.chooses_by_token(as_trained))
 }
 
 fn pass(
@@ -114,50 +140,147 @@ fn pass(
     chosen: Option<&[&[u32]]>,
 ) -> Result<Trace> {
     check(config, cache, ids)?;
-    let d = config.hidden_size as usize;
-    let positions: Vec<u32> = (0..ids.len() as u32).map(|t| cache.tokens + t).collect();
-    let mut trace = Trace::default();
-    let mut x = embed(&weights.embedding, d, ids, config.embedding_scale);
-    let mut pass = Pass {
-        ids,
-        positions,
-        conditions: cache.conditions,
-        places: expert_layers(config).map(|(place, _)| place).collect::<Vec<_>>().into_iter(),
-        kv: cache.layers.iter_mut(),
-        chosen,
-        routes: Vec::new(),
-    };
-    for (block, weights) in config.blocks.iter().zip(&weights.blocks) {
-        trace.hidden.push(x.clone());
-        for (layer, weights) in block.sublayers.iter().zip(weights) {
-            let output = pass.sublayer(layer, weights, &x, None)?;
-            let scale = weights.output_scale.unwrap_or(1.0);
-            x.iter_mut().zip(output).for_each(|(x, output)| *x = (*x + output) * scale);
-        }
+    if config.encoder.is_some() && cache.encoded.is_none() {
+        return Err(Error::Request("there is nothing to attend to: the encoder has read nothing yet".into()));
     }
-    trace.routes = pass.routes;
-    let last = normed(config.final_norm, &weights.final_norm, &x);
+    let d = config.hidden_size as usize;
+    let kv = (&mut cache.layers[..], cache.encoded.as_deref().unwrap_or(&[]));
+    let pass = Pass::new(config, weights, Stack::Decoder, (cache.tokens, ids), cache.conditions, kv);
+    let mut trace = Pass { chosen, ..pass }.run(config, weights)?;
+    let last = normed(config.final_norm, &weights.final_norm, &trace.last_block);
     trace.logits = linear(&weights.head, &last, d);
-    trace.logits.iter_mut().for_each(|logit| *logit = softcap(config.head.softcap, *logit));
+    let scale = config.head.scale.unwrap_or(1.0);
+    trace.logits.iter_mut().for_each(|logit| *logit = softcap(config.head.softcap, *logit * scale));
     trace.hidden.push(last);
-    trace.last_block = x;
     cache.tokens += ids.len() as u32;
     Ok(trace)
 }
 
+/// Feeds `ids` to the model's encoder, for a new sequence: what the cache held is gone. The trace is the encoder's, without
+/// logits.
+///
+/// # Errors
+/// [`Error::Request`] for a model without an encoder, for no ids, for one outside the vocabulary, and for more than the
+/// model's context holds.
+pub fn encode(config: &ModelConfig, weights: &Weights, cache: &mut Cache, ids: &[u32]) -> Result<Trace> {
+    encode_pass(config, weights, cache, ids, None)
+}
+
+/// [`encode`] with experts that were chosen elsewhere, as [`forward_with_experts`] has them for the decoder.
+///
+/// # Errors
+/// Those of [`encode`], and [`Error::Request`] for experts that do not fit the model or the tokens.
+pub fn encode_with_experts(
+    config: &ModelConfig,
+    weights: &Weights,
+    cache: &mut Cache,
+    ids: &[u32],
+    experts: &[&[u32]],
+) -> Result<Trace> {
+    check_chosen(config, Stack::Encoder, cache, ids, experts)?;
+    encode_pass(config, weights, cache, ids, Some(experts))
+}
+
+fn encode_pass(
+    config: &ModelConfig,
+    weights: &Weights,
+    cache: &mut Cache,
+    ids: &[u32],
+    chosen: Option<&[&[u32]]>,
+) -> Result<Trace> {
+    let (Some(encoder), Some(of_encoder)) = (&config.encoder, &weights.encoder) else {
+        return Err(Error::Request("the model has no encoder".into()));
+    };
+    let conditions = cache.conditions;
+    *cache = Cache::under(config, conditions);
+    check(config, cache, ids)?;
+    let attentions = config.ops_of(Stack::Encoder).filter(|(_, op)| matches!(op, Op::Attention(_)));
+    let mut own = vec![KeysAndValues::default(); attentions.count()];
+    let pass = Pass::new(config, weights, Stack::Encoder, (0, ids), conditions, (&mut own, &[]));
+    let mut trace = Pass { chosen, ..pass }.run(config, weights)?;
+    let output = normed(encoder.final_norm, &of_encoder.final_norm, &trace.last_block);
+    let layers = weights.blocks.iter().flatten().flat_map(cross_attentions);
+    cache.encoded = Some(layers.map(|layer| encoded(layer, &output, config.hidden_size as usize)).collect());
+    trace.hidden.push(output);
+    Ok(trace)
+}
+
+/// The cross-attention of a sub-layer and of its branches.
+fn cross_attentions(layer: &SubLayerWeights) -> Vec<&AttentionWeights> {
+    match &layer.op {
+        OpWeights::CrossAttention(cross) => vec![cross],
+        OpWeights::Parallel(branches) => branches.iter().flat_map(cross_attentions).collect(),
+        OpWeights::Attention(_) | OpWeights::FeedForward(_) | OpWeights::Experts(_) => Vec::new(),
+    }
+}
+
 /// What sub-layers share.
 struct Pass<'a> {
+    stack: Stack,
     ids: &'a [u32],
     positions: Vec<u32>,
     conditions: Conditions,
     /// Of the expert sub-layers that are to come.
     places: std::vec::IntoIter<Place>,
     kv: std::slice::IterMut<'a, KeysAndValues>,
+    /// Of what an encoder gave, for the cross-attention that is to come.
+    encoded: std::slice::Iter<'a, KeysAndValues>,
+    bias: Option<ScoreBias<'a>>,
     chosen: Option<&'a [&'a [u32]]>,
     routes: Vec<RouteTrace>,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    fn new(
+        config: &ModelConfig,
+        weights: &'a Weights,
+        stack: Stack,
+        (before, ids): (u32, &'a [u32]),
+        conditions: Conditions,
+        (kv, encoded): (&'a mut [KeysAndValues], &'a [KeysAndValues]),
+    ) -> Self {
+        let table = match stack {
+            Stack::Decoder => weights.relative_bias.as_deref(),
+            Stack::Encoder => weights.encoder.as_ref().and_then(|encoder| encoder.relative_bias.as_deref()),
+        };
+        let bias = config.relative_bias_of(stack).zip(table);
+        let both_ways = stack == Stack::Encoder;
+        let places: Vec<Place> = expert_layers(config, stack).map(|(place, _)| place).collect();
+        Self {
+            stack,
+            ids,
+            positions: (0..ids.len() as u32).map(|t| before + t).collect(),
+            conditions,
+            places: places.into_iter(),
+            kv: kv.iter_mut(),
+            encoded: encoded.iter(),
+            bias: bias.map(|(relative, table)| ScoreBias { relative, both_ways, table }),
+            chosen: None,
+            routes: Vec::new(),
+        }
+    }
+
+    /// The blocks, up to the last one's output.
+    fn run(mut self, config: &ModelConfig, weights: &Weights) -> Result<Trace> {
+        let d = config.hidden_size as usize;
+        let mut trace = Trace::default();
+        let mut x = embed(&weights.embedding, d, self.ids, config.embedding_scale);
+        let stored = match self.stack {
+            Stack::Decoder => &weights.blocks[..],
+            Stack::Encoder => weights.encoder.as_ref().map_or(&[][..], |encoder| &encoder.blocks),
+        };
+        for (block, weights) in config.blocks_of(self.stack).iter().zip(stored) {
+            trace.hidden.push(x.clone());
+            for (layer, weights) in block.sublayers.iter().zip(weights) {
+                let output = self.sublayer(layer, weights, &x, None)?;
+                let scale = weights.output_scale.unwrap_or(1.0);
+                x.iter_mut().zip(output).for_each(|(x, output)| *x = (*x + output) * scale);
+            }
+        }
+        (trace.routes, trace.last_block) = (self.routes, x);
+        Ok(trace)
+    }
+
     /// `post_norm(op(norm(x)))`; without a norm of its own, a branch reads `input`. With a width of its own, `op` has
     /// projections before and after it.
     fn sublayer(
@@ -190,7 +313,11 @@ impl Pass<'_> {
         Ok(match (op, weights) {
             (Op::Attention(op), OpWeights::Attention(weights)) => {
                 let kv = self.kv.next().ok_or_else(|| unfit("the cache"))?;
-                attend(op, weights, kv, &self.positions, input)
+                attend(op, weights, kv, &self.positions, self.bias, input)
+            }
+            (Op::CrossAttention(op), OpWeights::CrossAttention(weights)) => {
+                let kv = self.encoded.next().ok_or_else(|| unfit("the cache"))?;
+                attend_across(op, weights, kv, &self.positions, input)
             }
             (Op::FeedForward(op), OpWeights::FeedForward(weights)) => feed_forward(op, weights, input),
             (Op::Experts(op), OpWeights::Experts(weights)) => self.experts(op, weights, x, input)?,

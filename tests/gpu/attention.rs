@@ -1,7 +1,8 @@
 use wattle::energy::Phase;
-use wattle::fragments::Reach;
+use wattle::fragments::{Reach, ScoreBias};
 use wattle::kernels::attention::{Attention, AttentionParams, split_count};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
+use wattle::model::config::RelativeBias;
 use wattle::reference::attention::{self as reference, Mask};
 
 use crate::harness::{Run, span};
@@ -21,7 +22,7 @@ fn check(sequence: &Sequence, run: Run, golden: Option<&[f32]>) {
 
 fn prefill(sequence: &Sequence, slots: usize, chunk_slots: usize, what: &str, golden: Option<&[f32]>) {
     let Sequence { position, rows, .. } = *sequence;
-    let variant = variant(sequence, Phase::Prefill);
+    let variant = variant(sequence, Phase::Prefill, Reach::Window);
     let params =
         AttentionParams { slots: slots as u32, chunk_slots: chunk_slots as u32, ..sequence.params() };
     let run = Run::new(variant, params, span(position, rows), what)
@@ -30,14 +31,14 @@ fn prefill(sequence: &Sequence, slots: usize, chunk_slots: usize, what: &str, go
         .with("v_cache", &sequence.ring(&sequence.v, slots, position))
         .with("k_chunk", &sequence.chunk(&sequence.k, chunk_slots))
         .with("v_chunk", &sequence.chunk(&sequence.v, chunk_slots));
-    check(sequence, with_sinks(run, sequence), golden);
+    check(sequence, with_bias(with_sinks(run, sequence), sequence), golden);
 }
 
 fn decode(sequence: &Sequence, slots: usize, split_keys: u32, what: &str, golden: Option<&[f32]>) {
     let Sequence { layer, position, .. } = *sequence;
     let params = AttentionParams { slots: slots as u32, split_keys, ..sequence.params() };
     let newest = position as u32;
-    let variant = variant(sequence, Phase::Decode);
+    let variant = variant(sequence, Phase::Decode, Reach::Window);
     let splits = split_count(variant.reach.first_visible(newest, params.reach), newest, split_keys);
     // A window may touch one part more at another position.
     let params = AttentionParams { max_splits: splits + 1, ..params };
@@ -46,11 +47,11 @@ fn decode(sequence: &Sequence, slots: usize, split_keys: u32, what: &str, golden
         .with("q", &sequence.q)
         .with("k_cache", &sequence.ring(&sequence.k, slots, position + 1))
         .with("v_cache", &sequence.ring(&sequence.v, slots, position + 1))
-        .out("parts", part_words * params.max_splits as usize)
-        .go();
-    let AttentionParams { heads, reach, split_keys, max_splits, .. } = params;
-    let merge =
-        AttentionMergeParams { heads, head_dim: layer.head_dim as u32, reach, split_keys, max_splits };
+        .out("parts", part_words * params.max_splits as usize);
+    let parts = with_bias(parts, sequence).go();
+    let AttentionParams { heads, reach, split_keys, max_splits, slots, .. } = params;
+    let head_dim = layer.head_dim as u32;
+    let merge = AttentionMergeParams { heads, head_dim, reach, split_keys, max_splits, slots };
     let variant = AttentionMerge { reach: variant.reach, sinks: sequence.sinks.is_some() };
     let run = Run::new(variant, merge, span(position, 1), what).with("parts", parts.floats("parts"));
     check(sequence, with_sinks(run, sequence), golden);
@@ -63,14 +64,69 @@ fn with_sinks(run: Run, sequence: &Sequence) -> Run {
     }
 }
 
-fn variant(sequence: &Sequence, phase: Phase) -> Attention {
+fn with_bias(run: Run, sequence: &Sequence) -> Run {
+    match sequence.bias_by_distance() {
+        Some(bias) => run.with("relative_bias", &bias),
+        None => run,
+    }
+}
+
+/// All keys of the call, before its queries and after them.
+fn both_ways(sequence: &Sequence, slots: usize, what: &str, golden: Option<&[f32]>) {
+    assert_eq!(sequence.position, 0);
+    let params = AttentionParams { slots: slots as u32, ..sequence.params() };
+    let run = Run::new(variant(sequence, Phase::Prefill, Reach::Both), params, span(0, sequence.rows), what)
+        .with("q", &sequence.q)
+        .with("k_cache", &sequence.chunk(&sequence.k, slots))
+        .with("v_cache", &sequence.chunk(&sequence.v, slots));
+    check(sequence, with_bias(with_sinks(run, sequence), sequence), golden);
+}
+
+/// All keys of an encoder, of which there are `position + rows` and room for more; where queries stand does not matter.
+fn across(sequence: &Sequence, phase: Phase, split_keys: u32, what: &str, golden: Option<&[f32]>) {
+    let Sequence { layer, position, rows, .. } = sequence;
+    let length = position + rows;
+    let slots = length + 70;
+    let max_splits = (slots as u32).div_ceil(split_keys.max(1));
+    let params = AttentionParams { slots: slots as u32, split_keys, max_splits, ..sequence.params() };
+    let variant = variant(sequence, phase, Reach::Encoder);
+    let (rows, at) = (*rows, span(3, *rows));
+    let beside = sequence.beside(slots);
+    let run = Run::new(variant, params, at, what)
+        .with("q", &sequence.q)
+        .with("k_cache", &beside)
+        .with("v_cache", &beside)
+        .with("encoder_length", &[length as u32]);
+    if phase == Phase::Prefill {
+        return check(sequence, with_sinks(run, sequence), golden);
+    }
+    let part_words = rows * layer.heads * (layer.head_dim + 2);
+    // Parts beyond the input's end are not written, and not read.
+    let zeros = vec![0.0f32; part_words * max_splits as usize];
+    let parts = run.with("parts", &zeros).go();
+    let AttentionParams { heads, reach, .. } = params;
+    let head_dim = layer.head_dim as u32;
+    let merge = AttentionMergeParams { heads, head_dim, reach, split_keys, max_splits, slots: params.slots };
+    let variant = AttentionMerge { reach: Reach::Encoder, sinks: sequence.sinks.is_some() };
+    let run = Run::new(variant, merge, at, what)
+        .with("parts", parts.floats("parts"))
+        .with("encoder_length", &[length as u32]);
+    check(sequence, with_sinks(run, sequence), golden);
+}
+
+/// `causal` is what a query sees that has no chunk, where it sees no later key.
+fn variant(sequence: &Sequence, phase: Phase, causal: Reach) -> Attention {
     let layer = &sequence.layer;
+    let score_bias = match &sequence.bias {
+        Some((relative, _)) => ScoreBias::Relative { distance: relative.max_distance },
+        None => ScoreBias::None,
+    };
     Attention {
-        head_dim: layer.head_dim as u32,
         softcap: layer.softcap.is_some(),
-        reach: if layer.mask.chunk.is_some() { Reach::Chunk } else { Reach::Window },
+        reach: if layer.mask.chunk.is_some() { Reach::Chunk } else { causal },
+        score_bias,
         sinks: sequence.sinks.is_some() && phase == Phase::Prefill,
-        phase,
+        ..Attention::new(layer.head_dim as u32, phase)
     }
 }
 
@@ -129,7 +185,27 @@ fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
         true => sequence.with_sinks(seed_64),
         false => sequence,
     };
+    let with = |sequence: Sequence| match variant.score_bias {
+        ScoreBias::Relative { distance } => with(sequence).with_bias(distance, seed_64),
+        ScoreBias::None => with(sequence),
+    };
     match variant.phase {
+        _ if variant.v_is_k => {}
+        Phase::Prefill if variant.reach == Reach::Both => {
+            let (heads, kv_heads, _, _, position, rows) = PREFILLS[seed % PREFILLS.len()];
+            let sequence = with(Sequence::random(of(heads, kv_heads, 0), 0, position + rows, size, seed_64));
+            both_ways(&sequence, position + rows + seed % 3, &what, None);
+        }
+        Phase::Prefill if variant.reach == Reach::Encoder => {
+            let (heads, kv_heads, _, _, position, rows) = PREFILLS[seed % PREFILLS.len()];
+            let sequence = with(Sequence::random(of(heads, kv_heads, 0), position, rows, size, seed_64));
+            across(&sequence, Phase::Prefill, 32, &what, None);
+        }
+        Phase::Decode if variant.reach == Reach::Encoder => {
+            let (heads, kv_heads, _, _, split_keys, position) = DECODES[seed % DECODES.len()];
+            let sequence = with(Sequence::random(of(heads, kv_heads, 0), position, 1, size, seed_64));
+            across(&sequence, Phase::Decode, split_keys, &what, None);
+        }
         Phase::Prefill => {
             let (heads, kv_heads, window, slots, position, rows) = PREFILLS[seed % PREFILLS.len()];
             let layer = of(heads, kv_heads, window);
@@ -148,11 +224,17 @@ fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
 
 #[test]
 fn every_shape_agrees_with_the_reference() {
-    for (softcap, reach, sinks) in
-        [(0.0, Reach::Window, true), (5.0, Reach::Window, false), (0.0, Reach::Chunk, false)]
-    {
+    for (softcap, reach, sinks) in [
+        (0.0, Reach::Window, true),
+        (5.0, Reach::Window, false),
+        (0.0, Reach::Chunk, false),
+        (0.0, Reach::Encoder, true),
+    ] {
         for seed in 0..PREFILLS.len() {
             run_case(of_size(10, softcap, reach, sinks, Phase::Prefill), softcap, seed, 1.0);
+            let score_bias = ScoreBias::Relative { distance: 5 };
+            let both = of_size(10, softcap, Reach::Both, sinks, Phase::Prefill);
+            run_case(Attention { score_bias, ..both }, softcap, seed, 1.0);
         }
         for seed in 0..DECODES.len() {
             run_case(of_size(16, softcap, reach, false, Phase::Decode), softcap, seed, 1.0);
@@ -161,7 +243,7 @@ fn every_shape_agrees_with_the_reference() {
 }
 
 fn of_size(head_dim: u32, softcap: f32, reach: Reach, sinks: bool, phase: Phase) -> Attention {
-    Attention { head_dim, softcap: softcap > 0.0, reach, sinks, phase }
+    Attention { softcap: softcap > 0.0, reach, sinks, ..Attention::new(head_dim, phase) }
 }
 
 /// Scores of 1e4 either way: exp of any of them is 0 or infinite.
@@ -188,7 +270,7 @@ fn golden_sequence(golden: &Golden, softcap: f32) -> Sequence {
     let (q, k, v) = (golden.floats("q"), golden.floats("k"), golden.floats("v"));
     let rows = golden.shape("q")[0];
     let sinks = golden.has("sinks").then(|| golden.floats("sinks"));
-    Sequence { layer, position: golden.shape("k")[0] - rows, rows, q, k, v, sinks }
+    Sequence { layer, position: golden.shape("k")[0] - rows, rows, q, k, v, sinks, bias: None }
 }
 
 const FILES: [&str; 18] = [
@@ -230,6 +312,55 @@ fn attention_is_golden() {
     }
 }
 
+/// An encoder sees both ways, a decoder all of what the encoder gave.
+#[test]
+fn attention_to_all_keys_is_golden() {
+    let golden = Golden::op("attn_bidirectional");
+    let whole = golden_sequence(&golden, golden.float("softcap"));
+    let layer = reference::Attention { mask: Mask::default(), ..whole.layer };
+    let rows = whole.rows;
+    both_ways(&Sequence { layer, ..whole }, rows + 1, "attn_bidirectional", Some(&golden.floats("out")));
+
+    let golden = Golden::op("attn_cross");
+    let whole = golden_sequence(&golden, golden.float("softcap"));
+    let layer = reference::Attention { mask: Mask::default(), ..whole.layer };
+    let (whole, out) = (Sequence { layer, ..whole }, golden.floats("out"));
+    across(&whole, Phase::Prefill, 32, "attn_cross", Some(&out));
+    let width = out.len() / whole.rows;
+    for (row, out) in out.chunks(width).enumerate() {
+        let Sequence { layer, position, rows, ref k, ref v, .. } = whole;
+        let (q, k, v) = (whole.q[row * width..][..width].to_vec(), k.clone(), v.clone());
+        let one =
+            Sequence { layer, position: position + rows - 1, rows: 1, q, k, v, sinks: None, bias: None };
+        for split_keys in [8, 32] {
+            across(&one, Phase::Decode, split_keys, &format!("attn_cross, row {row}"), Some(out));
+        }
+    }
+}
+
+/// Biases of an encoder, and of a decoder's prompt and steps.
+#[test]
+fn biases_by_distance_are_golden() {
+    let biased = |file: &str| {
+        let golden = Golden::op(file);
+        let whole = golden_sequence(&golden, golden.float("softcap"));
+        let is_causal = golden.integer("causal") != 0;
+        let layer = reference::Attention {
+            mask: if is_causal { whole.layer.mask } else { Mask::default() },
+            ..whole.layer
+        };
+        let buckets = golden.shape("table")[0] as u32;
+        let relative = RelativeBias { buckets, max_distance: golden.integer("max_distance") as u32 };
+        (Sequence { layer, bias: Some((relative, golden.floats("table"))), ..whole }, golden.floats("out"))
+    };
+    let (encoder, out) = biased("attn_t5_bias_encoder");
+    both_ways(&encoder, encoder.rows, "encoder", Some(&out));
+    let (decoder, out) = biased("attn_t5_bias_decoder");
+    prefill(&decoder, decoder.rows, decoder.rows, "decoder", Some(&out));
+    let (step, out) = biased("attn_t5_bias_decode_step");
+    decode(&step, step.position + 1, 32, "step", Some(&out));
+}
+
 /// A ring of exactly the window, step by step; `ring_pos` says which position is in which slot.
 #[test]
 fn steps_over_a_ring_are_golden() {
@@ -267,7 +398,8 @@ fn chunks_over_a_ring_are_golden() {
         let seen = end * whole.layer.kv_heads * whole.layer.head_dim;
         let q = whole.q[position * row..end * row].to_vec();
         let (k, v) = (whole.k[..seen].to_vec(), whole.v[..seen].to_vec());
-        let chunk = Sequence { layer: whole.layer, position, rows: end - position, q, k, v, sinks: None };
+        let chunk =
+            Sequence { layer: whole.layer, position, rows: end - position, q, k, v, sinks: None, bias: None };
         let what = format!("chunk at {position}");
         prefill(&chunk, ring, most, &what, Some(&out[position * row..end * row]));
     }

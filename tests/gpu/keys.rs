@@ -2,7 +2,9 @@
 
 use wattle::fragments::Reach;
 use wattle::kernels::attention::AttentionParams;
-use wattle::reference::attention::{Attention, KeyValues, Mask, attention};
+use wattle::model::config::RelativeBias;
+use wattle::reference::attention::{Attention, KeyValues, Mask, ScoreBias, attention};
+use wattle::reference::relative_bias::by_distance;
 
 use crate::bound::{EPS, abs, exp_roundings, roundings};
 use crate::support::random::Random;
@@ -38,6 +40,8 @@ pub struct Sequence {
     pub v: Vec<f32>,
     /// `[H]`.
     pub sinks: Option<Vec<f32>>,
+    /// What is added to scores, `[buckets, H]`.
+    pub bias: Option<(RelativeBias, Vec<f32>)>,
 }
 
 /// How far back queries see: a window or a chunk of so many tokens, or all.
@@ -46,6 +50,7 @@ pub fn mask(reach: Reach, tokens: u32) -> Mask {
     match reach {
         Reach::Window => Mask { causal: true, window: tokens, chunk: None },
         Reach::Chunk => Mask { causal: true, window: None, chunk: tokens },
+        Reach::Both | Reach::Encoder => Mask::default(),
     }
 }
 
@@ -57,7 +62,7 @@ impl Sequence {
         let (mut q, k) = (draw(rows, layer.heads), draw(position + rows, layer.kv_heads));
         let v = draw(position + rows, layer.kv_heads);
         q.iter_mut().for_each(|q| *q *= size);
-        Self { layer, position, rows, q, k, v, sinks: None }
+        Self { layer, position, rows, q, k, v, sinks: None, bias: None }
     }
 
     /// The same with sinks, of which some are larger than any score.
@@ -66,6 +71,20 @@ impl Sequence {
         let size = |head: usize| if head % 3 == 2 { 30.0 } else { 2.0 };
         let sinks = sinks.iter().enumerate().map(|(head, sink)| size(head) * sink).collect();
         Self { sinks: Some(sinks), ..self }
+    }
+
+    /// The same with a bias by distance, which is of one kind from so many on.
+    pub fn with_bias(self, max_distance: u32, seed: u64) -> Self {
+        let both_ways = !self.layer.mask.causal;
+        let relative = RelativeBias { buckets: if both_ways { 8 } else { 4 }, max_distance };
+        let table = Random::new(seed + 1).gaussian(relative.buckets as usize * self.layer.heads);
+        Self { bias: Some((relative, table)), ..self }
+    }
+
+    /// The bias as kernels read it.
+    pub fn bias_by_distance(&self) -> Option<Vec<f32>> {
+        let (relative, table) = self.bias.as_ref()?;
+        Some(by_distance(*relative, !self.layer.mask.causal, table))
     }
 
     /// A layer with `h^-1/2` as its scale; a window or a cap of 0 is none.
@@ -86,8 +105,8 @@ impl Sequence {
         let seen = (self.position + row + 1) * self.layer.kv_heads * self.layer.head_dim;
         let q = self.q[row * width..][..width].to_vec();
         let (k, v) = (self.k[..seen].to_vec(), self.v[..seen].to_vec());
-        let sinks = self.sinks.clone();
-        Self { layer: self.layer, position: self.position + row, rows: 1, q, k, v, sinks }
+        let (sinks, bias) = (self.sinks.clone(), self.bias.clone());
+        Self { layer: self.layer, position: self.position + row, rows: 1, q, k, v, sinks, bias }
     }
 
     /// The uniform, but for the sizes of buffers.
@@ -117,6 +136,15 @@ impl Sequence {
         by_head(own, self.layer.kv_heads, self.layer.head_dim, slots, Some)
     }
 
+    /// Keys and values beside each other, `[slots, 2, G, h]`, as an encoder leaves them; NaN where there is none.
+    pub fn beside(&self, slots: usize) -> Vec<f32> {
+        let row = self.layer.kv_heads * self.layer.head_dim;
+        let both = self.k.chunks(row).zip(self.v.chunks(row)).flat_map(|(k, v)| [k, v].concat());
+        let mut beside: Vec<f32> = both.collect();
+        beside.resize(slots * 2 * row, f32::NAN);
+        beside
+    }
+
     /// The output `[rows, H, h]`.
     pub fn expected(&self) -> Vec<f32> {
         self.attention(&self.v)
@@ -143,7 +171,10 @@ impl Sequence {
     fn attention(&self, values: &[f32]) -> Vec<f32> {
         let positions: Vec<u32> = (0..(self.position + self.rows) as u32).collect();
         let sinks = self.sinks.as_deref();
-        let kv = KeyValues { keys: &self.k, values, positions: &positions, sinks };
+        let both_ways = !self.layer.mask.causal;
+        let bias =
+            self.bias.as_ref().map(|(relative, table)| ScoreBias { relative: *relative, both_ways, table });
+        let kv = KeyValues { keys: &self.k, values, positions: &positions, sinks, bias };
         attention(&self.layer, &self.q, &positions[self.position..], kv)
     }
 
@@ -154,6 +185,8 @@ impl Sequence {
         let key = |s: usize| &self.k[(s * kv_heads + head / (heads / kv_heads)) * head_dim..][..head_dim];
         let score = |s| scale * q.iter().zip(key(s)).map(|(q, k)| (q * k).abs()).sum::<f32>();
         let own = self.position + row;
-        (0..=own).filter(|&s| mask.visible(own as u32, s as u32)).map(score).fold(0.0, f32::max)
+        let keys = 0..self.position + self.rows;
+        let bias = self.bias.iter().flat_map(|(_, table)| table).map(|bias| bias.abs()).fold(0.0, f32::max);
+        bias + keys.filter(|&s| mask.visible(own as u32, s as u32)).map(score).fold(0.0, f32::max)
     }
 }

@@ -129,7 +129,7 @@ impl Linear {
         layer.params.out_offset = room as u32;
         // Of the size of the small rows' squares, so that they notice it.
         layer.params.eps = 1e-5;
-        layer.params.softcap = 5.0;
+        (layer.params.scale, layer.params.softcap) = (0.7, 5.0);
         (layer.params.glu_alpha, layer.params.glu_limit) = (1.7, 2.0);
         layer.bias = random.gaussian(rows);
         layer.norm_weight = random.gaussian(2 * inputs);
@@ -279,7 +279,12 @@ impl Linear {
             Activate::Identity | Activate::ClampedGlu => (x, 1.0, 0.0),
             Activate::Softcap => {
                 let cap = self.params.softcap;
-                (softcap(Some(cap), x), 1.0, 16.0 * EPS * cap)
+                let scale = self.params.scale;
+                (softcap(Some(cap), scale * x), scale.abs(), 16.0 * EPS * cap)
+            }
+            Activate::Scaled => {
+                let scale = self.params.scale;
+                (scale * x, scale.abs(), EPS * (scale * x).abs())
             }
             Activate::Relu => (of(Activation::Relu), 1.0, 0.0),
             Activate::Relu2 => (of(Activation::Relu2), 2.0 * (x.abs() + error), 2.0 * EPS * x * x),

@@ -54,6 +54,8 @@ fn auctions_run_in_a_model() {
         vocab_size: 64,
         hidden_size: 32,
         context_length: 64,
+        encoder: None,
+        relative_bias: None,
         embedding_scale: 1.0,
         blocks: vec![Block { sublayers }; 2],
         final_norm: norm,
@@ -117,10 +119,12 @@ fn describe(random: &mut Random) -> ModelConfig {
         vocab_size: between(random, 2, 70),
         hidden_size: between(random, 1, 70),
         context_length: 64,
+        encoder: None,
+        relative_bias: None,
         embedding_scale: 1.5,
         blocks: Vec::new(),
         final_norm: norm,
-        head: Head { tied: coin(random), softcap: coin(random).then_some(9.0), bias: false },
+        head: Head { tied: coin(random), softcap: coin(random).then_some(9.0), ..Head::default() },
     };
     model.head.bias = !model.head.tied && coin(random);
     for _ in 0..between(random, 1, 3) {
@@ -284,6 +288,7 @@ fn attention(random: &mut Random) -> Attention {
         kv_heads,
         head_dim,
         scale: 1.0 / (head_dim as f32).sqrt(),
+        bidirectional: false,
         window: reach.filter(|_| !in_chunks),
         chunk: reach.filter(|_| in_chunks),
         softcap: coin(random).then_some(5.0),

@@ -20,7 +20,7 @@ const MOST_BYTES: u64 = 1_000_000;
 fn budget(layer: &SubLayer) -> [usize; 2] {
     let [decode, prefill] = match &layer.op {
         Op::Attention(_) => [5, 6],
-        Op::CrossAttention(_) => panic!("none of the models here"),
+        Op::CrossAttention(_) => [4, 4],
         Op::FeedForward(_) => [2, 3],
         Op::Experts(experts) => [5, 9].map(|most| most + 2 * usize::from(experts.shared.is_some())),
         Op::Parallel(branches) => {

@@ -45,6 +45,8 @@ pub fn model(
         vocab_size: sizes[0],
         hidden_size: sizes[1],
         context_length: 512,
+        encoder: None,
+        relative_bias: None,
         embedding_scale: 1.0,
         blocks: layers.into_iter().map(block).collect(),
         final_norm: norm,
@@ -86,7 +88,7 @@ pub fn config(name: &str) -> ModelConfig {
                 (attention, Op::FeedForward(feed_forward(80, Activation::GeluTanh)))
             };
             let model = model([127, 48], gemma, Some(gemma), (0..4).map(layer).collect());
-            let head = Head { tied: true, softcap: Some(8.0), bias: false };
+            let head = Head { tied: true, softcap: Some(8.0), ..Head::default() };
             ModelConfig { embedding_scale: 48f32.sqrt(), head, ..model }
         }
         "gemma3_text" => {

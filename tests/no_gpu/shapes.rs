@@ -167,6 +167,8 @@ pub fn one_layer(experts: Experts) -> ModelConfig {
         vocab_size: 64,
         hidden_size: 32,
         context_length: 512,
+        encoder: None,
+        relative_bias: None,
         embedding_scale: 1.0,
         blocks: vec![Block { sublayers: vec![SubLayer::new(norm, Op::Experts(experts))] }],
         final_norm: norm,

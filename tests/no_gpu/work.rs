@@ -54,12 +54,12 @@ fn sinks_are_counted_where_outputs_are_final() {
         softcap: 0.0,
     };
     let prefill = |sinks| {
-        let variant =
-            Attention { head_dim: 10, softcap: false, reach: Reach::Window, sinks, phase: Phase::Prefill };
+        let variant = Attention { sinks, ..Attention::new(10, Phase::Prefill) };
         variant.work(&params, Span { position: 7, rows: 3 })
     };
     assert_eq!(added(prefill(true), prefill(false)), ([6 * 4, 3 * 6 * 10 * 4], 2 * 3 * 6));
-    let params = AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 32, max_splits: 2 };
+    let params =
+        AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 32, max_splits: 2, slots: 20 };
     let merge =
         |sinks| AttentionMerge { reach: Reach::Window, sinks }.work(&params, Span { position: 7, rows: 1 });
     assert_eq!(added(merge(true), merge(false)), ([6 * 4, 6 * 10 * 4], 2 * 6));

@@ -27,7 +27,8 @@ pub fn prompt(
         greedy_logits.extend(logits);
         logits = forward(config, weights, &mut cache, &[token]).unwrap().logits;
     }
-    Prompt { ids, trace, greedy_ids, greedy_logits }
+    let begin = ids.len();
+    Prompt { input: None, ids, trace, begin, greedy_ids, greedy_logits }
 }
 
 /// The reference's weights in a plan's formats.

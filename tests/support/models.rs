@@ -16,4 +16,7 @@ pub const MODELS: &[&str] = &[
     "phimoe",
     "qwen2_moe",
     "qwen3_moe_nonorm",
+    "switch_transformers",
+    "t5",
+    "t5_gated",
 ];

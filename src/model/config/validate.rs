@@ -1,11 +1,12 @@
 //! Whether the numbers of a description fit together, and whether kernels can take them.
 
+mod encoder;
 mod experts;
 
 use std::fmt::Display;
 
 use super::{
-    Activation, Attention, FeedForward, ModelConfig, Norm, NormKind, Op, Rope, RopeScaling, SubLayer,
+    Activation, Attention, Block, FeedForward, ModelConfig, Norm, NormKind, Op, Rope, RopeScaling, SubLayer,
 };
 use crate::kernels::attention::MAX_HEAD_DIM;
 use crate::kernels::sample_best::MAX_VOCAB;
@@ -25,22 +26,31 @@ impl ModelConfig {
         if self.head.tied && self.head.bias {
             return Err(Error::config("head.bias", "none of a head that is the embedding", true));
         }
+        if let Some(scale) = self.head.scale {
+            finite("head.scale", scale)?;
+        }
         if let Some(cap) = self.head.softcap {
             positive_number("head.softcap", cap)?;
         }
         if self.blocks.is_empty() {
             return Err(Error::config("blocks", "at least one block", 0));
         }
-        for (b, block) in self.blocks.iter().enumerate() {
-            if block.sublayers.is_empty() {
-                return Err(Error::config(format!("blocks[{b}].sublayers"), "at least one sub-layer", 0));
-            }
-            for (s, sublayer) in block.sublayers.iter().enumerate() {
-                sublayer.validate(&format!("blocks[{b}].sublayers[{s}]"), self.hidden_size)?;
-            }
-        }
-        Ok(())
+        validate_blocks(&self.blocks, "", self.hidden_size)?;
+        self.validate_stacks()
     }
+}
+
+fn validate_blocks(blocks: &[Block], at: &str, hidden_size: u32) -> Result<()> {
+    for (b, block) in blocks.iter().enumerate() {
+        if block.sublayers.is_empty() {
+            let key = format!("{at}blocks[{b}].sublayers");
+            return Err(Error::config(key, "at least one sub-layer", 0));
+        }
+        for (s, sublayer) in block.sublayers.iter().enumerate() {
+            sublayer.validate(&format!("{at}blocks[{b}].sublayers[{s}]"), hidden_size)?;
+        }
+    }
+    Ok(())
 }
 
 impl SubLayer {
@@ -162,6 +172,11 @@ impl Attention {
             ("window", self.window.is_some()),
             ("chunk", self.chunk.is_some()),
             ("rope", self.rope.is_some()),
+            ("bidirectional", self.bidirectional),
+            // Its queries go from their projection straight to their keys.
+            ("qk_norm", self.qk_norm.is_some()),
+            ("qkv_clip", self.qkv_clip.is_some()),
+            ("temperature", self.temperature.is_some()),
         ];
         match of_distance.iter().find(|(_, is_there)| *is_there) {
             Some((name, _)) => Err(Error::config(format!("{at}.{name}"), "none in cross-attention", "one")),

@@ -4,7 +4,7 @@ use super::linear::Input;
 use super::{End, ForwardPass};
 use crate::Result;
 use crate::energy::Phase;
-use crate::fragments::{Epilogue, Reach, Reduce};
+use crate::fragments::{Epilogue, Reach, Reduce, ScoreBias};
 use crate::kernel::Launch;
 use crate::kernels::attention::{self as kernel, AttentionParams};
 use crate::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
@@ -15,7 +15,7 @@ use crate::model::layout::{AttentionLayout, Vectors};
 use crate::schedule::TensorId;
 
 /// Keys that one workgroup of a split decode walks: a megabyte of keys and values would be too much for one.
-fn split_keys(head_dim: u32) -> u32 {
+pub(super) fn split_keys(head_dim: u32) -> u32 {
     (65_536 / head_dim).min(256)
 }
 
@@ -24,18 +24,12 @@ fn cache_slots(attention: &Attention, context: u32) -> u32 {
     attention.reach().map_or(context, |reach| reach.min(context))
 }
 
-fn variant(attention: &Attention, phase: Phase) -> kernel::Attention {
-    kernel::Attention {
-        head_dim: attention.head_dim,
-        softcap: attention.softcap.is_some(),
-        reach: reach(attention),
-        sinks: attention.sinks && phase == Phase::Prefill,
-        phase,
-    }
-}
-
 fn reach(attention: &Attention) -> Reach {
-    if attention.chunk.is_some() { Reach::Chunk } else { Reach::Window }
+    match (attention.bidirectional, attention.chunk) {
+        (true, _) => Reach::Both,
+        (false, Some(_)) => Reach::Chunk,
+        (false, None) => Reach::Window,
+    }
 }
 
 /// Queries, and this pass's keys and values where attention reads them.
@@ -55,6 +49,10 @@ impl ForwardPass<'_> {
     ) -> Result<TensorId> {
         let attention = &weights.config;
         let qkv = self.project("qkv", input, &weights.qkv, Epilogue::NONE)?;
+        if attention.bidirectional {
+            let mixed = self.attend_both_ways(weights, qkv)?;
+            return self.add("out", Input::plain(mixed), &weights.out, end);
+        }
         let cache = self.cache(attention);
         let heads = self.heads(attention, weights.head_norm.as_ref(), qkv, &cache)?;
         let mixed = match self.options.phase {
@@ -140,6 +138,48 @@ impl ForwardPass<'_> {
         }
     }
 
+    /// What is added to the scores of a stack's attention, and its tensor.
+    fn score_bias(&mut self) -> (ScoreBias, Option<(&'static str, TensorId)>) {
+        let layout = self.layout;
+        let stack = self.options.stack;
+        let bias = self.config.relative_bias_of(stack).zip(layout.relative_bias_of(stack));
+        match bias {
+            None => (ScoreBias::None, None),
+            Some((bias, table)) => {
+                let distance = bias.max_distance;
+                (ScoreBias::Relative { distance }, Some(("relative_bias", self.vectors(table))))
+            }
+        }
+    }
+
+    fn variant(&self, attention: &Attention, score_bias: ScoreBias) -> kernel::Attention {
+        let phase = self.options.phase;
+        kernel::Attention {
+            softcap: attention.softcap.is_some(),
+            reach: reach(attention),
+            score_bias,
+            sinks: attention.sinks && phase == Phase::Prefill,
+            ..kernel::Attention::new(attention.head_dim, phase)
+        }
+    }
+
+    /// An encoder: tiles of queries over all of the pass's own keys, which no later pass needs.
+    fn attend_both_ways(&mut self, weights: &AttentionLayout, qkv: TensorId) -> Result<TensorId> {
+        let attention = &weights.config;
+        let bytes = self.row_bytes(attention.kv_rows());
+        let own = ["k_chunk", "v_chunk"].map(|name| self.schedule.activation(name, bytes));
+        let heads = self.heads(attention, weights.head_norm.as_ref(), qkv, &own)?;
+        let out = self.schedule.activation("mixed", self.row_bytes(attention.q_rows()));
+        let (score_bias, table) = self.score_bias();
+        let variant = self.variant(attention, score_bias);
+        let params = AttentionParams { slots: self.schedule.max_rows, ..self.attention_params(attention) };
+        let mut tensors = vec![("q", heads.q), ("k_cache", heads.k), ("v_cache", heads.v), ("out", out)];
+        tensors.extend(weights.sinks.iter().map(|sinks| ("sinks", self.vectors(sinks))));
+        tensors.extend(table);
+        self.dispatch("attend", Launch { variant, params }, &tensors)?;
+        Ok(out)
+    }
+
     /// Prefill: tiles of queries over the old keys and the chunk's own.
     fn attend_whole(
         &mut self,
@@ -149,7 +189,8 @@ impl ForwardPass<'_> {
     ) -> Result<TensorId> {
         let attention = &weights.config;
         let out = self.schedule.activation("mixed", self.row_bytes(attention.q_rows()));
-        let variant = variant(attention, Phase::Prefill);
+        let (score_bias, table) = self.score_bias();
+        let variant = self.variant(attention, score_bias);
         let params = self.attention_params(attention);
         let mut tensors = vec![
             ("q", heads.q),
@@ -160,6 +201,7 @@ impl ForwardPass<'_> {
             ("out", out),
         ];
         tensors.extend(weights.sinks.iter().map(|sinks| ("sinks", self.vectors(sinks))));
+        tensors.extend(table);
         self.dispatch("attend", Launch { variant, params }, &tensors)?;
         Ok(out)
     }
@@ -186,11 +228,29 @@ impl ForwardPass<'_> {
     ) -> Result<TensorId> {
         let attention = &weights.config;
         let params = self.attention_params(attention);
-        let part_elements = u64::from(params.max_splits) * u64::from(attention.head_dim + 2);
-        let parts = self.schedule.activation("parts", u64::from(attention.heads) * part_elements * 4);
-        let variant = variant(attention, Phase::Decode);
-        let tensors = [("q", q), ("k_cache", cache[0]), ("v_cache", cache[1]), ("parts", parts)];
+        let parts = self.parts(attention, &params);
+        let (score_bias, table) = self.score_bias();
+        let variant = self.variant(attention, score_bias);
+        let mut tensors = vec![("q", q), ("k_cache", cache[0]), ("v_cache", cache[1]), ("parts", parts)];
+        tensors.extend(table);
         self.dispatch("attend", Launch { variant, params }, &tensors)?;
+        self.merge((attention, reach(attention)), params, (parts, &[]), weights.sinks.as_ref())
+    }
+
+    /// What the parts of a split attention leave.
+    pub(super) fn parts(&mut self, attention: &Attention, params: &AttentionParams) -> TensorId {
+        let part_elements = u64::from(params.max_splits) * u64::from(attention.head_dim + 2);
+        self.schedule.activation("parts", u64::from(attention.heads) * part_elements * 4)
+    }
+
+    /// The parts of a split attention, joined; `beside` is what else says how many there are.
+    pub(super) fn merge(
+        &mut self,
+        (attention, reach): (&Attention, Reach),
+        params: AttentionParams,
+        (parts, beside): (TensorId, &[(&'static str, TensorId)]),
+        sinks: Option<&Vectors>,
+    ) -> Result<TensorId> {
         let out = self.schedule.activation("mixed", self.row_bytes(attention.q_rows()));
         let params = AttentionMergeParams {
             heads: attention.heads,
@@ -198,10 +258,12 @@ impl ForwardPass<'_> {
             reach: params.reach,
             split_keys: params.split_keys,
             max_splits: params.max_splits,
+            slots: params.slots,
         };
-        let variant = AttentionMerge { reach: reach(attention), sinks: attention.sinks };
+        let variant = AttentionMerge { reach, sinks: sinks.is_some() };
         let mut tensors = vec![("parts", parts), ("out", out)];
-        tensors.extend(weights.sinks.iter().map(|sinks| ("sinks", self.vectors(sinks))));
+        tensors.extend_from_slice(beside);
+        tensors.extend(sinks.iter().map(|sinks| ("sinks", self.vectors(sinks))));
         self.dispatch("merge", Launch { variant, params }, &tensors)?;
         Ok(out)
     }

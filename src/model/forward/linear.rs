@@ -127,6 +127,7 @@ impl ForwardPass<'_> {
             let mut params = LinearParams::dense(matrix.format, shard.end - shard.start, matrix.cols);
             params.out_stride = outputs(matrix.rows, epilogue);
             params.out_offset = outputs(shard.start, epilogue);
+            params.scale = self.config.head.scale.unwrap_or(1.0);
             params.softcap = self.config.head.softcap.unwrap_or(1.0);
             (params.glu_alpha, params.glu_limit) = clamp;
             let mut tensors = vec![("x", input.tensor)];
@@ -249,7 +250,10 @@ impl ForwardPass<'_> {
         let Input { tensor, norm, rows_per_token, chosen } = input;
         let Some(norm) = norm else { return Ok(Input { tensor, norm: None, rows_per_token, chosen }) };
         let (what, name) = match norm.kind {
-            VectorsKind::Norm(_) | VectorsKind::Stored | VectorsKind::Experts { .. } => ("norm", "normed"),
+            VectorsKind::Norm(_)
+            | VectorsKind::Stored
+            | VectorsKind::Experts { .. }
+            | VectorsKind::RelativeBias { .. } => ("norm", "normed"),
             VectorsKind::Transform => ("transform", "transformed"),
         };
         let normed = self.schedule.activation(name, self.row_bytes(rows_per_token * norm.width()));

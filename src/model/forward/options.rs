@@ -4,17 +4,22 @@ use std::sync::Arc;
 
 use crate::energy::Phase;
 use crate::kernels::sample_best::MAX_KEPT;
+use crate::model::slot::Stack;
 use crate::tuning::{ProductPath, Tuning};
 
 /// What a pass is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PassOptions {
+    /// Whose blocks: an encoder reads all of its input in one pass, as a prompt of its own.
+    pub stack: Stack,
     /// A prompt's tokens, or one token after it.
     pub phase: Phase,
     /// Most rows of a prefill pass; decode has one.
     pub max_rows: u32,
     /// Tokens that the caches are made for.
     pub context: u32,
+    /// Most tokens of an encoder's input, where there is one.
+    pub encoder_tokens: u32,
     /// Which rows get logits.
     pub logits: LogitRows,
     /// Whether hidden states and router logits stay in tensors of their own, for inspection.
@@ -37,9 +42,11 @@ impl PassOptions {
     /// Passes of up to so many rows, with logits of the last, and nothing drawn or kept; others differ from it in some field.
     pub const fn new(phase: Phase, max_rows: u32, context: u32) -> Self {
         Self {
+            stack: Stack::Decoder,
             phase,
             max_rows,
             context,
+            encoder_tokens: context,
             logits: LogitRows::Last,
             trace: false,
             router_telemetry: false,

@@ -117,6 +117,7 @@ impl HuggingFace {
                 Role::Head => format!("{head}lm_head"),
                 Role::Embedding if self.table_is_head => format!("{head}lm_head"),
                 Role::FinalNorm => format!("{body}norm"),
+                Role::RelativeBias => format!("{body}relative_bias"),
                 _ => format!("{body}embed_tokens"),
             };
             return Stored::whole(format!("{name}.{part}"), shape);
@@ -188,7 +189,7 @@ impl LayerNames {
                 return Stored { factor, ..Stored::whole("router.scale".to_owned(), shape) };
             }
             Role::ExpertScale => return Stored::whole("router.per_expert_scale".to_owned(), shape),
-            Role::Embedding | Role::FinalNorm | Role::Head => String::new(),
+            Role::Embedding | Role::FinalNorm | Role::Head | Role::RelativeBias => String::new(),
         };
         Stored::whole(format!("{module}.{}", part(slot.part)), shape)
     }

@@ -32,7 +32,7 @@ pub struct Generated {
 }
 
 impl Session {
-    /// Feeds a prompt, a submit per chunk.
+    /// Feeds a prompt, of a model with an encoder the beginning of its answer, a submit per chunk.
     ///
     /// # Errors
     /// Those of [`Session::prefill`] and of submitting. Nothing is fed when a token of the prompt is not in the
@@ -68,7 +68,7 @@ impl Session {
     }
 
     /// Submits what `record` records, a pass of so many rows; one that did not get there is taken back.
-    async fn submit(
+    pub(super) async fn submit(
         &mut self,
         gpu: &Gpu,
         (schedule, rows): (&Schedule, u32),
@@ -85,10 +85,11 @@ impl Session {
         submitted
     }
 
-    /// Feeds a prompt and generates an answer, handing each token to `on_token` as it comes; breaking stops.
+    /// Feeds a prompt and generates an answer, handing each token to `on_token` as it comes; breaking stops. Where there is an
+    /// encoder, the prompt is its input, and the answer a new sequence.
     ///
     /// # Errors
-    /// Those of [`Session::feed`]; [`Error::Request`] when the session does not sample or the answer does not fit.
+    /// Those of [`Session::feed`] and [`Session::read`]; [`Error::Request`] when the session does not sample or the answer does not fit.
     pub async fn generate(
         &mut self,
         prompt: &[u32],
@@ -98,9 +99,17 @@ impl Session {
         if self.options.sampling.is_none() {
             return Err(Error::Request("the session does not sample".into()));
         }
+        let begin = Instant::now();
+        let start = self.model().config().encoder.as_ref().map(|encoder| [encoder.start_id]);
+        let prompt = match &start {
+            Some(start) => {
+                self.read(prompt).await?;
+                &start[..]
+            }
+            None => prompt,
+        };
         // The last token is sampled and not fed back, so it needs no room.
         self.check_room(prompt.len() + options.max_tokens.saturating_sub(1) as usize)?;
-        let begin = Instant::now();
         let gpu = self.gpu().clone();
         let mut generated = Generated {
             tokens: Vec::new(),

@@ -21,12 +21,14 @@ pub(super) struct Passes {
     pub(super) prefill: Prepared,
     /// One decode step.
     pub(super) decode: Prepared,
+    /// The input of an encoder.
+    pub(super) encoder: Option<Prepared>,
 }
 
 impl Passes {
     /// What runs.
-    pub(super) fn schedules(&self) -> [&Arc<Schedule>; 3] {
-        [&self.part, &self.prefill, &self.decode].map(Prepared::schedule)
+    pub(super) fn schedules(&self) -> impl Iterator<Item = &Arc<Schedule>> {
+        [&self.part, &self.prefill, &self.decode].into_iter().chain(&self.encoder).map(Prepared::schedule)
     }
 
     /// The pass over a chunk of a prompt, which may be its last.
@@ -52,7 +54,12 @@ impl Passes {
             };
             Prepared::new(model.gpu(), schedule.clone(), memory, pool, &named["span"], find).await
         };
+        let encoder = match &plan.encoder {
+            Some(pass) => Some(prepare(pass).await?),
+            None => None,
+        };
         Ok(Self {
+            encoder,
             model: model.clone(),
             part: prepare(&plan.part).await?,
             prefill: prepare(&plan.prefill).await?,

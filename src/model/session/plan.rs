@@ -10,6 +10,7 @@ use crate::kernel::{Span, SpanUniform};
 use crate::model::config::{Experts, ModelConfig, Op, Routing};
 use crate::model::forward::{LogitRows, PassOptions, Sampling, expert_places, record};
 use crate::model::layout::Layout;
+use crate::model::slot::Stack;
 use crate::schedule::Schedule;
 use crate::schedule::memory::{MemoryPlan, MemoryPool};
 use crate::tuning::{ProductPath, Tuning};
@@ -22,6 +23,9 @@ pub struct SessionOptions {
     pub context: u32,
     /// Most tokens of one prefill pass.
     pub max_chunk: u32,
+    /// Most tokens of an encoder's input, at most the model's context; without an encoder it says nothing. An input is one
+    /// pass, whatever it costs.
+    pub encoder_tokens: u32,
     /// Most operations of one prefill pass, so that no driver takes it for a hang. Chunks are shortened to fit; a
     /// single row always runs. Models that are served later ([`Session::serve`]) keep the chunks that come of it.
     ///
@@ -58,11 +62,12 @@ pub struct SessionOptions {
 }
 
 impl SessionOptions {
-    /// A session that samples its tokens, for `context` of them.
+    /// A session that samples its tokens, for `context` of them, and where there is an encoder for an input of as many.
     pub fn new(context: u32, sampling: Sampling) -> Self {
         Self {
             context,
             max_chunk: 256,
+            encoder_tokens: context,
             chunk_ops: 100_000_000_000,
             logits: LogitRows::Last,
             trace: false,
@@ -90,6 +95,8 @@ pub struct SessionPlan {
     pub prefill: (Schedule, MemoryPlan),
     /// One decode step.
     pub decode: (Schedule, MemoryPlan),
+    /// The input of an encoder, if there is one.
+    pub encoder: Option<(Schedule, MemoryPlan)>,
     /// Activation buffers, shared by all passes.
     pub pool: MemoryPool,
     /// Most tokens of one prefill pass.
@@ -119,7 +126,7 @@ impl SessionPlan {
         options: &SessionOptions,
     ) -> Result<Self> {
         check(config, options)?;
-        let pass = |phase, logits, rows| {
+        let pass = |stack, phase, logits, rows| {
             let sampling = options.sampling.filter(|_| logits == LogitRows::Last);
             let trace = options.trace;
             let context = options.context;
@@ -128,9 +135,11 @@ impl SessionPlan {
                 layout,
                 capabilities,
                 &PassOptions {
+                    stack,
                     phase,
                     max_rows: rows,
                     context,
+                    encoder_tokens: options.encoder_tokens,
                     logits,
                     trace,
                     router_telemetry: options.router_telemetry,
@@ -142,22 +151,30 @@ impl SessionPlan {
             )
         };
         let widest = options.max_chunk.min(options.context);
-        let mut prefill = pass(Phase::Prefill, options.logits, widest)?;
+        let mut prefill = pass(Stack::Decoder, Phase::Prefill, options.logits, widest)?;
         // Fewer rows may take other kernels, which compute more.
         let chunk_rows = loop {
             let rows = rows_within(&prefill, options);
             if rows == prefill.max_rows {
                 break rows;
             }
-            prefill = pass(Phase::Prefill, options.logits, rows)?;
+            prefill = pass(Stack::Decoder, Phase::Prefill, options.logits, rows)?;
         };
-        let part = pass(Phase::Prefill, LogitRows::None, chunk_rows)?;
-        let decode = pass(Phase::Decode, LogitRows::Last, 1)?;
+        let part = pass(Stack::Decoder, Phase::Prefill, LogitRows::None, chunk_rows)?;
+        let decode = pass(Stack::Decoder, Phase::Decode, LogitRows::Last, 1)?;
+        let input = options.encoder_tokens;
+        let encoder = config
+            .encoder
+            .is_some()
+            .then(|| pass(Stack::Encoder, Phase::Prefill, LogitRows::None, input))
+            .transpose()?;
         let mut pool = MemoryPool::default();
-        let [part, prefill, decode] = [part, prefill, decode].map(|schedule| {
+        let mut planned = |schedule| {
             let memory = pool.plan(&schedule);
             (schedule, memory)
-        });
+        };
+        let [part, prefill, decode] = [part, prefill, decode].map(&mut planned);
+        let encoder = encoder.map(planned);
         let places = expert_places(layout);
         let weight_names = layout
             .matrices()
@@ -166,20 +183,24 @@ impl SessionPlan {
             .chain(places.iter().map(|(name, _)| name.clone()))
             .collect();
         let context = options.context;
-        let uniforms = [&part, &prefill, &decode]
-            .map(|(schedule, _)| schedule.params(capabilities.uniform_alignment).0.len() as u64);
+        let passes = [&part, &prefill, &decode].into_iter().chain(&encoder);
+        let uniforms = passes
+            .map(|(schedule, _)| schedule.params(capabilities.uniform_alignment).0.len() as u64)
+            .sum::<u64>();
         let tables: u64 = places.iter().map(|(_, places)| size_of_val(&places[..]) as u64).sum();
-        let notes = PASSES_NOTED * note_bytes(&decode.0, 1) + note_bytes(&prefill.0, chunk_rows);
+        let of_input = encoder.as_ref().map_or(0, |(schedule, _)| note_bytes(schedule, input));
+        let notes = PASSES_NOTED * note_bytes(&decode.0, 1) + note_bytes(&prefill.0, chunk_rows) + of_input;
         let note_bytes = if options.ledger == Level::Off { 0 } else { notes };
         let mut plan = Self {
             part,
             prefill,
             decode,
+            encoder,
             pool,
             chunk_rows,
             context,
             state_bytes: 0,
-            pass_bytes: uniforms.iter().sum::<u64>() + tables,
+            pass_bytes: uniforms + tables,
             ledger_bytes: options.ledger.device_bytes(capabilities)
                 + Ledger::device_bytes_of_notes(note_bytes),
             note_bytes,
@@ -192,7 +213,7 @@ impl SessionPlan {
     /// Tensors that are bound by name and do not belong to the model, with their bytes.
     pub fn named_bytes(&self) -> BTreeMap<String, u64> {
         let mut named = BTreeMap::from([("span".to_owned(), SpanUniform::BYTES)]);
-        for schedule in [&self.part.0, &self.prefill.0, &self.decode.0] {
+        for (schedule, _) in [&self.part, &self.prefill, &self.decode].into_iter().chain(&self.encoder) {
             for (name, bytes) in named_tensors(schedule) {
                 if !self.weight_names.contains(name) {
                     let entry = named.entry(name.to_owned()).or_default();
@@ -252,6 +273,11 @@ fn check(config: &ModelConfig, options: &SessionOptions) -> Result<()> {
             "a context of {} tokens is not between 1 and the model's {}",
             options.context, config.context_length
         ));
+    }
+    let most = config.context_length;
+    if config.encoder.is_some() && !(1..=most).contains(&options.encoder_tokens) {
+        let found = options.encoder_tokens;
+        return refuse(format!("an input of {found} tokens is not between 1 and the model's {most}"));
     }
     if options.max_chunk == 0 {
         return refuse("a prefill chunk of 0 tokens".into());

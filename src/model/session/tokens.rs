@@ -9,6 +9,7 @@ impl Session {
     /// Checks tokens and puts them, with their place, on their way to the device.
     pub(super) fn begin(&mut self, encoder: &mut wgpu::CommandEncoder, ids: &[u32]) -> Result<Span> {
         self.check_tokens(ids)?;
+        self.check_encoded()?;
         self.gpu().check()?;
         let span = Span { position: self.position, rows: ids.len() as u32 };
         let seed = self.options.sampling.map_or(0, |sampling| sampling.seed);
@@ -18,7 +19,12 @@ impl Session {
     }
 
     /// Copies span and ids within the encoder, so that passes recorded together each find their own.
-    fn send(&self, encoder: &mut wgpu::CommandEncoder, span: SpanUniform, ids: &[u32]) -> Result<()> {
+    pub(super) fn send(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        span: SpanUniform,
+        ids: &[u32],
+    ) -> Result<()> {
         let task = self.options.task.unwrap_or(0);
         let parts: [&[u8]; 3] =
             [bytemuck::bytes_of(&span), bytemuck::bytes_of(&task), bytemuck::cast_slice(ids)];
@@ -56,6 +62,12 @@ impl Session {
 
     /// Whether tokens are there, known, and fit.
     pub(super) fn check_tokens(&self, ids: &[u32]) -> Result<()> {
+        self.check_known(ids)?;
+        self.check_room(ids.len())
+    }
+
+    /// Whether tokens are there, and known.
+    pub(super) fn check_known(&self, ids: &[u32]) -> Result<()> {
         let vocab = self.model().config().vocab_size;
         if ids.is_empty() {
             return Err(Error::Request("the prompt is empty".into()));
@@ -63,7 +75,7 @@ impl Session {
         if let Some(id) = ids.iter().find(|id| **id >= vocab) {
             return Err(Error::Request(format!("token {id} is outside the vocabulary of {vocab}")));
         }
-        self.check_room(ids.len())
+        Ok(())
     }
 
     pub(super) fn check_room(&self, tokens: usize) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Which tensors a model needs.
 
-use super::{Place, Role, Slot};
+use super::{Place, Role, Slot, Stack};
 use crate::model::config::{
     Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
 };
@@ -19,12 +19,23 @@ pub fn slots(config: &ModelConfig) -> impl Iterator<Item = (Slot, Vec<usize>)> {
     if config.head.bias {
         last.slots.push((Slot::bias(Place::Model, Role::Head), vec![vocab]));
     }
-    let between = config.sublayers().flat_map(move |(block, index, sublayer)| {
-        let mut list = List::new(Place::sublayer(block, index), vocab);
-        list.sublayer(sublayer, d);
-        list.slots
-    });
-    first.slots.into_iter().chain(between).chain(last.slots)
+    let mut after_encoder = List::new(Place::Encoder, vocab);
+    if let Some(encoder) = &config.encoder {
+        after_encoder.norm(Role::FinalNorm, encoder.final_norm, d);
+    }
+    let stack = move |stack: Stack| {
+        let mut shared = List::new(Place::Model.of(stack), vocab);
+        if let (Some(bias), Some(heads)) = (config.relative_bias_of(stack), config.biased_heads(stack)) {
+            shared.weight(Role::RelativeBias, vec![bias.buckets as usize, heads as usize]);
+        }
+        shared.slots.into_iter().chain(config.sublayers_of(stack).flat_map(move |(place, sublayer)| {
+            let mut list = List::new(place, vocab);
+            list.sublayer(sublayer, d);
+            list.slots
+        }))
+    };
+    let encoder = stack(Stack::Encoder).chain(after_encoder.slots);
+    first.slots.into_iter().chain(encoder).chain(stack(Stack::Decoder)).chain(last.slots)
 }
 
 /// What stands in the matrix of an expert sub-layer's router, one below the other, with its rows: logits of experts, the

@@ -3,7 +3,7 @@
 use super::cache::KeysAndValues;
 use super::{linear, normed};
 use crate::model::config::{self, Norm, NormKind, Temperature};
-use crate::reference::attention::{Attention, KeyValues, Mask, attention};
+use crate::reference::attention::{Attention, KeyValues, Mask, ScoreBias, attention};
 use crate::reference::norm::norm;
 use crate::reference::rope::{rotate, tables};
 use crate::reference::weights::AttentionWeights;
@@ -13,6 +13,7 @@ pub(super) fn attend(
     weights: &AttentionWeights,
     kv: &mut KeysAndValues,
     positions: &[u32],
+    bias: Option<ScoreBias<'_>>,
     x: &[f32],
 ) -> Vec<f32> {
     let d = x.len() / positions.len();
@@ -47,9 +48,40 @@ pub(super) fn attend(
         head_dim: h,
         scale: op.scale,
         softcap: op.softcap,
-        mask: Mask { causal: true, window: op.window, chunk: op.chunk },
+        mask: Mask { causal: !op.bidirectional, window: op.window, chunk: op.chunk },
     };
     let sinks = weights.sinks.as_deref();
-    let kv = KeyValues { keys: &kv.keys, values: &kv.values, positions: &key_positions, sinks };
+    let kv = KeyValues { keys: &kv.keys, values: &kv.values, positions: &key_positions, sinks, bias };
+    linear(&weights.out, &attention(&layer, &q, positions, kv), heads * h)
+}
+
+/// K and V of an encoder's output, `[n, d]`, for one cross-attention.
+pub(super) fn encoded(weights: &AttentionWeights, x: &[f32], d: usize) -> KeysAndValues {
+    let keys = linear(&weights.k, x, d);
+    let values = weights.v.as_ref().map_or_else(|| keys.clone(), |v| linear(v, x, d));
+    KeysAndValues { keys, values }
+}
+
+/// Attention to all that an encoder gave.
+pub(super) fn attend_across(
+    op: &config::Attention,
+    weights: &AttentionWeights,
+    kv: &KeysAndValues,
+    positions: &[u32],
+    x: &[f32],
+) -> Vec<f32> {
+    let (heads, kv_heads, h) = (op.heads as usize, op.kv_heads as usize, op.head_dim as usize);
+    let q = linear(&weights.q, x, x.len() / positions.len());
+    let key_positions: Vec<u32> = (0..(kv.keys.len() / (kv_heads * h)) as u32).collect();
+    let layer = Attention {
+        heads,
+        kv_heads,
+        head_dim: h,
+        scale: op.scale,
+        softcap: op.softcap,
+        mask: Mask::default(),
+    };
+    let sinks = weights.sinks.as_deref();
+    let kv = KeyValues { keys: &kv.keys, values: &kv.values, positions: &key_positions, sinks, bias: None };
     linear(&weights.out, &attention(&layer, &q, positions, kv), heads * h)
 }

@@ -1,6 +1,7 @@
 //! What a forward pass goes on from.
 
 use crate::model::config::{ModelConfig, Op};
+use crate::model::slot::Stack;
 
 /// What a sequence is run under, besides its tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,7 +12,7 @@ pub struct Conditions {
     pub training: Option<u32>,
 }
 
-/// Keys and values of the tokens so far.
+/// Keys and values of the tokens so far, and of what an encoder has read.
 ///
 /// Every layer keeps all of them; a window is left to the mask.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +20,8 @@ pub struct Cache {
     pub(super) conditions: Conditions,
     pub(super) tokens: u32,
     pub(super) layers: Vec<KeysAndValues>,
+    /// Of every cross-attention, those of the encoder's output; none before there is one.
+    pub(super) encoded: Option<Vec<KeysAndValues>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -35,8 +38,8 @@ impl Cache {
 
     /// The same under other conditions than none.
     pub fn under(config: &ModelConfig, conditions: Conditions) -> Self {
-        let layers = config.ops().filter(|(_, op)| matches!(op, Op::Attention(_))).count();
-        Self { conditions, tokens: 0, layers: vec![KeysAndValues::default(); layers] }
+        let layers = config.ops_of(Stack::Decoder).filter(|(_, op)| matches!(op, Op::Attention(_))).count();
+        Self { conditions, tokens: 0, layers: vec![KeysAndValues::default(); layers], encoded: None }
     }
 
     /// Tokens so far.

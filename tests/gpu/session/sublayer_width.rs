@@ -54,6 +54,8 @@ fn config() -> ModelConfig {
         vocab_size: 64,
         hidden_size: 32,
         context_length: 64,
+        encoder: None,
+        relative_bias: None,
         embedding_scale: 1.0,
         blocks: vec![first, second, Block { sublayers: vec![SubLayer::new(NORM, Op::FeedForward(dense))] }],
         final_norm: NORM,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wattle::energy::Phase;
-use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reach, Reduce};
+use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reduce};
 use wattle::gpu::Capabilities;
 use wattle::kernel::{AnyLaunch, Kernel, Launch};
 use wattle::kernels::attention::{Attention, AttentionParams};
@@ -36,7 +36,7 @@ pub const ATTENTION: AttentionParams = AttentionParams {
     softcap: 1.0,
 };
 pub const MERGE: AttentionMergeParams =
-    AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 8, max_splits: 4 };
+    AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 8, max_splits: 4, slots: 31 };
 pub const KV_WRITE: KvWriteParams = KvWriteParams { kv_heads: 2, head_dim: 10, slots: 20, chunk_slots: 9 };
 pub const ROPE: RopeParams = RopeParams {
     heads: 6,
@@ -59,7 +59,7 @@ pub const BEST: SampleBestParams = SampleBestParams { vocab_size: 4097, inverse_
 pub const PICK: SamplePickParams = SamplePickParams { vocab_size: 4097, max_samples: 11, top_p: 1.0 };
 
 pub fn attention(phase: Phase) -> Attention {
-    Attention { head_dim: 10, softcap: true, reach: Reach::Window, sinks: phase == Phase::Prefill, phase }
+    Attention { softcap: true, sinks: phase == Phase::Prefill, ..Attention::new(10, phase) }
 }
 
 pub fn rope(to_cache: bool) -> Rope {
