@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use wattle::model::Source;
 use wattle::model::checkpoint::Checkpoint;
 use wattle::model::config::{
-    Activation, Attention, Block, Capacity, ExpertGroups, Experts, FeedForward, GateClamp, GrantOrder,
-    GroupScore, Head, Hierarchical, Later, ModelConfig, Norm, NormKind, Op, Rope, RopeLayout, RopeScaling,
+    Activation, Attention, Block, Capacity, Encoder, ExpertGroups, Experts, FeedForward, GateClamp, GrantOrder,
+    GroupScore, Head, Hierarchical, Later, ModelConfig, Norm, NormKind, Op, RelativeBias, Rope, RopeLayout, RopeScaling,
     Routing, Score, Share, SharedExpert, SubLayer, Temperature, Topk, WeightOn,
 };
 use wattle::model::naming::Naming;
 use wattle::model::plan::WeightPlan;
-use wattle::model::slot::{Place, Role, slots};
+use wattle::model::slot::{Place, Role, Stack, slots};
 use wattle::quant::{WeightFormat, Width};
 use wattle::reference::forward::Conditions;
 use wattle::tuning::ProductPath;
@@ -38,6 +38,15 @@ fn random_models_are_those_of_the_reference() {
 fn random_models_round_their_inputs_as_the_reference_does() {
     let count = if wants_everything() { 30 } else { 3 };
     check_models(100..100 + count, &["int4:64", "int8", "int2:planes"], ProductPath::Integer);
+}
+
+/// The same with an encoder before them.
+#[test]
+fn random_encoders_with_decoders_are_those_of_the_reference() {
+    let count = if wants_everything() { 30 } else { 4 };
+    let formats = ["f32", "int8", "f16", "int4"];
+    check_described(200..200 + count, &formats, ProductPath::Float, describe_with_encoder);
+    check_described(300..301, &["int8"], ProductPath::Integer, describe_with_encoder);
 }
 
 /// Tokens that differ, and increments so small that logits which differ in their last bits lead to the same assignment.
@@ -74,6 +83,15 @@ fn auctions_run_in_a_model() {
 }
 
 fn check_models(seeds: std::ops::Range<u64>, formats: &[&str], path: ProductPath) {
+    check_described(seeds, formats, path, describe);
+}
+
+fn check_described(
+    seeds: std::ops::Range<u64>,
+    formats: &[&str],
+    path: ProductPath,
+    describe: fn(&mut Random) -> ModelConfig,
+) {
     let mut failures = Vec::new();
     for seed in seeds {
         let mut random = Random::new(seed);
@@ -133,6 +151,82 @@ fn describe(random: &mut Random) -> ModelConfig {
     }
     tell_tokens_apart(&mut model);
     model
+}
+
+/// The same with an encoder, and attention to it anywhere in the decoder.
+fn describe_with_encoder(random: &mut Random) -> ModelConfig {
+    let mut model = describe(random);
+    for block in &mut model.blocks {
+        let at = between(random, 0, block.sublayers.len() as u32) as usize;
+        let cross = cross_attention(random);
+        let layer = match coin(random) {
+            true => SubLayer { width: None, op: cross, ..sublayer(random) },
+            false => {
+                let beside = SubLayer { width: None, op: cross, ..branch(random) };
+                SubLayer { width: None, op: Op::Parallel(vec![branch(random), beside]), ..sublayer(random) }
+            }
+        };
+        block.sublayers.insert(at, layer);
+    }
+    let bias = |random: &mut Random| {
+        let buckets = between(random, 4, 13);
+        RelativeBias { buckets, max_distance: between(random, buckets / 2 + 1, 20) }
+    };
+    let heads = between(random, 1, 6);
+    let attention_to = |random: &mut Random| {
+        let attention = Attention { window: None, chunk: None, ..attention(random) };
+        Op::Attention(Attention { heads, kv_heads: heads, bidirectional: true, ..attention })
+    };
+    let encoder_block = |random: &mut Random| {
+        let sublayers = (0..between(random, 1, 2)).flat_map(|_| {
+            let ops = [attention_to(random), chosen_by_tokens(random)];
+            ops.map(|op| SubLayer { op, ..sublayer(random) })
+        });
+        Block { sublayers: sublayers.collect() }
+    };
+    let blocks = (0..between(random, 1, 2)).map(|_| encoder_block(random)).collect();
+    let relative_bias = coin(random).then(|| bias(random));
+    let start_id = between(random, 0, model.vocab_size - 1);
+    model.encoder = Some(Encoder { blocks, final_norm: norm(random), start_id, relative_bias });
+    // All attention that shares a bias has as many heads.
+    let mut own = model.ops_of(Stack::Decoder).filter_map(|(_, op)| match op {
+        Op::Attention(attention) => Some(attention.heads),
+        _ => None,
+    });
+    let first = own.next();
+    let alike = first.is_some_and(|first| own.all(|heads| heads == first));
+    drop(own);
+    model.relative_bias = alike.then(|| bias(random));
+    model.head.scale = coin(random).then_some(0.4);
+    model
+}
+
+/// A feed-forward network, or experts that tokens choose on their own.
+fn chosen_by_tokens(random: &mut Random) -> Op {
+    if coin(random) {
+        return Op::FeedForward(feed_forward(random));
+    }
+    loop {
+        let experts = experts(random);
+        if Experts { capacity: None, ..experts }.compares_tokens(true) {
+            continue;
+        }
+        return Op::Experts(experts);
+    }
+}
+
+fn cross_attention(random: &mut Random) -> Op {
+    Op::CrossAttention(Attention {
+        window: None,
+        chunk: None,
+        rope: None,
+        qk_norm: None,
+        qk_norm_of_all_heads: false,
+        v_norm: false,
+        qkv_clip: None,
+        temperature: None,
+        ..attention(random)
+    })
 }
 
 /// Behind local attention, tokens with the same few before them are alike but for rounding, and which of those experts
@@ -253,9 +347,11 @@ fn experts(random: &mut Random) -> Experts {
 
 fn capacity(random: &mut Random) -> Capacity {
     use GrantOrder::{ChoiceMajor, Priority, TokenMajor};
+    let share = [Share::PerChoice, Share::PerToken, Share::Tokens][between(random, 0, 2) as usize];
+    let factors = if share == Share::Tokens { [1.0, 2.0, 7.0] } else { [0.5, 1.0, 1.25] };
     Capacity {
-        factor: [0.5, 1.0, 1.25][between(random, 0, 2) as usize],
-        share: if coin(random) { Share::PerChoice } else { Share::PerToken },
+        factor: factors[between(random, 0, 2) as usize],
+        share,
         order: [ChoiceMajor, TokenMajor, Priority][between(random, 0, 2) as usize],
     }
 }
@@ -387,8 +483,10 @@ fn expect(source: Source, plan: &WeightPlan, random: &mut Random, path: ProductP
     let conditions = Conditions { task: Some(between(random, 0, TASKS - 1)), training };
     let weights = expected::weights(&source, plan);
     let prompts = PROMPTS.map(|length| {
-        let ids = (0..length).map(|_| between(random, 0, config.vocab_size - 1)).collect();
-        expected::prompt(&source, &weights, conditions, ids, GREEDY)
+        let mut ids = |length| (0..length).map(|_| between(random, 0, config.vocab_size - 1)).collect();
+        // The encoder's input is the longer one with the shorter prompt.
+        let input = config.encoder.as_ref().map(|_| ids(PROMPTS[1] + 1 - length));
+        expected::prompt_after(&source, &weights, conditions, (input, ids(length)), GREEDY)
     });
     Case { name: "random".into(), source, prompts: prompts.into(), conditions }
 }

@@ -54,7 +54,12 @@ impl ForwardPass<'_> {
             return self.add("out", Input::plain(mixed), &weights.out, end);
         }
         let cache = self.cache(attention);
-        let heads = self.heads(attention, weights.head_norm.as_ref(), qkv, &cache)?;
+        let heads = self.heads(
+            attention,
+            weights.head_norm.as_ref(),
+            qkv,
+            Some(cache).filter(|_| self.options.phase == Phase::Decode),
+        )?;
         let mixed = match self.options.phase {
             Phase::Prefill => {
                 let mixed = self.attend_whole(weights, &heads, &cache)?;
@@ -79,17 +84,18 @@ impl ForwardPass<'_> {
         attention: &Attention,
         head_norm: Option<&Vectors>,
         qkv: TensorId,
-        cache: &[TensorId; 2],
+        cache: Option<[TensorId; 2]>,
     ) -> Result<Heads> {
-        let to_cache = self.options.phase == Phase::Decode;
+        let to_cache = cache.is_some();
         let slots =
             if to_cache { cache_slots(attention, self.options.context) } else { self.schedule.max_rows };
         let q = self.schedule.activation("q", self.row_bytes(attention.q_rows()));
-        let [k, v] = if to_cache {
-            *cache
-        } else {
-            let bytes = self.row_bytes(attention.kv_rows());
-            ["k_chunk", "v_chunk"].map(|name| self.schedule.activation(name, bytes))
+        let [k, v] = match cache {
+            Some(cache) => cache,
+            None => {
+                let bytes = self.row_bytes(attention.kv_rows());
+                ["k_chunk", "v_chunk"].map(|name| self.schedule.activation(name, bytes))
+            }
         };
         let variant = RopeKernel {
             head_dim: attention.head_dim,
@@ -166,9 +172,7 @@ impl ForwardPass<'_> {
     /// An encoder: tiles of queries over all of the pass's own keys, which no later pass needs.
     fn attend_both_ways(&mut self, weights: &AttentionLayout, qkv: TensorId) -> Result<TensorId> {
         let attention = &weights.config;
-        let bytes = self.row_bytes(attention.kv_rows());
-        let own = ["k_chunk", "v_chunk"].map(|name| self.schedule.activation(name, bytes));
-        let heads = self.heads(attention, weights.head_norm.as_ref(), qkv, &own)?;
+        let heads = self.heads(attention, weights.head_norm.as_ref(), qkv, None)?;
         let out = self.schedule.activation("mixed", self.row_bytes(attention.q_rows()));
         let (score_bias, table) = self.score_bias();
         let variant = self.variant(attention, score_bias);
