@@ -215,12 +215,8 @@ impl Kernel for Attention {
     }
 
     fn work(self, params: &AttentionParams, span: Span) -> Work {
-        let pairs = match self.reach {
-            Reach::Window | Reach::Chunk => visible_pairs(span, self.reach, params.reach),
-            Reach::Both | Reach::Encoder => {
-                u64::from(span.rows) * u64::from(self.reach.key_end(0, span, params.slots))
-            }
-        };
+        let tokens = if self.reach == Reach::Encoder { params.slots } else { params.reach };
+        let pairs = visible_pairs(span, self.reach, tokens);
         let (heads, kv_heads) = (u64::from(params.heads), u64::from(params.kv_heads));
         let (rows, head_dim) = (u64::from(span.rows), u64::from(self.head_dim));
         let last = self.reach.key_end(span.position + span.rows - 1, span, params.slots);
@@ -339,7 +335,7 @@ impl Attention {
     }
 }
 
-/// Visible (query, key) pairs of one head, where no query sees a key after its own.
+/// Visible (query, key) pairs of one head; `tokens` are those of a window, of a chunk, or of an encoder.
 pub fn visible_pairs(span: Span, reach: Reach, tokens: u32) -> u64 {
     let (p, rows) = (u64::from(span.position), u64::from(span.rows));
     let n = u64::from(tokens);
@@ -347,8 +343,9 @@ pub fn visible_pairs(span: Span, reach: Reach, tokens: u32) -> u64 {
     let up_to = |rows: u64| match reach {
         Reach::Window if n == 0 || rows <= n => rows * (rows + 1) / 2,
         Reach::Window => n * (n + 1) / 2 + (rows - n) * n,
-        Reach::Both | Reach::Encoder => 0,
         Reach::Chunk => (rows / n) * (n * (n + 1) / 2) + (rows % n) * (rows % n + 1) / 2,
+        Reach::Both => rows * rows,
+        Reach::Encoder => rows * n,
     };
     up_to(p + rows) - up_to(p)
 }

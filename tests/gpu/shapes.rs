@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use wattle::model::Source;
 use wattle::model::checkpoint::Checkpoint;
 use wattle::model::config::{
-    Activation, Attention, Block, Capacity, Encoder, ExpertGroups, Experts, FeedForward, GateClamp, GrantOrder,
-    GroupScore, Head, Hierarchical, Later, ModelConfig, Norm, NormKind, Op, RelativeBias, Rope, RopeLayout, RopeScaling,
-    Routing, Score, Share, SharedExpert, SubLayer, Temperature, Topk, WeightOn,
+    Activation, Attention, Block, Capacity, Encoder, ExpertGroups, Experts, FeedForward, GateClamp,
+    GrantOrder, GroupScore, Head, Hierarchical, Later, ModelConfig, Norm, NormKind, Op, RelativeBias, Rope,
+    RopeLayout, RopeScaling, Routing, Score, Share, SharedExpert, SubLayer, Temperature, Topk, WeightOn,
 };
 use wattle::model::naming::Naming;
 use wattle::model::plan::WeightPlan;
@@ -208,10 +208,10 @@ fn chosen_by_tokens(random: &mut Random) -> Op {
     }
     loop {
         let experts = experts(random);
-        if Experts { capacity: None, ..experts }.compares_tokens(true) {
-            continue;
+        let unlimited = Experts { capacity: None, ..experts };
+        if !unlimited.compares_tokens(true) {
+            return Op::Experts(experts);
         }
-        return Op::Experts(experts);
     }
 }
 

@@ -309,8 +309,14 @@ fn sparse_layers_of_switch_transformers() {
         })
     };
     assert_eq!(sparse(json!({})), [[1, 3, 5], [1, 3, 5]]);
-    assert_eq!(sparse(json!({"encoder_sparse_step": 1, "decoder_sparse_step": 3})), [vec![0, 1, 2, 3, 4, 5], vec![1, 4]]);
-    assert_eq!(sparse(json!({"num_sparse_encoder_layers": 2, "decoder_sparse_step": 0})), [vec![1, 4], vec![]]);
+    assert_eq!(
+        sparse(json!({"encoder_sparse_step": 1, "decoder_sparse_step": 3})),
+        [vec![0, 1, 2, 3, 4, 5], vec![1, 4]]
+    );
+    assert_eq!(
+        sparse(json!({"num_sparse_encoder_layers": 2, "decoder_sparse_step": 0})),
+        [vec![1, 4], vec![]]
+    );
 }
 
 #[test]

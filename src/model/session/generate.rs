@@ -101,15 +101,13 @@ impl Session {
         }
         let begin = Instant::now();
         let start = self.model().config().encoder.as_ref().map(|encoder| [encoder.start_id]);
-        let prompt = match &start {
-            Some(start) => {
-                self.read(prompt).await?;
-                &start[..]
-            }
-            None => prompt,
-        };
+        let (position, fed) = start.as_ref().map_or((self.position, prompt), |start| (0, &start[..]));
         // The last token is sampled and not fed back, so it needs no room.
-        self.check_room(prompt.len() + options.max_tokens.saturating_sub(1) as usize)?;
+        self.check_room_after(position, fed.len() + options.max_tokens.saturating_sub(1) as usize)?;
+        if start.is_some() {
+            self.read(prompt).await?;
+        }
+        let prompt = fed;
         let gpu = self.gpu().clone();
         let mut generated = Generated {
             tokens: Vec::new(),

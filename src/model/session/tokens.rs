@@ -79,11 +79,14 @@ impl Session {
     }
 
     pub(super) fn check_room(&self, tokens: usize) -> Result<()> {
+        self.check_room_after(self.position, tokens)
+    }
+
+    pub(super) fn check_room_after(&self, position: u32, tokens: usize) -> Result<()> {
         let context = self.options.context;
-        match self.position as usize + tokens > context as usize {
+        match position as usize + tokens > context as usize {
             true => Err(Error::Request(format!(
-                "{tokens} tokens after {} do not fit into a context of {context}",
-                self.position
+                "{tokens} tokens after {position} do not fit into a context of {context}"
             ))),
             false => Ok(()),
         }

@@ -28,7 +28,9 @@ fn after(session: &mut Session, input: &[u32], ids: &[u32]) -> Vec<Vec<f32>> {
 
 #[track_caller]
 fn assert_refused(result: Result<()>, words: &[&str]) {
-    let Err(Error::Request(message)) = result else { panic!("expected a refusal with {words:?}, found {result:?}") };
+    let Err(Error::Request(message)) = result else {
+        panic!("expected a refusal with {words:?}, found {result:?}")
+    };
     words.iter().for_each(|word| assert!(message.contains(word), "'{message}' does not say '{word}'"));
 }
 
@@ -41,7 +43,10 @@ fn passes_out_of_turn_are_refused() {
     assert_refused(block_on(session.feed(&ids[..2])), &["encode an input before decoding"]);
     let record = |encoder: &mut wattle::wgpu::CommandEncoder| session.decode_token(encoder, START);
     assert_refused(block_on(gpu.submit("test", record)), &["encode an input before decoding"]);
-    assert_refused(block_on(session.read(&ids)), &["input of 6 tokens", "the 5 that the session is planned for"]);
+    assert_refused(
+        block_on(session.read(&ids)),
+        &["input of 6 tokens", "the 5 that the session is planned for"],
+    );
     assert_refused(block_on(session.read(&[])), &["empty"]);
     assert_refused(block_on(session.read(&[model.config().vocab_size])), &["outside the vocabulary"]);
     assert_eq!(session.encoded(), None);
@@ -154,7 +159,8 @@ fn generated_tokens_are_golden() {
         for prompt in &case.prompts {
             let input = &prompt.input.as_ref().unwrap().ids;
             let request = GenerateOptions { max_tokens: prompt.greedy_ids.len() as u32, stop_ids: vec![] };
-            let generated = block_on(session.generate(input, &request, |_| std::ops::ControlFlow::Continue(())));
+            let generated =
+                block_on(session.generate(input, &request, |_| std::ops::ControlFlow::Continue(())));
             assert_eq!(generated.unwrap().tokens, prompt.greedy_ids, "{name}");
         }
     }
@@ -167,7 +173,8 @@ fn memory_is_planned_beforehand() {
     let config = source("t5").config;
     let plan = |tokens| {
         let capabilities = model.gpu().capabilities();
-        wattle::model::session::SessionPlan::new(&config, model.layout(), capabilities, &options(8, tokens)).unwrap()
+        wattle::model::session::SessionPlan::new(&config, model.layout(), capabilities, &options(8, tokens))
+            .unwrap()
     };
     let kv = |tokens: u32| {
         let named = plan(tokens).named_bytes();
