@@ -83,15 +83,21 @@ fn both_ways(sequence: &Sequence, slots: usize, what: &str, golden: Option<&[f32
 }
 
 /// All keys of an encoder, of which there are `position + rows` and room for more; where queries stand does not matter.
-fn across(sequence: &Sequence, phase: Phase, split_keys: u32, what: &str, golden: Option<&[f32]>) {
+fn across(
+    sequence: &Sequence,
+    (phase, v_is_k): (Phase, bool),
+    split_keys: u32,
+    what: &str,
+    golden: Option<&[f32]>,
+) {
     let Sequence { layer, position, rows, .. } = sequence;
     let length = position + rows;
     let slots = length + 70;
     let max_splits = (slots as u32).div_ceil(split_keys.max(1));
     let params = AttentionParams { slots: slots as u32, split_keys, max_splits, ..sequence.params() };
-    let variant = variant(sequence, phase, Reach::Encoder);
+    let variant = Attention { v_is_k, ..variant(sequence, phase, Reach::Encoder) };
     let (rows, at) = (*rows, span(3, *rows));
-    let beside = sequence.beside(slots);
+    let beside = sequence.beside(slots, v_is_k);
     let run = Run::new(variant, params, at, what)
         .with("q", &sequence.q)
         .with("k_cache", &beside)
@@ -189,8 +195,11 @@ fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
         ScoreBias::Relative { distance } => with(sequence).with_bias(distance, seed_64),
         ScoreBias::None => with(sequence),
     };
+    let own = |sequence: Sequence| match variant.v_is_k {
+        true => Sequence { v: sequence.k.clone(), ..sequence },
+        false => sequence,
+    };
     match variant.phase {
-        _ if variant.v_is_k => {}
         Phase::Prefill if variant.reach == Reach::Both => {
             let (heads, kv_heads, _, _, position, rows) = PREFILLS[seed % PREFILLS.len()];
             let sequence = with(Sequence::random(of(heads, kv_heads, 0), 0, position + rows, size, seed_64));
@@ -199,12 +208,12 @@ fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
         Phase::Prefill if variant.reach == Reach::Encoder => {
             let (heads, kv_heads, _, _, position, rows) = PREFILLS[seed % PREFILLS.len()];
             let sequence = with(Sequence::random(of(heads, kv_heads, 0), position, rows, size, seed_64));
-            across(&sequence, Phase::Prefill, 32, &what, None);
+            across(&own(sequence), (Phase::Prefill, variant.v_is_k), 32, &what, None);
         }
         Phase::Decode if variant.reach == Reach::Encoder => {
             let (heads, kv_heads, _, _, split_keys, position) = DECODES[seed % DECODES.len()];
             let sequence = with(Sequence::random(of(heads, kv_heads, 0), position, 1, size, seed_64));
-            across(&sequence, Phase::Decode, split_keys, &what, None);
+            across(&own(sequence), (Phase::Decode, variant.v_is_k), split_keys, &what, None);
         }
         Phase::Prefill => {
             let (heads, kv_heads, window, slots, position, rows) = PREFILLS[seed % PREFILLS.len()];
@@ -325,7 +334,7 @@ fn attention_to_all_keys_is_golden() {
     let whole = golden_sequence(&golden, golden.float("softcap"));
     let layer = reference::Attention { mask: Mask::default(), ..whole.layer };
     let (whole, out) = (Sequence { layer, ..whole }, golden.floats("out"));
-    across(&whole, Phase::Prefill, 32, "attn_cross", Some(&out));
+    across(&whole, (Phase::Prefill, false), 32, "attn_cross", Some(&out));
     let width = out.len() / whole.rows;
     for (row, out) in out.chunks(width).enumerate() {
         let Sequence { layer, position, rows, ref k, ref v, .. } = whole;
@@ -333,7 +342,7 @@ fn attention_to_all_keys_is_golden() {
         let one =
             Sequence { layer, position: position + rows - 1, rows: 1, q, k, v, sinks: None, bias: None };
         for split_keys in [8, 32] {
-            across(&one, Phase::Decode, split_keys, &format!("attn_cross, row {row}"), Some(out));
+            across(&one, (Phase::Decode, false), split_keys, &format!("attn_cross, row {row}"), Some(out));
         }
     }
 }

@@ -69,7 +69,9 @@ impl Sequence {
     pub fn with_sinks(self, seed: u64) -> Self {
         let sinks = Random::new(seed).gaussian(self.layer.heads);
         let size = |head: usize| if head % 3 == 2 { 30.0 } else { 2.0 };
-        let sinks = sinks.iter().enumerate().map(|(head, sink)| size(head) * sink).collect();
+        // Kernels take what is e^-80 of the largest for no less than that.
+        let sink = |(head, sink): (usize, &f32)| (size(head) * sink).clamp(-60.0, 60.0);
+        let sinks = sinks.iter().enumerate().map(sink).collect();
         Self { sinks: Some(sinks), ..self }
     }
 
@@ -136,12 +138,16 @@ impl Sequence {
         by_head(own, self.layer.kv_heads, self.layer.head_dim, slots, Some)
     }
 
-    /// Keys and values beside each other, `[slots, 2, G, h]`, as an encoder leaves them; NaN where there is none.
-    pub fn beside(&self, slots: usize) -> Vec<f32> {
+    /// Keys and values beside each other, `[slots, 2, G, h]`, as an encoder leaves them, or keys alone where they are the values;
+    /// NaN where there is none.
+    pub fn beside(&self, slots: usize, v_is_k: bool) -> Vec<f32> {
         let row = self.layer.kv_heads * self.layer.head_dim;
-        let both = self.k.chunks(row).zip(self.v.chunks(row)).flat_map(|(k, v)| [k, v].concat());
-        let mut beside: Vec<f32> = both.collect();
-        beside.resize(slots * 2 * row, f32::NAN);
+        let (k, v) = (self.k.chunks(row), self.v.chunks(row));
+        let mut beside: Vec<f32> = match v_is_k {
+            true => self.k.clone(),
+            false => k.zip(v).flat_map(|(k, v)| [k, v].concat()).collect(),
+        };
+        beside.resize(slots * if v_is_k { 1 } else { 2 } * row, f32::NAN);
         beside
     }
 

@@ -114,9 +114,9 @@ fn check_described(
     assert!(failures.is_empty(), "{} models failed\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Where weights are integers, every other expert at a width of its own.
+/// Where weights are integers, every other expert at a width of its own; an encoder's have none.
 fn with_widths(mut plan: WeightPlan, config: &ModelConfig, random: &mut Random) -> WeightPlan {
-    for (place, op) in config.ops() {
+    for (place, op) in config.ops_of(Stack::Decoder) {
         let (Op::Experts(experts), Some(at)) = (op, place.at()) else { continue };
         let block = at.block;
         let mut any = || Width::ALL[between(random, 0, 7) as usize];

@@ -1,39 +1,25 @@
 //! What an encoder and its decoder may be together.
 
 use super::validate_blocks;
-use crate::model::config::{ModelConfig, Op, RelativeBias};
-use crate::model::slot::Stack;
+use crate::model::config::{Encoder, ModelConfig, Op, RelativeBias};
+use crate::model::slot::{Place, Stack};
 use crate::{Error, Result};
 
 impl ModelConfig {
     /// What stacks have that others have not: an encoder sees both ways and has nothing to attend to but itself, a decoder sees
     /// one way and attends to the encoder.
     pub(super) fn validate_stacks(&self) -> Result<()> {
+        if let Some(encoder) = &self.encoder {
+            self.validate_encoder(encoder)?;
+        }
         for stack in [Stack::Encoder, Stack::Decoder] {
             self.validate_bias(stack)?;
-            for (place, op) in self.ops_of(stack) {
-                if let Op::Attention(attention) = op
-                    && attention.bidirectional != (stack == Stack::Encoder)
-                {
-                    let expected = "true in an encoder, and nowhere else";
-                    let key = place.name("attention.bidirectional");
-                    return Err(Error::config(key, expected, attention.bidirectional));
-                }
-                let is_cross = matches!(op, Op::CrossAttention(_));
-                if is_cross && stack == Stack::Encoder {
-                    let key = place.name("cross_attention");
-                    return Err(Error::config(key, "none in an encoder", "one"));
-                }
-                if let Op::Attention(attention) = op
-                    && attention.bidirectional
-                    && let Some(reach) = attention.reach()
-                {
-                    let key = place.name("attention.window");
-                    return Err(Error::config(key, "none, nor a chunk, where all is seen", reach));
-                }
-            }
+            self.ops_of(stack).try_for_each(|(place, op)| validate_direction(place, op))?;
         }
-        let Some(encoder) = &self.encoder else { return Ok(()) };
+        Ok(())
+    }
+
+    fn validate_encoder(&self, encoder: &Encoder) -> Result<()> {
         encoder.final_norm.validate("encoder.final_norm")?;
         if encoder.start_id >= self.vocab_size {
             let expected = format!("a token of the vocabulary of {}", self.vocab_size);
@@ -70,6 +56,28 @@ impl ModelConfig {
             }
             (_, None) => Ok(()),
         }
+    }
+}
+
+/// Refuses attention that sees what there is not at its place.
+fn validate_direction(place: Place, op: &Op) -> Result<()> {
+    let in_encoder = place.stack() == Stack::Encoder;
+    match op {
+        Op::CrossAttention(_) if in_encoder => {
+            Err(Error::config(place.name("cross_attention"), "none in an encoder", "one"))
+        }
+        Op::Attention(attention) if attention.bidirectional != in_encoder => {
+            let key = place.name("attention.bidirectional");
+            Err(Error::config(key, "true in an encoder, and nowhere else", attention.bidirectional))
+        }
+        Op::Attention(attention) => match attention.reach().filter(|_| in_encoder) {
+            Some(reach) => {
+                let key = place.name("attention.window");
+                Err(Error::config(key, "none, nor a chunk, where all is seen", reach))
+            }
+            None => Ok(()),
+        },
+        _ => Ok(()),
     }
 }
 
