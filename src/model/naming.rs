@@ -24,7 +24,6 @@ use hugging_face::PREFIXES;
 
 /// A scheme of names.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "there is one per model, and being copied is worth more")]
 pub enum Naming {
     /// Ours, for any model; see the module's description.
     Native,

@@ -135,7 +135,7 @@ impl T5 {
     /// Every how many layers of a stack there are experts: as a key says, or as many as make up another key's number.
     pub fn sparse_step(keys: &Keys<'_>, names: [&str; 2], layers: usize) -> Result<usize> {
         let Whole(sparse) = keys.or(names[1], Whole(3))?;
-        let even = if sparse > 0 { layers as u32 / sparse } else { layers as u32 };
+        let even = (layers as u32).checked_div(sparse).unwrap_or(layers as u32);
         let Whole(step) = keys.or(names[0], Whole(even))?;
         Ok(step as usize)
     }
