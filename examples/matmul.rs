@@ -63,7 +63,7 @@ async fn matvec(gpu: &Gpu, w: &PackedMatrix, x: &[f32]) -> Result<Vec<f32>> {
         _ => None,
     };
     let span = Span { position: 0, rows: 1 };
-    let span_tensor = Tensor::span(gpu, span.into()).await?;
+    let span_tensor = Tensor::span(gpu, &[span.into()]).await?;
     // One dispatch has no activations, so its plan and its pool are empty.
     let plan = MemoryPool::default().plan(&schedule);
     let prepared = Prepared::new(gpu, schedule, &plan, &[], &span_tensor, named).await?;

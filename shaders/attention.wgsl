@@ -1,25 +1,25 @@
 // Attention by streaming softmax (arXiv 2112.05682; 2205.14135): for each query q of a tile
 //   z_s = softcap(scale q . k_s + score_bias), a = softmax over the visible s, o = sum_s a_s v_s.
-// A workgroup takes up to QUERIES queries that share a key/value head, (row, head) pairs row by row, and walks the keys
-// that any of them sees, KEYS at a time. Masked scores are flagged by MASKED, a finite number.
-// Needs: key_base, key_at, value_at, queries_per_tile (keys/*), key_range, store_output (output/*), softcap (softcap/*),
-// score_bias (score_bias/*), visible (reach/*), span.
+// A workgroup takes up to QUERIES queries of a sequence that share a key/value head, (row, head) pairs row by row, and walks
+// the keys that any of them sees, KEYS at a time. Masked scores are flagged by MASKED, a finite number.
+// Needs: query_tile, key_row, key_at, value_at (keys/*), cache_row (cache/*), key_range, store_output (output/*), softcap
+// (softcap/*), visible (reach/*), score_bias (score_bias/*), span.
 // Constants: HEAD_DIM, QUERIES.
 struct Params {
     heads: u32,
     kv_heads: u32,
-    slots: u32,         // rows per head of the cache
+    slots: u32,         // rows per head of a sequence's cache, or of a page
+    pages: u32,         // that a sequence may have
     chunk_slots: u32,   // rows per head of a chunk's own keys
     reach: u32,         // tokens of a window or a chunk; 0: all before it
     split_keys: u32,    // keys per workgroup where the cache is split
     max_splits: u32,    // parts there can be
     scale: f32,
     softcap: f32,
+    alibi_scale: f32,   // of score_bias/alibi
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> q: array<f32>;                   // [rows, H, HEAD_DIM]
-@group(0) @binding(3) var<storage, read> k_cache: array<f32>;             // [G, slots, HEAD_DIM]
-@group(0) @binding(4) var<storage, read> v_cache: array<f32>;             // [G, slots, HEAD_DIM]
 const WORKGROUP_SIZE: u32 = 64u;
 const KEYS: u32 = 32u;
 const LANES_PER_QUERY: u32 = WORKGROUP_SIZE / QUERIES;
@@ -29,6 +29,9 @@ const MASKED: f32 = -1e30;
 
 struct KeyRange { first: u32, end: u32 }
 
+// Queries of a key/value head, from `first` on of those that one of the call's sequences has, and which part of the keys.
+struct QueryTile { own: u32, kv_head: u32, first: u32, count: u32, part: u32 }
+
 var<workgroup> queries: array<f32, QUERIES * HEAD_DIM>;
 var<workgroup> scores: array<f32, QUERIES * KEYS>;
 var<workgroup> lane_part: array<f32, WORKGROUP_SIZE>;
@@ -37,25 +40,25 @@ var<workgroup> query_sum: array<f32, QUERIES>;
 var<workgroup> query_rescale: array<f32, QUERIES>;
 
 fn run(workgroup: u32, lane: u32) {
+    let site = query_tile(workgroup);
+    if site.count == 0u {
+        return;
+    }
     let per_head = params.heads / params.kv_heads;
-    let query_count = span.rows * per_head;             // of one key/value head
-    let tile_queries = queries_per_tile(query_count * params.kv_heads);
-    let tiles = (query_count + tile_queries - 1u) / tile_queries;
-    let part = workgroup / (tiles * params.kv_heads);
-    let kv_head = (workgroup / tiles) % params.kv_heads;
-    let first_query = (workgroup % tiles) * tile_queries;
-    let last_query = min(first_query + tile_queries, query_count) - 1u;
-    let tile_count = last_query - first_query + 1u;
-    let oldest = span.position + first_query / per_head;
-    let newest = span.position + last_query / per_head;
-    let range = key_range(oldest, newest, part);
+    let own = span.each[site.own];
+    let kv_head = site.kv_head;
+    let first_query = site.first;
+    let tile_count = site.count;
+    let oldest = own.position + first_query / per_head;
+    let newest = own.position + (first_query + tile_count - 1u) / per_head;
+    let range = key_range(oldest, newest, site.part);
     if range.first >= range.end {
         return;
     }
 
     for (var i = lane; i < tile_count * HEAD_DIM; i += WORKGROUP_SIZE) {
         let query = first_query + i / HEAD_DIM;
-        let at = (query / per_head) * params.heads + kv_head * per_head + query % per_head;
+        let at = (own.first_row + query / per_head) * params.heads + kv_head * per_head + query % per_head;
         queries[i] = q[at * HEAD_DIM + i % HEAD_DIM];
     }
     if lane < QUERIES {
@@ -65,7 +68,7 @@ fn run(workgroup: u32, lane: u32) {
     workgroupBarrier();
 
     let my_query = lane / LANES_PER_QUERY;
-    let my_position = span.position + (first_query + my_query) / per_head;
+    let my_position = own.position + (first_query + my_query) / per_head;
     let my_head = kv_head * per_head + (first_query + my_query) % per_head;
     let my_first_key = (lane % LANES_PER_QUERY) * KEYS_PER_LANE;
     var acc = array<f32, OUTPUTS_PER_LANE>();
@@ -76,7 +79,7 @@ fn run(workgroup: u32, lane: u32) {
             let position = tile + my_first_key + j;
             var z = MASKED;
             if my_query < tile_count && position < range.end && visible(my_position, position, params.reach) {
-                let at = key_base(kv_head, position);
+                let at = key_row(own, kv_head, position);
                 var sum = 0.0;
                 for (var d = 0u; d < HEAD_DIM; d += 1u) {
                     sum += queries[my_query * HEAD_DIM + d] * key_at(at, d);
@@ -126,7 +129,7 @@ fn run(workgroup: u32, lane: u32) {
                 let query = i / HEAD_DIM;
                 var sum = acc[n] * query_rescale[query];
                 for (var j = 0u; j < keys; j += 1u) {
-                    sum += scores[query * KEYS + j] * value_at(key_base(kv_head, tile + j), i % HEAD_DIM);
+                    sum += scores[query * KEYS + j] * value_at(key_row(own, kv_head, tile + j), i % HEAD_DIM);
                 }
                 acc[n] = sum;
             }
@@ -138,8 +141,8 @@ fn run(workgroup: u32, lane: u32) {
         let i = n * WORKGROUP_SIZE + lane;
         let query = first_query + i / HEAD_DIM;
         if i < tile_count * HEAD_DIM {
-            let head = (query / per_head) * params.heads + kv_head * per_head + query % per_head;
-            store_output(head, part, i % HEAD_DIM, acc[n], query_max[i / HEAD_DIM], query_sum[i / HEAD_DIM]);
+            let head = (own.first_row + query / per_head) * params.heads + kv_head * per_head + query % per_head;
+            store_output(head, site.part, i % HEAD_DIM, acc[n], query_max[i / HEAD_DIM], query_sum[i / HEAD_DIM]);
         }
     }
 }

@@ -1,5 +1,5 @@
 // Joins the parts of a split attention: o = sum_i e^(m_i - m) o_i / sum_i e^(m_i - m) l_i, parts in order.
-// One workgroup per (row, query head); lanes over the elements. Needs: first_visible, key_end (reach/*), with_sink (sinks/*), span.
+// One workgroup per (row, query head); lanes over the elements. Needs: first_visible, key_end (reach/*), with_sink (sinks/*), position_of (common/span).
 struct Params {
     heads: u32,
     head_dim: u32,
@@ -18,7 +18,7 @@ fn run(head: u32, lane: u32) {
     if row >= span.rows {
         return;
     }
-    let position = span.position + row;
+    let position = position_of(row);
     let first = first_visible(position, params.reach);
     let splits = (max(key_end(position), 1u) - 1u) / params.split_keys - first / params.split_keys + 1u;
     let stride = params.head_dim + 2u;

@@ -1,6 +1,6 @@
 // Rows of inputs, normed on the way in, as blocks of 32 signed 8-bit codes: scale = max |x| / 127, code = round(x / scale).
 // A lane computes a block. Needs: load4 (linear/input*), norm_prepare, norm4 (norm/*), InputBlock (common/input_block),
-// row_total (row_total/*).
+// row_total (row_total/*), span, last_row (common/span).
 // Constants: WORKGROUP_SIZE, LAST.
 struct Params {
     in_features: u32,
@@ -19,10 +19,12 @@ const LEAST: u32 = 0x0da24260u;
 fn run(workgroup: u32, lane: u32) {
     let blocks = (params.in_features + 31u) / 32u;
     let tiles = (blocks + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
-    let rows = row_total();
-    let row = workgroup / tiles + select(0u, rows - 1u, LAST);
-    if row >= rows {
+    var row = workgroup / tiles;
+    if row >= select(row_total(), span.sequences, LAST) {
         return;
+    }
+    if LAST {
+        row = last_row(row);
     }
     norm_prepare(row, lane);
     let block = (workgroup % tiles) * WORKGROUP_SIZE + lane;

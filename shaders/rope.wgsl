@@ -1,11 +1,13 @@
 // Splits the fused projections into heads, norms, clamps and rotates Q and K, and puts K and V where attention reads them.
 // One workgroup per (row, head), the H query heads first, then G key heads, then G value heads.
-// Needs: head_scale, head_weight (qk_norm/*), rotation_pair (rotate/*), span. Constants: HEAD_DIM, TO_CACHE, V_IS_K, V_NORM.
+// Needs: head_scale, normed (qk_norm/*), rotation_pair (rotate/*), destination_row (heads_to/*), store_row (kv_store/*), span,
+// position_of (common/span). Constants: HEAD_DIM, V_IS_K, V_NORM.
 struct Params {
     heads: u32,
-    kv_heads: u32,
+    kv_heads: u32,              // 0: there are queries alone
     rotary_dim: u32,            // leading elements of a head that turn; 0: none
-    slots: u32,                 // rows per head of the K and V destinations
+    slots: u32,                 // rows per head of the K and V destinations, or of a page
+    pages: u32,                 // that a sequence may have
     eps: f32,                   // of the head norm
     clip: f32,                  // largest magnitude
     temperature_scale: f32,     // how queries grow with their position; 0: not at all
@@ -15,11 +17,10 @@ struct Params {
 @group(0) @binding(2) var<storage, read> qkv: array<f32>;                 // [rows, (H + 2G) HEAD_DIM], (H + G) if V_IS_K
 @group(0) @binding(3) var<storage, read> rope_table: array<vec2<f32>>;    // [positions, rotary_dim / 2]: cos, sin
 @group(0) @binding(4) var<storage, read_write> q_out: array<f32>;         // [rows, H, HEAD_DIM]
-@group(0) @binding(5) var<storage, read_write> k_out: array<f32>;         // [G, slots, HEAD_DIM]
-@group(0) @binding(6) var<storage, read_write> v_out: array<f32>;         // [G, slots, HEAD_DIM]
 const WORKGROUP_SIZE: u32 = 64u;
 
 var<workgroup> head: array<f32, HEAD_DIM>;
+var<workgroup> stored_head: array<f32, HEAD_DIM>;
 
 fn run(workgroup: u32, lane: u32) {
     let all_heads = params.heads + 2u * params.kv_heads;
@@ -45,22 +46,21 @@ fn run(workgroup: u32, lane: u32) {
     let scale = head_scale(square, (row * stored_heads + first) * HEAD_DIM, count, lane);
     workgroupBarrier();
 
-    let position = span.position + row;
-    // Into the cache by position, so that a ring wraps; into a chunk's own buffer by row.
-    let slot = select(row, position % params.slots, TO_CACHE);
+    let position = position_of(row);
+    let kv_head = (h - min(h, params.heads)) % params.kv_heads;
     for (var d = lane; d < HEAD_DIM; d += WORKGROUP_SIZE) {
         if is_query {
             let q = turned(d, position, Scales(0u, h, scale));
             q_out[(row * params.heads + h) * HEAD_DIM + d] = q * temperature(position);
         } else if is_value {
-            let kv_head = h - params.heads - params.kv_heads;
-            let value = clipped(head[d] * select(1.0, scale, V_NORM));
-            v_out[(kv_head * params.slots + slot) * HEAD_DIM + d] = value;
+            stored_head[d] = clipped(head[d] * select(1.0, scale, V_NORM));
         } else {
-            let kv_head = h - params.heads;
-            let k = turned(d, position, Scales(1u, kv_head, scale));
-            k_out[(kv_head * params.slots + slot) * HEAD_DIM + d] = k;
+            stored_head[d] = turned(d, position, Scales(1u, kv_head, scale));
         }
+    }
+    workgroupBarrier();
+    if !is_query {
+        store_row(is_value, destination_row(row, kv_head, position), lane);
     }
 }
 
@@ -81,13 +81,12 @@ fn temperature(position: u32) -> f32 {
 
 // Element d of the normed head, rotated by its position (arXiv 2104.09864, section 3.2).
 fn turned(d: u32, position: u32, scales: Scales) -> f32 {
-    let value = clipped(head[d] * scales.scale * head_weight(scales.which, scales.head, d));
+    let value = clipped(normed(d, scales));
     if d >= params.rotary_dim {
         return value;
     }
     let pair = rotation_pair(d);
-    let weight = head_weight(scales.which, scales.head, pair.partner);
-    let other = clipped(head[pair.partner] * scales.scale * weight);
+    let other = clipped(normed(pair.partner, scales));
     let angle = rope_table[position * (params.rotary_dim / 2u) + pair.index];
     return value * angle.x + pair.sign * other * angle.y;
 }

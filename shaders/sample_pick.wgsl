@@ -1,5 +1,6 @@
 // Second half of sampling: merges the runs' best, keeps the nucleus, draws one token, and moves the sequence on: the
-// token becomes the next call's input, and the span its row. One workgroup: it reads little more than what it keeps.
+// token becomes the next call's input, and the span its row. One workgroup for a sequence: it reads little more than what it
+// keeps.
 // Needs: better and workgroup_argmax (reduce/argmax), workgroup_sum (reduce/workgroup), uniform_random (common/random),
 // Span (common/span_struct).
 // Constants: WORKGROUP_SIZE, KEPT, RUN, MAX_RUNS, RENORMALIZE.
@@ -9,9 +10,9 @@ struct Params {
     top_p: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> best: array<vec4<f32>>;          // [runs, KEPT]: score, token, exp sum, 0
-@group(0) @binding(3) var<storage, read_write> token_ids: array<u32>;     // [rows]
-@group(0) @binding(4) var<storage, read_write> samples: array<u32>;       // [max_samples]
+@group(0) @binding(2) var<storage, read> best: array<vec4<f32>>;          // [sequences, runs, KEPT]: score, token, exp sum, 0
+@group(0) @binding(3) var<storage, read_write> token_ids: array<u32>;     // [all sequences]
+@group(0) @binding(4) var<storage, read_write> samples: array<u32>;       // [all sequences, max_samples]
 @group(0) @binding(5) var<storage, read_write> next_span: Span;
 const RUNS_PER_LANE: u32 = MAX_RUNS / WORKGROUP_SIZE;
 
@@ -20,11 +21,10 @@ var<private> taken: array<u32, RUNS_PER_LANE>;
 var<workgroup> kept_weight: array<f32, KEPT>;
 var<workgroup> kept_token: array<u32, KEPT>;
 var<workgroup> is_full: bool;
+var<private> sampled: u32;                  // which of the call's sequences
 
 fn run(workgroup: u32, lane: u32) {
-    if workgroup > 0u {
-        return;
-    }
+    sampled = workgroup;
     let most = min(KEPT, params.vocab_size);
     var head = best_head(lane);
     var found = workgroup_argmax(head, lane);
@@ -54,12 +54,25 @@ fn run(workgroup: u32, lane: u32) {
         found = workgroup_argmax(head, lane);
     }
     if lane == 0u {
-        let token = kept_token[draw(kept, select(whole, mass, RENORMALIZE))];
-        token_ids[0] = token;
-        samples[min(next_span.step, params.max_samples - 1u)] = token;
-        next_span.position += next_span.rows;
-        next_span.rows = 1u;
-        next_span.step += 1u;
+        move_on(kept_token[draw(kept, select(whole, mass, RENORMALIZE))]);
+    }
+}
+
+// The next call has one row of each sequence.
+fn move_on(token: u32) {
+    let span = next_span.each[sampled];
+    if sampled >= next_span.sequences || span.step == UNSAMPLED {
+        return;
+    }
+    token_ids[span.sequence] = token;
+    samples[span.sequence * params.max_samples + min(span.step, params.max_samples - 1u)] = token;
+    next_span.each[sampled].first_row = sampled;
+    next_span.each[sampled].rows = 1u;
+    next_span.each[sampled].position = span.position + span.rows;
+    next_span.each[sampled].step = span.step + 1u;
+    if sampled == 0u {
+        next_span.rows = next_span.sequences;
+        next_span.first_output = 0u;
     }
 }
 
@@ -73,7 +86,7 @@ fn best_head(lane: u32) -> Candidate {
     for (var run = lane; run < run_count(); run += WORKGROUP_SIZE) {
         let n = taken[run / WORKGROUP_SIZE];
         if n < KEPT {
-            let entry = best[run * KEPT + n];
+            let entry = best[(sampled * run_count() + run) * KEPT + n];
             found = better(found, Candidate(entry.x, u32(entry.y)));
         }
     }
@@ -84,7 +97,7 @@ fn best_head(lane: u32) -> Candidate {
 fn exp_sum(lane: u32, top: f32) -> f32 {
     var sum = 0.0;
     for (var run = lane; run < run_count(); run += WORKGROUP_SIZE) {
-        let entry = best[run * KEPT];
+        let entry = best[(sampled * run_count() + run) * KEPT];
         sum += entry.z * exp(max(entry.x - top, -80.0));
     }
     return sum;
@@ -98,7 +111,7 @@ fn draw(kept: u32, whole: f32) -> u32 {
         mass += kept_weight[nucleus];
         nucleus += 1u;
     }
-    let drawn = mass * uniform_random(next_span.seed, next_span.step, 0xffffffffu);
+    let drawn = mass * uniform_random(next_span.each[sampled].seed, next_span.each[sampled].step, 0xffffffffu);
     var sum = 0.0;
     for (var n = 0u; n < nucleus; n += 1u) {
         sum += kept_weight[n];

@@ -1,6 +1,8 @@
 //! What kernels have in common: each choice here is a folder of `shaders/` with a fragment per arm.
 
 mod activate;
+mod cache_format;
+mod cache_slots;
 mod codec;
 mod epilogue;
 mod input_norm;
@@ -12,8 +14,11 @@ mod reach;
 mod reduce;
 mod route;
 mod score_bias;
+mod token_ids;
 
 pub use activate::Activate;
+pub use cache_format::CacheFormat;
+pub use cache_slots::{CacheRows, CacheSlots};
 pub use codec::Codec;
 pub use epilogue::Epilogue;
 pub(crate) use epilogue::residual_fragment;
@@ -28,3 +33,4 @@ pub use reach::Reach;
 pub use reduce::Reduce;
 pub use route::{ExpertWeight, FIRST_LATER_DRAW, GroupLimit, LaterRule, NestedGroups, RouteRule, Selection};
 pub use score_bias::ScoreBias;
+pub use token_ids::TokenIds;

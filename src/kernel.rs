@@ -1,6 +1,9 @@
 //! What every kernel says about itself: its WGSL, its bindings, its grid and its work.
 
 pub(crate) mod check;
+mod span;
+
+pub use span::{MAX_SEQUENCES, SPAN_BYTES, SequenceSpan, Span, SpanHeader, span_bytes};
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -10,15 +13,6 @@ use std::sync::Arc;
 use crate::Result;
 use crate::energy::Work;
 use crate::shader::Source;
-
-/// Which tokens one call computes: positions `position .. position + rows` of one sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Span {
-    /// Tokens before this call, all of them in the cache.
-    pub position: u32,
-    /// Tokens in this call.
-    pub rows: u32,
-}
 
 /// One entry of a kernel's bind group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,7 +30,7 @@ pub struct Binding {
 pub enum BindingKind {
     /// The kernel's own `Params`, a uniform.
     Params,
-    /// The [`Span`] of the call, a uniform.
+    /// The rows of the call and whose they are, a uniform.
     Span,
     /// A storage buffer that is read.
     Read,
@@ -47,7 +41,7 @@ pub enum BindingKind {
 impl Binding {
     /// Binding 0: the kernel's `Params`.
     pub const PARAMS: Self = Self { index: 0, name: "params", kind: BindingKind::Params };
-    /// Binding 1: the call's span.
+    /// Binding 1: the call's rows.
     pub const SPAN: Self = Self { index: 1, name: "span", kind: BindingKind::Span };
 
     /// A storage buffer that is read.
@@ -81,32 +75,6 @@ macro_rules! params {
 }
 pub(crate) use params;
 
-params! {
-    /// A [`Span`] as kernels read it, with what sampling needs: `common/span_struct.wgsl`.
-    pub struct SpanUniform {
-        /// Tokens before this call.
-        pub position: u32,
-        /// Tokens in this call.
-        pub rows: u32,
-        /// Tokens sampled so far.
-        pub step: u32,
-        /// Of the noise.
-        pub seed: u32,
-    }
-}
-
-impl From<Span> for SpanUniform {
-    /// Nothing sampled yet, and no noise.
-    fn from(Span { position, rows }: Span) -> Self {
-        Self { position, rows, step: 0, seed: 0 }
-    }
-}
-
-impl SpanUniform {
-    /// Its size.
-    pub const BYTES: u64 = size_of::<Self>() as u64;
-}
-
 /// A kernel with every choice made that is made when a pipeline is built. The value is the cache key.
 pub trait Kernel: Copy + Eq + Hash + Debug + Send + Sync + 'static {
     /// The uniform at binding 0.
@@ -133,6 +101,14 @@ pub trait Kernel: Copy + Eq + Hash + Debug + Send + Sync + 'static {
     fn workgroups(self, params: &Self::Params, span: Span) -> u64;
     /// What a call moves and computes.
     fn work(self, params: &Self::Params, span: Span) -> Work;
+    /// Workgroups of a call over several sequences. Most kernels see rows alone.
+    fn workgroups_of(self, params: &Self::Params, spans: &[Span]) -> u64 {
+        self.workgroups(params, Span::of_rows(Span::total_rows(spans)))
+    }
+    /// What a call over several sequences moves and computes.
+    fn work_of(self, params: &Self::Params, spans: &[Span]) -> Work {
+        self.work(params, Span::of_rows(Span::total_rows(spans)))
+    }
     /// The product of all experts that this one computes for some of them; `None` where it is no such part.
     fn whole(self) -> Option<Self> {
         None
@@ -168,11 +144,11 @@ pub trait AnyLaunch: Debug + Send + Sync {
     /// The least bytes of every storage binding, by name, for a pass of up to `max_rows` rows.
     fn sizes(&self, max_rows: u32) -> Vec<(&'static str, u64)>;
     /// Workgroups of a call.
-    fn workgroups(&self, span: Span) -> u64;
+    fn workgroups(&self, spans: &[Span]) -> u64;
     /// What a call moves and computes.
-    fn work(&self, span: Span) -> Work;
+    fn work(&self, spans: &[Span]) -> Work;
     /// What this call and those of the other experts compute together; `None` where it is all there is.
-    fn whole_work(&self, span: Span) -> Option<Work>;
+    fn whole_work(&self, spans: &[Span]) -> Option<Work>;
 }
 
 impl<K: Kernel> AnyLaunch for Launch<K> {
@@ -204,16 +180,33 @@ impl<K: Kernel> AnyLaunch for Launch<K> {
         self.variant.sizes(&self.params, max_rows)
     }
 
-    fn workgroups(&self, span: Span) -> u64 {
-        self.variant.workgroups(&self.params, span)
+    fn workgroups(&self, spans: &[Span]) -> u64 {
+        match spans {
+            [span] => self.variant.workgroups(&self.params, *span),
+            spans => self.variant.workgroups_of(&self.params, spans),
+        }
     }
 
-    fn work(&self, span: Span) -> Work {
-        self.variant.work(&self.params, span)
+    fn work(&self, spans: &[Span]) -> Work {
+        work_of(self.variant, &self.params, spans)
     }
 
-    fn whole_work(&self, span: Span) -> Option<Work> {
-        self.variant.whole().map(|whole| whole.work(&self.params, span))
+    fn whole_work(&self, spans: &[Span]) -> Option<Work> {
+        self.variant.whole().map(|whole| work_of(whole, &self.params, spans))
+    }
+}
+
+/// What a call costs whose sequences have nothing in common.
+pub(crate) fn sum_of_each<K: Kernel>(variant: K, params: &K::Params, spans: &[Span]) -> Work {
+    let mut sum = Work::default();
+    spans.iter().for_each(|span| sum += variant.work(params, *span));
+    sum
+}
+
+fn work_of<K: Kernel>(variant: K, params: &K::Params, spans: &[Span]) -> Work {
+    match spans {
+        [span] => variant.work(params, *span),
+        spans => variant.work_of(params, spans),
     }
 }
 

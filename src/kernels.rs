@@ -1,6 +1,7 @@
 //! The kernels: one module each, by the name of its shader. Beside them `linear`, `tile_rows` and
 //! `expert_plan`: what several kernels agree on.
 
+pub mod altup;
 pub mod attention;
 pub mod attention_merge;
 pub mod embed;
@@ -28,6 +29,10 @@ pub mod rope;
 pub mod sample_best;
 pub mod sample_pick;
 pub mod slice;
+pub mod sparse_glu;
+pub mod stream_add;
+pub mod stream_match;
+pub mod stream_take;
 pub mod tile_rows;
 
 use std::sync::Arc;
@@ -38,6 +43,7 @@ use crate::kernel::{AnyLaunch, Kernel, Launch};
 /// checks refuse: they are no launches to record or to count.
 pub fn all_variants() -> Vec<Arc<dyn AnyLaunch>> {
     let mut all = Vec::new();
+    add::<altup::Altup>(&mut all);
     add::<attention::Attention>(&mut all);
     add::<attention_merge::AttentionMerge>(&mut all);
     add::<embed::Embed>(&mut all);
@@ -63,6 +69,10 @@ pub fn all_variants() -> Vec<Arc<dyn AnyLaunch>> {
     add::<sample_best::SampleBest>(&mut all);
     add::<sample_pick::SamplePick>(&mut all);
     add::<slice::Slice>(&mut all);
+    add::<sparse_glu::SparseGlu>(&mut all);
+    add::<stream_add::StreamAdd>(&mut all);
+    add::<stream_match::StreamMatch>(&mut all);
+    add::<stream_take::StreamTake>(&mut all);
     all
 }
 

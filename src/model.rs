@@ -19,7 +19,7 @@ mod source;
 mod weights;
 
 pub use loaded::Model;
-pub use session::{Session, SessionOptions};
+pub use session::{Feed, SequenceId, SequenceOptions, Session, SessionOptions};
 pub use source::Source;
 #[cfg(feature = "files")]
 pub use source::open;

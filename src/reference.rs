@@ -6,8 +6,10 @@
 //! is given.
 
 pub mod activation;
+pub mod altup;
 pub mod attention;
 pub mod auction;
+pub mod cache_rows;
 pub mod embed;
 pub mod expert_choice;
 pub mod expert_plan;
@@ -22,5 +24,6 @@ pub mod rope;
 pub mod sample;
 pub mod sinkhorn;
 pub mod softmax;
+pub mod sparse_gate;
 pub mod transform;
 pub mod weights;

@@ -74,6 +74,19 @@ pub struct Schedule {
     pub phase: Phase,
     /// Named tensors whose rows the ledger keeps after each pass, with the `u32` words of a row.
     pub notes: Vec<(TensorId, u64)>,
+    /// Named tensors that hold what sequences leave for their later tokens.
+    pub caches: Vec<CacheTensor>,
+}
+
+/// What sequences leave for their later tokens, in parts of equal size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheTensor {
+    /// The tensor.
+    pub tensor: TensorId,
+    /// Bytes of a part.
+    pub part_bytes: u64,
+    /// Whether a part is a page that sequences may share, and not the place of one sequence.
+    pub paged: bool,
 }
 
 impl PartialEq for Step {
@@ -111,6 +124,15 @@ impl Schedule {
     /// Has the ledger keep what passes leave in a named tensor: so many words for each of their rows.
     pub fn note(&mut self, tensor: TensorId, row_words: u64) {
         self.notes.push((tensor, row_words));
+    }
+
+    /// A named tensor that holds so many parts of a cache.
+    pub fn cache(&mut self, name: impl Into<String>, parts: u32, part_bytes: u64, paged: bool) -> TensorId {
+        let tensor = self.named(name, u64::from(parts) * part_bytes);
+        if !self.caches.iter().any(|cache| cache.tensor == tensor) {
+            self.caches.push(CacheTensor { tensor, part_bytes, paged });
+        }
+        tensor
     }
 
     fn add(&mut self, info: TensorInfo) -> TensorId {
@@ -216,22 +238,23 @@ impl Schedule {
     }
 
     /// What a pass moves and computes.
-    pub fn work(&self, span: Span) -> crate::energy::Work {
+    pub fn work(&self, spans: impl AsRef<[Span]>) -> crate::energy::Work {
         let mut total = crate::energy::Work::default();
         for step in &self.steps {
-            total += step.launch.work(span);
+            total += step.launch.work(spans.as_ref());
         }
         total
     }
 
     /// Operations that a pass executes at the most. The dispatches of one product by groups of experts are counted as
     /// one: whichever group a row falls to, it is computed once.
-    pub fn most_ops(&self, span: Span) -> u64 {
+    pub fn most_ops(&self, spans: impl AsRef<[Span]>) -> u64 {
+        let spans = spans.as_ref();
         let mut total = 0;
         let mut products: Vec<(TensorId, u64)> = Vec::new();
         for step in &self.steps {
-            let (Some(whole), Some(y)) = (step.launch.whole_work(span), step.writes().next()) else {
-                total += step.launch.work(span).total_ops().most;
+            let (Some(whole), Some(y)) = (step.launch.whole_work(spans), step.writes().next()) else {
+                total += step.launch.work(spans).total_ops().most;
                 continue;
             };
             let ops = whole.total_ops().most;

@@ -1,7 +1,7 @@
 //! A buffer, or a part of a host's buffer, that knows what it holds.
 
 use crate::gpu::{Gpu, Signal, gpu_error};
-use crate::kernel::SpanUniform;
+use crate::kernel::{SPAN_BYTES, SequenceSpan, span_bytes};
 use crate::{Error, Result};
 
 /// Bytes on the device. Cloning shares them.
@@ -39,16 +39,16 @@ impl Tensor {
         Ok(tensor)
     }
 
-    /// The uniform that tells kernels which tokens a pass computes. Sampling kernels move it on.
+    /// The uniform that tells kernels which tokens of which sequences a pass computes. Sampling kernels move it on.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub async fn span(gpu: &Gpu, span: SpanUniform) -> Result<Self> {
-        let buffer = gpu.buffer("span", SpanUniform::BYTES, USAGE | wgpu::BufferUsages::UNIFORM).await?;
-        gpu.scoped(|_| gpu.queue().write_buffer(&buffer, 0, bytemuck::bytes_of(&span)))
+    pub async fn span(gpu: &Gpu, sequences: &[SequenceSpan]) -> Result<Self> {
+        let buffer = gpu.buffer("span", SPAN_BYTES, USAGE | wgpu::BufferUsages::UNIFORM).await?;
+        gpu.scoped(|_| gpu.queue().write_buffer(&buffer, 0, &span_bytes(0, sequences)))
             .await
             .map_err(|error| gpu_error("upload of 'span'", error))?;
-        Ok(Self { buffer, offset: 0, bytes: SpanUniform::BYTES })
+        Ok(Self { buffer, offset: 0, bytes: SPAN_BYTES })
     }
 
     /// A part of a host's buffer. It needs `STORAGE` usage.

@@ -14,6 +14,7 @@ pub use compare::{Agreement, Deviation};
 pub use runner::Device;
 
 use crate::Result;
+use crate::fragments::CacheFormat;
 use crate::model::config::{ModelConfig, Op};
 use crate::model::plan::WeightPlan;
 use crate::quant::WeightFormat;
@@ -113,18 +114,20 @@ impl fmt::Display for Report {
     }
 }
 
-/// How products are computed.
+/// How a device computes, and what it rounds to.
 #[derive(Clone, Debug, Default)]
-pub struct Products {
-    /// What they may round what they multiply to.
+pub struct Arithmetic {
+    /// What products may round what they multiply to.
     pub path: ProductPath,
     /// Which kernels compute them; `None`: as [`Tuning::shipped`] says for the device.
     pub tuning: Option<Arc<Tuning>>,
+    /// What keys and values are stored as.
+    pub cache: CacheFormat,
 }
 
-impl From<ProductPath> for Products {
+impl From<ProductPath> for Arithmetic {
     fn from(path: ProductPath) -> Self {
-        Self { path, tuning: None }
+        Self { path, ..Self::default() }
     }
 }
 
@@ -136,16 +139,15 @@ pub async fn check(
     case: &Case,
     device: &Device,
     plan: &WeightPlan,
-    products: impl Into<Products>,
+    arithmetic: impl Into<Arithmetic>,
 ) -> Result<Report> {
-    let products = products.into();
-    let path = products.path;
-    let mut runner = Runner::new(case, device, plan, products).await?;
-    let mut oracle = Oracle::new(case, plan, path);
+    let arithmetic = arithmetic.into();
+    let mut oracle = Oracle::new(case, plan, arithmetic.path);
+    let rounding = rounding(&case.source.config, plan, &arithmetic);
+    let mut runner = Runner::new(case, device, plan, arithmetic).await?;
     let as_trained = case.conditions.training.is_some();
     let has_experts = routed_layers(&case.source.config, as_trained).next().is_some();
     let compares_tokens = compares_tokens(&case.source.config, as_trained);
-    let rounding = rounding(&case.source.config, plan, path);
     let mut report = Report { routes: has_experts.then(Agreement::default), rounding, ..Report::default() };
     let mut rms = (0.0, 0.0);
     for prompt in &case.prompts {
@@ -211,17 +213,25 @@ fn hold(
 /// one after the other are independent and add up as squares. The integer path rounds to steps of `most / 127`, where
 /// the largest of 32 inputs is about 3.5 times their root mean square: `e = 3.5 / 127 / sqrt(12)`. The reference rounds
 /// alike, but from inputs that differ in their last bits, so that after a few products it is another draw of the same
-/// error. f16 has `e = 2^-11` of each operand, and the reference does not round to it.
-fn rounding(config: &ModelConfig, plan: &WeightPlan, path: ProductPath) -> f64 {
+/// error. f16 has `e = 2^-11` of each operand, and the reference does not round to it. Nor does it round keys and values, of
+/// which each attention has both; a row of codes has steps of `most / 127` of all of a head.
+fn rounding(config: &ModelConfig, plan: &WeightPlan, arithmetic: &Arithmetic) -> f64 {
     let coded = [plan.linear, plan.experts].iter().any(|format| matches!(format, WeightFormat::Int(_)));
-    let each = match path {
-        ProductPath::Integer if coded => 3.5 / 127.0 / 12f64.sqrt(),
-        ProductPath::Matrix => 2f64.powi(-11),
-        ProductPath::Float | ProductPath::Integer => return 0.0,
+    let (codes, half) = (3.5 / 127.0 / 12f64.sqrt(), 2f64.powi(-11));
+    let of_product = match arithmetic.path {
+        ProductPath::Integer if coded => codes,
+        ProductPath::Matrix => half,
+        ProductPath::Float | ProductPath::Integer => 0.0,
+    };
+    let of_cache = match arithmetic.cache {
+        CacheFormat::F32 => 0.0,
+        CacheFormat::F16 => half,
+        CacheFormat::Int8 => codes,
     };
     // Into a sub-layer and out of it, and the head.
     let products = 2 * config.ops().count() + 1;
-    each * 2f64.sqrt() * (products as f64).sqrt()
+    let attentions = config.ops().filter(|(_, op)| matches!(op, Op::Attention(_))).count();
+    (2.0 * (of_product.powi(2) * products as f64 + of_cache.powi(2) * attentions as f64)).sqrt()
 }
 
 /// Whether what a token gets hangs on the tokens beside it in a pass, other than by attention.

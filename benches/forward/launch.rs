@@ -66,8 +66,11 @@ fn repeated(mut chain: Chain) -> Result<Vec<Elapsed>> {
 /// The `n`-th link: there and back between two tensors.
 fn link(gpu: &Gpu, n: u32) -> Link {
     let reduce = Reduce::of(gpu.capabilities());
-    let variant = Norm { norm: InputNorm::Rms, residual: false, scaled: false, reduce };
-    let launch = Launch { variant, params: NormParams { in_features: WIDTH, eps: 1e-6, rows_per_token: 1 } };
+    let variant = Norm { norm: InputNorm::Rms, residual: false, kept: false, scaled: false, reduce };
+    let launch = Launch {
+        variant,
+        params: NormParams { in_features: WIDTH, eps: 1e-6, rows_per_token: 1, factor: 1.0 },
+    };
     let (x, y) = if n.is_multiple_of(2) { ("there", "back") } else { ("back", "there") };
     (launch.shared(), vec![("x", x.into()), ("y", y.into()), ("norm_weight", "weight".into())])
 }

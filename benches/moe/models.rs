@@ -76,6 +76,7 @@ fn add_widths<'a>(sublayer: &'a mut SubLayer, widths: &mut Vec<&'a mut u32>) {
         Op::Attention(attention) | Op::CrossAttention(attention) => {
             widths.extend([&mut attention.heads, &mut attention.kv_heads]);
         }
+        Op::LayerInput(_) => {}
         Op::FeedForward(network) => widths.push(&mut network.hidden),
         Op::Experts(experts) => {
             widths.push(&mut experts.expert.hidden);

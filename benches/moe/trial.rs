@@ -132,8 +132,8 @@ impl Trial {
             Dispatch {
                 what: step.site.what,
                 kernel: step.launch.name(),
-                workgroups: step.launch.workgroups(span),
-                bytes: step.launch.work(span).total_bytes().least,
+                workgroups: step.launch.workgroups(&[span]),
+                bytes: step.launch.work(&[span]).total_bytes().least,
                 times: (!times.is_empty()).then(|| Times::new(times)),
                 turns,
             }
@@ -156,7 +156,7 @@ fn counted(schedule: &Schedule, span: Span) -> (f64, u64) {
     let products = schedule.steps.iter().filter(|step| step.site.what.starts_with("expert_"));
     let (mut least, mut most) = (0, 0);
     for step in products {
-        let ops = step.launch.work(span).ops_of(OpClass::F32Fma);
+        let ops = step.launch.work(&[span]).ops_of(OpClass::F32Fma);
         (least, most) = (least + ops.least, most + ops.most);
     }
     let executed = if least == 0 { 1.0 } else { most as f64 / least as f64 };

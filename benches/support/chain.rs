@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wattle::energy::{Ledger, Level};
-use wattle::kernel::{AnyLaunch, Span};
+use wattle::kernel::{AnyLaunch, SPAN_BYTES, Span, span_bytes};
 use wattle::schedule::execute::Prepared;
 use wattle::schedule::memory::MemoryPool;
 use wattle::schedule::{Schedule, Site};
@@ -57,7 +57,7 @@ impl Chain {
         let find = |name: &str| tensors.get(name).cloned();
         let prepared = gpu.block_on(Prepared::new(gpu, schedule, &plan, &[], &span, find))?;
         let ledger = gpu.block_on(Ledger::new(gpu, Level::Window))?;
-        Ok(Self { gpu: gpu.clone(), prepared, span: Span { position: 0, rows }, ledger })
+        Ok(Self { gpu: gpu.clone(), prepared, span: Span::of_rows(rows), ledger })
     }
 
     /// Records all of it `times` times, submits, and waits.
@@ -98,7 +98,7 @@ pub fn wait(gpu: &Gpu) -> Result<()> {
 /// The uniform that tells kernels their rows.
 fn span_tensor(gpu: &Gpu, rows: u32) -> Result<Tensor> {
     let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
-    let buffer = gpu.block_on(gpu.buffer("span", 16, usage))?;
-    gpu.queue().write_buffer(&buffer, 0, bytemuck::cast_slice(&[0, rows, 0, 0]));
-    Ok(Tensor::over(gpu, &buffer, 0, 16)?)
+    let buffer = gpu.block_on(gpu.buffer("span", SPAN_BYTES, usage))?;
+    gpu.queue().write_buffer(&buffer, 0, &span_bytes(0, &[Span::of_rows(rows).into()]));
+    Ok(Tensor::over(gpu, &buffer, 0, SPAN_BYTES)?)
 }

@@ -36,7 +36,7 @@ pub fn copies(
     }
     let copies = u64::div_ceil(rotated(gpu), (words + scales) * u64::from(share)) as u32;
     let kernel = tuned(gpu, format, [rows, outputs, inputs], path);
-    let work = product(gpu, format, params, kernel).work(Span { position: 0, rows });
+    let work = product(gpu, format, params, kernel).work(&[Span::of_rows(rows)]);
     let predicted = runs * copies.max(least) * roof.time(&work, rows);
     match longest.is_some_and(|longest| predicted > longest) {
         true => Err(format!("predicted to take {:.0} s", predicted.as_secs_f64())),

@@ -43,7 +43,7 @@ impl Meter for Roofline {
         let ms = |bytes: u64, ops: u64| (bytes as f64 / self.gb_per_s).max(ops as f64 / self.gop_per_s) / 1e6;
         let mut step = Step { ms: 0.0, bytes: 0, ops: 0 };
         for dispatch in &schedule.steps {
-            let work = dispatch.launch.work(span);
+            let work = dispatch.launch.work(&[span]);
             let (bytes, ops) = (work.total_bytes().least, work.total_ops().most);
             step = Step { ms: step.ms + ms(bytes, ops), bytes: step.bytes + bytes, ops: step.ops + ops };
         }

@@ -11,7 +11,7 @@ use options::Options;
 use wattle::gpu::Capabilities;
 use wattle::quant::WeightFormat;
 use wattle::tuning::{ProductPath, Tuning};
-use wattle::verify::{Case, Device, Products, Report, check};
+use wattle::verify::{Arithmetic, Case, Device, Report, check};
 use wattle::{Gpu, GpuOptions, Result};
 
 /// The kernels of which one must run where a path was asked for.
@@ -54,13 +54,13 @@ async fn run(device: &Device, options: &Options) -> usize {
     // The table for CPUs never takes matrices; who asks for them wants them.
     let gpu = Capabilities { is_cpu: false, ..Capabilities::webgpu() };
     let tuning = (path == ProductPath::Matrix).then(|| Tuning::shipped(&gpu).into());
-    let products = Products { path, tuning };
-    println!("storage {:?}, path {}, cache f32", options.storage, path);
+    let arithmetic = Arithmetic { path, tuning, cache: options.cache };
+    println!("storage {:?}, path {}, cache {}", options.storage, path, options.cache);
     let mut failed = 0;
     for directory in &options.directories {
         let checked = match Case::open(directory) {
             Ok(case) => match options.plan(&case.source.config) {
-                Ok(plan) => check(&case, device, &plan, products.clone()).await,
+                Ok(plan) => check(&case, device, &plan, arithmetic.clone()).await,
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),

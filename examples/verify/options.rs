@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use wattle::fragments::CacheFormat;
 use wattle::model::config::ModelConfig;
 use wattle::model::plan::{PlanName, WeightPlan};
 use wattle::quant::{Storage, WeightFormat};
@@ -17,7 +18,7 @@ verify [OPTIONS] DIR...
   --storage sliced|parent|planes     how integer weights are stored
   --path auto|float|integer|matrix   arithmetic of products (auto: float): f32, inputs as 8-bit codes, or f16 on
                                      cooperative matrices
-  --cache f32                        type of the key/value cache
+  --cache f32|f16|int8               what keys and values are stored as (default f32)
   --baseline                         no optional shader features
   --cpu                              the CPU reference alone";
 
@@ -30,6 +31,8 @@ pub struct Options {
     pub storage: Storage,
     /// The path that was asked for.
     pub path: Option<ProductPath>,
+    /// What keys and values are stored as.
+    pub cache: CacheFormat,
     pub baseline: bool,
     pub cpu: bool,
     pub directories: Vec<PathBuf>,
@@ -46,6 +49,7 @@ impl Options {
             embedding: None,
             storage: Storage::Sliced,
             path: None,
+            cache: CacheFormat::F32,
             baseline: false,
             cpu: false,
             directories: Vec::new(),
@@ -70,7 +74,10 @@ impl Options {
                         // That nothing is asked for is what `auto` says.
                         options.path = only(&mut arguments, &paths)?.parse().ok();
                     }
-                    "--cache" => _ = only(&mut arguments, &["f32"])?,
+                    "--cache" => {
+                        let format = only(&mut arguments, &["f32", "f16", "int8"])?.parse();
+                        options.cache = format.map_err(|error: wattle::Error| error.to_string())?;
+                    }
                     "--baseline" => options.baseline = true,
                     "--cpu" => options.cpu = true,
                     flag if flag.starts_with('-') => return Err("is not an option".into()),

@@ -116,6 +116,7 @@ fn read_bits(model: &Model) -> f64 {
                     .chain(shared)
                     .collect()
             }
+            OpLayout::LayerInput(input) => [&input.gate, &input.projection].map(with_format).to_vec(),
             // Its branches are sub-layers of their own.
             OpLayout::Parallel(_) => Vec::new(),
         };
@@ -169,12 +170,14 @@ fn codes(model: &Model, block: usize) -> Codes {
         OpLayout::Attention(_)
         | OpLayout::CrossAttention(_)
         | OpLayout::FeedForward(_)
+        | OpLayout::LayerInput(_)
         | OpLayout::Experts(_) => first,
     };
     match &first.op {
         OpLayout::Attention(attention) => of(attention.out.format),
         OpLayout::CrossAttention(cross) => of(cross.out.format),
         OpLayout::FeedForward(ffn) => of(ffn.down.format),
+        OpLayout::LayerInput(input) => of(input.projection.format),
         OpLayout::Experts(experts) => of(experts.down.formats[0]),
         // Branches have none of their own.
         OpLayout::Parallel(_) => Codes::sliced(Width::Int8),

@@ -1,18 +1,24 @@
-// Keys and values from the cache alone: decode, where the new ones are written first. A ring wraps by position.
-// Constants: HEAD_DIM, QUERIES.
-fn key_base(kv_head: u32, position: u32) -> u32 {
-    return (kv_head * params.slots + position % params.slots) * HEAD_DIM;
+// Keys and values from the cache alone: decode, a row of each sequence, where the new ones are written first.
+// Needs: cache_row (cache/*), cached_key, cached_value (kv_row/*). Constants: QUERIES.
+fn key_row(own: SequenceSpan, kv_head: u32, position: u32) -> u32 {
+    return cache_row(own.sequence, kv_head, position);
 }
 
-// Workgroups enough: each has its part of the keys.
-fn queries_per_tile(query_count: u32) -> u32 {
-    return QUERIES;
+// By part of the keys, then by sequence. There are workgroups for as many parts as any sequence has; each has its part.
+fn query_tile(workgroup: u32) -> QueryTile {
+    let per_head = params.heads / params.kv_heads;
+    let tiles = (per_head + QUERIES - 1u) / QUERIES;
+    let of_row = tiles * params.kv_heads;
+    let own = (workgroup / of_row) % span.sequences;
+    let part = workgroup / of_row / span.sequences;
+    let first = (workgroup % tiles) * QUERIES;
+    return QueryTile(own, (workgroup / tiles) % params.kv_heads, first, min(QUERIES, per_head - first), part);
 }
 
-fn key_at(base: u32, d: u32) -> f32 {
-    return k_cache[base + d];
+fn key_at(row: u32, d: u32) -> f32 {
+    return cached_key(row, d);
 }
 
-fn value_at(base: u32, d: u32) -> f32 {
-    return v_cache[base + d];
+fn value_at(row: u32, d: u32) -> f32 {
+    return cached_value(row, d);
 }

@@ -1,32 +1,45 @@
 // Keys and values before this call from the cache, this call's own from its chunk: prefill into a ring of exactly
 // `window` slots, whose old entries the chunk's first tokens still need.
-// Constants: HEAD_DIM, QUERIES, SPREAD.
+// Needs: cache_row (cache/*), cached_key, cached_value (kv_row/*). Constants: HEAD_DIM, QUERIES, SPREAD.
 @group(0) @binding(6) var<storage, read> k_chunk: array<f32>;             // [G, chunk_slots, HEAD_DIM]
 @group(0) @binding(7) var<storage, read> v_chunk: array<f32>;             // [G, chunk_slots, HEAD_DIM]
 const IN_CHUNK: u32 = 0x80000000u;
 
-fn key_base(kv_head: u32, position: u32) -> u32 {
-    if position >= span.position {
-        return IN_CHUNK | ((kv_head * params.chunk_slots + position - span.position) * HEAD_DIM);
+fn key_row(own: SequenceSpan, kv_head: u32, position: u32) -> u32 {
+    if position >= own.position {
+        let row = own.first_row + position - own.position;
+        return IN_CHUNK | (kv_head * params.chunk_slots + row);
     }
-    return (kv_head * params.slots + position % params.slots) * HEAD_DIM;
+    return cache_row(own.sequence, kv_head, position);
 }
 
-// A few queries are spread over SPREAD workgroups, many share their keys.
-fn queries_per_tile(query_count: u32) -> u32 {
-    return clamp((query_count + SPREAD - 1u) / SPREAD, 1u, QUERIES);
+// Tiles of one sequence after those of another. A few queries are spread over SPREAD workgroups, many share their keys.
+fn query_tile(workgroup: u32) -> QueryTile {
+    let per_head = params.heads / params.kv_heads;
+    var tile = workgroup / params.kv_heads;
+    for (var own = 0u; own < span.sequences; own += 1u) {
+        let queries = span.each[own].rows * per_head;
+        let height = clamp((queries * params.kv_heads + SPREAD - 1u) / SPREAD, 1u, QUERIES);
+        let tiles = (queries + height - 1u) / height;
+        if tile < tiles {
+            let first = tile * height;
+            return QueryTile(own, workgroup % params.kv_heads, first, min(height, queries - first), 0u);
+        }
+        tile -= tiles;
+    }
+    return QueryTile();
 }
 
-fn key_at(base: u32, d: u32) -> f32 {
-    if base >= IN_CHUNK {
-        return k_chunk[(base ^ IN_CHUNK) + d];
+fn key_at(row: u32, d: u32) -> f32 {
+    if row >= IN_CHUNK {
+        return k_chunk[(row ^ IN_CHUNK) * HEAD_DIM + d];
     }
-    return k_cache[base + d];
+    return cached_key(row, d);
 }
 
-fn value_at(base: u32, d: u32) -> f32 {
-    if base >= IN_CHUNK {
-        return v_chunk[(base ^ IN_CHUNK) + d];
+fn value_at(row: u32, d: u32) -> f32 {
+    if row >= IN_CHUNK {
+        return v_chunk[(row ^ IN_CHUNK) * HEAD_DIM + d];
     }
-    return v_cache[base + d];
+    return cached_value(row, d);
 }

@@ -13,7 +13,10 @@ struct Params {
     eps: f32,               // of the fused norm
     scale: f32,             // of activation/scaled and activation/softcap
     softcap: f32,           // of activation/softcap
+    logit_scale: f32,       // of activation/softcap and activation/scale
     glu_alpha: f32,         // of glu/clamped
     glu_limit: f32,
+    factor_stride: u32,     // of factor/stored: elements between two rows of the factors
+    factor_offset: u32,     // and where those of the first output start in a row
 }
 @group(0) @binding(0) var<uniform> params: Params;

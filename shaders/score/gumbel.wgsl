@@ -1,8 +1,8 @@
 // The logit over the temperature plus Gumbel noise, -log(-log(1 - u)): the largest is a sample of the softmax
 // (Gumbel 1954). Needs: uniform_random (common/random), span.
 fn score(token: u32) -> f32 {
-    let noise = -log(exponential(uniform_random(span.seed, span.step, token)));
-    return logits[token] * params.inverse_temperature + noise;
+    let noise = -log(exponential(uniform_random(span.each[sampled].seed, span.each[sampled].step, token)));
+    return logit(token) * params.inverse_temperature + noise;
 }
 
 // -log(1 - u). Near 1 a device's log is good to 2^-21 only, which may be more than its value, and the largest noise

@@ -61,9 +61,10 @@ fn level(level: Level) -> &'static str {
 }
 
 fn pass_line(n: usize, pass: &PassRecord) -> Value {
-    let work = pass.schedule.work(pass.span);
+    let work = pass.schedule.work(&pass.spans);
     json!({
-        "t": "step", "step": n, "phase": phase(pass), "position": pass.span.position, "tokens": pass.span.rows,
+        "t": "step", "step": n, "phase": phase(pass), "position": pass.spans.first().map(|span| span.position),
+        "tokens": pass.rows(), "sequences": pass.spans.len(),
         "dispatches": pass.schedule.steps.len(),
         "t_ns": times(Some(&pass.window)), "ts_quality": pass.window.quality.name(),
         "perturbed": !pass.dispatches.is_empty(),
@@ -72,14 +73,14 @@ fn pass_line(n: usize, pass: &PassRecord) -> Value {
 }
 
 fn dispatch_line(id: usize, n: usize, pass: &PassRecord, step: &Step, timing: Option<&Timing>) -> Value {
-    let work = step.launch.work(pass.span);
+    let work = step.launch.work(&pass.spans);
     let quality = timing.map_or("absent", |timing| timing.quality.name());
     json!({
         "t": "dispatch", "id": id, "step": n, "block": step.site.sublayer.map(|site| site.0),
         "sublayer": step.site.sublayer.map(|site| site.1), "op": step.site.what, "kernel": step.launch.name(),
         "variant": step.launch.source().to_string(), "phase": phase(pass),
         "t_ns": times(timing), "ts_quality": quality, "perturbed": timing.is_some(),
-        "workgroups": step.launch.workgroups(pass.span),
+        "workgroups": step.launch.workgroups(&pass.spans),
         "counts": counts(&work), "bytes": bytes(&work), "ops": ops(&work), "e": energy(),
     })
 }

@@ -79,8 +79,8 @@ impl Timing {
 pub struct PassRecord {
     /// What ran.
     pub schedule: Arc<Schedule>,
-    /// Over which tokens.
-    pub span: Span,
+    /// Over which tokens, of each sequence some.
+    pub spans: Vec<Span>,
     /// The whole pass.
     pub window: Timing,
     /// Every dispatch, at [`Level::Dispatch`]; else empty.
@@ -103,6 +103,11 @@ impl PassRecord {
     /// Prefill or decode.
     pub fn phase(&self) -> Phase {
         self.schedule.phase
+    }
+
+    /// Tokens of all sequences.
+    pub fn rows(&self) -> u32 {
+        Span::total_rows(&self.spans)
     }
 
     fn resolve_notes(&mut self, words: &[u32]) {
@@ -240,7 +245,7 @@ impl Ledger {
         if self.level == Level::Dispatch { dispatches } else { 1 }
     }
 
-    pub(crate) fn begin_pass(&mut self, schedule: &Arc<Schedule>, span: Span) -> Option<PassTimer> {
+    pub(crate) fn begin_pass(&mut self, schedule: &Arc<Schedule>, spans: &[Span]) -> Option<PassTimer> {
         if self.level == Level::Off {
             return None;
         }
@@ -254,7 +259,7 @@ impl Ledger {
         self.recorded += 1;
         self.passes.push_back(PassRecord {
             schedule: schedule.clone(),
-            span,
+            spans: spans.to_vec(),
             window: Timing::ABSENT,
             dispatches: Vec::new(),
             notes: Vec::new(),
@@ -313,7 +318,7 @@ impl Ledger {
             for (n, step) in pass.schedule.steps.iter().enumerate() {
                 let kernel = step.launch.name();
                 let time = pass.dispatches.get(n).and_then(Timing::duration_ns);
-                let work = step.launch.work(pass.span);
+                let work = step.launch.work(&pass.spans);
                 match totals.iter_mut().find(|total| total.kernel == kernel) {
                     Some(total) => {
                         total.calls += 1;
@@ -335,7 +340,7 @@ impl Ledger {
         let mut sum = (0, 0, 0);
         for pass in self.passes.iter().filter(|pass| pass.phase() == phase) {
             sum.0 += pass.window.duration_ns()?;
-            sum.1 += u64::from(pass.span.rows);
+            sum.1 += u64::from(pass.rows());
             sum.2 += 1;
         }
         Some(sum)

@@ -7,10 +7,10 @@ use crate::shader::{Source, fragment};
 pub enum Activate {
     /// None.
     Identity,
-    /// `cap * tanh(scale * x / cap)`.
+    /// `scale * x`, on logits.
+    Scale,
+    /// `cap * tanh(scale * x / cap)`, on logits.
     Softcap,
-    /// `scale * x`.
-    Scaled,
     /// `max(x, 0)`.
     Relu,
     /// `max(x, 0)^2`.
@@ -39,8 +39,8 @@ impl Activate {
         let tanh = fragment!("common/safe_tanh.wgsl");
         match self {
             Self::Identity | Self::ClampedGlu => source.with(fragment!("activation/identity.wgsl")),
+            Self::Scale => source.with(fragment!("activation/scale.wgsl")),
             Self::Softcap => source.with(fragment!("activation/softcap.wgsl")).with(tanh),
-            Self::Scaled => source.with(fragment!("activation/scaled.wgsl")),
             Self::Relu => source.with(fragment!("activation/relu.wgsl")),
             Self::Relu2 => source.with(fragment!("activation/relu2.wgsl")),
             Self::Silu => source.with(fragment!("activation/silu.wgsl")),

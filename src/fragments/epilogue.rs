@@ -1,4 +1,4 @@
-//! `shaders/epilogue`, `shaders/bias`, `shaders/residual`, `shaders/slot_weight`: what happens to a sum before it is stored.
+//! `shaders/epilogue`, `shaders/bias`, `shaders/residual`, `shaders/slot_weight`, `shaders/factor`: what happens to a sum before it is stored.
 
 use super::Activate;
 use crate::energy::{ByteClass, OpClass, Work};
@@ -7,7 +7,7 @@ use crate::kernel::check::bytes;
 use crate::kernels::linear::LinearParams;
 use crate::shader::{Fragment, Source, fragment};
 
-/// What happens to a sum before it is stored: bias, activation or gate, residual.
+/// What happens to a sum before it is stored: bias, activation or gate, factor, residual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epilogue {
     /// The elementwise function.
@@ -20,20 +20,27 @@ pub struct Epilogue {
     pub residual: bool,
     /// Whether the sum is first multiplied by its slot's weight, as if the expert's input were. Not beside a bias.
     pub slot_weight: bool,
+    /// Whether the activated sum is multiplied by an element of another tensor. Not of gated pairs.
+    pub factor: bool,
 }
 
 impl Epilogue {
     /// The sum as it is.
-    pub const NONE: Self =
-        Self { activate: Activate::Identity, gated: false, bias: false, residual: false, slot_weight: false };
+    pub const NONE: Self = Self {
+        activate: Activate::Identity,
+        gated: false,
+        bias: false,
+        residual: false,
+        slot_weight: false,
+        factor: false,
+    };
 
     /// Every epilogue a forward pass uses.
     pub fn all() -> Vec<Self> {
-        let mut all = Vec::new();
-        for activate in [Activate::Softcap, Activate::Scaled] {
-            all.push(Self { activate, ..Self::NONE });
-        }
+        let mut all = vec![Self { activate: Activate::Softcap, ..Self::NONE }];
+        all.extend(Activate::FEED_FORWARD.map(|activate| Self { activate, factor: true, ..Self::NONE }));
         for bias in [false, true] {
+            all.push(Self { activate: Activate::Scale, bias, ..Self::NONE });
             for residual in [false, true] {
                 all.push(Self { bias, residual, ..Self::NONE });
             }
@@ -64,7 +71,12 @@ impl Epilogue {
         if self.gated {
             return source.with(fragment!("epilogue/glu.wgsl"));
         }
-        source.with(residual_fragment(self.residual)).with(fragment!("epilogue/plain.wgsl"))
+        source.with(residual_fragment(self.residual)).with(fragment!("epilogue/plain.wgsl")).with(match self
+            .factor
+        {
+            true => fragment!("factor/stored.wgsl"),
+            false => fragment!("factor/one.wgsl"),
+        })
     }
 
     /// Its bindings, the output among them.
@@ -72,7 +84,9 @@ impl Epilogue {
         let bias = self.bias.then_some(Binding::read(5, "bias"));
         let residual = self.residual.then_some(Binding::read(6, "residual"));
         let slot_weight = self.slot_weight.then_some(Binding::read(12, "weight_of_slot"));
-        bias.into_iter().chain(residual).chain(slot_weight).chain([Binding::write(7, "y")])
+        let factor = self.factor.then_some(Binding::read(13, "factors"));
+        let read = bias.into_iter().chain(residual).chain(slot_weight).chain(factor);
+        read.chain([Binding::write(7, "y")])
     }
 
     /// What it moves and computes for `rows` rows of `params.out_features` sums each.
@@ -92,12 +106,15 @@ impl Epilogue {
             work = work.with_bytes(ByteClass::Index, rows * 4, sums * 4);
             work = work.with_ops(OpClass::F32Other, sums, sums);
         }
-        if self.activate == Activate::Scaled {
+        if self.factor {
+            work = work.with_bytes(ByteClass::ActIn, outputs * 4, outputs * 4);
             work = work.with_ops(OpClass::F32Other, outputs, outputs);
-        } else if self.activate != Activate::Identity {
-            work = work.with_ops(OpClass::Sfu, outputs, outputs);
         }
-        work
+        match self.activate {
+            Activate::Identity => work,
+            Activate::Scale => work.with_ops(OpClass::F32Other, outputs, outputs),
+            _ => work.with_ops(OpClass::Sfu, outputs, outputs),
+        }
     }
 
     /// Bytes of the output of so many rows for so many tokens, and of what is added to it.
@@ -111,7 +128,8 @@ impl Epilogue {
         let bias = self.bias.then_some(("bias", bytes([matrices, params.out_features])));
         let residual = self.residual.then_some(("residual", y));
         let slot_weight = self.slot_weight.then_some(("weight_of_slot", bytes([tokens, rows])));
-        bias.into_iter().chain(residual).chain(slot_weight).chain([("y", y)])
+        let factor = self.factor.then_some(("factors", bytes([tokens, rows, params.factor_stride])));
+        bias.into_iter().chain(residual).chain(slot_weight).chain(factor).chain([("y", y)])
     }
 }
 

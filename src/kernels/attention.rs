@@ -2,9 +2,9 @@
 
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Phase, Work};
-use crate::fragments::{Reach, ScoreBias};
+use crate::fragments::{CacheRows, Reach, ScoreBias};
 use crate::kernel::check::{at_most, bytes, positive, require};
-use crate::kernel::{Binding, Kernel, Span, params};
+use crate::kernel::{Binding, Kernel, Span, distinct, params};
 use crate::shader::{Fragment, Source, fragment};
 
 params! {
@@ -14,8 +14,10 @@ params! {
         pub heads: u32,
         /// Key/value heads, `G`.
         pub kv_heads: u32,
-        /// Rows per head of the cache.
+        /// Rows per head of a sequence's cache, or of a page.
         pub slots: u32,
+        /// Pages that a sequence may have.
+        pub pages: u32,
         /// Rows per head of a chunk's own keys.
         pub chunk_slots: u32,
         /// Tokens of a window or of a chunk; 0: a query sees all before it.
@@ -28,13 +30,16 @@ params! {
         pub scale: f32,
         /// Of the soft-cap.
         pub softcap: f32,
+        /// Of ALiBi.
+        pub alibi_scale: f32,
     }
 }
 
 /// Streaming-softmax attention with shared key/value heads (arXiv 2112.05682, 2205.14135; 2305.13245).
 ///
-/// `q` is `[rows, H, h]`, the caches `[G, slots, h]`. An encoder's keys and values are `[slots, 2, G, h]`, bound as both caches.
-/// Where all is seen, the caches are the call's own keys and values. Else prefill also reads its own keys and values, `[G, chunk_slots, h]`,
+/// `q` is `[rows, H, h]`, the caches `[sequences or pages, G, slots]` rows. An encoder's keys and values are `[slots, 2, G, h]`, bound as
+/// both caches. Where all is seen, the caches are the call's own keys and values, `[G, slots, h]`. Else prefill also reads its own keys
+/// and values, `[G, chunk_slots, h]`,
 /// and writes `[rows, H, h]`; decode writes parts for `attention_merge`, `[rows H, max_splits, h + 2]`: sums, the
 /// maximum score, the weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,9 +57,11 @@ pub struct Attention {
     /// Whether each head has a stored logit more (arXiv 2508.10925). Decode leaves it to `attention_merge`.
     pub sinks: bool,
     /// Where keys are and how they are divided among workgroups. Prefill: old keys in the cache, this call's own in
-    /// its chunk, one workgroup sees all of them. Decode: one row, every key in the cache, split over workgroups for
-    /// `attention_merge`.
+    /// its chunk, one workgroup sees all of them. Decode: one row of each sequence, every key in the cache, split over
+    /// workgroups for `attention_merge`.
     pub phase: Phase,
+    /// Where the cache is, and how its rows are stored.
+    pub cache: CacheRows,
 }
 
 /// Widest head: its queries fill half of the 16 KiB of workgroup memory that every device has.
@@ -90,6 +97,10 @@ impl Kernel for Attention {
             .with(fragment!("entry/plain.wgsl"))
             .constant("HEAD_DIM", self.head_dim)
             .constant("QUERIES", queries(self.head_dim));
+        let source = match self.has_cache() {
+            true => source.with(self.cache.slots.fragment()).with(self.cache.format.row_fragment()),
+            false => source,
+        };
         let source = if self.softcap {
             source.with(fragment!("softcap/tanh.wgsl")).with(fragment!("common/safe_tanh.wgsl"))
         } else {
@@ -129,6 +140,7 @@ impl Kernel for Attention {
             bindings.extend([Binding::read(6, "k_chunk"), Binding::read(7, "v_chunk")]);
         }
         bindings.extend(self.sinks.then_some(SINKS));
+        bindings.extend(self.cache.slots.binding());
         bindings.extend(self.score_bias.binding());
         bindings.extend(self.reach.binding());
         bindings
@@ -136,15 +148,15 @@ impl Kernel for Attention {
 
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
+        let mut caches = CacheRows::all().cycle();
         for head_dim in [1, 8, 10, 12, 16, 64, 80, 96, 128, 256, 512] {
             for softcap in [false, true] {
-                let plain = Self { softcap, ..Self::new(head_dim, Phase::Prefill) };
-                for reach in Reach::CAUSAL {
-                    for phase in [Phase::Prefill, Phase::Decode] {
-                        all.push(Self { reach, phase, ..plain });
-                    }
-                    all.push(Self { reach, sinks: true, ..plain });
+                for (reach, cache) in Reach::CAUSAL.into_iter().zip(&mut caches) {
+                    let plain = |phase| Self { softcap, reach, cache, ..Self::new(head_dim, phase) };
+                    all.extend([Phase::Prefill, Phase::Decode].map(plain));
+                    all.push(Self { sinks: true, ..plain(Phase::Prefill) });
                 }
+                let plain = Self { softcap, ..Self::new(head_dim, Phase::Prefill) };
                 for phase in [Phase::Prefill, Phase::Decode] {
                     for v_is_k in [false, true] {
                         all.push(Self { reach: Reach::Encoder, phase, v_is_k, ..plain });
@@ -156,7 +168,21 @@ impl Kernel for Attention {
                 all.extend([both, Self { score_bias: ScoreBias::Relative { distance: 128 }, ..both }]);
             }
         }
-        all
+        // ... and both phases with every cache.
+        for (phase, cache) in [Phase::Prefill, Phase::Decode]
+            .into_iter()
+            .flat_map(|phase| CacheRows::all().map(move |c| (phase, c)))
+        {
+            all.push(Self { cache, ..Self::new(10, phase) });
+        }
+        // What is added does not know what else a variant is.
+        let is_plain = |of: &&Self| of.has_cache() && of.score_bias == ScoreBias::None;
+        let plain: Vec<_> =
+            all.iter().filter(is_plain).filter(|of| [8, 64].contains(&of.head_dim)).copied().collect();
+        for score_bias in ScoreBias::ALL.into_iter().filter(|bias| *bias != ScoreBias::None) {
+            all.extend(plain.iter().map(|of| Self { score_bias, ..*of }));
+        }
+        distinct(all)
     }
 
     fn check(self, params: &AttentionParams) -> Result<()> {
@@ -170,6 +196,8 @@ impl Kernel for Attention {
         self.check_reach(params)?;
         let of_encoder = !self.v_is_k || self.reach == Reach::Encoder;
         require(Self::NAME, "v_is_k", of_encoder, "values of their own but of an encoder's keys", "keys")?;
+        let cached = self.has_cache() || self.cache == CacheRows::PLAIN;
+        require(Self::NAME, "cache", cached, "plain rows where there is no cache", "others")?;
         match self.phase {
             Phase::Prefill if self.has_chunk() => positive(Self::NAME, [("chunk_slots", params.chunk_slots)]),
             Phase::Prefill => Ok(()),
@@ -184,7 +212,8 @@ impl Kernel for Attention {
         let queries = bytes([rows, heads, self.head_dim]);
         let slots = if self.reach == Reach::Both { slots.max(rows) } else { slots };
         let beside = if self.reach == Reach::Encoder && !self.v_is_k { 2 } else { 1 };
-        let cache = bytes([kv_heads, slots, self.head_dim]).saturating_mul(beside);
+        let cache =
+            bytes([kv_heads, slots, self.cache.format.row_words(self.head_dim)]).saturating_mul(beside);
         let mut sizes = vec![("q", queries), ("k_cache", cache), ("v_cache", cache)];
         if self.has_chunk() {
             // Every row of the call has its keys in the chunk.
@@ -196,59 +225,40 @@ impl Kernel for Attention {
             Phase::Decode => sizes.push(("parts", part_bytes([rows, heads], max_splits, self.head_dim))),
         }
         sizes.extend(self.sinks.then_some((SINKS.name, bytes([heads]))));
+        sizes.extend(self.cache.slots.size(params.pages));
         sizes.extend(self.score_bias.size(heads));
         sizes.extend(self.reach.binding().map(|binding| (binding.name, 4)));
         sizes
     }
 
     fn workgroups(self, params: &AttentionParams, span: Span) -> u64 {
-        let queries = u64::from(span.rows) * u64::from(params.heads / params.kv_heads);
-        let tiles = queries.div_ceil(u64::from(self.queries_per_tile(params, span)));
-        let splits = match self.phase {
-            Phase::Prefill => 1,
-            Phase::Decode => {
-                let first = self.reach.first_visible(span.position, params.reach);
-                split_count(first, self.newest(params, span), params.split_keys)
-            }
+        self.workgroups_of(params, &[span])
+    }
+
+    fn workgroups_of(self, params: &AttentionParams, spans: &[Span]) -> u64 {
+        let tiles = |span: &Span| {
+            let queries = u64::from(span.rows) * u64::from(params.heads / params.kv_heads);
+            queries.div_ceil(u64::from(self.queries_per_tile(params, *span)))
         };
-        tiles * u64::from(params.kv_heads) * u64::from(splits)
+        let splits = |span: &Span| match self.phase {
+            Phase::Prefill => 1,
+            Phase::Decode => self.splits(params, *span),
+        };
+        let most_splits = spans.iter().map(splits).max().unwrap_or(0);
+        spans.iter().map(tiles).sum::<u64>() * u64::from(params.kv_heads) * u64::from(most_splits)
     }
 
     fn work(self, params: &AttentionParams, span: Span) -> Work {
-        let tokens = if self.reach == Reach::Encoder { params.slots } else { params.reach };
-        let pairs = visible_pairs(span, self.reach, tokens);
-        let (heads, kv_heads) = (u64::from(params.heads), u64::from(params.kv_heads));
-        let (rows, head_dim) = (u64::from(span.rows), u64::from(self.head_dim));
-        let last = self.reach.key_end(span.position + span.rows - 1, span, params.slots);
-        let distinct = u64::from(last - self.reach.first_visible(span.position, params.reach));
-        // A tile of queries walks the union of what they see.
-        let walked = self.walked_pairs(params, span) * kv_heads;
-        let mut work = Work::default()
-            .with_bytes(ByteClass::ActIn, rows * heads * head_dim * 4, rows * heads * head_dim * 4)
-            .with_bytes(ByteClass::KvRead, 2 * distinct * kv_heads * head_dim * 4, {
-                2 * walked * head_dim * 4
-            })
-            .with_ops(OpClass::F32Fma, 2 * heads * pairs * head_dim, 2 * walked * head_dim)
-            .with_ops(OpClass::Sfu, heads * pairs, walked);
-        let outputs = rows * heads * head_dim * 4;
-        work = match self.phase {
-            Phase::Prefill => work.with_bytes(ByteClass::ActOut, outputs, outputs),
-            Phase::Decode => {
-                let first = self.reach.first_visible(span.position, params.reach);
-                let splits = u64::from(split_count(first, self.newest(params, span), params.split_keys));
-                let bytes = rows * heads * splits * (head_dim + 2) * 4;
-                work.with_bytes(ByteClass::Scratch, bytes, bytes)
-            }
-        };
+        self.work_of(params, &[span])
+    }
+
+    fn work_of(self, params: &AttentionParams, spans: &[Span]) -> Work {
+        let of_span = |span: &Span| self.work_of_span(params, *span);
+        let mut work = Work::default();
+        spans.iter().map(of_span).for_each(|of_span| work += of_span);
         if self.sinks && self.phase == Phase::Prefill {
-            work += sink_work(heads, rows * heads, head_dim);
-        }
-        if self.softcap {
-            work = work.with_ops(OpClass::Sfu, heads * pairs, walked);
-        }
-        if let Some((_, table)) = self.score_bias.size(params.heads) {
-            work = work.with_bytes(ByteClass::Weight, table.min(4 * heads * pairs), 4 * walked);
-            work = work.with_ops(OpClass::F32Other, heads * pairs, walked);
+            let (heads, rows) = (u64::from(params.heads), u64::from(Span::total_rows(spans)));
+            work += sink_work(heads, rows * heads, self.head_dim.into());
         }
         work
     }
@@ -275,8 +285,8 @@ pub(super) fn sinks_fragment(sinks: bool) -> Fragment {
 impl Attention {
     /// Plain attention with a causal mask; others differ from it in some field.
     pub const fn new(head_dim: u32, phase: Phase) -> Self {
-        let (reach, score_bias) = (Reach::Window, ScoreBias::None);
-        Self { head_dim, softcap: false, reach, score_bias, v_is_k: false, sinks: false, phase }
+        let (reach, score_bias, cache) = (Reach::Window, ScoreBias::None, CacheRows::PLAIN);
+        Self { head_dim, softcap: false, reach, score_bias, v_is_k: false, sinks: false, phase, cache }
     }
 
     /// Where keys are, and whether a few queries are spread over workgroups.
@@ -289,14 +299,58 @@ impl Attention {
         }
     }
 
-    /// Whether the call's own keys are beside those of a cache.
-    fn has_chunk(self) -> bool {
-        self.phase == Phase::Prefill && Reach::CAUSAL.contains(&self.reach)
+    /// Whether there is a cache.
+    fn has_cache(self) -> bool {
+        Reach::CAUSAL.contains(&self.reach)
     }
 
-    /// The last key of a step, or the last that there may be.
-    fn newest(self, params: &AttentionParams, span: Span) -> u32 {
-        self.reach.key_end(span.position, span, params.slots) - 1
+    /// Whether the call's own keys are beside those of a cache.
+    fn has_chunk(self) -> bool {
+        self.phase == Phase::Prefill && self.has_cache()
+    }
+
+    /// Parts of the keys of a sequence's next token.
+    fn splits(self, params: &AttentionParams, span: Span) -> u32 {
+        let first = self.reach.first_visible(span.position, params.reach);
+        let newest = self.reach.key_end(span.position, span, params.slots) - 1;
+        split_count(first, newest, params.split_keys)
+    }
+
+    /// What the tokens of one sequence cost, but for sinks.
+    fn work_of_span(self, params: &AttentionParams, span: Span) -> Work {
+        let tokens = if self.reach == Reach::Encoder { params.slots } else { params.reach };
+        let pairs = visible_pairs(span, self.reach, tokens);
+        let (heads, kv_heads) = (u64::from(params.heads), u64::from(params.kv_heads));
+        let (rows, head_dim) = (u64::from(span.rows), u64::from(self.head_dim));
+        let last = self.reach.key_end(span.position + span.rows - 1, span, params.slots);
+        let distinct = u64::from(last - self.reach.first_visible(span.position, params.reach));
+        // A tile of queries walks the union of what they see.
+        let walked = self.walked_pairs(params, span) * kv_heads;
+        let of_key = 2 * self.cache.format.row_bytes(self.head_dim);
+        let mut work = Work::default()
+            .with_bytes(ByteClass::ActIn, rows * heads * head_dim * 4, rows * heads * head_dim * 4)
+            .with_bytes(ByteClass::KvRead, distinct * kv_heads * of_key, walked * of_key)
+            .with_ops(OpClass::F32Fma, 2 * heads * pairs * head_dim, 2 * walked * head_dim)
+            .with_ops(OpClass::Sfu, heads * pairs, walked);
+        let outputs = rows * heads * head_dim * 4;
+        work = match self.phase {
+            Phase::Prefill => work.with_bytes(ByteClass::ActOut, outputs, outputs),
+            Phase::Decode => {
+                let splits = u64::from(self.splits(params, span));
+                let bytes = rows * heads * splits * (head_dim + 2) * 4;
+                work.with_bytes(ByteClass::Scratch, bytes, bytes)
+            }
+        };
+        let read = [distinct * kv_heads, walked].map(|rows| 2 * rows * head_dim);
+        work = self.cache.format.read_work(read[0], read[1], work);
+        work = self.score_bias.work(heads * pairs, walked, work);
+        if let Some((_, table)) = self.score_bias.size(params.heads) {
+            work = work.with_bytes(ByteClass::Weight, table.min(4 * heads * pairs), 4 * walked);
+        }
+        if self.softcap {
+            work = work.with_ops(OpClass::Sfu, heads * pairs, walked);
+        }
+        work
     }
 
     /// Refuses chunks of nothing, and sinks where scores are not yet joined.

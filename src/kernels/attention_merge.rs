@@ -95,12 +95,18 @@ impl Kernel for AttentionMerge {
     }
 
     fn work(self, params: &AttentionMergeParams, span: Span) -> Work {
-        let first = self.reach.first_visible(span.position, params.reach);
-        let newest = self.reach.key_end(span.position, span, params.slots) - 1;
-        let splits = u64::from(split_count(first, newest, params.split_keys));
-        let (outputs, head_dim) =
-            (u64::from(span.rows) * u64::from(params.heads), u64::from(params.head_dim));
-        let parts = outputs * splits;
+        self.work_of(params, &[span])
+    }
+
+    fn work_of(self, params: &AttentionMergeParams, spans: &[Span]) -> Work {
+        let rows = u64::from(Span::total_rows(spans));
+        let (outputs, head_dim) = (rows * u64::from(params.heads), u64::from(params.head_dim));
+        let of_span = |span: &Span| {
+            let first = self.reach.first_visible(span.position, params.reach);
+            let newest = self.reach.key_end(span.position, *span, params.slots) - 1;
+            u64::from(span.rows) * u64::from(split_count(first, newest, params.split_keys))
+        };
+        let parts = spans.iter().map(of_span).sum::<u64>() * u64::from(params.heads);
         let mut work = Work::default()
             .with_bytes(ByteClass::Scratch, parts * (head_dim + 2) * 4, parts * (4 * head_dim + 64) * 4)
             .with_bytes(ByteClass::ActOut, outputs * head_dim * 4, outputs * head_dim * 4)

@@ -1,9 +1,9 @@
-//! Token embedding.
+//! Embedding by token and by position.
 
 use super::linear::block_layout;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::fragments::Codec;
+use crate::fragments::{Codec, TokenIds};
 use crate::kernel::check::{bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::quant::WeightFormat;
@@ -20,18 +20,25 @@ params! {
         pub blocks: u32,
         /// log2 of the elements per block; 31 where a row is one block.
         pub block_shift: u32,
-        /// First token of this shard of the table.
+        /// First token, or position, of this shard of the table.
         pub first_token: u32,
-        /// Tokens in this shard.
+        /// Tokens, or positions, in this shard.
         pub tokens: u32,
+        /// Tokens in all shards: one beyond them has the first row.
+        pub all_tokens: u32,
         /// Multiplies the row.
         pub scale: f32,
     }
 }
 
 impl EmbedParams {
-    /// A shard of a `[V, in_features]` table stored as `format`.
-    pub fn new(format: WeightFormat, in_features: u32, tokens: std::ops::Range<u32>, scale: f32) -> Self {
+    /// A shard of a `[all_tokens, in_features]` table stored as `format`.
+    pub fn new(
+        format: WeightFormat,
+        [all_tokens, in_features]: [u32; 2],
+        tokens: std::ops::Range<u32>,
+        scale: f32,
+    ) -> Self {
         let (blocks, block_shift) = block_layout(format, in_features);
         Self {
             in_features,
@@ -40,6 +47,7 @@ impl EmbedParams {
             block_shift,
             first_token: tokens.start,
             tokens: tokens.end - tokens.start,
+            all_tokens,
             scale,
         }
     }
@@ -48,11 +56,32 @@ impl EmbedParams {
 /// Lanes of a workgroup.
 const LANES: u32 = 64;
 
-/// `y[r] = scale * table[token[r]]`: tokens `[rows]`, a shard of the table `[tokens, d]`, output `[rows, d]`.
+/// `y[r] = scale * table[token[r]]`, the first row for a token beyond the table: tokens `[rows]`, or one of each sequence, a shard of
+/// the table `[tokens, d]`, output `[rows, d]`. Or `y[r] += scale * table[position of r]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Embed {
     /// How the table is stored.
     pub codec: Codec,
+    /// What says which row of it.
+    pub by: EmbedBy,
+}
+
+/// What says which row of a table belongs to a token: `shaders/embed_row`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EmbedBy {
+    /// Its id.
+    Token(TokenIds),
+    /// Its position; the row is added to what is there.
+    Position,
+}
+
+impl Embed {
+    fn ids(self) -> Option<TokenIds> {
+        match self.by {
+            EmbedBy::Token(ids) => Some(ids),
+            EmbedBy::Position => None,
+        }
+    }
 }
 
 impl Kernel for Embed {
@@ -60,38 +89,52 @@ impl Kernel for Embed {
     const NAME: &'static str = "embed";
 
     fn source(self) -> Source {
-        self.codec
-            .add_to(Source::kernel(Self::NAME, fragment!("embed.wgsl")))
+        let source = self.codec.add_to(Source::kernel(Self::NAME, fragment!("embed.wgsl")));
+        let source = match self.ids() {
+            Some(ids) => source.with(ids.fragment()),
+            None => source,
+        };
+        source
             .with_span()
+            .with(match self.by {
+                EmbedBy::Token(_) => fragment!("embed_row/token.wgsl"),
+                EmbedBy::Position => fragment!("embed_row/position.wgsl"),
+            })
             .with(fragment!("entry/plain.wgsl"))
             .constant("WORKGROUP_SIZE", LANES)
     }
 
     fn bindings(self) -> Vec<Binding> {
-        [Binding::PARAMS, Binding::SPAN, Binding::read(4, "token_ids"), Binding::write(5, "y")]
+        let ids = self.ids().map(|_| TokenIds::BINDING);
+        [Binding::PARAMS, Binding::SPAN]
             .into_iter()
+            .chain(ids)
+            .chain([Binding::write(5, "y")])
             .chain(self.codec.bindings())
             .collect()
     }
 
     fn variants() -> Vec<Self> {
-        Codec::all().map(|codec| Self { codec }).collect()
+        // Positions are stored as they are.
+        let of_positions = Self { codec: Codec::F32, by: EmbedBy::Position };
+        let by_token = |codec| TokenIds::ALL.map(|ids| Self { codec, by: EmbedBy::Token(ids) });
+        Codec::all().flat_map(by_token).chain([of_positions]).collect()
     }
 
     fn check(self, params: &EmbedParams) -> Result<()> {
-        let EmbedParams { in_features, row_words, blocks, block_shift, first_token, tokens, .. } = *params;
+        let EmbedParams {
+            in_features, row_words, blocks, block_shift, first_token, tokens, all_tokens, ..
+        } = *params;
         positive(Self::NAME, [("in_features", in_features), ("tokens", tokens)])?;
-        let counted = first_token.checked_add(tokens).is_some();
-        require(Self::NAME, "first_token", counted, "tokens below 2^32", first_token)?;
+        let counted = first_token.checked_add(tokens).is_some_and(|end| end <= all_tokens);
+        require(Self::NAME, "first_token", counted, format_args!("tokens of {all_tokens}"), first_token)?;
         self.codec.check_row(Self::NAME, in_features, row_words, (blocks, block_shift))
     }
 
     fn sizes(self, params: &EmbedParams, rows: u32) -> Vec<(&'static str, u64)> {
         let table = self.codec.sizes([1, params.tokens], params.row_words, params.blocks);
-        [("token_ids", bytes([rows])), ("y", bytes([rows, params.in_features]))]
-            .into_iter()
-            .chain(table)
-            .collect()
+        let ids = self.ids().map(|_| TokenIds::size(rows));
+        ids.into_iter().chain([("y", bytes([rows, params.in_features]))]).chain(table).collect()
     }
 
     fn workgroups(self, params: &EmbedParams, span: Span) -> u64 {
@@ -102,8 +145,15 @@ impl Kernel for Embed {
         let (rows, width) = (u64::from(span.rows), u64::from(params.in_features));
         let words = rows * self.codec.read_bytes(params.in_features);
         let scales = rows * self.codec.scale_bytes(params.blocks);
-        let work = Work::default()
-            .with_bytes(ByteClass::Index, rows * 4, rows * width.div_ceil(16) * 4)
+        let before = match self.by {
+            EmbedBy::Token(_) => {
+                Work::default().with_bytes(ByteClass::Index, rows * 4, rows * width.div_ceil(16) * 4)
+            }
+            EmbedBy::Position => Work::default()
+                .with_bytes(ByteClass::ActIn, rows * width * 4, rows * width * 4)
+                .with_ops(OpClass::F32Other, rows * width, rows * width),
+        };
+        let work = before
             .with_bytes(ByteClass::Weight, words, words)
             .with_bytes(ByteClass::ScaleZp, scales, scales)
             .with_bytes(ByteClass::ActOut, rows * width * 4, rows * width * 4)

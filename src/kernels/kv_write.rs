@@ -1,8 +1,10 @@
 //! A chunk's keys and values into the cache.
 
+use super::attention::MAX_HEAD_DIM;
 use crate::Result;
 use crate::energy::{ByteClass, Work};
-use crate::kernel::check::{bytes, positive};
+use crate::fragments::{CacheRows, CacheSlots};
+use crate::kernel::check::{at_most, bytes, positive};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -11,10 +13,10 @@ params! {
     pub struct KvWriteParams {
         /// Key/value heads, `G`.
         pub kv_heads: u32,
-        /// Width of a head.
-        pub head_dim: u32,
-        /// Rows per head of the cache.
+        /// Rows per head of a sequence's cache, or of a page.
         pub slots: u32,
+        /// Pages that a sequence may have.
+        pub pages: u32,
         /// Rows per head of the chunk.
         pub chunk_slots: u32,
     }
@@ -23,15 +25,24 @@ params! {
 /// Lanes of a workgroup.
 const LANES: u32 = 64;
 
-/// Copies the last `min(rows, slots)` rows of a chunk to their slots, `position mod slots`.
+/// Copies the rows of a chunk to their slots, `position mod slots`; of a ring's, the last `slots` of each sequence.
 ///
-/// Chunks are `[G, chunk_slots, h]`, caches `[G, slots, h]`.
+/// Chunks are `[G, chunk_slots, h]`, caches `[sequences or pages, G, slots]` rows of some format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct KvWrite;
+pub struct KvWrite {
+    /// Width of a head, 1 to [`MAX_HEAD_DIM`].
+    pub head_dim: u32,
+    /// Where the cache is, and how its rows are stored.
+    pub cache: CacheRows,
+}
 
 impl KvWrite {
-    fn elements(params: &KvWriteParams, span: Span) -> u64 {
-        u64::from(span.rows.min(params.slots)) * u64::from(params.kv_heads) * u64::from(params.head_dim)
+    /// Rows of a sequence that are written.
+    fn kept(self, params: &KvWriteParams, span: &Span) -> u32 {
+        match self.cache.slots {
+            CacheSlots::Own => span.rows.min(params.slots),
+            CacheSlots::Paged => span.rows,
+        }
     }
 }
 
@@ -42,54 +53,67 @@ impl Kernel for KvWrite {
     fn source(self) -> Source {
         Source::kernel(Self::NAME, fragment!("kv_write.wgsl"))
             .with_span()
+            .with(self.cache.slots.fragment())
+            .with(self.cache.format.store_fragment())
             .with(fragment!("entry/plain.wgsl"))
             .constant("WORKGROUP_SIZE", LANES)
+            .constant("HEAD_DIM", self.head_dim)
+            .flag("RING", self.cache.slots == CacheSlots::Own)
     }
 
     fn bindings(self) -> Vec<Binding> {
-        vec![
+        [
             Binding::PARAMS,
             Binding::SPAN,
             Binding::read(2, "k_chunk"),
             Binding::read(3, "v_chunk"),
-            Binding::write(4, "k_cache"),
-            Binding::write(5, "v_cache"),
+            Binding::write(5, "k_out"),
+            Binding::write(6, "v_out"),
         ]
+        .into_iter()
+        .chain(self.cache.slots.binding())
+        .collect()
     }
 
     fn variants() -> Vec<Self> {
-        vec![Self]
+        let of = |head_dim| CacheRows::all().map(move |cache| Self { head_dim, cache });
+        [1, 3, 10, 64, 256, 512].into_iter().flat_map(of).collect()
     }
 
     fn check(self, params: &KvWriteParams) -> Result<()> {
-        positive(
-            Self::NAME,
-            [
-                ("kv_heads", params.kv_heads),
-                ("head_dim", params.head_dim),
-                ("slots", params.slots),
-                ("chunk_slots", params.chunk_slots),
-            ],
-        )
+        at_most(Self::NAME, "head_dim", MAX_HEAD_DIM, self.head_dim)?;
+        let KvWriteParams { kv_heads, slots, chunk_slots, .. } = *params;
+        positive(Self::NAME, [("kv_heads", kv_heads), ("slots", slots), ("chunk_slots", chunk_slots)])
     }
 
     fn sizes(self, params: &KvWriteParams, rows: u32) -> Vec<(&'static str, u64)> {
-        let KvWriteParams { kv_heads, head_dim, slots, chunk_slots } = *params;
-        let chunk = bytes([kv_heads, chunk_slots.max(rows), head_dim]);
-        let cache = bytes([kv_heads, slots, head_dim]);
-        vec![("k_chunk", chunk), ("v_chunk", chunk), ("k_cache", cache), ("v_cache", cache)]
+        let KvWriteParams { kv_heads, slots, pages, chunk_slots } = *params;
+        let chunk = bytes([kv_heads, chunk_slots.max(rows), self.head_dim]);
+        let cache = bytes([kv_heads, slots, self.cache.format.row_words(self.head_dim)]);
+        [("k_chunk", chunk), ("v_chunk", chunk), ("k_out", cache), ("v_out", cache)]
+            .into_iter()
+            .chain(self.cache.slots.size(pages))
+            .collect()
     }
 
     fn workgroups(self, params: &KvWriteParams, span: Span) -> u64 {
-        Self::elements(params, span).div_ceil(u64::from(LANES))
+        u64::from(span.rows) * u64::from(params.kv_heads)
     }
 
     fn work(self, params: &KvWriteParams, span: Span) -> Work {
-        let bytes = 2 * Self::elements(params, span) * 4;
-        Work::default().with_bytes(ByteClass::ActIn, bytes, bytes).with_bytes(
+        self.work_of(params, &[span])
+    }
+
+    fn work_of(self, params: &KvWriteParams, spans: &[Span]) -> Work {
+        let kept: u32 = spans.iter().map(|span| self.kept(params, span)).sum();
+        let rows = 2 * u64::from(kept) * u64::from(params.kv_heads);
+        let (read, written) =
+            (rows * u64::from(self.head_dim) * 4, rows * self.cache.format.row_bytes(self.head_dim));
+        let work = Work::default().with_bytes(ByteClass::ActIn, read, read);
+        self.cache.format.store_work(rows, self.head_dim, work).with_bytes(
             ByteClass::KvWrite,
-            bytes,
-            bytes,
+            written,
+            written,
         )
     }
 }

@@ -35,10 +35,16 @@ params! {
         pub scale: f32,
         /// Of the soft-capped epilogue.
         pub softcap: f32,
+        /// Of the scaled and of the soft-capped epilogue.
+        pub logit_scale: f32,
         /// Steepness of the clamped gate.
         pub glu_alpha: f32,
         /// Limit of the clamped gate.
         pub glu_limit: f32,
+        /// Elements between two rows of what outputs are multiplied by; 0 where there is none.
+        pub factor_stride: u32,
+        /// Where the factors of a row of the output start in theirs.
+        pub factor_offset: u32,
     }
 }
 
@@ -60,8 +66,11 @@ impl LinearParams {
             eps: 0.0,
             scale: 1.0,
             softcap: 1.0,
+            logit_scale: 1.0,
             glu_alpha: 1.0,
             glu_limit: 1.0,
+            factor_stride: 0,
+            factor_offset: 0,
         }
     }
 
@@ -109,6 +118,11 @@ impl LinearParams {
         require(kernel, "glu_limit", limited, "a positive number", self.glu_limit)?;
         let weighted = !epilogue.slot_weight || (per_choice && !epilogue.bias);
         require(kernel, "slot_weight", weighted, "one only of experts without biases", "one")?;
+        let single = !(epilogue.factor && epilogue.gated);
+        require(kernel, "factor", single, "none of pairs of gate and up", "one")?;
+        let end = u64::from(self.factor_offset) + u64::from(self.out_stride);
+        let fits = !epilogue.factor || end <= u64::from(self.factor_stride);
+        require(kernel, "factor_stride", fits, format_args!("at least {end}"), self.factor_stride)?;
         let capped = epilogue.activate != Activate::Softcap || self.softcap > 0.0;
         require(kernel, "softcap", capped, "a positive number", self.softcap)?;
         codec.check_row(kernel, self.in_features, self.row_words, (self.blocks, self.block_shift))

@@ -130,7 +130,8 @@ impl Kernel for Matvec {
                 for epilogue in Epilogue::all() {
                     for rows in ways {
                         // The head is the only product that wants the last row alone, and it adds nothing.
-                        if rows == VecRows::Last && (epilogue.bias || epilogue.residual || epilogue.gated) {
+                        let adds = epilogue.bias || epilogue.residual || epilogue.gated || epilogue.factor;
+                        if rows == VecRows::Last && adds {
                             continue;
                         }
                         // Experts' outputs are added by moe_combine.
@@ -204,10 +205,20 @@ impl Kernel for Matvec {
     }
 
     fn workgroups(self, params: &LinearParams, span: Span) -> u64 {
+        self.workgroups_of(params, &[span])
+    }
+
+    fn workgroups_of(self, params: &LinearParams, spans: &[Span]) -> u64 {
+        let span = self.rows.span(spans);
         self.rows.launched_blocks(params, span, self.tile.rows) * self.output_tiles(params)
     }
 
     fn work(self, params: &LinearParams, span: Span) -> Work {
+        self.work_of(params, &[span])
+    }
+
+    fn work_of(self, params: &LinearParams, spans: &[Span]) -> Work {
+        let span = self.rows.span(spans);
         let blocks = self.rows.computed_blocks(params, span, self.tile.rows);
         let RowBlocks { rows, distinct_inputs, blocks } = blocks;
         let (inputs, outputs) = (u64::from(params.in_features), u64::from(params.out_features));

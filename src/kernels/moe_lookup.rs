@@ -3,6 +3,7 @@
 use super::expert_plan::check_choices;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::fragments::TokenIds;
 use crate::kernel::check::bytes;
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
@@ -26,8 +27,8 @@ params! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MoeLookup {
     /// From a table `[V, k]`, by the token's id (arXiv 2106.04426).
-    Token,
-    /// From a table `[tasks, k]`, by the sequence's task, `[1]` (arXiv 2205.12755).
+    Token(TokenIds),
+    /// From a table `[tasks, k]`, by the sequence's task (arXiv 2205.12755).
     Task,
     /// Neighbours from a pseudo-random one on, by the token's position (arXiv 2110.04260).
     Random,
@@ -40,7 +41,7 @@ impl Kernel for MoeLookup {
     fn source(self) -> Source {
         let source = Source::kernel(Self::NAME, fragment!("moe_lookup.wgsl"));
         let source = match self {
-            Self::Token => source.with(fragment!("lookup/token.wgsl")),
+            Self::Token(ids) => source.with(fragment!("lookup/token.wgsl")).with(ids.fragment()),
             Self::Task => source.with(fragment!("lookup/task.wgsl")),
             Self::Random => {
                 source.with(fragment!("lookup/random.wgsl")).with(fragment!("common/random.wgsl"))
@@ -52,8 +53,8 @@ impl Kernel for MoeLookup {
     fn bindings(self) -> Vec<Binding> {
         let table = Binding::read(3, "expert_table");
         let keys = match self {
-            Self::Token => vec![Binding::read(2, "token_ids"), table],
-            Self::Task => vec![Binding::read(2, "task"), table],
+            Self::Token(_) => vec![TokenIds::BINDING, table],
+            Self::Task => vec![table],
             Self::Random => vec![],
         };
         let written = [Binding::write(4, "expert_of_slot"), Binding::write(5, "weight_of_slot")];
@@ -61,7 +62,7 @@ impl Kernel for MoeLookup {
     }
 
     fn variants() -> Vec<Self> {
-        vec![Self::Token, Self::Task, Self::Random]
+        TokenIds::ALL.map(Self::Token).into_iter().chain([Self::Task, Self::Random]).collect()
     }
 
     fn check(self, params: &MoeLookupParams) -> Result<()> {
@@ -73,8 +74,8 @@ impl Kernel for MoeLookup {
         // How many rows the table has the numbers do not say.
         let table = ("expert_table", bytes([params.choices]));
         let keys = match self {
-            Self::Token => vec![("token_ids", bytes([rows])), table],
-            Self::Task => vec![("task", bytes([1])), table],
+            Self::Token(_) => vec![TokenIds::size(rows), table],
+            Self::Task => vec![table],
             Self::Random => vec![],
         };
         keys.into_iter().chain([("expert_of_slot", slots), ("weight_of_slot", slots)]).collect()
@@ -88,11 +89,12 @@ impl Kernel for MoeLookup {
         let (rows, choices) = (u64::from(span.rows), u64::from(params.choices));
         let slots = rows * choices;
         let (keys, rows_of_table) = match self {
-            Self::Token => (rows, rows),
-            Self::Task => (1, 1),
+            Self::Token(_) => (rows, rows),
+            Self::Task => (0, 1),
             Self::Random => (0, 0),
         };
-        let read = (keys + rows_of_table * choices, slots * 2 * u64::from(keys > 0));
+        let read =
+            (keys + rows_of_table * choices, slots * (u64::from(keys > 0) + u64::from(rows_of_table > 0)));
         Work::default()
             .with_bytes(ByteClass::Index, (read.0 + 2 * slots) * 4, (read.1 + 2 * slots) * 4)
             .with_ops(OpClass::I32Alu, slots, slots)

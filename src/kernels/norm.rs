@@ -16,10 +16,12 @@ params! {
         pub eps: f32,
         /// Rows of each token: a token's choices of experts on the way out of them, else 1.
         pub rows_per_token: u32,
+        /// Multiplies all of it.
+        pub factor: f32,
     }
 }
 
-/// `y[r] = (residual[r] + norm(x[r])) scale`, all but the scale `[rows, width]`, one workgroup per row (RMSNorm: arXiv 1910.07467; LayerNorm:
+/// `y[r] = (residual[r] + kept[r] + norm(x[r])) factor scale`, all but the scale `[rows, width]`, one workgroup per row (RMSNorm: arXiv 1910.07467; LayerNorm:
 /// arXiv 1607.06450).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Norm {
@@ -27,6 +29,8 @@ pub struct Norm {
     pub norm: InputNorm,
     /// Whether a residual is added.
     pub residual: bool,
+    /// Whether another tensor is, too. Only beside a residual.
+    pub kept: bool,
     /// Whether all of it is multiplied by a stored number.
     pub scaled: bool,
     /// How lanes add.
@@ -41,7 +45,10 @@ impl Kernel for Norm {
         let source = Source::kernel(Self::NAME, fragment!("norm.wgsl"))
             .with(fragment!("linear/input.wgsl"))
             .with_span()
-            .with(residual_fragment(self.residual))
+            .with(match self.kept {
+                true => fragment!("residual/add_two.wgsl"),
+                false => residual_fragment(self.residual),
+            })
             .with(match self.scaled {
                 true => fragment!("output_scale/stored.wgsl"),
                 false => fragment!("output_scale/none.wgsl"),
@@ -55,6 +62,7 @@ impl Kernel for Norm {
             .into_iter()
             .chain(self.norm.binding())
             .chain(residual)
+            .chain(self.kept.then_some(Binding::read(10, "kept")))
             .chain(self.scaled.then_some(Binding::read(9, "stored_scale")))
             .collect()
     }
@@ -63,14 +71,17 @@ impl Kernel for Norm {
         let mut all = Vec::new();
         for norm in InputNorm::ALL.into_iter().filter(|norm| *norm != InputNorm::None) {
             for (residual, scaled) in [(false, false), (true, false), (true, true)] {
-                all.extend(Reduce::ALL.map(|reduce| Self { norm, residual, scaled, reduce }));
+                all.extend(Reduce::ALL.map(|reduce| Self { norm, residual, kept: false, scaled, reduce }));
             }
+            let both = Self { norm, residual: true, kept: true, scaled: false, reduce: Reduce::Workgroup };
+            all.extend(Reduce::ALL.map(|reduce| Self { reduce, ..both }));
         }
         all
     }
 
     fn check(self, params: &NormParams) -> Result<()> {
         require(Self::NAME, "norm", self.norm != InputNorm::None, "a norm", "none")?;
+        require(Self::NAME, "kept", self.residual || !self.kept, "none but beside a residual", "one")?;
         let NormParams { in_features, rows_per_token, .. } = *params;
         positive(Self::NAME, [("in_features", in_features), ("rows_per_token", rows_per_token)])
     }
@@ -82,6 +93,7 @@ impl Kernel for Norm {
             .into_iter()
             .chain(self.norm.size(params.in_features))
             .chain(residual)
+            .chain(self.kept.then_some(("kept", each)))
             .chain(self.scaled.then_some(("stored_scale", bytes([1]))))
             .collect()
     }
@@ -99,6 +111,10 @@ impl Kernel for Norm {
             bytes,
         );
         if self.residual {
+            work = work.with_bytes(ByteClass::ActIn, bytes, bytes);
+            work = work.with_ops(OpClass::F32Other, rows * width, rows * width);
+        }
+        if self.kept {
             work = work.with_bytes(ByteClass::ActIn, bytes, bytes);
             work = work.with_ops(OpClass::F32Other, rows * width, rows * width);
         }

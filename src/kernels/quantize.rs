@@ -79,7 +79,7 @@ pub struct Quantize {
     pub inputs: InputRows,
     /// Norm of the input.
     pub norm: InputNorm,
-    /// Whether only the last row is computed; it stays the last row of the output.
+    /// Whether only the last row of each sequence is computed; it stays where it is.
     pub last: bool,
     /// Whether rows are the slots of experts that chose their tokens.
     pub chosen: bool,
@@ -88,11 +88,12 @@ pub struct Quantize {
 }
 
 impl Quantize {
-    fn rows(self, params: &QuantizeParams, span: Span) -> u64 {
+    fn rows(self, params: &QuantizeParams, spans: &[Span]) -> u64 {
+        let rows = Span::total_rows(spans);
         match (self.last, self.chosen) {
-            (true, _) => 1,
-            (false, true) => params.slots().of(span.rows).into(),
-            (false, false) => u64::from(span.rows) * u64::from(params.rows_per_token),
+            (true, _) => spans.len() as u64,
+            (false, true) => params.slots().of(rows).into(),
+            (false, false) => u64::from(rows) * u64::from(params.rows_per_token),
         }
     }
 }
@@ -169,11 +170,19 @@ impl Kernel for Quantize {
     }
 
     fn workgroups(self, params: &QuantizeParams, span: Span) -> u64 {
-        self.rows(params, span) * blocks(params).div_ceil(LANES.into())
+        self.workgroups_of(params, &[span])
+    }
+
+    fn workgroups_of(self, params: &QuantizeParams, spans: &[Span]) -> u64 {
+        self.rows(params, spans) * blocks(params).div_ceil(LANES.into())
     }
 
     fn work(self, params: &QuantizeParams, span: Span) -> Work {
-        let (rows, inputs) = (self.rows(params, span), u64::from(params.in_features));
+        self.work_of(params, &[span])
+    }
+
+    fn work_of(self, params: &QuantizeParams, spans: &[Span]) -> Work {
+        let (rows, inputs) = (self.rows(params, spans), u64::from(params.in_features));
         let of = |inputs: InputRows| rows * inputs.row_bytes(params.in_features);
         let (read, written) = (of(self.inputs), of(InputRows::I8));
         // Padding is computed too: a magnitude and a scaled value of every input, a dot for every four, and a division.

@@ -3,7 +3,7 @@
 use super::attention::MAX_HEAD_DIM;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::fragments::Reduce;
+use crate::fragments::{CacheFormat, CacheRows, CacheSlots, Reduce};
 use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Fragment, Source, fragment};
@@ -13,12 +13,14 @@ params! {
     pub struct RopeParams {
         /// Query heads, `H`.
         pub heads: u32,
-        /// Key/value heads, `G`.
+        /// Key/value heads, `G`; 0 of queries alone.
         pub kv_heads: u32,
         /// Leading elements of a head that turn; 0: none.
         pub rotary_dim: u32,
-        /// Rows per head of the K and V destinations.
+        /// Rows per head of the K and V destinations, or of a page.
         pub slots: u32,
+        /// Pages that a sequence may have.
+        pub pages: u32,
         /// Of the head norm.
         pub eps: f32,
         /// Q, K and V are clamped to `-clip ..= clip`, after the norm.
@@ -32,35 +34,42 @@ params! {
 
 /// Splits `[rows, (H + 2G) h]` into normed, rotated Q and K, and V (arXiv 2104.09864, section 3.2).
 ///
-/// Q is `[rows, H, h]`, K and V are `[G, slots, h]`, the table of cosines and sines `[positions, rotary_dim / 2]`. A query at
+/// Q is `[rows, H, h]`, K and V are `[G, slots, h]` for each sequence or page, the table of cosines and sines `[positions, rotary_dim / 2]`. A query at
 /// position `p` is multiplied by `1 + temperature_scale ln(1 + floor((p + 1) / temperature_floor))` (arXiv 2501.19399).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rope {
     /// Width of a head, 1 to [`MAX_HEAD_DIM`].
     pub head_dim: u32,
-    /// Whether Q and K are RMS-normed first, and over what.
+    /// Whether Q and K are normed first, and how.
     pub qk_norm: QkNorm,
     /// Whether heads of V are normed as well, without a weight.
     pub v_norm: bool,
     /// Whether V is K, before its norm.
     pub v_is_k: bool,
+    /// Whether there are queries alone, because keys and values are another layer's.
+    pub only_q: bool,
     /// Whether pairs are neighbours instead of half a head apart.
     pub interleaved: bool,
-    /// Whether K and V go into the cache by position (decode) or into a chunk's buffer by row (prefill).
-    pub to_cache: bool,
+    /// Where K and V go: into the cache by position (decode), or else into a chunk's buffer by row (prefill).
+    pub to: Option<CacheRows>,
     /// How lanes add.
     pub reduce: Reduce,
 }
 
-/// What Q and K are RMS-normed over, before the rotation: `shaders/qk_norm`.
+/// What Q and K are normed over, before the rotation: `shaders/qk_norm`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum QkNorm {
     /// They are not.
     None,
-    /// Each head.
+    /// Each head, by its root mean square.
     Head,
-    /// All heads together.
+    /// All heads together, by theirs.
     AllHeads,
+    /// Each head by mean and variance: a LayerNorm.
+    Layer {
+        /// Whether each head has weights of its own.
+        by_head: bool,
+    },
 }
 
 impl QkNorm {
@@ -69,15 +78,19 @@ impl QkNorm {
             Self::None => fragment!("qk_norm/none.wgsl"),
             Self::Head => fragment!("qk_norm/rms.wgsl"),
             Self::AllHeads => fragment!("qk_norm/rms_of_all_heads.wgsl"),
+            Self::Layer { .. } => fragment!("qk_norm/layer.wgsl"),
         }
     }
 
-    /// Elements of the scales of Q and K.
+    /// Elements of the scales of Q and K, or of Q where there is no K, and of shifts.
     fn len(self, heads: [u32; 2], head_dim: u32) -> u64 {
+        let all = (u64::from(heads[0]) + u64::from(heads[1])) * u64::from(head_dim);
         match self {
             Self::None => 0,
-            Self::Head => 2 * u64::from(head_dim),
-            Self::AllHeads => (u64::from(heads[0]) + u64::from(heads[1])) * u64::from(head_dim),
+            Self::Head => u64::from(head_dim) * if heads[1] == 0 { 1 } else { 2 },
+            Self::AllHeads => all,
+            Self::Layer { by_head: true } => 2 * all,
+            Self::Layer { by_head: false } => 4 * u64::from(head_dim),
         }
     }
 }
@@ -90,10 +103,16 @@ impl Rope {
             qk_norm: QkNorm::None,
             v_norm: false,
             v_is_k: false,
+            only_q: false,
             interleaved: false,
-            to_cache: false,
+            to: None,
             reduce: Reduce::Workgroup,
         }
+    }
+
+    /// How keys and values are stored where they go.
+    fn format(self) -> CacheFormat {
+        self.to.map_or(CacheFormat::F32, |cache| cache.format)
     }
 }
 
@@ -111,42 +130,61 @@ impl Kernel for Rope {
                 fragment!("rotate/half_split.wgsl")
             })
             .constant("HEAD_DIM", self.head_dim)
-            .flag("TO_CACHE", self.to_cache)
             .flag("V_NORM", self.v_norm)
             .flag("V_IS_K", self.v_is_k);
+        let source = match self.to {
+            Some(cache) => source.with(fragment!("heads_to/cache.wgsl")).with(cache.slots.fragment()),
+            None => source.with(fragment!("heads_to/chunk.wgsl")),
+        };
+        let source = source.with(match self.only_q {
+            true => fragment!("kv_store/none.wgsl"),
+            false => self.format().store_fragment(),
+        });
         // Without a norm nothing is added over lanes, and the plain entry point will do.
         match self.qk_norm {
             QkNorm::None => source.with(fragment!("entry/plain.wgsl")),
             QkNorm::Head | QkNorm::AllHeads => self.reduce.add_to(source),
+            QkNorm::Layer { by_head } => self.reduce.add_to(source).flag("BY_HEAD", by_head),
         }
     }
 
     fn bindings(self) -> Vec<Binding> {
         let norm = (self.qk_norm != QkNorm::None).then_some(Binding::read(7, "head_norm"));
+        let kv = [Binding::write(5, "k_out"), Binding::write(6, "v_out")];
+        let kv = kv.into_iter().filter(|_| !self.only_q);
         [
             Binding::PARAMS,
             Binding::SPAN,
             Binding::read(2, "qkv"),
             Binding::read(3, "rope_table"),
             Binding::write(4, "q_out"),
-            Binding::write(5, "k_out"),
-            Binding::write(6, "v_out"),
         ]
         .into_iter()
+        .chain(kv)
         .chain(norm)
+        .chain(self.to.and_then(|cache| cache.slots.binding()))
         .collect()
     }
 
     fn variants() -> Vec<Self> {
         let mut all = Vec::new();
+        let int8 = CacheRows { format: CacheFormat::Int8, ..CacheRows::PLAIN };
+        let paged = CacheRows { slots: CacheSlots::Paged, format: CacheFormat::F16 };
+        let destinations = [None, Some(CacheRows::PLAIN), Some(int8), Some(paged)];
         for head_dim in [1, 10, 12, 64, 256, 512] {
             for interleaved in [false, true] {
-                for to_cache in [false, true] {
-                    let plain = Self { interleaved, to_cache, ..Self::new(head_dim) };
+                for to in destinations {
+                    let plain = Self { interleaved, to, ..Self::new(head_dim) };
                     all.extend([false, true].map(|v_is_k| Self { v_is_k, ..plain }));
+                    all.extend(to.is_none().then_some(Self { only_q: true, ..plain }));
                     for reduce in Reduce::ALL {
                         let normed = Self { qk_norm: QkNorm::Head, reduce, ..plain };
-                        all.extend([normed, Self { qk_norm: QkNorm::AllHeads, ..normed }]);
+                        let of_all = Self { qk_norm: QkNorm::AllHeads, ..normed };
+                        let only_q = [normed, of_all].map(|normed| Self { only_q: true, ..normed });
+                        all.extend(only_q.into_iter().filter(|_| to.is_none()));
+                        all.extend([normed, of_all]);
+                        let layer = [false, true].map(|by_head| QkNorm::Layer { by_head });
+                        all.extend(layer.map(|qk_norm| Self { qk_norm, ..normed }));
                         all.extend([false, true].map(|v_is_k| Self { v_norm: true, v_is_k, ..normed }));
                     }
                 }
@@ -158,7 +196,14 @@ impl Kernel for Rope {
     fn check(self, params: &RopeParams) -> Result<()> {
         let RopeParams { heads, kv_heads, rotary_dim, slots, .. } = *params;
         at_most(Self::NAME, "head_dim", MAX_HEAD_DIM, self.head_dim)?;
-        positive(Self::NAME, [("heads", heads), ("kv_heads", kv_heads), ("slots", slots)])?;
+        positive(Self::NAME, [("heads", heads), ("slots", slots)])?;
+        if self.only_q {
+            require(Self::NAME, "kv_heads", kv_heads == 0, "0 beside queries alone", kv_heads)?;
+            let of_values = self.v_norm || self.v_is_k;
+            require(Self::NAME, "only_q", !of_values, "no choice about values", "one")?;
+        } else {
+            positive(Self::NAME, [("kv_heads", kv_heads)])?;
+        }
         let pairs = rotary_dim.is_multiple_of(2) && rotary_dim <= self.head_dim;
         let expected = format_args!("an even number up to the head's {}", self.head_dim);
         require(Self::NAME, "rotary_dim", pairs, expected, rotary_dim)?;
@@ -171,8 +216,8 @@ impl Kernel for Rope {
         let RopeParams { heads, kv_heads, rotary_dim, slots, .. } = *params;
         let stored_heads = kv_heads.saturating_mul(if self.v_is_k { 1 } else { 2 }).saturating_add(heads);
         // A chunk has a place for every row, a cache may be a ring.
-        let slots = if self.to_cache { slots } else { slots.max(rows) };
-        let kv = bytes([kv_heads, slots, self.head_dim]);
+        let slots = if self.to.is_some() { slots } else { slots.max(rows) };
+        let kv = bytes([kv_heads, slots, self.format().row_words(self.head_dim)]);
         let norm_bytes = self.qk_norm.len([heads, kv_heads], self.head_dim) * 4;
         let norm = (self.qk_norm != QkNorm::None).then_some(("head_norm", norm_bytes));
         [
@@ -180,11 +225,11 @@ impl Kernel for Rope {
             // No binding is empty, and an entry is a cosine and a sine.
             ("rope_table", bytes([rows, rotary_dim / 2, 2]).max(8)),
             ("q_out", bytes([rows, heads, self.head_dim])),
-            ("k_out", kv),
-            ("v_out", kv),
         ]
         .into_iter()
+        .chain([("k_out", kv), ("v_out", kv)].into_iter().filter(|_| !self.only_q))
         .chain(norm)
+        .chain(self.to.and_then(|cache| cache.slots.size(params.pages)))
         .collect()
     }
 
@@ -199,13 +244,16 @@ impl Kernel for Rope {
         let read = q + if self.v_is_k { kv / 2 } else { kv };
         let turned_heads = rows * u64::from(params.heads + params.kv_heads);
         let turned = turned_heads * u64::from(params.rotary_dim);
-        let kv_class = if self.to_cache { ByteClass::KvWrite } else { ByteClass::ActOut };
+        let kv_class = if self.to.is_some() { ByteClass::KvWrite } else { ByteClass::ActOut };
+        let kv_rows = rows * 2 * u64::from(params.kv_heads);
+        let stored_bytes = kv_rows * self.format().row_bytes(self.head_dim);
         let mut work = Work::default()
             .with_bytes(ByteClass::ActIn, read * 4, (q + kv) * 4)
             .with_bytes(ByteClass::Index, rows * u64::from(params.rotary_dim) * 4, turned * 8)
             .with_bytes(ByteClass::ActOut, q * 4, q * 4)
-            .with_bytes(kv_class, kv * 4, kv * 4)
+            .with_bytes(kv_class, stored_bytes, stored_bytes)
             .with_ops(OpClass::F32Other, 3 * turned, 3 * turned);
+        work = self.format().store_work(kv_rows, self.head_dim, work);
         if params.temperature_floor > 0 {
             work = work.with_ops(OpClass::Sfu, rows, q).with_ops(OpClass::F32Other, q, q);
         }
@@ -214,13 +262,15 @@ impl Kernel for Rope {
             let scales = self.qk_norm.len([params.heads, params.kv_heads], self.head_dim);
             let statistics = turned_heads + if self.v_norm { kv / 2 / head_dim } else { 0 };
             // Over all heads, each head of Q adds up all of Q's, and each of K's and V's all of K's.
-            let summed = match self.qk_norm {
-                QkNorm::AllHeads => q * u64::from(params.heads) + kv * u64::from(params.kv_heads),
-                QkNorm::None | QkNorm::Head => q + kv,
+            // A LayerNorm goes over them twice, and has a shift for each scale.
+            let (summed, passes) = match self.qk_norm {
+                QkNorm::AllHeads => (q * u64::from(params.heads) + kv * u64::from(params.kv_heads), 1),
+                QkNorm::None | QkNorm::Head => (q + kv, 1),
+                QkNorm::Layer { .. } => (2 * (q + kv), 2),
             };
             work = work
-                .with_bytes(ByteClass::Weight, scales * 4, (normed + turned) * 4)
-                .with_ops(OpClass::F32Fma, normed, summed)
+                .with_bytes(ByteClass::Weight, scales * 4, passes * (normed + turned) * 4)
+                .with_ops(OpClass::F32Fma, passes * normed, summed)
                 .with_ops(OpClass::F32Other, 2 * normed, 2 * (normed + turned))
                 .with_ops(OpClass::Sfu, statistics, (q + kv) / head_dim);
         }

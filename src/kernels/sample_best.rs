@@ -4,7 +4,7 @@ use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::fragments::Reduce;
 use crate::kernel::check::{at_most, bytes};
-use crate::kernel::{Binding, Kernel, Span, params};
+use crate::kernel::{Binding, Kernel, Span, params, sum_of_each};
 use crate::shader::{Source, fragment};
 
 params! {
@@ -36,14 +36,14 @@ pub const fn run_len(kept: u32) -> u32 {
 /// Runs of the largest vocabulary.
 pub(crate) const MAX_RUNS: u32 = MAX_VOCAB / SORTED_RUN;
 
-/// Bytes of the best of every run.
+/// Bytes of the best of every run of a sequence.
 pub fn best_bytes(vocab_size: u32, kept: u32) -> u64 {
     bytes([vocab_size.div_ceil(run_len(kept)), kept, 4])
 }
 
 /// The `kept` best of every run of logits, and where that is more than one, its share of the softmax's denominator.
 ///
-/// Logits are `[V]`, finite, in runs of [`run_len`]; the best are `[runs, kept]` of (score, token, sum of
+/// Logits are `[sequences, V]`, finite, in runs of [`run_len`]; the best are `[sequences, runs, kept]` of (score, token, sum of
 /// `exp(score - best)` or 0, 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SampleBest {
@@ -68,11 +68,12 @@ impl Kernel for SampleBest {
 
     fn source(self) -> Source {
         let source = Source::kernel(Self::NAME, fragment!("sample_best.wgsl"))
+            .with_span()
             .with(fragment!("reduce/argmax.wgsl"))
             .constant("KEPT", self.kept)
             .constant("RUN", run_len(self.kept));
         let source = if self.gumbel {
-            source.with(fragment!("score/gumbel.wgsl")).with(fragment!("common/random.wgsl")).with_span()
+            source.with(fragment!("score/gumbel.wgsl")).with(fragment!("common/random.wgsl"))
         } else {
             source.with(fragment!("score/logit.wgsl"))
         };
@@ -85,11 +86,7 @@ impl Kernel for SampleBest {
     }
 
     fn bindings(self) -> Vec<Binding> {
-        let span = self.gumbel.then_some(Binding::SPAN);
-        [Binding::PARAMS, Binding::read(2, "logits"), Binding::write(3, "best")]
-            .into_iter()
-            .chain(span)
-            .collect()
+        vec![Binding::PARAMS, Binding::SPAN, Binding::read(2, "logits"), Binding::write(3, "best")]
     }
 
     fn variants() -> Vec<Self> {
@@ -112,6 +109,14 @@ impl Kernel for SampleBest {
 
     fn workgroups(self, params: &SampleBestParams, _: Span) -> u64 {
         u64::from(params.vocab_size.div_ceil(run_len(self.kept)))
+    }
+
+    fn workgroups_of(self, params: &SampleBestParams, spans: &[Span]) -> u64 {
+        spans.iter().map(|span| self.workgroups(params, *span)).sum()
+    }
+
+    fn work_of(self, params: &SampleBestParams, spans: &[Span]) -> Work {
+        sum_of_each(self, params, spans)
     }
 
     fn work(self, params: &SampleBestParams, span: Span) -> Work {

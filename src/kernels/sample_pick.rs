@@ -4,7 +4,7 @@ use super::sample_best::{MAX_KEPT, MAX_RUNS, MAX_VOCAB, best_bytes, run_len};
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::kernel::check::{at_most, bytes, positive, require};
-use crate::kernel::{Binding, Kernel, Span, params};
+use crate::kernel::{Binding, Kernel, SPAN_BYTES, Span, params, sum_of_each};
 use crate::shader::{Source, fragment};
 
 params! {
@@ -12,7 +12,7 @@ params! {
     pub struct SamplePickParams {
         /// Logits.
         pub vocab_size: u32,
-        /// Tokens that fit in the record of samples.
+        /// Tokens that fit in a sequence's record of samples.
         pub max_samples: u32,
         /// Probability that the nucleus holds.
         pub top_p: f32,
@@ -30,7 +30,8 @@ const LANES: u32 = 64;
 /// then top-k, then top-p. Unlike there, no more than `kept` are kept where the last one ties with others: the lower
 /// tokens are.
 ///
-/// The best are `[runs, kept]`; the token goes to `token_ids[0]` and to the record of samples, and the span moves on.
+/// The best are `[sequences, runs, kept]`; a token goes to its sequence's place in `token_ids` and in the record of samples,
+/// `[sequences, max_samples]`, and the span moves on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SamplePick {
     /// As in `sample_best`.
@@ -88,12 +89,20 @@ impl Kernel for SamplePick {
             ("best", best_bytes(params.vocab_size, self.kept)),
             ("token_ids", bytes([1])),
             ("samples", bytes([params.max_samples])),
-            ("next_span", bytes([4])),
+            ("next_span", SPAN_BYTES),
         ]
     }
 
     fn workgroups(self, _: &SamplePickParams, _: Span) -> u64 {
         1
+    }
+
+    fn workgroups_of(self, _: &SamplePickParams, spans: &[Span]) -> u64 {
+        spans.len() as u64
+    }
+
+    fn work_of(self, params: &SamplePickParams, spans: &[Span]) -> Work {
+        sum_of_each(self, params, spans)
     }
 
     /// As if all `kept` were taken: with the whole softmax's probabilities, a full nucleus ends it sooner.

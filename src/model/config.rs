@@ -6,16 +6,21 @@
 mod attention;
 mod encoder;
 mod experts;
+mod layer_inputs;
 mod rope;
 mod routing;
+mod streams;
 mod validate;
 
-pub use attention::{Attention, Temperature};
+pub use attention::{Alibi, Attention, Temperature};
 pub use encoder::{Encoder, RelativeBias};
 pub(crate) use experts::thousandths;
 pub use experts::{Capacity, Experts, GrantOrder, Share, SharedExpert};
+pub use layer_inputs::{LayerInput, LayerInputs};
 pub use rope::{Rope, RopeLayout, RopeScaling};
 pub use routing::{ExpertGroups, GroupScore, Hierarchical, Later, Routing, Score, Topk, WeightOn};
+
+pub use streams::Streams;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +41,15 @@ pub struct ModelConfig {
     /// The embedding row is multiplied by this (Gemma: `sqrt(d)`).
     #[serde(default = "one")]
     pub embedding_scale: f32,
+    /// Whether a stored row for each position, `[context_length, d]`, is then added to it (GPT-BigCode).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub learned_positions: bool,
+    /// Embeddings of each layer, where sub-layers read them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer_inputs: Option<LayerInputs>,
+    /// What mixes residual streams, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<Streams>,
     /// The encoder, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoder: Option<Encoder>,
@@ -59,7 +73,8 @@ pub struct Block {
     pub sublayers: Vec<SubLayer>,
 }
 
-/// `x <- x + post_norm(op(norm(x)))`; either norm may be absent. With `output_scale`, all of it times a stored number.
+/// `x <- x + post_norm(op(norm(x)))`; either norm may be absent. With `output_scale`, all of it times a stored number, with
+/// `output_factor` times that number.
 /// With a `width`, `project_out(op(project_in(norm(x))))` takes the place of `op(norm(x))`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,6 +95,12 @@ pub struct SubLayer {
     /// Whether the residual stream is then multiplied by a stored number (Gemma 4). It takes a `post_norm`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub output_scale: bool,
+    /// What the residual stream is multiplied by after it (Gemma 3n). It takes a `post_norm`, or branches of which the last has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_factor: Option<f32>,
+    /// Whether a branch's input is added to what its `post_norm` gives (Gemma 3n).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub keep_input: bool,
 }
 
 /// What a sub-layer computes.
@@ -95,6 +116,8 @@ pub enum Op {
     /// Attention whose keys and values are projections of an encoder's output, as wide as the residual stream (`c`). They are
     /// computed once for each input of the encoder. Without an encoder, a description can be counted and not run.
     CrossAttention(Attention),
+    /// A gate on the layer's own embedding, projected back (`e`).
+    LayerInput(LayerInput),
     /// Branches side by side, each with norms of its own or none: all read the same input, and what they give is added
     /// (`(af)`; PaLM, arXiv 2204.02311, section 2).
     Parallel(Vec<SubLayer>),
@@ -139,6 +162,10 @@ pub struct FeedForward {
     /// Biases on every projection.
     #[serde(default)]
     pub bias: bool,
+    /// The share of gates, as if they were normally distributed, that takes no part; of the others the cutoff is subtracted before
+    /// the activation (Gemma 3n, after arXiv 2506.06644).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparsity: Option<f32>,
     /// Limits on what is gated, in place of a plain gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clamp: Option<GateClamp>,
@@ -159,6 +186,8 @@ pub struct GateClamp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
+    /// `x`.
+    Identity,
     /// `max(x, 0)`.
     Relu,
     /// `max(x, 0)^2`.
@@ -172,14 +201,14 @@ pub enum Activation {
 }
 
 /// The head: logits from the last hidden state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
     /// Whether the embedding table is the head's weight.
     pub tied: bool,
-    /// Multiplies the logits, before the soft-cap (T5 with a tied head: `d^-0.5`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<f32>,
+    /// Multiplies the logits, their biases included, before the soft cap (Cohere).
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub scale: f32,
     /// `z <- cap * tanh(z / cap)` on the logits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub softcap: Option<f32>,
@@ -188,12 +217,24 @@ pub struct Head {
     pub bias: bool,
 }
 
+impl Default for Head {
+    /// A matrix of its own, and nothing after it.
+    fn default() -> Self {
+        Self { tied: false, scale: 1.0, softcap: None, bias: false }
+    }
+}
+
 fn is_false(value: &bool) -> bool {
     !value
 }
 
 fn one() -> f32 {
     1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_one(value: &f32) -> bool {
+    *value == 1.0
 }
 
 impl ModelConfig {
@@ -258,10 +299,25 @@ fn indexed(blocks: &[Block]) -> impl Iterator<Item = (usize, usize, &SubLayer)> 
         .flat_map(|(b, block)| block.sublayers.iter().enumerate().map(move |(s, sub)| (b, s, sub)))
 }
 
+impl ModelConfig {
+    /// The sub-layers that read embeddings of their own, in order: `L` of them.
+    pub fn layer_input_places(&self) -> impl Iterator<Item = Place> {
+        self.ops().filter(|(_, op)| matches!(op, Op::LayerInput(_))).map(|(place, _)| place)
+    }
+}
+
 impl SubLayer {
     /// A sub-layer with a norm before it, as most are.
     pub const fn new(norm: Norm, op: Op) -> Self {
-        Self { norm: Some(norm), width: None, op, post_norm: None, output_scale: false }
+        Self {
+            norm: Some(norm),
+            width: None,
+            op,
+            post_norm: None,
+            output_scale: false,
+            output_factor: None,
+            keep_input: false,
+        }
     }
 }
 
@@ -273,7 +329,7 @@ impl FeedForward {
 
     /// `down(act(up(x)))`, without biases.
     pub const fn plain(hidden: u32, activation: Activation) -> Self {
-        Self { hidden, activation, gated: false, bias: false, clamp: None }
+        Self { hidden, activation, gated: false, bias: false, sparsity: None, clamp: None }
     }
 }
 

@@ -4,25 +4,36 @@
 //! some of them share.
 //! Absent keys have the values that `transformers` 5.23.0 gives them.
 
+mod cohere;
 mod decoder;
 mod dots1;
 mod experts;
+mod falcon;
 mod gemma;
+mod gemma1;
 mod gemma2;
 mod gemma3;
+mod gemma3n;
 mod gemma4;
 mod glm4_moe;
+mod gpt_bigcode;
+mod gpt_neox;
 mod gpt_oss;
+mod gptj;
 mod keys;
 mod layers;
 mod llama;
 mod llama4;
+mod mistral;
 mod mixtral;
 mod olmoe;
+mod phi;
 mod phimoe;
 mod qwen2_moe;
+mod qwen3;
 mod qwen3_moe;
 mod rope;
+mod small_gemma;
 mod switch_transformers;
 mod t5;
 
@@ -39,22 +50,33 @@ pub(crate) const FILE: &str = "config.json";
 type Family = fn(&Keys<'_>) -> Result<(ModelConfig, Naming)>;
 
 /// Reader of every `model_type`.
-const FAMILIES: [(&str, Family); 18] = [
+const FAMILIES: [(&str, Family); 29] = [
+    ("cohere", cohere::read),
     ("dots1", dots1::read),
+    ("falcon", falcon::read),
+    ("gemma", gemma1::read),
     ("gemma2", gemma2::read),
     ("gemma3", |keys| gemma3::read(&text_part(keys)?)),
     ("gemma3_text", gemma3::read),
+    ("gemma3n", |keys| gemma3n::read(&text_part(keys)?)),
+    ("gemma3n_text", gemma3n::read),
     ("gemma4", |keys| gemma4::read(&text_part(keys)?)),
     ("gemma4_text", gemma4::read),
     ("glm4_moe", glm4_moe::read),
+    ("gpt_bigcode", gpt_bigcode::read),
+    ("gpt_neox", gpt_neox::read),
     ("gpt_oss", gpt_oss::read),
+    ("gptj", gptj::read),
     ("llama", llama::read),
     ("llama4", |keys| llama4::read(&text_part(keys)?)),
     ("llama4_text", llama4::read),
+    ("mistral", mistral::read),
     ("mixtral", mixtral::read),
     ("olmoe", olmoe::read),
+    ("phi", phi::read),
     ("phimoe", phimoe::read),
     ("qwen2_moe", qwen2_moe::read),
+    ("qwen3", qwen3::read),
     ("qwen3_moe", qwen3_moe::read),
     ("switch_transformers", switch_transformers::read),
     ("t5", t5::read),

@@ -83,7 +83,7 @@ impl Flops {
             Op::CrossAttention(attention) => {
                 4 * u64::from(attention.q_rows()) * tokens * u64::from(encoder_tokens)
             }
-            Op::FeedForward(_) | Op::Experts(_) | Op::Parallel(_) => 0,
+            Op::FeedForward(_) | Op::Experts(_) | Op::LayerInput(_) | Op::Parallel(_) => 0,
         };
         Self {
             products: 2 * tokens * Parameters::activated_in(config, stack).of_token(),

@@ -9,39 +9,43 @@ mod cross_attention;
 mod expert_places;
 mod experts;
 mod feed_forward;
+mod layer_input;
 mod linear;
 mod options;
 mod rope_tables;
+mod streams;
 
 pub(super) use choices::route_rule;
 pub use expert_places::expert_places;
-pub use options::{LogitRows, PassOptions, Sampling};
+pub use options::{LogitRows, Paging, PassOptions, Sampling};
 pub use rope_tables::rope_tables;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::config::{ModelConfig, Rope};
-use super::layout::{Layout, OpLayout, ProjectionLayout, SubLayerLayout, Vectors};
-use super::slot::{Place, Stack};
+use super::config::{ModelConfig, Op, Rope};
+use super::layout::{Layout, Matrix, OpLayout, ProjectionLayout, SubLayerLayout, Vectors};
+use super::slot::{Place, Stack, SubLayerPlace};
 use crate::Result;
 use crate::energy::Phase;
-use crate::fragments::{Activate, Codec, Epilogue, Reduce};
+use crate::fragments::{Activate, Codec, Epilogue, Reduce, TokenIds};
 use crate::gpu::Capabilities;
-use crate::kernel::{Launch, SpanUniform};
-use crate::kernels::embed::{Embed, EmbedParams};
+use crate::kernel::{Launch, SPAN_BYTES};
+use crate::kernels::embed::{Embed, EmbedBy, EmbedParams};
 use crate::kernels::sample_best::{SampleBest, SampleBestParams, best_bytes};
 use crate::kernels::sample_pick::{SamplePick, SamplePickParams};
 use crate::schedule::{Schedule, Site, TensorId};
 use crate::tuning::Tuning;
-use linear::Input;
+use linear::{Input, NormEnd};
 
 /// Records one pass over the sub-layers of a layout, which must be that of `config`.
 ///
-/// Names of its tensors: `token_ids`, `task`, `logits`, `samples`, `span`, `{at}.k_cache`, `{at}.v_cache`, with an encoder
-/// `encoder_length` and `{at}.encoder_kv`,
+/// Names of its tensors: `token_ids`, `next_ids`, `logits`, `samples`, `span`, `page_table`, `{at}.k_cache`, `{at}.v_cache`, with an
+/// encoder `encoder_length` and `{at}.encoder_kv`,
 /// `rope_table.{n}`, `expert_places.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{at}.router_logits`,
 /// `{at}.expert_of_slot`, `{at}.weight_of_slot`, and where choices may be dropped `{at}.place_of_slot`, where experts choose
-/// `{at}.scores`, `{at}.slot_of_choice`, of an encoder `encoder.hidden.{i}` and `encoder.last_block`; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`]
+/// `{at}.scores`, `{at}.slot_of_choice`, of an encoder `encoder.hidden.{i}` and `encoder.last_block`; `hidden.{i}` and `last_block` hold
+/// all streams where there are several; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`]
 /// puts before the names of a sub-layer.
 ///
 /// # Errors
@@ -52,7 +56,10 @@ pub fn record(
     capabilities: &Capabilities,
     options: &PassOptions,
 ) -> Result<Schedule> {
-    let rows = if options.phase == Phase::Decode { 1 } else { options.max_rows };
+    let rows = match options.phase {
+        Phase::Prefill => options.max_rows,
+        Phase::Decode => options.max_rows.min(options.sequences),
+    };
     let mut pass = ForwardPass {
         config,
         layout,
@@ -63,19 +70,22 @@ pub fn record(
         expert_places: expert_places(layout),
         place: Place::Model.of(options.stack),
         width: config.hidden_size,
+        layer_inputs: None,
+        chunks: HashMap::new(),
+        last_readers: last_readers(config),
         tuning: options.tuning.clone().unwrap_or_else(|| Tuning::shipped(capabilities).into()),
     };
     pass.model()?;
     Ok(pass.schedule)
 }
 
-/// What becomes of a sub-layer's result: `(residual + post_norm(result)) * output_scale`.
+/// What becomes of a sub-layer's result: `after(residual + post_norm(result))`.
 #[derive(Clone, Copy)]
 struct End<'a> {
     residual: Option<TensorId>,
     post_norm: Option<&'a Vectors>,
     /// Only beside a norm.
-    output_scale: Option<&'a Vectors>,
+    after: NormEnd<'a>,
     to: Target,
 }
 
@@ -86,6 +96,16 @@ enum Target {
     Stream,
     /// To what is added up or projected within the sub-layer, as wide as it computes.
     Sum,
+}
+
+/// For each attention whose keys and values others see, the last of those: until it has, the cache must hold what it held before
+/// the pass, and the pass's own keys stay where they are.
+fn last_readers(config: &ModelConfig) -> HashMap<SubLayerPlace, SubLayerPlace> {
+    let readers = config.ops().filter_map(|(place, op)| match op {
+        Op::Attention(attention) => attention.kv_from.zip(place.at()),
+        _ => None,
+    });
+    readers.collect()
 }
 
 struct ForwardPass<'a> {
@@ -100,6 +120,12 @@ struct ForwardPass<'a> {
     place: Place,
     /// Width at which it computes: the residual stream's or its own.
     width: u32,
+    /// Every layer's own embedding, where there are any.
+    layer_inputs: Option<TensorId>,
+    /// This pass's keys and values of attention whose cache others read, too.
+    chunks: HashMap<SubLayerPlace, [TensorId; 2]>,
+    /// The last attention that reads the cache of each such attention.
+    last_readers: HashMap<SubLayerPlace, SubLayerPlace>,
     tuning: Arc<Tuning>,
 }
 
@@ -107,18 +133,19 @@ impl<'a> ForwardPass<'a> {
     /// Embedding, sub-layers one after the other on the residual stream, head; of an encoder, what decoders attend to.
     fn model(&mut self) -> Result<()> {
         let mut x = self.embed()?;
-        let stack = self.options.stack;
-        for (block, layers) in self.blocks().iter().enumerate() {
-            for (sublayer, layer) in layers.iter().enumerate() {
-                self.place = Place::sublayer(block, sublayer).of(stack);
-                x = self.sublayer(x, layer)?;
-            }
-        }
-        self.place = Place::Model.of(stack);
-        if stack == Stack::Encoder {
+        if self.options.stack == Stack::Encoder {
+            x = self.blocks(x)?;
             let layout = self.layout;
             let norm = layout.encoder.as_ref().map(|encoder| &encoder.final_norm);
             return norm.map_or(Ok(()), |norm| self.encode_for_decoder(x, norm));
+        }
+        self.layer_inputs = self.embed_layers(x)?;
+        x = match &self.layout.streams {
+            Some(streams) => self.blocks_on_streams(x, streams)?,
+            None => self.blocks(x)?,
+        };
+        if let (Some(streams), true) = (&self.layout.streams, self.options.logits != LogitRows::None) {
+            x = self.join_streams(x, streams)?;
         }
         if self.options.logits != LogitRows::None {
             self.head(x)?;
@@ -127,9 +154,17 @@ impl<'a> ForwardPass<'a> {
         Ok(())
     }
 
-    /// The blocks of the pass.
-    fn blocks(&self) -> &'a [Vec<SubLayerLayout>] {
-        self.layout.blocks_of(self.options.stack)
+    /// All blocks of the pass, on one residual stream.
+    fn blocks(&mut self, mut x: TensorId) -> Result<TensorId> {
+        let (layout, stack) = (self.layout, self.options.stack);
+        for (block, layers) in layout.blocks_of(stack).iter().enumerate() {
+            for (sublayer, layer) in layers.iter().enumerate() {
+                self.place = Place::sublayer(block, sublayer).of(stack);
+                x = self.sublayer(x, layer)?;
+            }
+        }
+        self.place = Place::Model.of(stack);
+        Ok(x)
     }
 
     /// `(x + post_norm(op(norm(x)))) * output_scale`.
@@ -137,7 +172,7 @@ impl<'a> ForwardPass<'a> {
         let end = End {
             residual: Some(x),
             post_norm: layer.post_norm.as_ref(),
-            output_scale: layer.output_scale.as_ref(),
+            after: NormEnd { kept: None, scale: layer.output_scale.as_ref(), factor: layer.output_factor },
             to: Target::Stream,
         };
         self.of_width(layer, (x, Input::of(x, layer.norm.as_ref())), end)
@@ -155,7 +190,7 @@ impl<'a> ForwardPass<'a> {
             return self.op(&layer.op, (x, input), end);
         };
         let inner = self.project("project_in", input, into, Epilogue::NONE)?;
-        let inner_end = End { residual: None, post_norm: None, output_scale: None, to: Target::Sum };
+        let inner_end = End { residual: None, post_norm: None, after: NormEnd::NONE, to: Target::Sum };
         let outer_width = std::mem::replace(&mut self.width, into.rows);
         let result = self.op(&layer.op, (inner, Input::plain(inner)), inner_end)?;
         self.width = outer_width;
@@ -169,6 +204,7 @@ impl<'a> ForwardPass<'a> {
             OpLayout::CrossAttention(cross) => self.cross_attention(input, cross, end),
             OpLayout::FeedForward(ffn) => self.feed_forward(input, ffn, end),
             OpLayout::Experts(experts) => self.experts((x, input), experts, end),
+            OpLayout::LayerInput(layer) => self.layer_input(input, layer, end),
             OpLayout::Parallel(branches) => self.parallel((x, input), branches, end),
         }
     }
@@ -181,7 +217,7 @@ impl<'a> ForwardPass<'a> {
         branches: &[SubLayerLayout],
         end: End<'_>,
     ) -> Result<TensorId> {
-        if self.options.phase == Phase::Prefill {
+        if !self.is_one_row() || branches.iter().any(|branch| branch.keep_input) {
             input = self.norm_first(input)?;
         }
         let place = self.place;
@@ -189,8 +225,10 @@ impl<'a> ForwardPass<'a> {
         for (n, branch) in branches.iter().enumerate() {
             let is_last = n + 1 == branches.len() && end.post_norm.is_none();
             let to = if is_last { end.to } else { Target::Sum };
-            let of_branch =
-                End { residual: sum, post_norm: branch.post_norm.as_ref(), output_scale: None, to };
+            let kept = branch.keep_input.then_some(input.tensor);
+            let factor = if is_last { end.after.factor } else { 1.0 };
+            let after = NormEnd { kept, scale: None, factor };
+            let of_branch = End { residual: sum, post_norm: branch.post_norm.as_ref(), after, to };
             let own = branch.norm.as_ref().map(|norm| Input::normed(x, norm));
             self.place = place.branch(n);
             sum = Some(self.of_width(branch, (x, own.unwrap_or(input)), of_branch)?);
@@ -202,59 +240,83 @@ impl<'a> ForwardPass<'a> {
         }
     }
 
-    /// `x <- scale * table[token]`, a dispatch per shard of the table.
+    /// `x <- scale * table[token] + positions[position]`.
     fn embed(&mut self) -> Result<TensorId> {
-        let (table, d) = (&self.layout.embedding, self.config.hidden_size);
-        let ids = self.schedule.named("token_ids", self.row_bytes(1));
-        let x = self.traced("hidden.0", self.row_bytes(d));
-        let variant = Embed { codec: Codec::of(table.format, self.capabilities) };
-        for (n, shard) in table.shards.iter().enumerate() {
-            let params = EmbedParams::new(table.format, d, shard.clone(), self.config.embedding_scale);
-            let mut tensors = vec![("token_ids", ids), ("y", x)];
-            tensors.extend(self.weight_tensors(table, n));
-            self.dispatch("embed", Launch { variant, params }, &tensors)?;
+        let bytes = self.row_bytes(self.config.hidden_size);
+        let x = match self.layout.streams {
+            Some(_) => self.schedule.activation("embedded", bytes),
+            None => self.traced("hidden.0", bytes),
+        };
+        self.embed_rows("embed", (&self.layout.embedding, self.config.embedding_scale), x)?;
+        if let Some(table) = &self.layout.positions {
+            let variant = Embed { codec: Codec::F32, by: EmbedBy::Position };
+            for (n, shard) in table.shards.iter().enumerate() {
+                let params = EmbedParams::new(table.format, [table.rows, table.cols], shard.clone(), 1.0);
+                let tensors = [vec![("y", x)], self.weight_tensors(table, n)].concat();
+                self.dispatch("positions", Launch { variant, params }, &tensors)?;
+            }
         }
         Ok(x)
     }
 
-    /// `logits <- softcap(scale head norm(x))`, for the last row or for all.
+    /// `y <- scale * table[token]`, a dispatch per shard of the table.
+    fn embed_rows(&mut self, what: &'static str, (table, scale): (&Matrix, f32), y: TensorId) -> Result<()> {
+        let (source, ids) = self.token_ids();
+        let variant = Embed { codec: Codec::of(table.format, self.capabilities), by: EmbedBy::Token(source) };
+        for (n, shard) in table.shards.iter().enumerate() {
+            let params = EmbedParams::new(table.format, [table.rows, table.cols], shard.clone(), scale);
+            let mut tensors = vec![("token_ids", ids), ("y", y)];
+            tensors.extend(self.weight_tensors(table, n));
+            self.dispatch(what, Launch { variant, params }, &tensors)?;
+        }
+        Ok(())
+    }
+
+    /// `logits <- softcap(scale * head norm(x))`, for the last row of each sequence or for all.
     fn head(&mut self, x: TensorId) -> Result<()> {
         let (head, norm) = (&self.layout.head, &self.layout.final_norm);
         let activate = match (self.config.head.softcap, self.config.head.scale) {
             (Some(_), _) => Activate::Softcap,
-            (None, Some(_)) => Activate::Scaled,
-            (None, None) => Activate::Identity,
+            (None, 1.0) => Activate::Identity,
+            (None, _) => Activate::Scale,
         };
         let epilogue = Epilogue { activate, ..Epilogue::NONE };
-        let rows = if self.options.logits == LogitRows::All { self.schedule.max_rows } else { 1 };
+        let rows = if self.options.logits == LogitRows::All {
+            self.schedule.max_rows
+        } else {
+            self.options.sequences
+        };
         let logits = self.schedule.named("logits", u64::from(rows) * u64::from(head.rows) * 4);
-        let input = if self.options.trace {
+        let input = if self.options.trace && self.layout.streams.is_none() {
             let normed = self.schedule.named(format!("hidden.{}", self.layout.blocks.len()), {
                 self.row_bytes(self.config.hidden_size)
             });
-            self.norm("final_norm", Input::plain(x), norm, (None, None), normed)?;
+            self.norm("final_norm", Input::plain(x), norm, (None, NormEnd::NONE), normed)?;
             Input::plain(normed)
         } else {
             Input::normed(x, norm)
         };
-        self.project_into("head", input, head, epilogue, logits, self.options.logits == LogitRows::Last)
+        // A step of decoding has no other rows.
+        let last = self.options.logits == LogitRows::Last && self.options.phase == Phase::Prefill;
+        self.project_into("head", input, head, epilogue, logits, last)
     }
 
-    /// Draws a token and moves the sequence on by it.
+    /// Draws a token of each sequence and moves it on by that.
     fn sample(&mut self) -> Result<()> {
         let Some(sampling) = self.options.sampling else { return Ok(()) };
         let (kept, gumbel) = sampling.strategy();
         let vocab_size = self.config.vocab_size;
-        let logits = self.schedule.named("logits", u64::from(vocab_size) * 4);
-        let best = self.schedule.activation("best", best_bytes(vocab_size, kept));
+        let sequences = u64::from(self.options.sequences);
+        let logits = self.schedule.named("logits", sequences * u64::from(vocab_size) * 4);
+        let best = self.schedule.activation("best", sequences * best_bytes(vocab_size, kept));
         let inverse_temperature = if sampling.temperature == 0.0 { 1.0 } else { 1.0 / sampling.temperature };
         let variant = SampleBest { kept, gumbel, reduce: Reduce::of(self.capabilities) };
         let params = SampleBestParams { vocab_size, inverse_temperature };
         self.dispatch("sample", Launch { variant, params }, &[("logits", logits), ("best", best)])?;
 
-        let ids = self.schedule.named("token_ids", self.row_bytes(1));
-        let samples = self.schedule.named("samples", u64::from(self.options.context) * 4);
-        let span = self.schedule.named("span", SpanUniform::BYTES);
+        let ids = self.schedule.named("next_ids", sequences * 4);
+        let samples = self.schedule.named("samples", sequences * u64::from(self.options.context) * 4);
+        let span = self.schedule.named("span", SPAN_BYTES);
         let params =
             SamplePickParams { vocab_size, max_samples: self.options.context, top_p: sampling.top_p };
         let tensors = [("best", best), ("token_ids", ids), ("samples", samples), ("next_span", span)];
@@ -262,12 +324,30 @@ impl<'a> ForwardPass<'a> {
         self.dispatch("sample", Launch { variant, params }, &tensors)
     }
 
+    /// The tokens of the call, and where each row finds its own.
+    fn token_ids(&mut self) -> (TokenIds, TensorId) {
+        match self.options.phase {
+            Phase::Prefill => (TokenIds::ByRow, self.schedule.named("token_ids", self.row_bytes(1))),
+            Phase::Decode => {
+                let bytes = u64::from(self.options.sequences) * 4;
+                (TokenIds::BySequence, self.schedule.named("next_ids", bytes))
+            }
+        }
+    }
+
+    /// Whether a pass is a step of one sequence: a single row, which can afford to be normed again in each workgroup that
+    /// reads it.
+    fn is_one_row(&self) -> bool {
+        self.options.phase == Phase::Decode && self.schedule.max_rows == 1
+    }
+
     /// The tensor that a result goes to.
     fn target(&mut self, to: Target) -> TensorId {
         let bytes = self.row_bytes(self.width);
-        let blocks = self.blocks();
+        let blocks = self.layout.blocks_of(self.options.stack);
         match (to, self.place.at()) {
             (Target::Sum, _) => self.schedule.activation("sum", bytes),
+            (Target::Stream, _) if self.layout.streams.is_some() => self.schedule.activation("x", bytes),
             (Target::Stream, Some(at)) if at.sublayer + 1 < blocks[at.block].len() => {
                 self.schedule.activation("x", bytes)
             }

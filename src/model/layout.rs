@@ -6,14 +6,16 @@ mod builder;
 mod matrix;
 mod rows;
 mod stack;
+mod streams;
 
 pub use matrix::{Matrix, Vectors, VectorsKind};
 pub use rows::Rows;
 pub use stack::{ExpertGroup, ExpertStack};
+pub use streams::{MixingLayout, StreamsLayout};
 
 use std::collections::HashSet;
 
-use super::config::{Attention, Experts, FeedForward, ModelConfig};
+use super::config::{Attention, Experts, FeedForward, LayerInput, LayerInputs, ModelConfig};
 use super::plan::WeightPlan;
 use super::slot::{Slot, Stack};
 use crate::Result;
@@ -25,6 +27,12 @@ use crate::quant::WeightFormat;
 pub struct Layout {
     /// `[V, d]`.
     pub embedding: Matrix,
+    /// What is added by position, `[context_length, d]`, always f32.
+    pub positions: Option<Matrix>,
+    /// What gives each layer an embedding of its own.
+    pub layer_inputs: Option<LayerInputsLayout>,
+    /// What mixes residual streams, where there are several.
+    pub streams: Option<StreamsLayout>,
     /// The encoder, if there is one.
     pub encoder: Option<EncoderLayout>,
     /// What is added to the scores of self-attention in `blocks`.
@@ -48,6 +56,19 @@ pub struct EncoderLayout {
     pub relative_bias: Option<Vectors>,
 }
 
+/// What gives each of `L` layers an embedding of its own, as wide as `p`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerInputsLayout {
+    /// Its numbers.
+    pub config: LayerInputs,
+    /// `[V', L p]`.
+    pub table: Matrix,
+    /// `[L p, d]`.
+    pub projection: Matrix,
+    /// Of each layer's part of the projection, `[p]`.
+    pub norm: Vectors,
+}
+
 /// One sub-layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubLayerLayout {
@@ -61,6 +82,10 @@ pub struct SubLayerLayout {
     pub post_norm: Option<Vectors>,
     /// What the residual stream is multiplied by after it, `[1]`.
     pub output_scale: Option<Vectors>,
+    /// The same as a number of the description.
+    pub output_factor: f32,
+    /// Whether its input is added to what comes of it.
+    pub keep_input: bool,
 }
 
 /// Between the residual stream and a sub-layer of another width, `w`.
@@ -84,6 +109,8 @@ pub enum OpLayout {
     Experts(ExpertsLayout),
     /// Attention to what an encoder gives.
     CrossAttention(CrossAttentionLayout),
+    /// A gate on the layer's own embedding.
+    LayerInput(LayerInputLayout),
     /// Branches side by side.
     Parallel(Vec<SubLayerLayout>),
 }
@@ -93,9 +120,9 @@ pub enum OpLayout {
 pub struct AttentionLayout {
     /// Its numbers.
     pub config: Attention,
-    /// Q, K and V in one, `[(H + 2G) h, d]`; without V where it is K.
+    /// Q, K and V in one, `[(H + 2G) h, d]`; without V where it is K, and Q alone where both are another's.
     pub qkv: Matrix,
-    /// The norm of Q's and K's heads.
+    /// The norm of Q's and K's heads, or of Q's alone.
     pub head_norm: Option<Vectors>,
     /// The logits of the sinks, `[H]`.
     pub sinks: Option<Vectors>,
@@ -127,6 +154,19 @@ pub struct FeedForwardLayout {
     pub into: Matrix,
     /// `[d, f]`.
     pub down: Matrix,
+}
+
+/// A gate on the layer's own embedding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerInputLayout {
+    /// Its numbers.
+    pub config: LayerInput,
+    /// Which of the embeddings it is, of the layers that read one.
+    pub index: u32,
+    /// `[p, d]`.
+    pub gate: Matrix,
+    /// `[d, p]`.
+    pub projection: Matrix,
 }
 
 /// Sparse feed-forward.
@@ -161,6 +201,7 @@ impl SubLayerLayout {
             OpLayout::FeedForward(ffn) => vec![&ffn.into, &ffn.down],
             OpLayout::Experts(experts) => experts.matrices().collect(),
             OpLayout::CrossAttention(cross) => vec![&cross.q, &cross.kv, &cross.out],
+            OpLayout::LayerInput(input) => vec![&input.gate, &input.projection],
             OpLayout::Parallel(_) => Vec::new(),
         };
         self.between().chain(of_op)
@@ -282,13 +323,22 @@ impl Layout {
                 OpLayout::CrossAttention(CrossAttentionLayout { q, kv, out, .. }) => {
                     vec![one(q), one(kv), one(out)]
                 }
+                OpLayout::LayerInput(LayerInputLayout { gate, projection, .. }) => {
+                    vec![one(gate), one(projection)]
+                }
                 OpLayout::Parallel(branches) => branches.iter_mut().flat_map(of).collect(),
             };
             between.chain(of_op).collect()
         }
         let encoder = self.encoder.iter_mut().flat_map(|encoder| &mut encoder.blocks);
         let inner = encoder.chain(&mut self.blocks).flatten().flat_map(of);
-        [one(&mut self.embedding), one(&mut self.head)].into_iter().chain(inner)
+        let layer_inputs = self.layer_inputs.iter_mut();
+        let layer_inputs =
+            layer_inputs.flat_map(|inputs| [one(&mut inputs.table), one(&mut inputs.projection)]);
+        let streams = self.streams.iter_mut().flat_map(StreamsLayout::matrices_mut).map(one);
+        let tables = [one(&mut self.embedding), one(&mut self.head)];
+        let positions = self.positions.iter_mut().map(one);
+        tables.into_iter().chain(positions).chain(layer_inputs).chain(streams).chain(inner)
     }
 
     /// Every sub-layer, each parallel one followed by its branches, those of an encoder first.
@@ -301,10 +351,8 @@ impl Layout {
         self.blocks_of(stack).iter().flatten().flat_map(|layer| {
             let branches = match &layer.op {
                 OpLayout::Parallel(branches) => branches.as_slice(),
-                OpLayout::Attention(_)
-                | OpLayout::CrossAttention(_)
-                | OpLayout::FeedForward(_)
-                | OpLayout::Experts(_) => &[],
+                OpLayout::Attention(_) | OpLayout::CrossAttention(_) | OpLayout::FeedForward(_) => &[],
+                OpLayout::Experts(_) | OpLayout::LayerInput(_) => &[],
             };
             [layer].into_iter().chain(branches)
         })
@@ -330,7 +378,10 @@ impl Layout {
     pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
         let inner = self.sublayers().flat_map(SubLayerLayout::matrices);
         let head = (self.head.name != self.embedding.name).then_some(&self.head);
-        [&self.embedding].into_iter().chain(inner).chain(head)
+        let layer_inputs = self.layer_inputs.iter().flat_map(|inputs| [&inputs.table, &inputs.projection]);
+        let streams = self.streams.iter().flat_map(StreamsLayout::matrices);
+        let tables = [&self.embedding].into_iter().chain(&self.positions);
+        tables.chain(layer_inputs).chain(streams).chain(inner).chain(head)
     }
 
     /// Every norm, what inputs go through before products, and what else is no matrix.
@@ -342,7 +393,7 @@ impl Layout {
                 }
                 OpLayout::Experts(experts) => experts.vectors().collect(),
                 OpLayout::CrossAttention(cross) => cross.sinks.iter().collect(),
-                OpLayout::FeedForward(_) | OpLayout::Parallel(_) => Vec::new(),
+                OpLayout::FeedForward(_) | OpLayout::LayerInput(_) | OpLayout::Parallel(_) => Vec::new(),
             };
             [&layer.norm, &layer.post_norm, &layer.output_scale].into_iter().flatten().chain(of_op)
         });
@@ -350,16 +401,24 @@ impl Layout {
         let mut seen = HashSet::new();
         let transforms = self.matrices().filter_map(|matrix| matrix.transform.as_ref());
         let transforms = transforms.filter(move |transform| seen.insert(&transform.name));
+        let layer_inputs = self.layer_inputs.iter().map(|inputs| &inputs.norm);
+        let streams = self.streams.iter().flat_map(StreamsLayout::vectors);
         let biases = [Stack::Encoder, Stack::Decoder].into_iter().filter_map(|of| self.relative_bias_of(of));
         let of_encoder = self.encoder.iter().map(|encoder| &encoder.final_norm);
-        inner.chain(biases).chain(of_encoder).chain([&self.final_norm]).chain(transforms)
+        let others = biases.chain(of_encoder).chain([&self.final_norm]);
+        layer_inputs.chain(streams).chain(inner).chain(others).chain(transforms)
     }
 
     /// Bytes of weights and scales that a decode step reads, an encoder's apart: of each expert layer as many experts as a token chooses,
-    /// the widest where widths differ, and of the embedding one row.
+    /// the widest where widths differ, and of embeddings and positions one row.
     pub fn bytes_read_per_step(&self) -> u64 {
         let of_blocks = self.sublayers_of(Stack::Decoder).map(SubLayerLayout::bytes_read);
-        of_blocks.sum::<u64>() + self.head.bytes_read() + self.embedding.row_bytes_read()
+        let of_inputs =
+            |inputs: &LayerInputsLayout| inputs.table.row_bytes_read() + inputs.projection.bytes_read();
+        let of_tables = [&self.embedding].into_iter().chain(&self.positions).map(Matrix::row_bytes_read);
+        let before = of_tables.sum::<u64>() + self.layer_inputs.as_ref().map_or(0, of_inputs);
+        let streams = self.streams.iter().flat_map(StreamsLayout::matrices).map(Matrix::bytes_read);
+        before + streams.sum::<u64>() + of_blocks.sum::<u64>() + self.head.bytes_read()
     }
 
     /// Bytes of all weights in device memory.

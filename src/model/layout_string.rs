@@ -118,7 +118,15 @@ impl Letters {
 
 /// A branch reads what the norm of its group gives.
 fn branch(op: Op) -> SubLayer {
-    SubLayer { norm: None, width: None, op, post_norm: None, output_scale: false }
+    SubLayer {
+        norm: None,
+        width: None,
+        op,
+        post_norm: None,
+        output_scale: false,
+        output_factor: None,
+        keep_input: false,
+    }
 }
 
 impl Block {
@@ -136,6 +144,7 @@ fn letters(sublayers: &[SubLayer]) -> String {
             Op::FeedForward(_) => "f".to_owned(),
             Op::Experts(_) => "g".to_owned(),
             Op::CrossAttention(_) => "c".to_owned(),
+            Op::LayerInput(_) => "e".to_owned(),
             Op::Parallel(branches) => format!("({})", letters(branches)),
         })
         .collect()

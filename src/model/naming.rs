@@ -1,20 +1,24 @@
 //! How checkpoints call the tensors of a model, and where in them a model's own lie.
 //!
-//! Native names follow the description: `embedding.weight`, `final_norm.weight`, `head.weight`, `relative_bias.weight`,
-//! `encoder.final_norm.weight`, `encoder.relative_bias.weight`, and for a sub-layer
+//! Native names follow the description: `embedding.weight`, `positions.weight`, `final_norm.weight`, `head.weight`, `layer_table.weight`,
+//! `layer_projection.weight`, `layer_input_norm.weight`, `relative_bias.weight`, `encoder.final_norm.weight`,
+//! `encoder.relative_bias.weight`, for a residual stream `streams.1.` with `stream_projection` or `stream_join`,
+//! for a block `blocks.0.` with `router_norm`, `router`, `prediction`, `correction` or `stream_scale`, and for a sub-layer
 //! `blocks.0.sublayers.1.`, in an encoder `encoder.blocks.0.sublayers.1.`, with `norm`, `post_norm`, `output_scale`, `project_in`, `project_out`, `q`, `k`, `v`, `out`,
-//! `q_norm`, `k_norm`, `sinks`, `router_norm`, `router`, `noise_router`, `group_router`, `expert_table`, `selection_bias`,
+//! `input_gate`, `input_projection`, `q_norm`, `k_norm`, `sinks`, `router_norm`, `router`, `noise_router`, `group_router`, `expert_table`, `selection_bias`,
 //! `expert_scale`, `shared_gate`, `gate`, `up` or `down`, then `.weight` or `.bias`; an expert's tensors lie one level
 //! deeper, as in `blocks.0.sublayers.1.experts.3.gate.weight` and `blocks.0.sublayers.1.shared_expert.gate.weight`, and so
 //! do those of a branch, as in `blocks.0.sublayers.1.branches.0.q.weight`. What OmniQuant has learned of a weight lies
 //! beside it under any scheme, with `.gamma`, `.beta`, `.delta` or `.s` in place of `.weight`.
 
+mod attention;
 mod hugging_face;
 mod stored;
 mod t5;
 
+pub(crate) use attention::{AttentionNames, FusedQkv};
 pub use hugging_face::HuggingFace;
-pub(crate) use hugging_face::{EachExpert, ExpertNames, FusedExperts, LayerNames};
+pub(crate) use hugging_face::{EachExpert, ExpertNames, FusedExperts, LayerNames, ModelNames};
 pub(crate) use stored::Stored;
 pub use t5::T5;
 pub(crate) use t5::T5Names;
@@ -94,6 +98,17 @@ fn part(part: Part) -> &'static str {
 fn native(slot: Slot) -> String {
     let role = match slot.role {
         Role::Embedding => "embedding",
+        Role::Positions => "positions",
+        Role::LayerTable => "layer_table",
+        Role::LayerProjection => "layer_projection",
+        Role::LayerInputNorm => "layer_input_norm",
+        Role::InputGate => "input_gate",
+        Role::InputProjection => "input_projection",
+        Role::StreamProjection => "stream_projection",
+        Role::StreamJoin => "stream_join",
+        Role::Prediction => "prediction",
+        Role::Correction => "correction",
+        Role::StreamScale => "stream_scale",
         Role::Head => "head",
         Role::FinalNorm => "final_norm",
         Role::Norm => "norm",

@@ -20,8 +20,10 @@ use super::slot::{Part, Place, Role, Slot, Stack, SubLayerPlace, slots};
 /// Parameters by what they do. All but the last are elements of matrices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parameters {
-    /// The table of token embeddings, which is also the head where that is tied.
+    /// The table of token embeddings, which is also the head where that is tied, and that of positions.
     pub embedding: u64,
+    /// The table of the embeddings of each layer.
+    pub layer_table: u64,
     /// A head of its own.
     pub head: u64,
     /// Projections of attention, those of cross-attention that read the decoder included.
@@ -32,6 +34,10 @@ pub struct Parameters {
     pub feed_forward: u64,
     /// Projections to the widths of sub-layers that have one of their own, and back.
     pub projections: u64,
+    /// What brings the embeddings of each layer in: their projection, gates on them, and projections back.
+    pub layer_inputs: u64,
+    /// What makes, mixes and joins residual streams, where there are several.
+    pub streams: u64,
     /// Routers, and gates of experts that every token uses.
     pub routers: u64,
     /// Experts that a router chooses.
@@ -65,12 +71,13 @@ impl Parameters {
     /// The sum of those in matrices. Published counts of models with experts agree with it where those of
     /// [`Self::total`] differ in the last digit.
     pub fn matrices(self) -> u64 {
-        self.embedding + self.head + self.cross_kv + self.of_token()
+        self.embedding + self.layer_table + self.head + self.cross_kv + self.of_token()
     }
 
     /// Those in matrices that every token is multiplied with, the head apart.
     pub(super) fn of_token(self) -> u64 {
-        self.attention + self.feed_forward + self.projections + self.routers + self.experts
+        let dense = self.attention + self.feed_forward + self.projections + self.layer_inputs;
+        dense + self.streams + self.routers + self.experts
     }
 
     /// Counts of every slot the share that `share` says.
@@ -92,7 +99,14 @@ impl Parameters {
             return &mut self.others;
         }
         match slot.role {
-            Role::Embedding => &mut self.embedding,
+            Role::Embedding | Role::Positions => &mut self.embedding,
+            Role::LayerTable => &mut self.layer_table,
+            Role::LayerProjection | Role::InputGate | Role::InputProjection => &mut self.layer_inputs,
+            Role::StreamProjection | Role::StreamJoin | Role::Prediction | Role::Correction => {
+                &mut self.streams
+            }
+            Role::Router if matches!(slot.place, Place::Block(_)) => &mut self.streams,
+            Role::StreamScale => &mut self.others,
             Role::Head => &mut self.head,
             Role::K | Role::V if matches!(op, Some(Op::CrossAttention(_))) => &mut self.cross_kv,
             Role::Q | Role::K | Role::V | Role::Out => &mut self.attention,
@@ -102,6 +116,7 @@ impl Parameters {
                 &mut self.experts
             }
             Role::Gate | Role::Up | Role::Down => &mut self.feed_forward,
+            Role::LayerInputNorm => &mut self.others,
             Role::FinalNorm | Role::Norm | Role::PostNorm | Role::OutputScale => &mut self.others,
             Role::QNorm | Role::KNorm | Role::Sinks | Role::RelativeBias => &mut self.others,
             Role::RouterNorm | Role::SelectionBias | Role::ExpertScale | Role::ExpertTable => {
@@ -129,11 +144,14 @@ impl Add for Parameters {
     fn add(self, other: Self) -> Self {
         Self {
             embedding: self.embedding + other.embedding,
+            layer_table: self.layer_table + other.layer_table,
             head: self.head + other.head,
             attention: self.attention + other.attention,
             cross_kv: self.cross_kv + other.cross_kv,
             feed_forward: self.feed_forward + other.feed_forward,
             projections: self.projections + other.projections,
+            streams: self.streams + other.streams,
+            layer_inputs: self.layer_inputs + other.layer_inputs,
             routers: self.routers + other.routers,
             experts: self.experts + other.experts,
             others: self.others + other.others,

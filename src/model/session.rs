@@ -1,42 +1,67 @@
-//! One sequence: its caches, its passes, its place.
+//! Sequences of tokens: their caches, their passes, their places.
 
+mod caches;
 mod encode;
 mod generate;
+mod members;
 mod named;
+mod pages;
 mod passes;
 mod plan;
 mod routes;
+mod sequences;
+mod step;
 mod tokens;
+mod upload;
 
 use std::collections::HashMap;
 
 pub use generate::{GenerateOptions, Generated};
 pub use plan::{SessionOptions, SessionPlan};
+pub use sequences::{SequenceId, SequenceOptions};
+pub use step::Feed;
 
+use caches::Caches;
 use named::allocate_named;
 use passes::Passes;
 use plan::check_task;
+use sequences::Sequences;
 
+use super::config::Op;
 use super::loaded::Model;
 use crate::energy::Ledger;
 use crate::gpu::Gpu;
-use crate::kernel::Span;
+use crate::kernel::{SequenceSpan, Span};
 use crate::schedule::Schedule;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
-/// A place in a sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where all sequences stand.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Mark {
-    position: u32,
-    samples: u32,
-    next_on_device: bool,
-    encoded: Option<u32>,
+    state: State,
     /// Passes on the ledger's count.
     recorded: u64,
 }
 
-/// A sequence of tokens that a model reads and continues.
+/// What recording changes, beside the ledger.
+#[derive(Clone, Debug, PartialEq)]
+struct State {
+    sequences: Sequences,
+    /// What the device's uniform says, where that is known.
+    spans_on_device: Option<Vec<SequenceSpan>>,
+    /// The page table as the device has it, by place.
+    pages_on_device: Vec<Vec<u32>>,
+    /// Tokens of the encoder's input.
+    encoded: Option<u32>,
+}
+
+/// Sequences of tokens that a model reads and continues.
+///
+/// There is one from the beginning, [`Session::first`], and for many who need one only it is all there is: [`Session::prefill`],
+/// [`Session::decode`], [`Session::generate`] and others go on with it. A session for more of them
+/// ([`SessionOptions::sequences`]) has them [join](Session::join), [fork](Session::fork), be
+/// [cut](Session::truncate) and [leave](Session::leave) between [steps](Session::step) that all take together.
 ///
 /// Passes are recorded into an encoder of the caller's choice; any number may be recorded before one submit. What a
 /// pass needs of the host travels in the encoder itself, and a sampled token goes from one pass to the next on the
@@ -50,13 +75,13 @@ pub struct Session {
     other_passes: Vec<Passes>,
     pool: Vec<Tensor>,
     named: HashMap<String, Tensor>,
-    position: u32,
-    samples: u32,
-    next_on_device: bool,
-    /// Tokens of the last pass where that was one over a prompt.
-    traced_rows: Option<u32>,
-    /// Tokens of the encoder's input.
-    encoded: Option<u32>,
+    caches: Caches,
+    state: State,
+    first: SequenceId,
+    /// The spans of the last pass where that was one over prompts.
+    traced: Option<Vec<Span>>,
+    /// Whether some routing compares the tokens of a prompt.
+    compares_tokens: bool,
     ledger: Ledger,
 }
 
@@ -91,6 +116,13 @@ impl Session {
         let pool = plan.pool.allocate(gpu).await?;
         let passes = Passes::prepare(model, &plan, &named, &pool).await?;
         let ledger = Ledger::with_notes(gpu, options.ledger, plan.note_bytes).await?;
+        let caches = Caches::new(gpu, &plan.decode.0, options.sequences, &named).await?;
+        let mut sequences = Sequences::new(options.sequences, options.paging, plan.local.clone());
+        let seed = options.sampling.map_or(0, |sampling| sampling.seed);
+        let first = sequences.join(SequenceOptions { seed, task: options.task })?;
+        let compares = |op: &Op| matches!(op, Op::Experts(experts) if experts.compares_tokens(options.training.is_some()));
+        let compares_tokens = model.config().ops().any(|(_, op)| compares(op));
+        let pages_on_device = vec![Vec::new(); options.sequences as usize];
         Ok(Self {
             chunk_rows: plan.chunk_rows,
             options,
@@ -98,11 +130,11 @@ impl Session {
             other_passes: Vec::new(),
             pool,
             named,
-            position: 0,
-            samples: 0,
-            next_on_device: false,
-            traced_rows: None,
-            encoded: None,
+            caches,
+            state: State { sequences, spans_on_device: None, pages_on_device, encoded: None },
+            first,
+            traced: None,
+            compares_tokens,
             ledger,
         })
     }
@@ -160,101 +192,54 @@ impl Session {
                 .all(|(name, bytes)| self.named.get(name).is_some_and(|tensor| large(tensor, *bytes)))
     }
 
-    /// Records tokens of a prompt, at most [`Session::chunk_rows`]. With `last`, logits follow, and a sampled token
-    /// where the session samples.
+    /// Records tokens of the first sequence's prompt, at most [`Session::chunk_rows`]. With `last`, logits follow, and a sampled
+    /// token where the session samples.
     ///
     /// # Errors
-    /// [`Error::Request`] for no token, too many, one outside the vocabulary, or one beyond the context;
-    /// [`Error::DeviceLost`].
+    /// Those of [`Session::step`].
     pub fn prefill(&mut self, encoder: &mut wgpu::CommandEncoder, ids: &[u32], last: bool) -> Result<()> {
-        if ids.len() > self.chunk_rows as usize {
-            let most = self.chunk_rows;
-            return Err(Error::Request(format!("a chunk has at most {most} tokens, found {}", ids.len())));
-        }
-        let span = self.begin(encoder, ids)?;
-        let pass = self.passes.of_prompt(&self.options, last);
-        pass.encode(encoder, span, &mut self.ledger)?;
-        self.advance(span, last);
-        self.traced_rows = Some(span.rows);
-        Ok(())
+        let feed = if last { Feed::Prompt(ids) } else { Feed::Part(ids) };
+        self.step(encoder, &[(self.first, feed)])
     }
 
-    /// Records one step for the token that the last pass sampled, which stays on the device.
+    /// Records one step of the first sequence for the token that the last pass sampled of it, which stays on the device.
     ///
     /// # Errors
-    /// [`Error::Request`] when no pass has sampled one, or the context is full; [`Error::DeviceLost`].
+    /// Those of [`Session::step`].
     pub fn decode(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
-        if !self.next_on_device {
-            return Err(Error::Request("no token has been sampled; give one".into()));
-        }
-        self.check_encoded()?;
-        self.check_room(1)?;
-        self.gpu().check()?;
-        let span = Span { position: self.position, rows: 1 };
-        self.passes.decode.encode(encoder, span, &mut self.ledger)?;
-        self.advance(span, true);
-        Ok(())
+        self.step(encoder, &[(self.first, Feed::Sampled)])
     }
 
-    /// Records one step for a token of the caller's.
+    /// Records one step of the first sequence for a token of the caller's.
     ///
     /// # Errors
-    /// [`Error::Request`] for a token outside the vocabulary, or when the context is full; [`Error::DeviceLost`].
+    /// Those of [`Session::step`].
     pub fn decode_token(&mut self, encoder: &mut wgpu::CommandEncoder, id: u32) -> Result<()> {
-        let span = self.begin(encoder, &[id])?;
-        self.passes.decode.encode(encoder, span, &mut self.ledger)?;
-        self.advance(span, true);
-        Ok(())
+        self.step(encoder, &[(self.first, Feed::Token(id))])
     }
 
-    /// Another task from the next pass on that takes tokens of the caller's, for models whose experts go by tasks; others take
-    /// no notice of it.
+    /// Another task for the first sequence from the next pass on, for models whose experts go by tasks; others take no notice of it.
     ///
     /// # Errors
-    /// [`Error::Request`] for a task that some layer does not have.
+    /// [`Error::Request`] for a task that some layer does not have, or where the first sequence has left.
     pub fn set_task(&mut self, task: u32) -> Result<()> {
         check_task(self.model().config(), Some(task))?;
-        self.options.task = Some(task);
+        self.state.sequences.get_mut(self.first)?.options.task = Some(task);
         Ok(())
     }
 
-    /// Where the sequence stands, to come back to with [`Session::rewind`].
+    /// Where all sequences stand, to come back to with [`Session::rewind`].
     pub fn mark(&self) -> Mark {
-        Mark {
-            position: self.position,
-            samples: self.samples,
-            next_on_device: self.next_on_device,
-            encoded: self.encoded,
-            recorded: self.ledger.recorded(),
-        }
+        Mark { state: self.state.clone(), recorded: self.ledger.recorded() }
     }
 
     /// Takes back what was recorded since `mark` and never ran, from the ledger too: its encoder was dropped, or its submit
-    /// failed. Passes that did run cannot be taken back, as they have written to the caches. A mark of another sequence says
+    /// failed. Passes that did run cannot be taken back, as they have written to the caches. A mark of another session says
     /// nothing here.
     pub fn rewind(&mut self, mark: Mark) {
-        (self.position, self.samples, self.next_on_device) =
-            (mark.position, mark.samples, mark.next_on_device);
-        self.encoded = mark.encoded;
-        self.traced_rows = None;
+        self.state = mark.state;
+        self.traced = None;
         self.ledger.take_back(mark.recorded);
-    }
-
-    /// Forgets all tokens, those of an encoder's input too.
-    pub fn reset(&mut self) {
-        (self.position, self.samples, self.next_on_device) = (0, 0, false);
-        self.encoded = None;
-        self.traced_rows = None;
-    }
-
-    /// Tokens in the caches once everything recorded has run.
-    pub fn position(&self) -> u32 {
-        self.position
-    }
-
-    /// Tokens sampled so far.
-    pub fn sampled(&self) -> u32 {
-        self.samples
     }
 
     /// Most tokens of one prefill pass: the least of what was asked for and what the work budget allows.

@@ -4,6 +4,8 @@ mod list;
 
 pub use list::{router_offset, router_parts, slots};
 
+use serde::{Deserialize, Serialize};
+
 use crate::reference::sample::random_bits;
 
 /// One tensor a model needs, by its place and not by any file's name for it.
@@ -24,6 +26,10 @@ pub enum Place {
     Model,
     /// The encoder as a whole: its final norm, what its blocks share.
     Encoder,
+    /// A block as a whole: what mixes residual streams around it.
+    Block(usize),
+    /// One of several residual streams.
+    Stream(usize),
     /// A sub-layer, or a branch of one.
     SubLayer(SubLayerPlace),
     /// One expert of an expert sub-layer.
@@ -32,26 +38,38 @@ pub enum Place {
     SharedExpert(SubLayerPlace),
 }
 
-/// Which blocks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// Which blocks, in the order in which they run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stack {
+    /// Those of an encoder.
+    Encoder,
     /// Those that lead to the head.
     #[default]
     Decoder,
-    /// Those of an encoder.
-    Encoder,
 }
 
-/// A sub-layer, or a branch of a parallel one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+impl Stack {
+    // Serde asks by reference.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    fn is_decoder(&self) -> bool {
+        *self == Self::Decoder
+    }
+}
+
+/// A sub-layer, or a branch of a parallel one. Places are ordered as sub-layers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SubLayerPlace {
     /// Whose block.
+    #[serde(default, skip_serializing_if = "Stack::is_decoder")]
     pub stack: Stack,
     /// Index of the block.
     pub block: usize,
     /// Index in the block.
     pub sublayer: usize,
     /// Index among the branches of a parallel sub-layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<usize>,
 }
 
@@ -61,6 +79,24 @@ pub struct SubLayerPlace {
 pub enum Role {
     /// Token embedding, `[V, d]`.
     Embedding,
+    /// What is added to the embedding by position, `[context_length, d]`.
+    Positions,
+    /// Table of the embeddings of each layer, `[V', L p]`: `p` columns for each sub-layer that reads one.
+    LayerTable,
+    /// Projection of the embedding to what each layer adds to its own, `[L p, d]`.
+    LayerProjection,
+    /// Norm of each layer's part of that projection, `[p]`.
+    LayerInputNorm,
+    /// The embedding's projection to a residual stream, `[d, d]`.
+    StreamProjection,
+    /// Projection of a residual stream for the head, `[d, d]`.
+    StreamJoin,
+    /// How streams predict one another, `[A A, A]`.
+    Prediction,
+    /// How they are corrected, `[A, A]`.
+    Correction,
+    /// Scale of what is read of the corrected active stream, `[d]`.
+    StreamScale,
     /// Head, `[V, d]`.
     Head,
     /// The norm before the head, or an encoder's last, `[d]`.
@@ -71,6 +107,10 @@ pub enum Role {
     PostNorm,
     /// What the residual stream is multiplied by after a sub-layer, `[1]`.
     OutputScale,
+    /// Gate on a layer's own embedding, `[p, d]`.
+    InputGate,
+    /// Projection back from it, `[d, p]`.
+    InputProjection,
     /// Projection to the width `w` of a sub-layer, `[w, d]`.
     ProjectIn,
     /// Projection back from it, `[d, w]`.
@@ -85,15 +125,15 @@ pub enum Role {
     V,
     /// Output projection, `[d, H h]`.
     Out,
-    /// Norm over each query head, `[h]`, or over all of them, `[H h]`.
+    /// Norm over each query head, `[h]`, or, with weights for each or over all of them, `[H h]`.
     QNorm,
-    /// Norm over each key head, `[h]`, or over all of them, `[K h]`.
+    /// Norm over each key head, `[h]`, or, with weights for each or over all of them, `[G h]`.
     KNorm,
     /// The logit of each query head's sink, `[H]`.
     Sinks,
-    /// Norm of what a router reads, `[d]`.
+    /// Norm of what a router reads, of experts or of residual streams, `[d]`.
     RouterNorm,
-    /// Router, `[E, d]`.
+    /// Router, `[E, d]`, or of residual streams `[A, d]`.
     Router,
     /// The spread of a router's noise, `[E, d]`.
     NoiseRouter,
@@ -142,7 +182,7 @@ impl Place {
     /// The sub-layer, unless it is the model as a whole.
     pub const fn at(self) -> Option<SubLayerPlace> {
         match self {
-            Self::Model | Self::Encoder => None,
+            Self::Model | Self::Encoder | Self::Block(_) | Self::Stream(_) => None,
             Self::SubLayer(at) | Self::Expert(at, _) | Self::SharedExpert(at) => Some(at),
         }
     }
@@ -155,6 +195,8 @@ impl Place {
                 Stack::Decoder => Self::Model,
                 Stack::Encoder => Self::Encoder,
             },
+            // An encoder has neither.
+            Self::Block(_) | Self::Stream(_) => self,
             Self::SubLayer(at) => Self::SubLayer(SubLayerPlace { stack, ..at }),
             Self::Expert(at, expert) => Self::Expert(SubLayerPlace { stack, ..at }, expert),
             Self::SharedExpert(at) => Self::SharedExpert(SubLayerPlace { stack, ..at }),
@@ -164,7 +206,7 @@ impl Place {
     /// Whose place it is.
     pub const fn stack(self) -> Stack {
         match self {
-            Self::Model => Stack::Decoder,
+            Self::Model | Self::Block(_) | Self::Stream(_) => Stack::Decoder,
             Self::Encoder => Stack::Encoder,
             Self::SubLayer(at) | Self::Expert(at, _) | Self::SharedExpert(at) => at.stack,
         }
@@ -200,6 +242,8 @@ impl Place {
         match self {
             Self::Model => part.to_owned(),
             Self::Encoder => format!("encoder.{part}"),
+            Self::Block(block) => format!("blocks.{block}.{part}"),
+            Self::Stream(stream) => format!("streams.{stream}.{part}"),
             Self::SubLayer(SubLayerPlace { stack, block, sublayer, branch }) => {
                 let branch = branch.map_or(String::new(), |branch| format!("branches.{branch}."));
                 let stack = if stack == Stack::Encoder { "encoder." } else { "" };

@@ -90,7 +90,7 @@ impl Source {
             Err(Error::Unsupported { what, why: why.into() })
         };
         let transforms = layout.vectors().filter(|vectors| vectors.kind == VectorsKind::Transform);
-        let of_embedding = |slot: &&Slot| slot.role == Role::Embedding;
+        let of_embedding = |slot: &&Slot| matches!(slot.role, Role::Embedding | Role::LayerTable);
         if let Some(slot) = transforms.flat_map(|vectors| &vectors.slots).find(of_embedding) {
             return refuse(slot, "the inputs of an embedding are tokens, and a tied head shares its weights");
         }

@@ -13,6 +13,7 @@ use crate::model::config::{Activation, GateClamp};
 pub fn activate(activation: Activation, x: f32) -> f32 {
     let x = f64::from(x);
     let y = match activation {
+        Activation::Identity => x,
         Activation::Relu => x.max(0.0),
         Activation::Relu2 => x.max(0.0).powi(2),
         Activation::Silu => x / (1.0 + (-x).exp()),

@@ -1,9 +1,11 @@
 //! Attention with shared key/value heads.
 
+use half::bf16;
+
 use super::matmul::dot;
 use super::relative_bias::bucket;
 use super::softmax::{softcap_f64, softmax_f64};
-use crate::model::config::RelativeBias;
+use crate::model::config::{Alibi, RelativeBias};
 
 /// The position of a cache slot that holds no token; no query sees it.
 pub const EMPTY_SLOT: u32 = u32::MAX;
@@ -41,6 +43,8 @@ pub struct Attention {
     pub head_dim: usize,
     /// Multiplies `q . k`.
     pub scale: f32,
+    /// What scores lose with the distance to the key, before the soft cap.
+    pub alibi: Option<Alibi>,
     /// Soft cap on the scaled scores, before the mask.
     pub softcap: Option<f32>,
     /// Which keys a query sees.
@@ -81,8 +85,30 @@ pub struct KeyValues<'a> {
     pub bias: Option<ScoreBias<'a>>,
 }
 
-/// `o = softmax(mask(softcap(scale * q . k + bias))) v` (arXiv 1706.03762; shared heads: arXiv 2305.13245), with `q` and
-/// `o` `[Tq, H, h]` and `q_positions` `[Tq]`. A query that sees no key gets 0.
+/// The slope of a head of `heads` (arXiv 2108.12409, section 3): `2^(-8 i / n)` for the i-th of `n` heads, a power of two. Of
+/// another number of heads the first `n` have those of the largest power of two among them, and the others every second one
+/// of `2 n`, from the first on.
+pub fn alibi_slope(heads: usize, head: usize) -> f64 {
+    let n = 1 << heads.ilog2();
+    let (nth, of) = if head < n { (head + 1, n) } else { (2 * (head - n) + 1, 2 * n) };
+    (-8.0 * nth as f64 / of as f64).exp2()
+}
+
+/// What is added to a score: `slope (k - q) scale` for positions `q` and `k`.
+fn alibi_bias(alibi: Alibi, slope: f64, [q, k]: [u32; 2]) -> f64 {
+    let distance = match alibi.bf16 {
+        false => slope * (f64::from(k) - f64::from(q)),
+        true => {
+            let rounded = |x: f32| bf16::from_f32(x).to_f32();
+            let at = |position: u32| f64::from(rounded(rounded(slope as f32) * rounded(position as f32)));
+            at(k) - at(q)
+        }
+    };
+    distance * f64::from(alibi.scale)
+}
+
+/// `o = softmax(mask(softcap(scale * q . k + alibi + bias))) v` (arXiv 1706.03762; shared heads: arXiv 2305.13245), with `q`
+/// and `o` `[Tq, H, h]` and `q_positions` `[Tq]`. A query that sees no key gets 0.
 pub fn attention(layer: &Attention, q: &[f32], q_positions: &[u32], kv: KeyValues) -> Vec<f32> {
     let h = layer.head_dim;
     let queries_per_kv_head = layer.heads / layer.kv_heads;
@@ -95,8 +121,12 @@ pub fn attention(layer: &Attention, q: &[f32], q_positions: &[u32], kv: KeyValue
                 if !layer.mask.visible(q_position, k_position) {
                     return f64::NEG_INFINITY;
                 }
-                let bias = kv.bias.map_or(0.0, |bias| bias.of(j, q_position, k_position));
-                softcap_f64(layer.softcap, f64::from(layer.scale) * dot(q, &kv.keys[kv_row(s)..][..h]) + bias)
+                let slope = layer.alibi.map_or(0.0, |alibi| {
+                    alibi_bias(alibi, alibi_slope(layer.heads, j), [q_position, k_position])
+                });
+                let bias = slope + kv.bias.map_or(0.0, |bias| bias.of(j, q_position, k_position));
+                let product = dot(q, &kv.keys[kv_row(s)..][..h]);
+                softcap_f64(layer.softcap, f64::from(layer.scale) * product + bias)
             };
             let sink = kv.sinks.map(|sinks| f64::from(sinks[j]));
             let weights = softmax_f64(kv.positions.iter().enumerate().map(score).chain(sink).collect());

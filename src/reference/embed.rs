@@ -11,3 +11,11 @@ pub fn embed(table: &[f32], d: usize, ids: &[u32], scale: f32) -> Vec<f32> {
     }
     y
 }
+
+/// `x[t] += table[positions[t]]`, with `table` `[context, d]` and `x` `[n, d]`: learned positions (arXiv 1706.03762,
+/// section 3.5).
+pub fn add_positions(x: &mut [f32], table: &[f32], d: usize, positions: &[u32]) {
+    for (x, &position) in x.chunks_exact_mut(d).zip(positions) {
+        x.iter_mut().zip(&table[position as usize * d..][..d]).for_each(|(x, added)| *x += added);
+    }
+}

@@ -4,36 +4,40 @@ mod attention;
 mod cache;
 mod encode;
 mod experts;
+mod streams;
 
 pub use cache::{Cache, Conditions};
 pub use encode::{encode, encode_with_experts};
 
 use super::activation::{activate, clamped_gated, gated};
 use super::attention::ScoreBias;
-use super::embed::embed;
+use super::embed::{add_positions, embed};
 use super::expert_plan::NONE;
 use super::matmul::matmul;
 use super::moe::NextGroup;
 use super::norm::norm;
 use super::quantize::quantize;
 use super::softmax::softcap;
+use super::sparse_gate::{normal_quantile, sparse_gate};
 use super::transform::transform;
 use super::weights::{
     FeedForwardWeights, Linear, NormWeights, OpWeights, ProjectionWeights, SubLayerWeights, Weights,
 };
-use crate::model::config::{Experts, FeedForward, ModelConfig, Norm, Op, SubLayer};
+use crate::fragments::CacheFormat;
+use crate::model::config::{Experts, FeedForward, Head, ModelConfig, Norm, Op, SubLayer};
 use crate::model::slot::{Place, Stack};
 use crate::{Error, Result};
 use attention::{attend, attend_across};
-use cache::KeysAndValues;
+use cache::{KeysAndValues, caches_read};
+use streams::OnStreams;
 
 /// What a forward pass computed on its way, for `T` tokens.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trace {
-    /// `[blocks + 1]` of `[T, d]`: the scaled embedding, the output of every block but the last, and the output of
-    /// the last after the final norm.
+    /// `[blocks + 1]` of `[T, d]`: the scaled embedding with its position, the output of every block but the last, and the output of
+    /// the last after the final norm. Of several residual streams `[T, A, d]`, and the last before they are joined and normed.
     pub hidden: Vec<Vec<f32>>,
-    /// Output of the last block before the final norm, `[T, d]`.
+    /// Output of the last block before the final norm, `[T, d]`, or `[T, A, d]`.
     pub last_block: Vec<f32>,
     /// `[T, V]`, scaled and soft-capped where the head says so; none of an encoder.
     pub logits: Vec<f32>,
@@ -110,7 +114,8 @@ fn check_chosen(
 fn expert_layers(config: &ModelConfig, stack: Stack) -> impl Iterator<Item = (Place, &Experts)> {
     config.ops_of(stack).filter_map(|(place, op)| match op {
         Op::Experts(experts) => Some((place, experts)),
-        Op::Attention(_) | Op::CrossAttention(_) | Op::FeedForward(_) | Op::Parallel(_) => None,
+        Op::Attention(_) | Op::CrossAttention(_) | Op::FeedForward(_) => None,
+        Op::LayerInput(_) | Op::Parallel(_) => None,
     })
 }
 
@@ -147,12 +152,12 @@ fn pass(
     let d = config.hidden_size as usize;
     let kv = (&mut cache.layers[..], cache.encoded.as_deref().unwrap_or(&[]));
     let pass = Pass::new(config, weights, Stack::Decoder, (cache.tokens, ids), cache.conditions, kv);
-    let mut trace = Pass { chosen, ..pass }.run(config, weights)?;
-    let last = normed(config.final_norm, &weights.final_norm, &trace.last_block);
+    let (mut trace, last) = Pass { chosen, ..pass }.run(config, weights)?;
+    let last = normed(config.final_norm, &weights.final_norm, &last);
     trace.logits = linear(&weights.head, &last, d);
-    let scale = config.head.scale.unwrap_or(1.0);
-    trace.logits.iter_mut().for_each(|logit| *logit = softcap(config.head.softcap, *logit * scale));
-    trace.hidden.push(last);
+    let Head { scale, softcap: cap, .. } = config.head;
+    trace.logits.iter_mut().for_each(|logit| *logit = softcap(cap, scale * *logit));
+    trace.hidden.push(if config.streams.is_some() { trace.last_block.clone() } else { last });
     cache.tokens += ids.len() as u32;
     Ok(trace)
 }
@@ -165,10 +170,14 @@ struct Pass<'a> {
     conditions: Conditions,
     /// Of the expert sub-layers that are to come.
     places: std::vec::IntoIter<Place>,
-    kv: std::slice::IterMut<'a, KeysAndValues>,
+    /// The caches that the attention sub-layers to come read.
+    caches_read: std::vec::IntoIter<usize>,
+    kv: &'a mut [KeysAndValues],
     /// Of what an encoder gave, for the cross-attention that is to come.
     encoded: std::slice::Iter<'a, KeysAndValues>,
     bias: Option<ScoreBias<'a>>,
+    /// What the sub-layers to come read that have embeddings of their own, `[T, p]` each.
+    layer_inputs: std::vec::IntoIter<Vec<f32>>,
     chosen: Option<&'a [&'a [u32]]>,
     routes: Vec<RouteTrace>,
 }
@@ -195,19 +204,36 @@ impl<'a> Pass<'a> {
             positions: (0..ids.len() as u32).map(|t| before + t).collect(),
             conditions,
             places: places.into_iter(),
-            kv: kv.iter_mut(),
+            caches_read: caches_read(config, stack).into_iter(),
+            kv,
             encoded: encoded.iter(),
             bias: bias.map(|(relative, table)| ScoreBias { relative, both_ways, table }),
+            layer_inputs: Vec::new().into_iter(),
             chosen: None,
             routes: Vec::new(),
         }
     }
 
-    /// The blocks, up to the last one's output.
-    fn run(mut self, config: &ModelConfig, weights: &Weights) -> Result<Trace> {
+    /// The blocks, up to the last one's output, and what its norm reads.
+    fn run(mut self, config: &ModelConfig, weights: &Weights) -> Result<(Trace, Vec<f32>)> {
         let d = config.hidden_size as usize;
         let mut trace = Trace::default();
         let mut x = embed(&weights.embedding, d, self.ids, config.embedding_scale);
+        if let Some(table) = &weights.positions {
+            add_positions(&mut x, table, d, &self.positions);
+        }
+        self.layer_inputs = embed_layers(config, weights, self.ids, &x).into_iter();
+        if let Some(streams) = config.streams {
+            let on_streams = OnStreams::new(streams, weights)?;
+            let mut all = on_streams.start(&x);
+            for (block, (layers, weights)) in config.blocks.iter().zip(&weights.blocks).enumerate() {
+                trace.hidden.push(all.clone());
+                all = on_streams.block(block, &mut self, (&layers.sublayers, weights), &all)?;
+            }
+            (trace.routes, trace.last_block) = (self.routes, all);
+            let joined = on_streams.join(&trace.last_block);
+            return Ok((trace, joined));
+        }
         let stored = match self.stack {
             Stack::Decoder => &weights.blocks[..],
             Stack::Encoder => weights.encoder.as_ref().map_or(&[][..], |encoder| &encoder.blocks),
@@ -215,13 +241,19 @@ impl<'a> Pass<'a> {
         for (block, weights) in config.blocks_of(self.stack).iter().zip(stored) {
             trace.hidden.push(x.clone());
             for (layer, weights) in block.sublayers.iter().zip(weights) {
-                let output = self.sublayer(layer, weights, &x, None)?;
-                let scale = weights.output_scale.unwrap_or(1.0);
-                x.iter_mut().zip(output).for_each(|(x, output)| *x = (*x + output) * scale);
+                self.onto(layer, weights, &mut x)?;
             }
         }
-        (trace.routes, trace.last_block) = (self.routes, x);
-        Ok(trace)
+        (trace.routes, trace.last_block) = (self.routes, x.clone());
+        Ok((trace, x))
+    }
+
+    /// `x <- (x + sublayer(x)) scale factor`.
+    fn onto(&mut self, layer: &SubLayer, weights: &SubLayerWeights, x: &mut [f32]) -> Result<()> {
+        let output = self.sublayer(layer, weights, x, None)?;
+        let scale = weights.output_scale.unwrap_or(1.0) * layer.output_factor.unwrap_or(1.0);
+        x.iter_mut().zip(output).for_each(|(x, output)| *x = (*x + output) * scale);
+        Ok(())
     }
 
     /// `post_norm(op(norm(x)))`; without a norm of its own, a branch reads `input`. With a width of its own, `op` has
@@ -245,18 +277,25 @@ impl<'a> Pass<'a> {
             }
             _ => return Err(unfit("a set of weights")),
         };
-        Ok(match (layer.post_norm, &weights.post_norm) {
+        let mut output = match (layer.post_norm, &weights.post_norm) {
             (Some(norm), Some(weights)) => normed(norm, weights, &output),
             _ => output,
-        })
+        };
+        if layer.keep_input {
+            output.iter_mut().zip(&input).for_each(|(output, input)| *output += input);
+        }
+        Ok(output)
     }
 
     /// `op(input)`; `x` is what the input is the norm of.
     fn op(&mut self, op: &Op, weights: &OpWeights, x: &[f32], input: &[f32]) -> Result<Vec<f32>> {
         Ok(match (op, weights) {
             (Op::Attention(op), OpWeights::Attention(weights)) => {
-                let kv = self.kv.next().ok_or_else(|| unfit("the cache"))?;
-                attend(op, weights, kv, &self.positions, self.bias, input)
+                let cache = self.caches_read.next().and_then(|at| self.kv.get_mut(at));
+                let kv = cache.ok_or_else(|| unfit("the cache"))?;
+                // What sees both ways has no cache.
+                let format = if op.bidirectional { CacheFormat::F32 } else { self.conditions.cache };
+                attend(op, weights, kv, (&self.positions, format), self.bias, input)
             }
             (Op::CrossAttention(op), OpWeights::CrossAttention(weights)) => {
                 let kv = self.encoded.next().ok_or_else(|| unfit("the cache"))?;
@@ -264,6 +303,12 @@ impl<'a> Pass<'a> {
             }
             (Op::FeedForward(op), OpWeights::FeedForward(weights)) => feed_forward(op, weights, input),
             (Op::Experts(op), OpWeights::Experts(weights)) => self.experts(op, weights, x, input)?,
+            (Op::LayerInput(op), OpWeights::LayerInput(weights)) => {
+                let embedding = self.layer_inputs.next().ok_or_else(|| unfit("a set of weights"))?;
+                let gate = linear(&weights.gate, input, input.len() / self.ids.len());
+                let gated = gated(op.activation, &gate, &embedding);
+                linear(&weights.projection, &gated, gated.len() / self.ids.len())
+            }
             (Op::Parallel(branches), OpWeights::Parallel(weights)) => {
                 let mut sum = vec![0.0; x.len()];
                 for (branch, weights) in branches.iter().zip(weights) {
@@ -275,6 +320,21 @@ impl<'a> Pass<'a> {
             _ => return Err(unfit("a set of weights")),
         })
     }
+}
+
+/// Every layer's own embedding, `L` of `[T, p]`: [`LayerInputs`](crate::model::config::LayerInputs).
+fn embed_layers(config: &ModelConfig, weights: &Weights, ids: &[u32], x: &[f32]) -> Vec<Vec<f32>> {
+    let (Some(inputs), Some(weights)) = (config.layer_inputs, &weights.layer_inputs) else {
+        return Vec::new();
+    };
+    let (p, all) = (inputs.width as usize, weights.table.len() / inputs.vocab_size as usize);
+    let in_table: Vec<u32> = ids.iter().map(|&id| if id < inputs.vocab_size { id } else { 0 }).collect();
+    let looked_up = embed(&weights.table, all, &in_table, inputs.embedding_scale);
+    let projected = linear(&weights.projection, x, x.len() / ids.len());
+    let mut sums = normed(inputs.norm, &weights.norm, &projected);
+    sums.iter_mut().zip(looked_up).for_each(|(sum, embedding)| *sum += embedding);
+    let layer = |n: usize| sums.chunks_exact(all).flat_map(|row| &row[n * p..(n + 1) * p]).copied().collect();
+    (0..all / p).map(layer).collect()
 }
 
 fn check(config: &ModelConfig, cache: &Cache, ids: &[u32]) -> Result<()> {
@@ -308,9 +368,14 @@ fn linear(weights: &Linear, x: &[f32], in_features: usize) -> Vec<f32> {
 fn feed_forward(op: &FeedForward, weights: &FeedForwardWeights, x: &[f32]) -> Vec<f32> {
     let d = weights.up.weight.len() / op.hidden as usize;
     let up = linear(&weights.up, x, d);
-    let inner = match (&weights.gate, op.clamp) {
-        (Some(gate), Some(clamp)) => clamped_gated(clamp, &linear(gate, x, d), &up),
-        (Some(gate), None) => gated(op.activation, &linear(gate, x, d), &up),
+    let gate = weights.gate.as_ref().map(|gate| {
+        let gate = linear(gate, x, d);
+        let deviations = op.sparsity.map(|share| normal_quantile(share.into()) as f32);
+        deviations.map_or(gate.clone(), |deviations| sparse_gate(&gate, op.hidden as usize, deviations))
+    });
+    let inner = match (gate, op.clamp) {
+        (Some(gate), Some(clamp)) => clamped_gated(clamp, &gate, &up),
+        (Some(gate), None) => gated(op.activation, &gate, &up),
         (None, _) => up.iter().map(|&x| activate(op.activation, x)).collect(),
     };
     linear(&weights.down, &inner, op.hidden as usize)

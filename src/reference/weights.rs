@@ -7,10 +7,16 @@ mod build;
 pub struct Weights {
     /// `[V, d]`.
     pub embedding: Vec<f32>,
+    /// What is added by position, `[context_length, d]`.
+    pub positions: Option<Vec<f32>>,
+    /// What gives layers embeddings of their own.
+    pub layer_inputs: Option<LayerInputsWeights>,
     /// `[V, d]`.
     pub head: Linear,
     /// The norm before the head.
     pub final_norm: NormWeights,
+    /// What mixes residual streams, where there are several.
+    pub streams: Option<StreamsWeights>,
     /// Sub-layers by block.
     pub blocks: Vec<Vec<SubLayerWeights>>,
     /// What is added to the scores of self-attention in `blocks`, `[buckets, H]`.
@@ -28,6 +34,43 @@ pub struct EncoderWeights {
     pub final_norm: NormWeights,
     /// What is added to the scores of its attention, `[buckets, H]`.
     pub relative_bias: Option<Vec<f32>>,
+}
+
+/// What gives each of `L` layers an embedding of its own, as wide as `p`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerInputsWeights {
+    /// `[V', L p]`.
+    pub table: Vec<f32>,
+    /// `[L p, d]`.
+    pub projection: Linear,
+    /// Of each layer's part of the projection, `[p]`.
+    pub norm: NormWeights,
+}
+
+/// What makes, mixes and joins several residual streams.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamsWeights {
+    /// Projections of the embedding to all streams but the first, `[d, d]` each.
+    pub into: Vec<Linear>,
+    /// Projections of those for the head, `[d, d]` each.
+    pub out: Vec<Linear>,
+    /// By block.
+    pub mixing: Vec<MixingWeights>,
+}
+
+/// What mixes streams around a block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MixingWeights {
+    /// Norm of what the router reads, `[d]`.
+    pub norm: NormWeights,
+    /// `[A, d]`.
+    pub router: Vec<f32>,
+    /// `[A A, A]`.
+    pub prediction: Vec<f32>,
+    /// `[A, A]`.
+    pub correction: Vec<f32>,
+    /// Scale of what is read of the corrected active stream, `[d]`.
+    pub scale: Option<Vec<f32>>,
 }
 
 /// A projection.
@@ -96,6 +139,8 @@ pub enum OpWeights {
     FeedForward(FeedForwardWeights),
     /// For [`Op::Experts`](crate::model::config::Op::Experts).
     Experts(ExpertsWeights),
+    /// For [`Op::LayerInput`](crate::model::config::Op::LayerInput).
+    LayerInput(LayerInputWeights),
     /// For [`Op::Parallel`](crate::model::config::Op::Parallel).
     Parallel(Vec<SubLayerWeights>),
 }
@@ -125,20 +170,29 @@ pub struct ExpertsWeights {
     pub experts: Vec<FeedForwardWeights>,
 }
 
+/// A gate on a layer's own embedding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerInputWeights {
+    /// `[p, d]`.
+    pub gate: Linear,
+    /// `[d, p]`.
+    pub projection: Linear,
+}
+
 /// Attention.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttentionWeights {
     /// `[H h, d]`.
     pub q: Linear,
-    /// `[G h, d]`.
-    pub k: Linear,
-    /// `[G h, d]`; absent where V is K.
+    /// `[G h, d]`; absent where keys and values are another's.
+    pub k: Option<Linear>,
+    /// `[G h, d]`; absent where V is K, too.
     pub v: Option<Linear>,
     /// `[d, H h]`.
     pub out: Linear,
-    /// Norm of each query head, `[h]`.
+    /// Norm of each query head, `[h]`, or with weights for each or over all of them `[H h]`.
     pub q_norm: Option<NormWeights>,
-    /// Norm of each key head, `[h]`.
+    /// Norm of each key head, `[h]`, or with weights for each or over all of them `[G h]`.
     pub k_norm: Option<NormWeights>,
     /// The logit of each query head's sink, `[H]`.
     pub sinks: Option<Vec<f32>>,

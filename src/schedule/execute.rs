@@ -6,7 +6,7 @@ use super::memory::MemoryPlan;
 use super::{Home, Schedule, Step, TensorId};
 use crate::energy::{Ledger, NoteSource, PassTimer};
 use crate::gpu::{Gpu, Pipeline, gpu_error};
-use crate::kernel::{Binding, BindingKind, Span, fold_grid};
+use crate::kernel::{Binding, BindingKind, MAX_SEQUENCES, SPAN_BYTES, Span, fold_grid};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
@@ -18,7 +18,8 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Builds what a schedule needs. `named` gives the tensor of a name, `pool` the buffers of the plan.
+    /// Builds what a schedule needs. `named` gives the tensor of a name, `pool` the buffers of the plan; `span` is a
+    /// [`Tensor::span`].
     ///
     /// # Errors
     /// [`Error::Shader`]; [`Error::MissingTensor`] for a name that `named` does not know or a buffer that the pool
@@ -32,6 +33,10 @@ impl Prepared {
         span: &Tensor,
         mut named: impl FnMut(&str) -> Option<Tensor>,
     ) -> Result<Self> {
+        if span.bytes() < SPAN_BYTES {
+            let (expected, found) = (format!("{SPAN_BYTES} bytes"), format!("{} bytes", span.bytes()));
+            return Err(Error::TensorMismatch { name: "span".into(), expected, found });
+        }
         let tensors = schedule
             .tensors
             .iter()
@@ -67,32 +72,52 @@ impl Prepared {
         &self.schedule
     }
 
-    /// Records one pass over `span` into the caller's encoder, and its counts into the ledger.
+    /// Records one pass over a span of each of some sequences, at most [`MAX_SEQUENCES`], into the caller's encoder, and its
+    /// counts into the ledger. The uniform must say the same.
     ///
     /// # Errors
-    /// [`Error::Request`] for a span longer than the schedule allows; [`Error::Shape`] for a grid that is too large.
-    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder, span: Span, ledger: &mut Ledger) -> Result<()> {
-        if span.rows == 0 || span.rows > self.schedule.max_rows {
-            let most = self.schedule.max_rows;
-            return Err(Error::Request(format!("a pass takes 1 to {most} rows, found {}", span.rows)));
+    /// [`Error::Request`] for more rows or sequences than the schedule allows, or none; [`Error::Shape`] for a grid that is too
+    /// large.
+    pub fn encode(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        spans: impl AsRef<[Span]>,
+        ledger: &mut Ledger,
+    ) -> Result<()> {
+        let spans = spans.as_ref();
+        let rows: u64 = spans.iter().map(|span| u64::from(span.rows)).sum();
+        let most = self.schedule.max_rows;
+        if rows > u64::from(most) || spans.is_empty() || spans.iter().any(|span| span.rows == 0) {
+            return Err(Error::Request(format!("a pass takes 1 to {most} rows, found {rows}")));
+        }
+        if spans.len() > MAX_SEQUENCES as usize {
+            let found = spans.len();
+            return Err(Error::Request(format!(
+                "a pass takes up to {MAX_SEQUENCES} sequences, found {found}"
+            )));
         }
         let recorded = ledger.recorded();
-        let encoded = self.encode_pass(encoder, span, ledger);
+        let encoded = self.encode_pass(encoder, spans, ledger);
         if encoded.is_err() {
             ledger.take_back(recorded);
         }
         encoded
     }
 
-    fn encode_pass(&self, encoder: &mut wgpu::CommandEncoder, span: Span, ledger: &mut Ledger) -> Result<()> {
-        let mut timer = ledger.begin_pass(&self.schedule, span);
+    fn encode_pass(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        spans: &[Span],
+        ledger: &mut Ledger,
+    ) -> Result<()> {
+        let mut timer = ledger.begin_pass(&self.schedule, spans);
         if let Some(PassTimer::PerDispatch(stamps)) = &mut timer {
             for step in 0..self.steps.len() {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                     label: Some(self.schedule.steps[step].launch.name()),
                     timestamp_writes: stamps.writes(step),
                 });
-                self.encode_step(&mut pass, step, span)?;
+                self.encode_step(&mut pass, step, spans)?;
             }
         } else {
             let timestamp_writes = match &timer {
@@ -102,17 +127,17 @@ impl Prepared {
             let mut pass = encoder
                 .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("wattle"), timestamp_writes });
             for step in 0..self.steps.len() {
-                self.encode_step(&mut pass, step, span)?;
+                self.encode_step(&mut pass, step, spans)?;
             }
         }
         ledger.end_pass(encoder, timer);
-        ledger.keep(encoder, &self.notes, span.rows);
+        ledger.keep(encoder, &self.notes, Span::total_rows(spans));
         Ok(())
     }
 
-    fn encode_step(&self, pass: &mut wgpu::ComputePass<'_>, step: usize, span: Span) -> Result<()> {
+    fn encode_step(&self, pass: &mut wgpu::ComputePass<'_>, step: usize, spans: &[Span]) -> Result<()> {
         let launch = &self.schedule.steps[step].launch;
-        let workgroups = launch.workgroups(span);
+        let workgroups = launch.workgroups(spans);
         let [x, y, z] = fold_grid(workgroups)
             .ok_or_else(|| Error::shape(launch.name(), "grid", "at most 65535^2 workgroups", workgroups))?;
         let (pipeline, group) = &self.steps[step];

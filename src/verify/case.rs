@@ -135,7 +135,8 @@ impl Golden {
         [batch, length]: [usize; 2],
     ) -> Result<Vec<Trace>> {
         let config = &source.config;
-        let shape = [batch, length, config.hidden_size as usize];
+        let streams = config.streams.map(|streams| streams.count as usize);
+        let shape: Vec<_> = streams.into_iter().chain([batch, length, config.hidden_size as usize]).collect();
         let (layers, last_block) = self.hidden(prefixes, config.blocks_of(stack).len(), &shape)?;
         let routes = self.routes(prefixes.0, source, stack, batch * length)?;
         let trace = |row: usize| Trace {
@@ -161,8 +162,9 @@ impl Golden {
         if !(0..=blocks).map(name).chain([last.clone()]).any(|name| self.has(&name)) {
             return Ok((Vec::new(), Vec::new()));
         }
-        let layers = (0..=blocks).map(|i| self.floats(&name(i), shape)).collect::<Result<Vec<_>>>()?;
-        let last_block = if stack.is_empty() { self.floats(&last, shape)? } else { Vec::new() };
+        let read = |name: &str| Ok(by_token(self.floats(name, shape)?, shape));
+        let layers = (0..=blocks).map(|i| read(&name(i))).collect::<Result<Vec<_>>>()?;
+        let last_block = if stack.is_empty() { read(&last)? } else { Vec::new() };
         Ok((layers, last_block))
     }
 
@@ -248,6 +250,14 @@ impl Golden {
         let file = SafeTensors::deserialize(&self.bytes).map_err(|error| Error::format(&self.path, error))?;
         file.tensor(name).map_err(|error| Error::format(&self.path, format!("'{name}': {error}")))
     }
+}
+
+/// Several residual streams, `[A, B, T, d]`, side by side, `[B, T, A, d]`; one as it is.
+fn by_token(values: Vec<f32>, shape: &[usize]) -> Vec<f32> {
+    let &[streams, batch, length, width] = shape else { return values };
+    let tokens = batch * length;
+    let of = |token: usize| (0..streams).map(move |stream| (stream * tokens + token) * width);
+    (0..tokens).flat_map(of).flat_map(|at| &values[at..at + width]).copied().collect()
 }
 
 /// The share of batch row `row` in a tensor whose first axis is the batch, or the tokens of all its rows.

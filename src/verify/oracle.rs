@@ -119,7 +119,7 @@ impl<'a> Oracle<'a> {
     fn reference(&mut self) -> Result<&mut OnCpu<'a>> {
         let reference = match &mut self.reference {
             Some(reference) => reference,
-            empty => empty.insert(OnCpu::new(self.case, self.plan, self.path)?),
+            empty => empty.insert(OnCpu::new(self.case, self.plan, &self.path.into())?),
         };
         reference.input.clone_from(&self.input);
         Ok(reference)

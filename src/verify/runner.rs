@@ -1,6 +1,6 @@
 //! The same model on a GPU or on the CPU reference, driven the same way.
 
-use super::{Case, Products, Prompt};
+use super::{Arithmetic, Case, Prompt};
 use crate::energy::Level;
 use crate::gpu::{Capabilities, Gpu};
 use crate::model::config::ModelConfig;
@@ -14,7 +14,6 @@ use crate::reference::forward::{
 };
 use crate::reference::sample::argmax;
 use crate::reference::weights::Weights;
-use crate::tuning::ProductPath;
 use crate::{Error, Result};
 
 /// Where a case runs.
@@ -69,10 +68,10 @@ impl<'a> Runner<'a> {
         case: &'a Case,
         device: &Device,
         plan: &WeightPlan,
-        products: Products,
+        arithmetic: Arithmetic,
     ) -> Result<Self> {
         match device {
-            Device::Cpu => Ok(Self::Cpu(Box::new(OnCpu::new(case, plan, products.path)?))),
+            Device::Cpu => Ok(Self::Cpu(Box::new(OnCpu::new(case, plan, &arithmetic)?))),
             Device::Gpu(gpu) => {
                 let model = Model::load(gpu, &case.source, LoadOptions::new(plan.clone())).await?;
                 // No room to spare: the caches must hold exactly what the prompts and their continuations need.
@@ -88,8 +87,9 @@ impl<'a> Runner<'a> {
                     // The whole prompt is one pass, whatever it costs.
                     chunk_ops: u64::MAX,
                     ledger: Level::Counts,
-                    path: products.path,
-                    tuning: products.tuning,
+                    path: arithmetic.path,
+                    tuning: arithmetic.tuning,
+                    cache: arithmetic.cache,
                     training: case.conditions.training,
                     task: case.conditions.task,
                     ..SessionOptions::new(context, Sampling::GREEDY)
@@ -217,15 +217,15 @@ impl<'a> Runner<'a> {
 }
 
 impl<'a> OnCpu<'a> {
-    pub(super) fn new(case: &'a Case, plan: &WeightPlan, path: ProductPath) -> Result<Self> {
+    pub(super) fn new(case: &'a Case, plan: &WeightPlan, arithmetic: &Arithmetic) -> Result<Self> {
         let config = &case.source.config;
         let source = &case.source;
         // What no device would take is refused here as well.
         source.layout(plan, &Capabilities::unlimited())?;
         let fetch = |slot, shape: &[usize]| source.fetch(slot, shape);
         let learned = |slot, shapes: &[Vec<usize>]| source.fetch_learned(slot, shapes);
-        let weights = Weights::build_learned(config, plan, path, fetch, learned)?;
-        let conditions = case.conditions;
+        let weights = Weights::build_learned(config, plan, arithmetic.path, fetch, learned)?;
+        let conditions = Conditions { cache: arithmetic.cache, ..case.conditions };
         let (cache, input) = (Cache::under(config, conditions), CpuInput::default());
         Ok(Self { config, conditions, weights, cache, input })
     }
@@ -323,14 +323,21 @@ impl OnGpu {
         let model = self.prompts.model().clone();
         let config = model.config();
         model.gpu().submit("prefill", |encoder| self.prompts.prefill(encoder, ids, true)).await?;
-        let d = config.hidden_size as usize;
+        let streams = config.streams.map_or(1, |streams| streams.count as usize);
+        let row = streams * config.hidden_size as usize;
         let mut trace = Trace::default();
         if hidden {
-            for layer in 0..=config.blocks.len() {
-                // The last block's output is recorded before the final norm, under a name of its own.
-                trace.hidden.push(self.read(&format!("hidden.{layer}"), ids.len() * d).await?);
+            trace.last_block = self.read("last_block", ids.len() * row).await?;
+            for layer in 0..config.blocks.len() {
+                trace.hidden.push(self.read(&format!("hidden.{layer}"), ids.len() * row).await?);
             }
-            trace.last_block = self.read("last_block", ids.len() * d).await?;
+            // The last block's output is recorded before the final norm, under a name of its own. Of several streams it is all
+            // there is.
+            let last = match config.streams {
+                Some(_) => trace.last_block.clone(),
+                None => self.read(&format!("hidden.{}", config.blocks.len()), ids.len() * row).await?,
+            };
+            trace.hidden.push(last);
         }
         trace.logits = self.read("logits", ids.len() * config.vocab_size as usize).await?;
         trace.routes = self.routes(Stack::Decoder, ids.len()).await?;

@@ -1,60 +1,172 @@
 use wattle::energy::Phase;
-use wattle::fragments::{Reach, ScoreBias};
+use wattle::fragments::{CacheRows, CacheSlots, Reach, ScoreBias};
+use wattle::kernel::{Kernel, SequenceSpan};
 use wattle::kernels::attention::{Attention, AttentionParams, split_count};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
-use wattle::model::config::RelativeBias;
+use wattle::model::config::{Alibi, RelativeBias};
 use wattle::reference::attention::{self as reference, Mask};
 
 use crate::harness::{Run, span};
-use crate::keys::{Sequence, mask};
+use crate::keys::{Sequence, by_head, mask, packed};
 use crate::select::selected;
 use crate::support::compare::Tolerance;
 use crate::support::golden::Golden;
 
-/// Compares with the reference, or with golden data where there is some.
-fn check(sequence: &Sequence, run: Run, golden: Option<&[f32]>) {
-    let found = run.out("out", sequence.q.len()).go();
-    match golden {
-        Some(golden) => found.close("out", golden, Tolerance::OfLargest(1e-5)),
-        None => found.close("out", &sequence.expected(), Tolerance::Each(&sequence.tolerances())),
+/// Sequences of one layer in one call.
+struct Call<'a> {
+    sequences: Vec<&'a Sequence>,
+    cache: CacheRows,
+    /// Slots of a sequence's own.
+    slots: usize,
+}
+
+/// Tokens of a page.
+const PAGE: usize = 3;
+
+impl Call<'_> {
+    /// A sequence with its own slots.
+    fn one(sequence: &Sequence, slots: usize) -> Call<'_> {
+        Call { sequences: vec![sequence], cache: CacheRows::PLAIN, slots }
     }
-}
 
-fn prefill(sequence: &Sequence, slots: usize, chunk_slots: usize, what: &str, golden: Option<&[f32]>) {
-    let Sequence { position, rows, .. } = *sequence;
-    let variant = variant(sequence, Phase::Prefill, Reach::Window);
-    let params =
-        AttentionParams { slots: slots as u32, chunk_slots: chunk_slots as u32, ..sequence.params() };
-    let run = Run::new(variant, params, span(position, rows), what)
-        .with("q", &sequence.q)
-        .with("k_cache", &sequence.ring(&sequence.k, slots, position))
-        .with("v_cache", &sequence.ring(&sequence.v, slots, position))
-        .with("k_chunk", &sequence.chunk(&sequence.k, chunk_slots))
-        .with("v_chunk", &sequence.chunk(&sequence.v, chunk_slots));
-    check(sequence, with_bias(with_sinks(run, sequence), sequence), golden);
-}
+    fn first(&self) -> &Sequence {
+        self.sequences[0]
+    }
 
-fn decode(sequence: &Sequence, slots: usize, split_keys: u32, what: &str, golden: Option<&[f32]>) {
-    let Sequence { layer, position, .. } = *sequence;
-    let params = AttentionParams { slots: slots as u32, split_keys, ..sequence.params() };
-    let newest = position as u32;
-    let variant = variant(sequence, Phase::Decode, Reach::Window);
-    let splits = split_count(variant.reach.first_visible(newest, params.reach), newest, split_keys);
-    // A window may touch one part more at another position.
-    let params = AttentionParams { max_splits: splits + 1, ..params };
-    let part_words = layer.heads * (layer.head_dim + 2);
-    let parts = Run::new(variant, params, span(position, 1), what)
-        .with("q", &sequence.q)
-        .with("k_cache", &sequence.ring(&sequence.k, slots, position + 1))
-        .with("v_cache", &sequence.ring(&sequence.v, slots, position + 1))
-        .out("parts", part_words * params.max_splits as usize);
-    let parts = with_bias(parts, sequence).go();
-    let AttentionParams { heads, reach, split_keys, max_splits, slots, .. } = params;
-    let head_dim = layer.head_dim as u32;
-    let merge = AttentionMergeParams { heads, head_dim, reach, split_keys, max_splits, slots };
-    let variant = AttentionMerge { reach: variant.reach, sinks: sequence.sinks.is_some() };
-    let run = Run::new(variant, merge, span(position, 1), what).with("parts", parts.floats("parts"));
-    check(sequence, with_sinks(run, sequence), golden);
+    /// Sequences lie in the caches in the other order.
+    fn place(&self, n: usize) -> usize {
+        self.sequences.len() - 1 - n
+    }
+
+    fn spans(&self) -> Vec<SequenceSpan> {
+        let of = |(n, sequence): (usize, &&Sequence)| SequenceSpan {
+            first_row: self.sequences[..n].iter().map(|before| before.rows as u32).sum(),
+            sequence: self.place(n) as u32,
+            ..span(sequence.position, sequence.rows).into()
+        };
+        self.sequences.iter().enumerate().map(of).collect()
+    }
+
+    fn pages(&self) -> usize {
+        self.sequences.iter().map(|of| (of.position + of.rows).div_ceil(PAGE)).max().unwrap()
+    }
+
+    fn params(&self) -> AttentionParams {
+        let slots = if self.cache.slots == CacheSlots::Paged { PAGE } else { self.slots };
+        AttentionParams { slots: slots as u32, pages: self.pages() as u32, ..self.first().params() }
+    }
+
+    /// The page of a sequence's tokens, counted from its first: those of all sequences in turn, backwards.
+    fn page(&self, n: usize, at: usize) -> usize {
+        self.sequences.len() * (self.pages() - at) - 1 - n
+    }
+
+    fn rows(&self) -> usize {
+        self.sequences.iter().map(|of| of.rows).sum()
+    }
+
+    /// Keys or values before the call, or all of them.
+    fn cached(&self, of: impl Fn(&Sequence) -> &[f32], with_own: bool) -> Vec<u32> {
+        let mut parts = vec![Vec::new(); self.sequences.len() * self.pages().max(1)];
+        let count = self.sequences.len();
+        for (n, sequence) in self.sequences.iter().enumerate() {
+            let end = sequence.position + if with_own { sequence.rows } else { 0 };
+            if self.cache.slots == CacheSlots::Own {
+                parts[self.place(n)] = sequence.ring(of(sequence), self.slots, end);
+                continue;
+            }
+            for at in 0..self.pages() {
+                parts[self.page(n, at)] = sequence.page(of(sequence), PAGE, at, end);
+            }
+        }
+        parts.truncate(if self.cache.slots == CacheSlots::Own { count } else { count * self.pages() });
+        packed(self.cache.format, &parts.concat(), self.first().layer.head_dim)
+    }
+
+    /// The keys or values of the call itself.
+    fn chunk(&self, of: impl Fn(&Sequence) -> &[f32], slots: usize) -> Vec<f32> {
+        let own = |sequence: &&Sequence| {
+            let width = sequence.layer.kv_heads * sequence.layer.head_dim;
+            of(sequence)[sequence.position * width..].to_vec()
+        };
+        let rows: Vec<f32> = self.sequences.iter().flat_map(own).collect();
+        by_head(&rows, self.first().layer.kv_heads, self.first().layer.head_dim, slots, Some)
+    }
+
+    fn run<K: Kernel>(&self, variant: K, params: K::Params, what: &str) -> Run {
+        let what = format!("{what}, {} sequences", self.sequences.len());
+        Run::new(variant, params, span(0, self.rows()), what).sequences(self.spans())
+    }
+
+    fn with_table(&self, run: Run) -> Run {
+        let mut table = vec![u32::MAX; self.sequences.len() * self.pages()];
+        for n in 0..self.sequences.len() {
+            for at in 0..self.pages() {
+                table[self.place(n) * self.pages() + at] = self.page(n, at) as u32;
+            }
+        }
+        if self.cache.slots == CacheSlots::Paged { run.with("page_table", &table) } else { run }
+    }
+
+    fn q(&self) -> Vec<f32> {
+        self.sequences.iter().flat_map(|of| of.q.iter().copied()).collect()
+    }
+
+    /// Compares with the reference, or with golden data where there is some.
+    fn check(&self, run: Run, golden: Option<&[f32]>, with_own: bool) {
+        let found = run.out("out", self.q().len()).go();
+        if let Some(golden) = golden {
+            return found.close("out", golden, Tolerance::OfLargest(1e-5));
+        }
+        let seen = |sequence: &Sequence| {
+            let end = sequence.position + if with_own { sequence.rows } else { 0 };
+            sequence.with_stored(self.cache.format, end)
+        };
+        let all = |of: fn(&Sequence) -> Vec<f32>| -> Vec<f32> {
+            self.sequences.iter().flat_map(|sequence| of(&seen(sequence))).collect()
+        };
+        found.close("out", &all(Sequence::expected), Tolerance::Each(&all(Sequence::tolerances)));
+    }
+
+    fn prefill(&self, chunk_slots: usize, what: &str, golden: Option<&[f32]>) {
+        let params = AttentionParams { chunk_slots: chunk_slots as u32, ..self.params() };
+        let run = self
+            .run(variant(self, Phase::Prefill, Reach::Window), params, what)
+            .with("q", &self.q())
+            .with("k_cache", &self.cached(|of| &of.k, false))
+            .with("v_cache", &self.cached(|of| &of.v, false))
+            .with("k_chunk", &self.chunk(|of| &of.k, chunk_slots))
+            .with("v_chunk", &self.chunk(|of| &of.v, chunk_slots));
+        let run = with_bias(run, self.first());
+        self.check(with_sinks(self.with_table(run), self.first()), golden, false);
+    }
+
+    fn decode(&self, split_keys: u32, what: &str, golden: Option<&[f32]>) {
+        let variant = variant(self, Phase::Decode, Reach::Window);
+        let params = AttentionParams { split_keys, ..self.params() };
+        let splits = |sequence: &&Sequence| {
+            let newest = sequence.position as u32;
+            split_count(variant.reach.first_visible(newest, params.reach), newest, split_keys)
+        };
+        // A window may touch one part more at another position.
+        let max_splits = self.sequences.iter().map(splits).max().unwrap() + 1;
+        let params = AttentionParams { max_splits, ..params };
+        let layer = self.first().layer;
+        let part_words = self.rows() * layer.heads * (layer.head_dim + 2);
+        let run = self
+            .run(variant, params, what)
+            .with("q", &self.q())
+            .with("k_cache", &self.cached(|of| &of.k, true))
+            .with("v_cache", &self.cached(|of| &of.v, true));
+        let run = with_bias(run, self.first());
+        let parts = self.with_table(run).out("parts", part_words * params.max_splits as usize).go();
+        let AttentionParams { heads, reach, split_keys, max_splits, slots, .. } = params;
+        let head_dim = layer.head_dim as u32;
+        let merge = AttentionMergeParams { heads, head_dim, reach, split_keys, max_splits, slots };
+        let variant = AttentionMerge { reach: variant.reach, sinks: self.first().sinks.is_some() };
+        let run = self.run(variant, merge, what).with("parts", parts.floats("parts"));
+        self.check(with_sinks(run, self.first()), golden, true);
+    }
 }
 
 fn with_sinks(run: Run, sequence: &Sequence) -> Run {
@@ -75,11 +187,16 @@ fn with_bias(run: Run, sequence: &Sequence) -> Run {
 fn both_ways(sequence: &Sequence, slots: usize, what: &str, golden: Option<&[f32]>) {
     assert_eq!(sequence.position, 0);
     let params = AttentionParams { slots: slots as u32, ..sequence.params() };
-    let run = Run::new(variant(sequence, Phase::Prefill, Reach::Both), params, span(0, sequence.rows), what)
-        .with("q", &sequence.q)
-        .with("k_cache", &sequence.chunk(&sequence.k, slots))
-        .with("v_cache", &sequence.chunk(&sequence.v, slots));
-    check(sequence, with_bias(with_sinks(run, sequence), sequence), golden);
+    let run = Run::new(
+        variant(&Call::one(sequence, slots), Phase::Prefill, Reach::Both),
+        params,
+        span(0, sequence.rows),
+        what,
+    )
+    .with("q", &sequence.q)
+    .with("k_cache", &Call::one(sequence, slots).chunk(|of| &of.k, slots))
+    .with("v_cache", &Call::one(sequence, slots).chunk(|of| &of.v, slots));
+    Call::one(sequence, slots).check(with_bias(with_sinks(run, sequence), sequence), golden, false);
 }
 
 /// All keys of an encoder, of which there are `position + rows` and room for more; where queries stand does not matter.
@@ -95,7 +212,7 @@ fn across(
     let slots = length + 70;
     let max_splits = (slots as u32).div_ceil(split_keys.max(1));
     let params = AttentionParams { slots: slots as u32, split_keys, max_splits, ..sequence.params() };
-    let variant = Attention { v_is_k, ..variant(sequence, phase, Reach::Encoder) };
+    let variant = Attention { v_is_k, ..variant(&Call::one(sequence, slots), phase, Reach::Encoder) };
     let (rows, at) = (*rows, span(3, *rows));
     let beside = sequence.beside(slots, v_is_k);
     let run = Run::new(variant, params, at, what)
@@ -104,7 +221,7 @@ fn across(
         .with("v_cache", &beside)
         .with("encoder_length", &[length as u32]);
     if phase == Phase::Prefill {
-        return check(sequence, with_sinks(run, sequence), golden);
+        return Call::one(sequence, slots).check(with_sinks(run, sequence), golden, false);
     }
     let part_words = rows * layer.heads * (layer.head_dim + 2);
     // Parts beyond the input's end are not written, and not read.
@@ -117,21 +234,23 @@ fn across(
     let run = Run::new(variant, merge, at, what)
         .with("parts", parts.floats("parts"))
         .with("encoder_length", &[length as u32]);
-    check(sequence, with_sinks(run, sequence), golden);
+    Call::one(sequence, slots).check(with_sinks(run, sequence), golden, false);
 }
 
 /// `causal` is what a query sees that has no chunk, where it sees no later key.
-fn variant(sequence: &Sequence, phase: Phase, causal: Reach) -> Attention {
+fn variant(call: &Call<'_>, phase: Phase, causal: Reach) -> Attention {
+    let sequence = call.first();
     let layer = &sequence.layer;
     let score_bias = match &sequence.bias {
         Some((relative, _)) => ScoreBias::Relative { distance: relative.max_distance },
-        None => ScoreBias::None,
+        None => layer.alibi.map_or(ScoreBias::None, |alibi| ScoreBias::Alibi { bf16: alibi.bf16 }),
     };
     Attention {
         softcap: layer.softcap.is_some(),
         reach: if layer.mask.chunk.is_some() { Reach::Chunk } else { causal },
         score_bias,
         sinks: sequence.sinks.is_some() && phase == Phase::Prefill,
+        cache: call.cache,
         ..Attention::new(layer.head_dim as u32, phase)
     }
 }
@@ -184,6 +303,10 @@ fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
     let of = |heads, kv_heads, tokens| reference::Attention {
         // What has no window has chunks of a few tokens.
         mask: mask(variant.reach, if variant.reach == Reach::Chunk && tokens == 0 { 7 } else { tokens }),
+        alibi: match variant.score_bias {
+            ScoreBias::None | ScoreBias::Relative { .. } => None,
+            ScoreBias::Alibi { bf16 } => Some(Alibi { scale: [1.0, 0.3][seed % 2], bf16 }),
+        },
         ..Sequence::layer(heads, kv_heads, head_dim, 0, softcap)
     };
     // A decode has its sinks when its parts are merged.
@@ -193,7 +316,7 @@ fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
     };
     let with = |sequence: Sequence| match variant.score_bias {
         ScoreBias::Relative { distance } => with(sequence).with_bias(distance, seed_64),
-        ScoreBias::None => with(sequence),
+        ScoreBias::None | ScoreBias::Alibi { .. } => with(sequence),
     };
     let own = |sequence: Sequence| match variant.v_is_k {
         true => Sequence { v: sequence.k.clone(), ..sequence },
@@ -220,13 +343,26 @@ fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
             let layer = of(heads, kv_heads, window);
             let sequence = with(Sequence::random(layer, position, rows, size, seed_64));
             let slots = if slots == 0 { position + rows } else { slots };
-            prefill(&sequence, slots, rows + seed % 3, &what, None);
+            // One at its beginning, and one that is further.
+            let begins = with(Sequence::random(layer, 0, 1 + seed % 4, size, seed_64 + 100));
+            let ended = with(Sequence::random(layer, position + seed % 5, 2, size, seed_64 + 200));
+            let alone = Call { cache: variant.cache, ..Call::one(&sequence, slots) };
+            alone.prefill(rows + seed % 3, &what, None);
+            let sequences = vec![&begins, &sequence, &ended];
+            let call = Call { sequences, slots: slots + seed % 5 + 2, ..alone };
+            call.prefill(call.rows() + seed % 3, &what, None);
         }
         Phase::Decode => {
             let (heads, kv_heads, window, slots, split_keys, position) = DECODES[seed % DECODES.len()];
             let layer = of(heads, kv_heads, window);
             let sequence = with(Sequence::random(layer, position, 1, size, seed_64));
-            decode(&sequence, if slots == 0 { position + 1 } else { slots }, split_keys, &what, None);
+            let slots = if slots == 0 { position + 1 } else { slots };
+            let begins = with(Sequence::random(layer, seed % 2, 1, size, seed_64 + 100));
+            let ended = with(Sequence::random(layer, position + 40, 1, size, seed_64 + 200));
+            let alone = Call { cache: variant.cache, ..Call::one(&sequence, slots) };
+            alone.decode(split_keys, &what, None);
+            let sequences = vec![&ended, &begins, &sequence];
+            Call { sequences, slots: slots + 40, ..alone }.decode(split_keys, &what, None);
         }
     }
 }
@@ -273,6 +409,7 @@ fn golden_sequence(golden: &Golden, softcap: f32) -> Sequence {
         ["window", "chunk"].map(|name| if golden.has(name) { golden.integer(name) as u32 } else { 0 });
     let layer = reference::Attention {
         scale: golden.float("scale"),
+        alibi: golden.has("alibi_slopes").then_some(Alibi { scale: 1.0, bf16: false }),
         mask: if chunk > 0 { mask(Reach::Chunk, chunk) } else { mask(Reach::Window, window) },
         ..Sequence::layer(heads, golden.shape("k")[1], head_dim, 0, softcap)
     };
@@ -282,7 +419,7 @@ fn golden_sequence(golden: &Golden, softcap: f32) -> Sequence {
     Sequence { layer, position: golden.shape("k")[0] - rows, rows, q, k, v, sinks, bias: None }
 }
 
-const FILES: [&str; 18] = [
+const FILES: [&str; 19] = [
     "attn_mha_causal",
     "attn_gqa_causal",
     "attn_mqa_causal",
@@ -301,6 +438,7 @@ const FILES: [&str; 18] = [
     "attn_sinks",
     "attn_sinks_window",
     "attn_decode_sinks_softcap",
+    "attn_alibi",
 ];
 
 #[test]
@@ -314,9 +452,9 @@ fn attention_is_golden() {
         assert_eq!(golden.indices("q_pos"), whole[sequence.position..], "{file}");
         let Mask { window, chunk, .. } = sequence.layer.mask;
         let slots = window.or(chunk).map_or(keys, |reach| reach as usize);
-        prefill(&sequence, slots, sequence.rows, file, Some(&out));
+        Call::one(&sequence, slots).prefill(sequence.rows, file, Some(&out));
         for (row, out) in out.chunks(out.len() / sequence.rows).enumerate() {
-            decode(&sequence.decode(row), slots, 32, &format!("{file}, row {row}"), Some(out));
+            Call::one(&sequence.decode(row), slots).decode(32, &format!("{file}, row {row}"), Some(out));
         }
     }
 }
@@ -365,9 +503,9 @@ fn biases_by_distance_are_golden() {
     let (encoder, out) = biased("attn_t5_bias_encoder");
     both_ways(&encoder, encoder.rows, "encoder", Some(&out));
     let (decoder, out) = biased("attn_t5_bias_decoder");
-    prefill(&decoder, decoder.rows, decoder.rows, "decoder", Some(&out));
+    Call::one(&decoder, decoder.rows).prefill(decoder.rows, "decoder", Some(&out));
     let (step, out) = biased("attn_t5_bias_decode_step");
-    decode(&step, step.position + 1, 32, "step", Some(&out));
+    Call::one(&step, step.position + 1).decode(32, "step", Some(&out));
 }
 
 /// A ring of exactly the window, step by step; `ring_pos` says which position is in which slot.
@@ -389,7 +527,7 @@ fn steps_over_a_ring_are_golden() {
         }
         let out = &out[step * one.q.len()..][..one.q.len()];
         for split_keys in [5, 32] {
-            decode(&one, ring, split_keys, &format!("step {step}, position {position}"), Some(out));
+            Call::one(&one, ring).decode(split_keys, &format!("step {step}, position {position}"), Some(out));
         }
     }
 }
@@ -410,6 +548,6 @@ fn chunks_over_a_ring_are_golden() {
         let chunk =
             Sequence { layer: whole.layer, position, rows: end - position, q, k, v, sinks: None, bias: None };
         let what = format!("chunk at {position}");
-        prefill(&chunk, ring, most, &what, Some(&out[position * row..end * row]));
+        Call::one(&chunk, ring).prefill(most, &what, Some(&out[position * row..end * row]));
     }
 }

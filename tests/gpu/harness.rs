@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use wattle::energy::{Ledger, Level};
 use wattle::fragments::InputNorm;
-use wattle::kernel::{AnyLaunch, BindingKind, Kernel, Launch, Span};
+use wattle::kernel::{AnyLaunch, BindingKind, Kernel, Launch, SPAN_BYTES, SequenceSpan, Span, span_bytes};
 use wattle::kernels::norm::{Norm, NormParams};
 use wattle::schedule::execute::Prepared;
 use wattle::schedule::memory::MemoryPool;
@@ -55,13 +55,21 @@ pub fn span(position: usize, rows: usize) -> Span {
     Span { position: position as u32, rows: rows as u32 }
 }
 
+/// A row of each of so many sequences, which lie the other way round.
+pub fn in_other_order(position: usize, rows: usize) -> Vec<SequenceSpan> {
+    let of_row = |row: usize| SequenceSpan {
+        first_row: row as u32,
+        sequence: (rows - 1 - row) as u32,
+        ..span(position, 1).into()
+    };
+    (0..rows).map(of_row).collect()
+}
+
 /// A dispatch to be: a kernel variant and what its bindings hold.
 pub struct Run {
     launch: Arc<dyn AnyLaunch>,
     what: String,
-    span: Span,
-    step: u32,
-    seed: u32,
+    spans: Vec<SequenceSpan>,
     tensors: Vec<(&'static str, Vec<u32>)>,
 }
 
@@ -76,12 +84,24 @@ impl Run {
     pub fn new<K: Kernel>(variant: K, params: K::Params, span: Span, what: impl Display) -> Self {
         let launch = Launch { variant, params }.shared();
         let what = format!("{}\n  {what}, {span:?}, {:?}\n ", launch.source(), params);
-        Self { launch, what, span, step: 0, seed: 0, tensors: Vec::new() }
+        Self { launch, what, spans: vec![span.into()], tensors: Vec::new() }
     }
 
     /// Tokens sampled so far, and the seed of the noise.
-    pub fn noise(self, step: u32, seed: u32) -> Self {
-        Self { step, seed, ..self }
+    pub fn noise(mut self, step: u32, seed: u32) -> Self {
+        self.spans.iter_mut().for_each(|span| (span.step, span.seed) = (step, seed));
+        self
+    }
+
+    /// The task of the sequence.
+    pub fn task(mut self, task: u32) -> Self {
+        self.spans.iter_mut().for_each(|span| span.task = task);
+        self
+    }
+
+    /// Several sequences in place of one.
+    pub fn sequences(self, spans: Vec<SequenceSpan>) -> Self {
+        Self { spans, ..self }
     }
 
     /// The contents of a binding; an output that has some is updated.
@@ -112,7 +132,7 @@ impl Run {
     }
 
     async fn once(&self, gpu: &Gpu) -> Result<Vec<(&'static str, Vec<u32>)>> {
-        let mut schedule = Schedule::new(self.span.rows);
+        let mut schedule = Schedule::new(self.spans.iter().map(|span| span.rows).sum());
         let mut uploaded = Vec::new();
         let mut bound = Vec::new();
         for (name, words) in &self.tensors {
@@ -121,10 +141,10 @@ impl Run {
             uploaded.push((*name, Tensor::upload(gpu, name, &guarded).await?, guarded.len()));
         }
         schedule.dispatch(Site { sublayer: None, what: "test" }, self.launch.clone(), &bound)?;
-        let call = [self.span.position, self.span.rows, self.step, self.seed];
         let named =
             |name: &str| uploaded.iter().find(|(n, ..)| *n == name).map(|(_, tensor, _)| tensor.clone());
-        repeat(gpu, schedule, self.span, &span_tensor(gpu, call).await?, 1, named).await?;
+        let spans: Vec<Span> = self.spans.iter().map(|span| span.span()).collect();
+        repeat(gpu, schedule, &spans, &span_tensor(gpu, &self.spans).await?, 1, named).await?;
         let bindings = self.launch.bindings();
         let is_output = |name| bindings.iter().any(|b| b.name == name && b.kind == BindingKind::Write);
         let mut outputs = Vec::new();
@@ -165,20 +185,27 @@ impl Outputs {
     }
 }
 
-/// The uniform of a call: position, rows, step, seed.
-pub async fn span_tensor(gpu: &Gpu, call: [u32; 4]) -> Result<Tensor> {
+/// The uniform of a call, whole, as words.
+pub fn span_words(spans: &[SequenceSpan]) -> Vec<u32> {
+    let mut bytes = span_bytes(0, spans);
+    bytes.resize(SPAN_BYTES as usize, 0);
+    bytemuck::pod_collect_to_vec(&bytes)
+}
+
+/// The uniform of a call.
+pub async fn span_tensor(gpu: &Gpu, spans: &[SequenceSpan]) -> Result<Tensor> {
     let usage =
         BufferUsages::UNIFORM | BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
-    let buffer = gpu.buffer("span", 16, usage).await?;
-    gpu.queue().write_buffer(&buffer, 0, bytemuck::cast_slice(&call));
-    Tensor::over(gpu, &buffer, 0, 16)
+    let buffer = gpu.buffer("span", SPAN_BYTES, usage).await?;
+    gpu.queue().write_buffer(&buffer, 0, &span_bytes(0, spans));
+    Tensor::over(gpu, &buffer, 0, SPAN_BYTES)
 }
 
 /// Runs a schedule of named tensors so many times in one submission.
 pub async fn repeat(
     gpu: &Gpu,
     schedule: Schedule,
-    span: Span,
+    spans: &[Span],
     span_tensor: &Tensor,
     times: u32,
     named: impl FnMut(&str) -> Option<Tensor>,
@@ -187,7 +214,7 @@ pub async fn repeat(
     let prepared = Prepared::new(gpu, schedule, &plan, &[], span_tensor, named).await?;
     let mut ledger = Ledger::new(gpu, Level::Off).await?;
     let encode = |encoder: &mut wattle::wgpu::CommandEncoder| {
-        (0..times).try_for_each(|_| prepared.encode(encoder, span, &mut ledger))
+        (0..times).try_for_each(|_| prepared.encode(encoder, spans, &mut ledger))
     };
     gpu.submit("test", encode).await
 }
@@ -210,7 +237,7 @@ pub fn record(launch: &dyn AnyLaunch) {
 fn a_device_without_a_feature_refuses_what_needs_it() {
     let norms = Norm::variants().into_iter().filter(|norm| norm.norm == InputNorm::Rms && !norm.residual);
     for variant in norms.filter(is_supported) {
-        let params = NormParams { in_features: 1, eps: 0.0, rows_per_token: 1 };
+        let params = NormParams { in_features: 1, eps: 0.0, rows_per_token: 1, factor: 1.0 };
         let run =
             Run::new(variant, params, span(0, 1), "").with("x", &[1.0f32]).with("norm_weight", &[1.0f32]);
         let run = run.out("y", 1);

@@ -1,12 +1,14 @@
 //! What tests of attention share: sequences, caches, expected outputs and their tolerances.
 
-use wattle::fragments::Reach;
+use wattle::fragments::{CacheFormat, Reach};
 use wattle::kernels::attention::AttentionParams;
 use wattle::model::config::RelativeBias;
 use wattle::reference::attention::{Attention, KeyValues, Mask, ScoreBias, attention};
+use wattle::reference::cache_rows::{pack, stored, unpack};
 use wattle::reference::relative_bias::by_distance;
 
 use crate::bound::{EPS, abs, exp_roundings, roundings};
+use crate::harness::POISON;
 use crate::support::random::Random;
 
 /// Rows `[rows, heads, width]` as `[heads, slots, width]`, each in its slot if it has one; NaN elsewhere.
@@ -28,7 +30,46 @@ pub fn by_head(
     y
 }
 
+/// Rows as a cache has them; what reads one that is NaN gets NaN.
+pub fn packed(format: CacheFormat, rows: &[f32], width: usize) -> Vec<u32> {
+    let nan = match format {
+        CacheFormat::F32 | CacheFormat::Int8 => f32::NAN.to_bits(),
+        CacheFormat::F16 => 0x7e00_7e00,
+    };
+    let row = |row: &[f32]| match row[0].is_nan() {
+        true => vec![nan; format.row_words(width as u32) as usize],
+        false => pack(format, row, width),
+    };
+    rows.chunks(width).flat_map(row).collect()
+}
+
+/// What a cache's rows are read as; NaN where none was written.
+pub fn unpacked(format: CacheFormat, words: &[u32], width: usize) -> Vec<f32> {
+    let row = |row: &[u32]| match row.iter().all(|word| *word == POISON) {
+        true => vec![f32::NAN; width],
+        false => unpack(format, row, width),
+    };
+    words.chunks(format.row_words(width as u32) as usize).flat_map(row).collect()
+}
+
+/// How far elements of rows may be from what was stored.
+pub fn storing_tolerances(format: CacheFormat, rows: &[f32], width: usize) -> Vec<f32> {
+    let of_row = |row: &[f32]| -> Vec<f32> {
+        let most = row.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        row.iter()
+            .map(|x| match format {
+                CacheFormat::F32 => 0.0,
+                // Devices may round either way.
+                CacheFormat::F16 => 2f32.powi(-10) * x.abs() + 2f32.powi(-24),
+                CacheFormat::Int8 => 0.501 * most / 127.0,
+            })
+            .collect()
+    };
+    rows.chunks(width).flat_map(of_row).collect()
+}
+
 /// An attention layer in the middle of a sequence: `rows` queries from `position` on, and all keys up to the last.
+#[derive(Clone)]
 pub struct Sequence {
     pub layer: Attention,
     pub position: usize,
@@ -96,9 +137,17 @@ impl Sequence {
             kv_heads,
             head_dim,
             scale: (head_dim as f32).sqrt().recip(),
+            alibi: None,
             softcap: (softcap > 0.0).then_some(softcap),
             mask: mask(Reach::Window, window),
         }
+    }
+
+    /// The same where the keys and values before `end` have been stored.
+    pub fn with_stored(&self, format: CacheFormat, end: usize) -> Self {
+        let (width, at) = (self.layer.head_dim, end * self.layer.kv_heads * self.layer.head_dim);
+        let of = |rows: &[f32]| [stored(format, &rows[..at], width), rows[at..].to_vec()].concat();
+        Self { k: of(&self.k), v: of(&self.v), ..self.clone() }
     }
 
     /// The row at `position + row` alone, after all before it.
@@ -117,12 +166,14 @@ impl Sequence {
             heads: self.layer.heads as u32,
             kv_heads: self.layer.kv_heads as u32,
             slots: 0,
+            pages: 0,
             chunk_slots: 0,
             reach: self.layer.mask.window.or(self.layer.mask.chunk).unwrap_or(0),
             split_keys: 0,
             max_splits: 0,
             scale: self.layer.scale,
             softcap: self.layer.softcap.unwrap_or(1.0),
+            alibi_scale: self.layer.alibi.map_or(0.0, |alibi| alibi.scale),
         }
     }
 
@@ -132,10 +183,10 @@ impl Sequence {
         by_head(x, self.layer.kv_heads, self.layer.head_dim, slots, stays)
     }
 
-    /// Keys or values of the rows themselves.
-    pub fn chunk(&self, x: &[f32], slots: usize) -> Vec<f32> {
-        let own = &x[self.position * self.layer.kv_heads * self.layer.head_dim..];
-        by_head(own, self.layer.kv_heads, self.layer.head_dim, slots, Some)
+    /// Those of page `at`, of so many tokens.
+    pub fn page(&self, x: &[f32], tokens: usize, at: usize, end: usize) -> Vec<f32> {
+        let is_here = |row: usize| (row < end && row / tokens == at).then_some(row % tokens);
+        by_head(x, self.layer.kv_heads, self.layer.head_dim, tokens, is_here)
     }
 
     /// Keys and values beside each other, `[slots, 2, G, h]`, as an encoder leaves them, or keys alone where they are the values;
@@ -164,10 +215,12 @@ impl Sequence {
         let exp = 2.0 * exp_roundings((keys as f32).ln() + 2.0);
         let rescaled = exp_roundings(1.0) * keys.div_ceil(32) as f32;
         let cap = self.layer.softcap.map_or(0.0, |cap| 16.0 * cap);
+        // A slope is good to 5 units in the last place and is multiplied twice; a key that is down by more than 16 hardly counts.
+        let alibi = self.layer.alibi.map_or(0.0, |_| 16.0 * (2.0 * 5.0 + 2.0));
         let sizes = self.attention(&abs(&self.v));
         let of_query = |(at, sizes): (usize, &[f32])| {
             let (row, head) = (at / self.layer.heads, at % self.layer.heads);
-            let score = self.largest_score(row, head) * roundings(width) + cap;
+            let score = self.largest_score(row, head) * roundings(width) + cap + alibi;
             let c = 2.0 * score + exp + rescaled + roundings(keys);
             sizes.iter().map(|size| 2.0 * c * EPS * size).collect::<Vec<f32>>()
         };

@@ -67,6 +67,8 @@ pub struct Linear {
     pub bias: Vec<f32>,
     pub residual: Vec<f32>,
     pub slot_weights: Vec<f32>,
+    /// What outputs are multiplied by, `[rows, factor_stride]`.
+    pub factors: Vec<f32>,
     /// Scale, then shift.
     pub norm_weight: Vec<f32>,
     /// Whether the kernel multiplies codes, and scales the sums.
@@ -83,6 +85,7 @@ impl Linear {
         let params = LinearParams::dense(matrix.format, (matrix.rows / experts) as u32, matrix.cols as u32);
         let nothing = Vec::new;
         let (bias, residual, slot_weights, norm_weight) = (nothing(), nothing(), nothing(), nothing());
+        let factors = nothing();
         Self {
             params,
             norm: InputNorm::None,
@@ -92,6 +95,7 @@ impl Linear {
             bias,
             residual,
             slot_weights,
+            factors,
             norm_weight,
             by_codes: false,
             in_f16: false,
@@ -129,7 +133,11 @@ impl Linear {
         layer.params.out_offset = room as u32;
         // Of the size of the small rows' squares, so that they notice it.
         layer.params.eps = 1e-5;
-        (layer.params.scale, layer.params.softcap) = (0.7, 5.0);
+        (layer.params.softcap, layer.params.logit_scale) = (5.0, 0.7);
+        if epilogue.factor {
+            layer.params.factor_offset = 3;
+            layer.params.factor_stride = layer.params.out_stride + 5;
+        }
         (layer.params.glu_alpha, layer.params.glu_limit) = (1.7, 2.0);
         layer.bias = random.gaussian(rows);
         layer.norm_weight = random.gaussian(2 * inputs);
@@ -151,6 +159,7 @@ impl Linear {
         let words = rows * self.params.out_stride as usize;
         self.residual = Random::new(words as u64).gaussian(words);
         self.slot_weights = Random::new(rows as u64).gaussian(rows);
+        self.factors = Random::new(rows as u64 + 1).gaussian(rows * self.params.factor_stride as usize);
         let (expected, tolerances) = self.expected(sites, rows);
         let outputs = self.bind(run(self.params)).out("y", words).go();
         outputs.close("y", &expected, Tolerance::Each(&tolerances));
@@ -168,6 +177,7 @@ impl Linear {
         let run = if is_int { run.with("scales", &self.matrix.scales) } else { run };
         let run = if self.epilogue.bias { run.with("bias", &self.bias) } else { run };
         let run = if self.epilogue.residual { run.with("residual", &self.residual) } else { run };
+        let run = if self.epilogue.factor { run.with("factors", &self.factors) } else { run };
         let is_weighted = self.epilogue.slot_weight;
         let run = if is_weighted { run.with("weight_of_slot", &self.slot_weights) } else { run };
         match self.norm {
@@ -208,7 +218,9 @@ impl Linear {
             let stored: Vec<(f32, f32)> = if self.epilogue.gated {
                 (0..outputs / 2).map(|j| self.gated(&sums[2 * j..][..2], &errors[2 * j..][..2])).collect()
             } else {
-                (0..outputs).map(|n| self.with_residual(sums[n], errors[n], at + n)).collect()
+                (0..outputs)
+                    .map(|n| self.with_residual(sums[n], errors[n], site.output, offset + n))
+                    .collect()
             };
             for (n, (value, tolerance)) in stored.into_iter().enumerate() {
                 (y[at + n], tolerances[at + n]) = (value, tolerance);
@@ -249,8 +261,13 @@ impl Linear {
         }
     }
 
-    fn with_residual(&self, sum: f32, error: f32, at: usize) -> (f32, f32) {
+    fn with_residual(&self, sum: f32, error: f32, row: usize, column: usize) -> (f32, f32) {
         let (y, error) = self.activated(sum, error);
+        let factor_at =
+            row * self.params.factor_stride as usize + self.params.factor_offset as usize + column;
+        let factor = if self.epilogue.factor { self.factors[factor_at] } else { 1.0 };
+        let (y, error) = (y * factor, error * factor.abs() + EPS * (y * factor).abs());
+        let at = row * self.params.out_stride as usize + column;
         let residual = if self.epilogue.residual { self.residual[at] } else { 0.0 };
         (residual + y, error + 2.0 * EPS * (residual.abs() + y.abs()))
     }
@@ -277,14 +294,13 @@ impl Linear {
         let (y, slope, own) = match self.epilogue.activate {
             // A clamped pair has no function of one number.
             Activate::Identity | Activate::ClampedGlu => (x, 1.0, 0.0),
-            Activate::Softcap => {
-                let cap = self.params.softcap;
-                let scale = self.params.scale;
-                (softcap(Some(cap), scale * x), scale.abs(), 16.0 * EPS * cap)
-            }
-            Activate::Scaled => {
-                let scale = self.params.scale;
+            Activate::Scale => {
+                let scale = self.params.logit_scale;
                 (scale * x, scale.abs(), EPS * (scale * x).abs())
+            }
+            Activate::Softcap => {
+                let (cap, scale) = (self.params.softcap, self.params.logit_scale);
+                (softcap(Some(cap), scale * x), scale.abs(), 16.0 * EPS * cap)
             }
             Activate::Relu => (of(Activation::Relu), 1.0, 0.0),
             Activate::Relu2 => (of(Activation::Relu2), 2.0 * (x.abs() + error), 2.0 * EPS * x * x),

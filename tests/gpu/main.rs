@@ -27,6 +27,7 @@ mod linear_golden;
 mod select;
 mod tile_rows;
 
+mod altup;
 mod attention;
 mod attention_merge;
 mod embed;
@@ -57,3 +58,7 @@ mod sample_pick;
 mod session;
 mod shapes;
 mod slice;
+mod sparse_glu;
+mod stream_add;
+mod stream_match;
+mod stream_take;

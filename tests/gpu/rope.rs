@@ -1,4 +1,4 @@
-use wattle::fragments::InputNorm;
+use wattle::fragments::{CacheFormat, CacheSlots, InputNorm};
 use wattle::kernels::rope::{QkNorm, Rope, RopeParams};
 use wattle::model::config::{Norm, NormKind, Rope as Rotation, RopeLayout, RopeScaling};
 use wattle::reference::norm::norm;
@@ -6,10 +6,10 @@ use wattle::reference::rope::{rotate, tables};
 
 use crate::bound::{EPS, abs};
 use crate::harness::{Run, span};
-use crate::keys::by_head;
-use crate::linear::{norm_roundings, rows_of_every_size};
+use crate::keys::{by_head, storing_tolerances, unpacked};
+use crate::linear::{norm_roundings, normed, rows_of_every_size};
 use crate::select::selected;
-use crate::support::compare::Tolerance;
+use crate::support::compare::{Tolerance, assert_close};
 use crate::support::golden::Golden;
 use crate::support::random::Random;
 
@@ -38,14 +38,24 @@ fn shapes(to_cache: bool) -> Vec<Shape> {
 
 fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
     let Shape { heads, kv_heads, position, rows, slots } = shape;
+    let kv_heads = if variant.only_q { 0 } else { kv_heads };
     let width = variant.head_dim as usize;
     let mut random = Random::new(seed);
     let all = heads + if variant.v_is_k { 1 } else { 2 } * kv_heads;
     // Every head is a row of its own to the norm.
     let qkv = rows_of_every_size(&mut random, rows * all, width);
     let of_all = variant.qk_norm == QkNorm::AllHeads;
-    let (q_scales, k_scales) = if of_all { (heads * width, kv_heads * width) } else { (width, width) };
-    let head_norm = random.gaussian(q_scales + k_scales);
+    let of_each = variant.qk_norm == QkNorm::Layer { by_head: true };
+    let k_width = width * usize::from(!variant.only_q);
+    let (q_scales, k_scales) =
+        if of_all || of_each { (heads * width, kv_heads * width) } else { (width, k_width) };
+    let kind = match variant.qk_norm {
+        QkNorm::None => InputNorm::None,
+        QkNorm::Head | QkNorm::AllHeads => InputNorm::Rms,
+        QkNorm::Layer { .. } => InputNorm::Layer,
+    };
+    let scales = q_scales + k_scales;
+    let head_norm = random.gaussian(if kind == InputNorm::Layer { 2 * scales } else { scales });
     // Some seeds clamp, and let queries grow.
     let clip = if seed % 3 == 1 { 0.7 } else { f32::MAX };
     let growth = if seed % 2 == 1 { Some((0.3, 5)) } else { None };
@@ -66,11 +76,25 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
         v.extend_from_slice(if variant.v_is_k { k_row } else { v_row });
     }
     let rms = Norm { kind: NormKind::Rms, eps: EPSILON };
-    let turn = |x: &[f32], heads: usize, weight: &[f32]| {
-        let is_normed = variant.qk_norm != QkNorm::None;
-        let mut y = if is_normed { norm(rms, x, weight, None) } else { x.to_vec() };
-        let c = if is_normed { norm_roundings(InputNorm::Rms, weight.len()) } else { 0.0 } + 4.0;
-        let mut size = abs(&y);
+    let turn = |x: &[f32], heads: usize, first: usize| {
+        if x.is_empty() {
+            return (Vec::new(), Vec::new());
+        }
+        // What is normed together.
+        let len = if of_all { heads * width } else { width };
+        let of_row = |(n, row): (usize, &[f32])| {
+            let at = first + if of_each { n % heads * width } else { 0 };
+            match kind {
+                InputNorm::None => (row.to_vec(), abs(row)),
+                InputNorm::Layer => {
+                    normed(kind, EPSILON, row, &head_norm[at..][..len], &head_norm[scales + at..][..len])
+                }
+                _ => normed(kind, EPSILON, row, &head_norm[at..][..len], &[]),
+            }
+        };
+        let (y, size): (Vec<_>, Vec<_>) = x.chunks(len).enumerate().map(of_row).unzip();
+        let (mut y, mut size) = (y.concat(), size.concat());
+        let c = if kind == InputNorm::None { 0.0 } else { norm_roundings(kind, len) } + 4.0;
         y.iter_mut().for_each(|y| *y = y.clamp(-clip, clip));
         size.iter_mut().for_each(|size| *size = size.min(clip));
         rotate(&rotation, &mut y, heads, width, &cos[from..], &sin[from..]);
@@ -78,8 +102,8 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
         rotate_sizes(&rotation, &mut size, width);
         (y, size.iter().map(|size| c * EPS * size).collect::<Vec<f32>>())
     };
-    let (mut q, mut q_tolerance) = turn(&q, heads, &head_norm[..q_scales]);
-    let (k, k_tolerance) = turn(&k, kv_heads, &head_norm[q_scales..]);
+    let (mut q, mut q_tolerance) = turn(&q, heads, 0);
+    let (k, k_tolerance) = turn(&k, kv_heads, q_scales);
     if let Some((scale, floor)) = growth {
         let rows = q.chunks_mut(heads * width).zip(q_tolerance.chunks_mut(heads * width));
         for (row, (q, tolerance)) in rows.enumerate() {
@@ -98,14 +122,22 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
         v_tolerance = v.iter().map(|v| c * EPS * v.abs()).collect();
     }
     v.iter_mut().for_each(|v| *v = v.clamp(-clip, clip));
-    let slot = |row: usize| if variant.to_cache { (position + row) % slots } else { row };
-    let place = |x: &[f32]| by_head(x, kv_heads, width, slots, |row| Some(slot(row)));
+    let slot = |row: usize| if variant.to.is_some() { (position + row) % slots } else { row };
+    // Of two pages all are the second, which then is like a ring.
+    let paged = variant.to.is_some_and(|cache| cache.slots == CacheSlots::Paged);
+    let format = variant.to.map_or(CacheFormat::F32, |cache| cache.format);
+    let pages = if paged { (position + rows) / slots + 1 } else { 0 };
+    let place = |x: &[f32]| {
+        let first_page = vec![f32::NAN; if paged { kv_heads * slots * width } else { 0 }];
+        [first_page, by_head(x, kv_heads, width, slots, |row| Some(slot(row)))].concat()
+    };
 
     let params = RopeParams {
         heads: heads as u32,
         kv_heads: kv_heads as u32,
         rotary_dim: rotary_dim as u32,
         slots: slots as u32,
+        pages: pages as u32,
         eps: EPSILON,
         clip,
         temperature_scale: growth.map_or(0.0, |(scale, _)| scale as f32),
@@ -114,11 +146,21 @@ fn check(variant: Rope, rotary_dim: usize, shape: Shape, seed: u64) {
     let run = Run::new(variant, params, span(position, rows), format_args!("seed {seed}"));
     let run = run.with("qkv", &qkv).with("rope_table", &table).out("q_out", q.len());
     let run = if variant.qk_norm != QkNorm::None { run.with("head_norm", &head_norm) } else { run };
-    let kv_words = kv_heads * slots * width;
+    if variant.only_q {
+        run.go().close("q_out", &q, Tolerance::Each(&q_tolerance));
+        return;
+    }
+    let run = if paged { run.with("page_table", &vec![1u32; pages]) } else { run };
+    let kv_words = place(&k).len() / width * format.row_words(width as u32) as usize;
     let found = run.out("k_out", kv_words).out("v_out", kv_words).go();
     found.close("q_out", &q, Tolerance::Each(&q_tolerance));
-    found.close("k_out", &place(&k), Tolerance::Each(&place(&k_tolerance)));
-    found.close("v_out", &place(&v), Tolerance::Each(&place(&v_tolerance)));
+    for (name, rows, tolerance) in [("k_out", k, k_tolerance), ("v_out", v, v_tolerance)] {
+        let storing = storing_tolerances(format, &rows, width);
+        let tolerance: Vec<f32> = tolerance.iter().zip(storing).map(|(a, b)| 1.01 * a + b).collect();
+        let stored = unpacked(format, found.words(name), width);
+        let what = format!("{} {name}", found.what());
+        assert_close(&what, &stored, &place(&rows), Tolerance::Each(&place(&tolerance)));
+    }
 }
 
 /// What a pair's roundings are relative to: the length of both, which no rotation changes, times the root of 2.
@@ -142,7 +184,7 @@ fn heads_agree_with_the_reference() {
         let width = variant.head_dim as usize;
         let whole = width / 2 * 2;
         let partial = (width / 4 * 2).max(whole.min(2));
-        for (n, shape) in shapes(variant.to_cache).into_iter().enumerate() {
+        for (n, shape) in shapes(variant.to.is_some()).into_iter().enumerate() {
             check(variant, [whole, partial, 0][(i + n) % 3], shape, (i + n) as u64);
         }
     }
@@ -172,6 +214,7 @@ fn rotations_are_golden() {
                     kv_heads: 1,
                     rotary_dim: rotary_dim as u32,
                     slots: 1,
+                    pages: 0,
                     eps: 0.0,
                     clip: f32::MAX,
                     temperature_scale: 0.0,

@@ -1,7 +1,7 @@
 //! Both halves of sampling, chained as in a request: each draw moves the span that the next one reads.
 
 use wattle::fragments::Reduce;
-use wattle::kernel::{Kernel, Launch};
+use wattle::kernel::{Kernel, Launch, SPAN_BYTES, SequenceSpan};
 use wattle::kernels::sample_best::{SampleBest, SampleBestParams, best_bytes};
 use wattle::kernels::sample_pick::{SamplePick, SamplePickParams};
 use wattle::reference::sample::{argmax, gumbel_score, nucleus, sample_nucleus, sample_softmax};
@@ -9,7 +9,7 @@ use wattle::reference::softmax::softmax;
 use wattle::schedule::{Schedule, Site};
 use wattle::{Gpu, Result, Tensor};
 
-use crate::harness::{block_on, gpu, is_supported, record, repeat, span, span_tensor};
+use crate::harness::{block_on, gpu, is_supported, record, repeat, span, span_tensor, span_words};
 use crate::support::compare::assert_same;
 use crate::support::frequency::assert_follows;
 use crate::support::random::Random;
@@ -57,7 +57,7 @@ impl Sampler {
         let (logits_id, best_id) =
             (named("logits", 4 * u64::from(vocab_size)), named("best", best_bytes(vocab_size, self.kept)));
         let (token_ids, samples) = (named("token_ids", 4), named("samples", 4 * u64::from(draws)));
-        let next_span = named("next_span", 16);
+        let next_span = named("next_span", SPAN_BYTES);
         let site = Site { sublayer: None, what: "sample" };
         schedule.dispatch(site, best, &[("logits", logits_id), ("best", best_id)])?;
         let outputs = [("token_ids", token_ids), ("samples", samples), ("next_span", next_span)];
@@ -68,16 +68,17 @@ impl Sampler {
             tensors.push((name, Tensor::zeroed(gpu, name, schedule.tensors[id.index()].bytes).await?));
         }
         // After a prompt of 3 tokens at position 10.
-        let next_span = span_tensor(gpu, [10, 3, 0, self.seed]).await?;
+        let begin = SequenceSpan { seed: self.seed, ..span(10, 3).into() };
+        let next_span = span_tensor(gpu, &[begin]).await?;
         tensors.push(("next_span", next_span.clone()));
         let find = |name: &str| tensors.iter().find(|(n, _)| *n == name).map(|(_, tensor)| tensor.clone());
-        repeat(gpu, schedule, span(10, 3), &next_span, draws, &find).await?;
+        repeat(gpu, schedule, &[span(10, 3)], &next_span, draws, &find).await?;
 
         let read = async |name: &str, count| find(name).unwrap().read::<u32>(gpu, 0, count).await;
         let tokens = read("samples", draws as usize).await?;
         assert_eq!(read("token_ids", 1).await?, tokens[tokens.len() - 1..], "{self:?}: next input");
-        let moved = [10 + 3 + draws - 1, 1, draws, self.seed];
-        assert_eq!(read("next_span", 4).await?, moved, "{self:?}: span");
+        let moved = SequenceSpan { position: 10 + 3 + draws - 1, rows: 1, step: draws, ..begin };
+        assert_eq!(read("next_span", SPAN_BYTES as usize / 4).await?, span_words(&[moved]), "{self:?}: span");
         Ok(tokens)
     }
 

@@ -1,8 +1,9 @@
+use wattle::kernel::SequenceSpan;
 use wattle::kernels::sample_best::run_len;
 use wattle::kernels::sample_pick::{SamplePick, SamplePickParams};
 use wattle::reference::sample::{nucleus, sample_nucleus};
 
-use crate::harness::{Run, span};
+use crate::harness::{Run, span, span_words};
 use crate::select::selected;
 use crate::support::random::Random;
 
@@ -34,14 +35,16 @@ fn picks_are_those_of_the_reference_and_move_the_span() {
                 let expected = sample_nucleus(&nucleus, seed, step);
                 let params = SamplePickParams { vocab_size: count as u32, max_samples: 4, top_p };
                 let run = Run::new(variant, params, span(0, 1), format_args!("case {case}, seed {seed}"));
-                let run = run.with("best", &best(&logits, kept)).with("next_span", &[20, 7, step, seed]);
+                let begin = SequenceSpan { step, seed, ..span(20, 7).into() };
+                let run = run.with("best", &best(&logits, kept)).with("next_span", &span_words(&[begin]));
                 let found = run.with("token_ids", &[50, 51, 52]).with("samples", &[60, 61, 62, 63]).go();
                 found.same("token_ids", &[expected, 51, 52]);
                 let mut samples = [60, 61, 62, 63];
                 // A full record keeps its last place for the newest.
                 samples[(step as usize).min(3)] = expected;
                 found.same("samples", &samples);
-                found.same("next_span", &[27, 1, step + 1, seed]);
+                let moved = SequenceSpan { position: 27, rows: 1, step: step + 1, ..begin };
+                found.same("next_span", &span_words(&[moved]));
             }
         }
     }
@@ -57,7 +60,11 @@ fn equal_scores_go_to_the_lower_token() {
             let params = SamplePickParams { vocab_size: 70_000, max_samples: 1, top_p: 0.0 };
             let run = Run::new(variant, params, span(0, 1), format_args!("largest at {largest:?}"));
             let run = run.with("best", &best(&logits, variant.kept as usize));
-            let found = run.with("next_span", &[0, 1, 0, 0]).out("token_ids", 1).out("samples", 1).go();
+            let found = run
+                .with("next_span", &span_words(&[span(0, 1).into()]))
+                .out("token_ids", 1)
+                .out("samples", 1)
+                .go();
             found.same("token_ids", &[largest.into_iter().min().unwrap() as u32]);
         }
     }
@@ -79,7 +86,9 @@ fn heads_move_on_in_every_run() {
             for step in 0..15 {
                 let params = SamplePickParams { vocab_size, max_samples: 1, top_p: 1.0 };
                 let run = Run::new(variant, params, span(0, 1), format_args!("{what}, step {step}"));
-                let run = run.with("best", &best).with("next_span", &[0, 1, step, 5]);
+                let run = run
+                    .with("best", &best)
+                    .with("next_span", &span_words(&[SequenceSpan { step, seed: 5, ..span(0, 1).into() }]));
                 let found = run.out("token_ids", 1).out("samples", 1).go();
                 found.same("token_ids", &[sample_nucleus(&nucleus, 5, step)]);
             }

@@ -14,6 +14,7 @@ mod lost;
 mod memory;
 mod recording;
 mod routes;
+mod sequences;
 mod sharding;
 mod stranger;
 mod sublayer_width;

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use wattle::model::Source;
 use wattle::model::checkpoint::Checkpoint;
 use wattle::model::config::{
-    Activation, Attention, Block, Capacity, Encoder, ExpertGroups, Experts, FeedForward, GateClamp,
-    GrantOrder, GroupScore, Head, Hierarchical, Later, ModelConfig, Norm, NormKind, Op, RelativeBias, Rope,
-    RopeLayout, RopeScaling, Routing, Score, Share, SharedExpert, SubLayer, Temperature, Topk, WeightOn,
+    Activation, Alibi, Attention, Block, Capacity, Encoder, ExpertGroups, Experts, FeedForward, GateClamp,
+    GrantOrder, GroupScore, Head, Hierarchical, Later, LayerInput, LayerInputs, ModelConfig, Norm, NormKind,
+    Op, RelativeBias, Rope, RopeLayout, RopeScaling, Routing, Score, Share, SharedExpert, Streams, SubLayer,
+    Temperature, Topk, WeightOn,
 };
 use wattle::model::naming::Naming;
 use wattle::model::plan::WeightPlan;
@@ -31,13 +32,20 @@ const TASKS: u32 = 6;
 #[test]
 fn random_models_are_those_of_the_reference() {
     let count = if wants_everything() { 60 } else { 6 };
-    check_models(0..count, &["f32", "int4", "f16", "int2", "f32", "int8"], ProductPath::Float);
+    check_models(0..count, &["f32", "int4", "f16", "int2", "f32", "int8"], ProductPath::Float, describe);
+}
+
+/// Attention that sees the keys of earlier ones, and embeddings of each layer, in any model.
+#[test]
+fn random_models_share_keys_and_embed_layers_as_the_reference_does() {
+    let count = if wants_everything() { 30 } else { 4 };
+    check_models(200..200 + count, &["f32", "int8", "f16", "int4"], ProductPath::Float, describe_small);
 }
 
 #[test]
 fn random_models_round_their_inputs_as_the_reference_does() {
     let count = if wants_everything() { 30 } else { 3 };
-    check_models(100..100 + count, &["int4:64", "int8", "int2:planes"], ProductPath::Integer);
+    check_models(100..100 + count, &["int4:64", "int8", "int2:planes"], ProductPath::Integer, describe);
 }
 
 /// The same with an encoder before them.
@@ -45,8 +53,8 @@ fn random_models_round_their_inputs_as_the_reference_does() {
 fn random_encoders_with_decoders_are_those_of_the_reference() {
     let count = if wants_everything() { 30 } else { 4 };
     let formats = ["f32", "int8", "f16", "int4"];
-    check_described(200..200 + count, &formats, ProductPath::Float, describe_with_encoder);
-    check_described(300..301, &["int8"], ProductPath::Integer, describe_with_encoder);
+    check_models(200..200 + count, &formats, ProductPath::Float, describe_with_encoder);
+    check_models(300..301, &["int8"], ProductPath::Integer, describe_with_encoder);
 }
 
 /// Tokens that differ, and increments so small that logits which differ in their last bits lead to the same assignment.
@@ -66,6 +74,9 @@ fn auctions_run_in_a_model() {
         encoder: None,
         relative_bias: None,
         embedding_scale: 1.0,
+        learned_positions: false,
+        layer_inputs: None,
+        streams: None,
         blocks: vec![Block { sublayers }; 2],
         final_norm: norm,
         head: Head { tied: true, ..Head::default() },
@@ -73,7 +84,7 @@ fn auctions_run_in_a_model() {
     let source = fill(config, &mut random);
     let plan = WeightPlan::uniform(WeightFormat::F32);
     let weights = expected::weights(&source, &plan);
-    let conditions = Conditions { task: None, training: Some(1) };
+    let conditions = Conditions { training: Some(1), ..Conditions::default() };
     let ids = (0..30).map(|n| (7 * n) % 64).collect();
     let prompt = expected::prompt(&source, &weights, conditions, ids, GREEDY);
     let case = Case { name: "auction".into(), source, prompts: vec![prompt], conditions };
@@ -82,11 +93,14 @@ fn auctions_run_in_a_model() {
     assert!(report.dispatches.iter().any(|(kernel, _)| *kernel == "moe_auction"), "{:?}", report.dispatches);
 }
 
-fn check_models(seeds: std::ops::Range<u64>, formats: &[&str], path: ProductPath) {
-    check_described(seeds, formats, path, describe);
+/// Several residual streams, with what goes with them in Gemma 3n, in any model.
+#[test]
+fn random_models_mix_streams_as_the_reference_does() {
+    let count = if wants_everything() { 30 } else { 4 };
+    check_models(300..300 + count, &["f32", "int8", "f16", "int4"], ProductPath::Float, describe_streams);
 }
 
-fn check_described(
+fn check_models(
     seeds: std::ops::Range<u64>,
     formats: &[&str],
     path: ProductPath,
@@ -95,7 +109,8 @@ fn check_described(
     let mut failures = Vec::new();
     for seed in seeds {
         let mut random = Random::new(seed);
-        let config = describe(&mut random);
+        let mut config = describe(&mut random);
+        vary(&mut config, &mut Random::new(1000 + seed));
         config.validate().unwrap_or_else(|error| panic!("seed {seed}: {error}\n{config:#?}"));
         let source = fill(config, &mut random);
         let plan = WeightPlan::uniform(formats[seed as usize % formats.len()].parse().unwrap());
@@ -140,6 +155,9 @@ fn describe(random: &mut Random) -> ModelConfig {
         encoder: None,
         relative_bias: None,
         embedding_scale: 1.5,
+        learned_positions: false,
+        layer_inputs: None,
+        streams: None,
         blocks: Vec::new(),
         final_norm: norm,
         head: Head { tied: coin(random), softcap: coin(random).then_some(9.0), ..Head::default() },
@@ -197,7 +215,7 @@ fn describe_with_encoder(random: &mut Random) -> ModelConfig {
     let alike = first.is_some_and(|first| own.all(|heads| heads == first));
     drop(own);
     model.relative_bias = alike.then(|| bias(random));
-    model.head.scale = coin(random).then_some(0.4);
+    model.head.scale = if coin(random) { 1.0 } else { 0.4 };
     model
 }
 
@@ -215,6 +233,24 @@ fn chosen_by_tokens(random: &mut Random) -> Op {
     }
 }
 
+/// Other positions, and other norms of heads.
+fn vary(model: &mut ModelConfig, random: &mut Random) {
+    model.learned_positions = coin(random);
+    model.head.scale = if coin(random) { 1.0 } else { 0.4 };
+    for attention in attentions(model) {
+        let scale = if coin(random) { 1.0 } else { attention.scale };
+        attention.alibi = coin(random).then_some(Alibi { scale, bf16: coin(random) });
+        if let Some(norm) = &mut attention.qk_norm
+            && coin(random)
+        {
+            let kind = if coin(random) { NormKind::LayerNorm } else { NormKind::LayerNormBias };
+            *norm = Norm { kind, eps: 1e-2 };
+            (attention.qk_norm_of_all_heads, attention.v_norm) = (false, false);
+            attention.qk_norm_by_head = coin(random);
+        }
+    }
+}
+
 fn cross_attention(random: &mut Random) -> Op {
     Op::CrossAttention(Attention {
         window: None,
@@ -227,6 +263,103 @@ fn cross_attention(random: &mut Random) -> Op {
         temperature: None,
         ..attention(random)
     })
+}
+
+/// Every attention of a model.
+fn attentions(model: &mut ModelConfig) -> impl Iterator<Item = &mut Attention> {
+    let layers = model.blocks.iter_mut().flat_map(|block| &mut block.sublayers);
+    let ops = layers.flat_map(|layer| match &mut layer.op {
+        Op::Parallel(branches) => branches.iter_mut().map(|branch| &mut branch.op).collect(),
+        op => vec![op],
+    });
+    ops.filter_map(|op| match op {
+        Op::Attention(attention) => Some(attention),
+        _ => None,
+    })
+}
+
+/// The same with what small models have besides.
+fn describe_small(random: &mut Random) -> ModelConfig {
+    let mut model = describe(random);
+    let own = SubLayer { op: Op::Attention(attention(random)), width: None, ..sublayer(random) };
+    model.blocks.push(Block { sublayers: vec![own] });
+    model.layer_inputs = Some(LayerInputs {
+        width: between(random, 1, 20),
+        vocab_size: between(random, 1, model.vocab_size),
+        embedding_scale: 1.3,
+        norm: norm(random),
+    });
+    let owners: Vec<_> = model
+        .ops()
+        .filter_map(|(place, op)| match op {
+            Op::Attention(attention) => Some((place.at()?, attention.clone())),
+            _ => None,
+        })
+        .collect();
+    for _ in 0..between(random, 1, 3) {
+        let (source, owner) = owners[between(random, 0, owners.len() as u32 - 1) as usize].clone();
+        let Attention { kv_heads, head_dim, window, chunk, .. } = owner;
+        let any = attention(random);
+        let rope = any.rope.filter(|rope| rope.rotary_dim <= head_dim);
+        let heads = kv_heads * between(random, 1, 4);
+        let kv_from = Some(source);
+        let sharing = Attention {
+            heads,
+            kv_heads,
+            head_dim,
+            window,
+            chunk,
+            rope,
+            kv_from,
+            v_norm: false,
+            v_is_k: false,
+            ..any
+        };
+        let mut layers = vec![SubLayer { op: Op::Attention(sharing), ..sublayer(random) }];
+        let activation = feed_forward(random).activation;
+        layers.insert(
+            between(random, 0, 1) as usize,
+            SubLayer { op: Op::LayerInput(LayerInput { activation }), ..sublayer(random) },
+        );
+        model.blocks.push(Block { sublayers: layers });
+    }
+    model
+}
+
+/// The same on several residual streams, with kept inputs, factors and sparse gates.
+fn describe_streams(random: &mut Random) -> ModelConfig {
+    let mut model = describe_small(random);
+    let count = between(random, 2, 4);
+    let kind = if coin(random) { NormKind::Rms } else { NormKind::RmsUnitOffset };
+    model.streams = Some(Streams {
+        count,
+        active: between(random, 0, count - 1),
+        norm: Norm { kind, eps: 1e-2 },
+        scaled: coin(random),
+    });
+    for block in &mut model.blocks {
+        block.sublayers.sort_by_key(|layer| matches!(layer.op, Op::LayerInput(_)));
+        for layer in &mut block.sublayers {
+            layer.output_factor = (layer.post_norm.is_some() && coin(random)).then_some(0.7);
+            match &mut layer.op {
+                Op::LayerInput(_) => {
+                    (layer.width, layer.output_scale, layer.output_factor) = (None, false, None);
+                    layer.post_norm = Some(norm(random));
+                }
+                Op::FeedForward(ffn) if ffn.gated && !ffn.bias && ffn.clamp.is_none() => {
+                    ffn.sparsity = coin(random).then_some(0.7);
+                }
+                Op::Parallel(branches) => {
+                    let may = |branch: &SubLayer| {
+                        branch.norm.is_none() && branch.post_norm.is_some() && branch.width.is_none()
+                    };
+                    branches.iter_mut().for_each(|branch| branch.keep_input = may(branch) && coin(random));
+                }
+                _ => {}
+            }
+        }
+    }
+    model
 }
 
 /// Behind local attention, tokens with the same few before them are alike but for rounding, and which of those experts
@@ -264,13 +397,23 @@ fn sublayer(random: &mut Random) -> SubLayer {
         op,
         post_norm,
         output_scale,
+        output_factor: None,
+        keep_input: false,
     }
 }
 
 fn branch(random: &mut Random) -> SubLayer {
     let post_norm = coin(random).then(|| norm(random));
     let norm = coin(random).then(|| norm(random));
-    SubLayer { norm, width: width(random), op: simple(random), post_norm, output_scale: false }
+    SubLayer {
+        norm,
+        width: width(random),
+        op: simple(random),
+        post_norm,
+        output_scale: false,
+        output_factor: None,
+        keep_input: false,
+    }
 }
 
 fn width(random: &mut Random) -> Option<u32> {
@@ -390,8 +533,11 @@ fn attention(random: &mut Random) -> Attention {
         softcap: coin(random).then_some(5.0),
         qk_norm,
         qk_norm_of_all_heads,
+        qk_norm_by_head: false,
+        alibi: None,
         v_norm: qk_norm.is_some() && !qk_norm_of_all_heads && coin(random),
         v_is_k: !rarely_not(random),
+        kv_from: None,
         qkv_clip: (!rarely_not(random)).then_some(0.8),
         rope: (rotary_dim > 0).then_some(Rope { theta: 1e4, rotary_dim, layout, scaling }),
         temperature: (!rarely_not(random)).then_some(Temperature { scale: 0.1, floor: 3 }),
@@ -480,7 +626,8 @@ fn expect(source: Source, plan: &WeightPlan, random: &mut Random, path: ProductP
     };
     let is_exact = !config.ops().any(|(_, op)| balances(op));
     let training = (coin(random) && is_exact).then_some(17);
-    let conditions = Conditions { task: Some(between(random, 0, TASKS - 1)), training };
+    let task = Some(between(random, 0, TASKS - 1));
+    let conditions = Conditions { task, training, ..Conditions::default() };
     let weights = expected::weights(&source, plan);
     let prompts = PROMPTS.map(|length| {
         let mut ids = |length| (0..length).map(|_| between(random, 0, config.vocab_size - 1)).collect();

@@ -1,5 +1,7 @@
-use wattle::model::config::RelativeBias;
-use wattle::reference::attention::{Attention, EMPTY_SLOT, KeyValues, Mask, ScoreBias, attention};
+use wattle::model::config::{Alibi, RelativeBias};
+use wattle::reference::attention::{
+    Attention, EMPTY_SLOT, KeyValues, Mask, ScoreBias, alibi_slope, attention,
+};
 use wattle::reference::relative_bias::{bucket, by_distance};
 
 use crate::support::compare::{Tolerance, assert_close, assert_same};
@@ -26,6 +28,7 @@ pub const FILES: &[&str] = &[
     "attn_sinks",
     "attn_sinks_window",
     "attn_decode_sinks_softcap",
+    "attn_alibi",
 ];
 /// With a bias for every distance, or for every bucket of them.
 pub const BIAS_FILES: &[&str] = &["attn_t5_bias_encoder", "attn_t5_bias_decoder", "attn_t5_bias_decode_step"];
@@ -43,6 +46,7 @@ fn layer(golden: &Golden, causal: bool, softcap: f32) -> Attention {
         kv_heads: k[1],
         head_dim: q[2],
         scale: golden.float("scale"),
+        alibi: golden.has("alibi_slopes").then_some(Alibi { scale: 1.0, bf16: false }),
         softcap: (softcap > 0.0).then_some(softcap),
         mask: Mask { causal, window: (window > 0).then_some(window), chunk: (chunk > 0).then_some(chunk) },
     }
@@ -166,7 +170,8 @@ fn chunks_over_a_ring_are_golden() {
 #[test]
 fn a_query_that_sees_no_key_gets_zero() {
     let mask = Mask { causal: true, window: Some(2), chunk: None };
-    let layer = Attention { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, softcap: None, mask };
+    let layer =
+        Attention { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, alibi: None, softcap: None, mask };
     let kv = KeyValues {
         keys: &[1.0; 6],
         values: &[3.0; 6],
@@ -184,4 +189,40 @@ fn a_query_that_sees_no_key_gets_zero() {
         ),
         [0.0; 2]
     );
+}
+
+/// Those of six heads from elsewhere; of four and of eight as the paper's geometric series; of twelve, the first eight and then
+/// every second one of sixteen.
+#[test]
+fn slopes_are_those_of_the_paper() {
+    let slopes = |heads| (0..heads).map(|head| alibi_slope(heads, head)).collect::<Vec<_>>();
+    let golden = Golden::op("attn_alibi").floats("alibi_slopes");
+    assert_same("six", &slopes(6).iter().map(|slope| *slope as f32).collect::<Vec<_>>(), &golden);
+    assert_eq!(slopes(1), [2f64.powi(-8)]);
+    assert_eq!(slopes(4), [2, 4, 6, 8].map(|n| 2f64.powi(-n)));
+    assert_eq!(slopes(8), [1, 2, 3, 4, 5, 6, 7, 8].map(|n| 2f64.powi(-n)));
+    let [eight, sixteen] = [slopes(8), slopes(16)];
+    let expected = [&eight[..], &[sixteen[0], sixteen[2], sixteen[4], sixteen[6]]].concat();
+    assert_same("twelve", &slopes(12), &expected);
+}
+
+/// In bfloat16 there are 8 bits: 257 is 256, and 259 is 260.
+#[test]
+fn alibi_in_bf16_rounds_positions() {
+    let layer = |bf16| Attention {
+        heads: 1,
+        kv_heads: 1,
+        head_dim: 1,
+        scale: 1.0,
+        alibi: Some(Alibi { scale: 256.0, bf16 }),
+        softcap: None,
+        mask: Mask { causal: true, window: None, chunk: None },
+    };
+    // The only head has the slope 2^-8: two keys, at distances of 0 and 2, and with a score of 0 but for that.
+    let kv =
+        KeyValues { keys: &[0.0; 2], values: &[0.0, 1.0], positions: &[257, 259], sinks: None, bias: None };
+    let share = |bf16| attention(&layer(bf16), &[1.0], &[259], kv)[0];
+    let of_distance = |distance: f32| 1.0 / (1.0 + (-distance).exp());
+    assert_close("exact", &[share(false)], &[of_distance(2.0)], Tolerance::Mixed(0.0, 1e-6));
+    assert_close("rounded", &[share(true)], &[of_distance(4.0)], Tolerance::Mixed(0.0, 1e-6));
 }

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use wattle::energy::ByteClass;
 use wattle::kernel::Span;
 use wattle::model::config::{ModelConfig, Op, SubLayer};
 use wattle::model::forward::Sampling;
-use wattle::schedule::Schedule;
+use wattle::schedule::{Schedule, Step};
 
 use crate::models::config;
 use crate::shapes::{
-    devices, families, large, large_on, one_row, plan, plan_chunk, plan_integer, plan_sampling, plan_trained,
-    routings, small,
+    devices, families, large, large_on, one_row, plan, plan_chunk, plan_integer, plan_many, plan_sampling,
+    plan_trained, routings, small,
 };
 
 /// Bytes that one workgroup may move.
@@ -22,6 +23,7 @@ fn budget(layer: &SubLayer) -> [usize; 2] {
         Op::Attention(_) => [5, 6],
         Op::CrossAttention(_) => [4, 4],
         Op::FeedForward(_) => [2, 3],
+        Op::LayerInput(_) => [2, 2],
         Op::Experts(experts) => [5, 9].map(|most| most + 2 * usize::from(experts.shared.is_some())),
         Op::Parallel(branches) => {
             // Beside experts a dense branch takes two, and a norm after it one.
@@ -33,7 +35,22 @@ fn budget(layer: &SubLayer) -> [usize; 2] {
             branches.iter().map(of_branch).fold([0, 0], |[a, b], [decode, prefill]| [a + decode, b + prefill])
         }
     };
-    [decode, prefill].map(|most| most + usize::from(layer.post_norm.is_some()))
+    // Gates of which only the largest take part are a step of their own, and a branch that keeps its input has it normed.
+    let is_sparse = matches!(&layer.op, Op::FeedForward(ffn) if ffn.sparsity.is_some());
+    let more =
+        [layer.post_norm.is_some(), is_sparse, layer.keep_input].map(usize::from).iter().sum::<usize>();
+    [decode, prefill].map(|most| most + more)
+}
+
+/// What mixes residual streams, where there are several, counts with the first sub-layer of a block and with the last that does
+/// not read an embedding of its own.
+fn mixing(config: &ModelConfig, block: usize, index: usize) -> usize {
+    let is_reader = |layer: &&SubLayer| matches!(layer.op, Op::LayerInput(_));
+    let works = config.blocks[block].sublayers.iter().filter(|layer| !is_reader(layer)).count();
+    match config.streams {
+        Some(_) => usize::from(index == 0) + usize::from(index + 1 == works),
+        None => 0,
+    }
 }
 
 /// Dispatches by sub-layer, with what each does.
@@ -51,7 +68,7 @@ fn assert_within_budget(name: &str, config: &ModelConfig, schedules: [&Schedule;
     for (block, index, layer) in config.sublayers() {
         let at = Some((block as u32, index as u32));
         for (n, (steps, most)) in counted.iter().zip(budget(layer)).enumerate() {
-            let most = most + 2 * more;
+            let most = most + 2 * more + mixing(config, block, index);
             let phase = ["decode", "prefill"][n];
             let steps = &steps[&at];
             assert!(
@@ -60,9 +77,21 @@ fn assert_within_budget(name: &str, config: &ModelConfig, schedules: [&Schedule;
             );
         }
     }
-    // Outside of sub-layers: the embedding, the head, and the two halves of sampling.
+    // Outside of sub-layers: the embedding, positions where they are learned, those of all layers together, the head, and the two
+    // halves of sampling.
     let head: &[&str] = if more == 0 { &["head"] } else { &["quantize", "head"] };
-    assert_eq!(counted[0][&None], [&["embed"], head, &["sample", "sample"]].concat(), "{name}, decode");
+    let embed: &[&str] = if config.learned_positions { &["embed", "positions"] } else { &["embed"] };
+    let of_layers: &[&str] = match config.layer_inputs {
+        Some(_) => &["layer_rows", "layer_projection", "layer_norm"],
+        None => &[],
+    };
+    let others = config.streams.map_or(0, |streams| streams.count as usize - 1);
+    let join = [["take", "project_stream"].repeat(others), vec!["join"; others.min(1)]].concat();
+    let mut steps = [embed, of_layers].concat();
+    steps.extend(["project_streams", "start"].iter().filter(|_| others > 0));
+    steps.extend(join);
+    steps.extend(head.iter().chain(&["sample", "sample"]));
+    assert_eq!(counted[0][&None], steps, "{name}, decode");
 }
 
 #[test]
@@ -80,6 +109,39 @@ fn sublayers_stay_within_their_dispatches() {
     for (name, config) in large() {
         let plan = plan(&config, &device, "int4", config.context_length);
         assert_within_budget(&name, &config, [&plan.decode.0, &plan.prefill.0], 0);
+    }
+}
+
+/// A step of many sequences has as many dispatches as one of some, and reads no dense weight more often; a token of each is normed
+/// first, as a prompt's are.
+#[test]
+fn steps_of_many_sequences_read_weights_once() {
+    for device in devices() {
+        for (name, config) in small() {
+            let [some, many] =
+                [16, 40].map(|sequences| plan_many(&config, &device, "int8", sequences).decode.0);
+            let whats = |schedule: &Schedule| -> Vec<_> {
+                schedule.steps.iter().map(|step| (step.site, step.launch.name())).collect()
+            };
+            assert_eq!(whats(&many).len(), whats(&some).len(), "{name}");
+            assert_within_prompt_budget(&name, &config, &many);
+            let weights = |sequences: u32| {
+                let spans: Vec<Span> = (0..sequences).map(|n| one_row(3 * n)).collect();
+                let dense = many.steps.iter().filter(|step| !step.site.what.starts_with("expert"));
+                let bytes = |step: &Step| step.launch.work(&spans).bytes_of(ByteClass::Weight).least;
+                // The embedding reads a row for each token.
+                dense.filter(|step| step.site.what != "embed").map(bytes).sum::<u64>()
+            };
+            assert_eq!(weights(40), weights(1), "{name}");
+        }
+    }
+}
+
+fn assert_within_prompt_budget(name: &str, config: &ModelConfig, decode: &Schedule) {
+    let counted = by_sublayer(decode);
+    for (block, index, layer) in config.sublayers() {
+        let (steps, [_, most]) = (&counted[&Some((block as u32, index as u32))], budget(layer));
+        assert!(steps.len() <= most, "{name}, sub-layer {block}.{index}: at most {most}, found {steps:?}");
     }
 }
 
@@ -126,8 +188,8 @@ fn the_integer_path_takes_a_dispatch_more_for_each_product() {
 /// Each distinct byte counts once: what a kernel reads again comes from a cache.
 fn assert_spread(name: &str, schedule: &Schedule, span: Span) {
     for step in &schedule.steps {
-        let bytes = step.launch.work(span).total_bytes().least;
-        let workgroups = step.launch.workgroups(span);
+        let bytes = step.launch.work(&[span]).total_bytes().least;
+        let workgroups = step.launch.workgroups(&[span]);
         assert!(
             workgroups > 1 || bytes <= MOST_BYTES,
             "{name}, {span:?}, {}: {} moves {bytes} bytes in {workgroups} workgroup",
@@ -172,7 +234,10 @@ fn sampling_from_a_large_vocabulary_is_no_work_for_one_workgroup() {
             let steps = plan.decode.0.steps.iter().filter(|step| step.site.what == "sample");
             let found: Vec<(u64, u64)> = steps
                 .map(|step| {
-                    (step.launch.workgroups(one_row(0)), step.launch.work(one_row(0)).total_bytes().most)
+                    (
+                        step.launch.workgroups(&[one_row(0)]),
+                        step.launch.work(&[one_row(0)]).total_bytes().most,
+                    )
                 })
                 .collect();
             let [(many, _), (1, picked)] = found[..] else { panic!("{sampling:?}: {found:?}") };

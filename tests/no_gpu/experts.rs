@@ -190,7 +190,7 @@ fn product_steps(schedule: &Schedule, block: u32) -> impl Iterator<Item = &Step>
 
 /// Whether the work of each is a bound, and its bytes of weights, each counted once.
 fn products(schedule: &Schedule, block: u32, span: Span) -> Vec<(bool, u64)> {
-    let work = product_steps(schedule, block).map(|step| step.launch.work(span));
+    let work = product_steps(schedule, block).map(|step| step.launch.work(&[span]));
     work.map(|work| (work.is_bound, work.bytes_of(ByteClass::Weight).least)).collect()
 }
 
@@ -215,7 +215,7 @@ fn the_work_of_a_group_is_bounded_by_its_own_bytes() {
         assert_eq!(products(&plan.prefill.0, 1, span), expected(counts, 0));
         // An expert's few rows are one tile, which reads its weights once.
         let each_once = |step: &Step| {
-            let weights = step.launch.work(span).bytes_of(ByteClass::Weight);
+            let weights = step.launch.work(&[span]).bytes_of(ByteClass::Weight);
             weights.least == weights.most
         };
         assert!(product_steps(&plan.prefill.0, 1).all(each_once), "{rows} rows");
@@ -232,14 +232,14 @@ fn the_rows_of_a_group_are_those_of_its_experts() {
         (&grouped.decode.0, &alone.decode.0, one_row(3), [2, 2, 1]),
         (&grouped.prefill.0, &alone.prefill.0, prompt, [18, 18, 9]),
     ] {
-        let whole: Vec<_> = product_steps(alone, 1).map(|step| step.launch.workgroups(span)).collect();
-        let fma = |step: &Step| step.launch.work(span).ops_of(OpClass::F32Fma);
+        let whole: Vec<_> = product_steps(alone, 1).map(|step| step.launch.workgroups(&[span])).collect();
+        let fma = |step: &Step| step.launch.work(&[span]).ops_of(OpClass::F32Fma);
         for (n, step) in product_steps(grouped, 1).enumerate() {
-            assert_eq!(step.launch.workgroups(span), whole[n / 3], "{}", step.site);
+            assert_eq!(step.launch.workgroups(&[span]), whole[n / 3], "{}", step.site);
             // Both products take 40 inputs; the norm before the first adds its own 40 for each row of its input.
             let (outputs, norm) = ([80, 40][n / 3], if n < 3 && span.rows == 1 { 40 } else { 0 });
             let inputs = if n < 3 { u64::from(span.rows) } else { rows[n % 3] };
-            let read = step.launch.work(span).bytes_of(ByteClass::ActIn).least;
+            let read = step.launch.work(&[span]).bytes_of(ByteClass::ActIn).least;
             assert_eq!(read, inputs * 40 * 4, "{}, group {n}", step.site);
             assert_eq!(fma(step).least, rows[n % 3] * outputs * 40 + norm, "{}, group {n}", step.site);
         }

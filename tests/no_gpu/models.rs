@@ -48,6 +48,9 @@ pub fn model(
         encoder: None,
         relative_bias: None,
         embedding_scale: 1.0,
+        learned_positions: false,
+        layer_inputs: None,
+        streams: None,
         blocks: layers.into_iter().map(block).collect(),
         final_norm: norm,
         head: Head::default(),
@@ -104,6 +107,8 @@ pub fn config(name: &str) -> ModelConfig {
             let model = model([113, 40], gemma, Some(gemma), (0..7).map(layer).collect());
             ModelConfig {
                 embedding_scale: 40f32.sqrt(),
+                layer_inputs: None,
+                streams: None,
                 head: Head { tied: true, ..Head::default() },
                 ..model
             }

@@ -47,7 +47,7 @@ fn tiny() -> ModelConfig {
 }
 
 const DECODE: &str = "\
-embed           embed(token_ids=token_ids, y=hidden.0, words=embedding.words)
+embed           embed(token_ids=next_ids, y=hidden.0, words=embedding.words)
 0.0 qkv         matvec(x=hidden.0, words=blocks.0.sublayers.0.qkv.words, scales=blocks.0.sublayers.0.qkv.scales, y=qkv, norm_weight=blocks.0.sublayers.0.norm)
 0.0 heads       rope(qkv=qkv, rope_table=rope_table.0, q_out=q, k_out=blocks.0.sublayers.0.k_cache, v_out=blocks.0.sublayers.0.v_cache)
 0.0 attend      attention(q=q, k_cache=blocks.0.sublayers.0.k_cache, v_cache=blocks.0.sublayers.0.v_cache, parts=parts)
@@ -60,7 +60,7 @@ embed           embed(token_ids=token_ids, y=hidden.0, words=embedding.words)
 0.1 combine     moe_combine(expert_rows=expert_down, weight_of_slot=blocks.0.sublayers.1.weight_of_slot, y=last_block, residual=x)
 head            matvec(x=last_block, words=head.words, scales=head.scales, y=logits, norm_weight=final_norm)
 sample          sample_best(logits=logits, best=best)
-sample          sample_pick(best=best, token_ids=token_ids, samples=samples, next_span=span)
+sample          sample_pick(best=best, token_ids=next_ids, samples=samples, next_span=span)
 ";
 
 #[test]
@@ -102,8 +102,10 @@ fn a_line_names_the_variant() {
 }
 
 fn norm(residual: bool) -> Arc<dyn AnyLaunch> {
-    let variant = Norm { norm: InputNorm::Rms, residual, scaled: false, reduce: Reduce::Workgroup };
-    Launch { variant, params: NormParams { in_features: 4, eps: 1e-6, rows_per_token: 1 } }.shared()
+    let variant =
+        Norm { norm: InputNorm::Rms, residual, kept: false, scaled: false, reduce: Reduce::Workgroup };
+    Launch { variant, params: NormParams { in_features: 4, eps: 1e-6, rows_per_token: 1, factor: 1.0 } }
+        .shared()
 }
 
 #[track_caller]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, SourceLocation, StorageAccess, TypeInner};
-use wattle::kernel::{AnyLaunch, BindingKind, Params, SpanUniform};
+use wattle::kernel::{AnyLaunch, BindingKind, MAX_SEQUENCES, Params, SPAN_BYTES, SequenceSpan, SpanHeader};
 use wattle::kernels::all_variants;
 use wattle::shader::Source;
 
@@ -119,10 +119,31 @@ fn bindings_and_params_are_those_of_the_shader() {
         let spans: Vec<_> =
             module.types.iter().filter(|(_, ty)| ty.name.as_deref() == Some("Span")).collect();
         for (_, ty) in spans {
-            agree("span", &module, ty, SpanUniform::FIELDS, SpanUniform::BYTES)?;
+            span_agrees(&module, ty)?;
         }
         params_agree(launch, &module)
     });
+}
+
+/// The header, and behind it as many sequences as fit.
+fn span_agrees(module: &naga::Module, ty: &naga::Type) -> Result<(), String> {
+    let TypeInner::Struct { members, span } = &ty.inner else { return Err("span is no struct".into()) };
+    let (of, header) = members.split_last().ok_or("span is empty")?;
+    let header = TypeInner::Struct { members: header.to_vec(), span: of.offset };
+    let header = naga::Type { name: None, inner: header };
+    agree("span", module, &header, SpanHeader::FIELDS, size_of::<SpanHeader>() as u64)?;
+    let TypeInner::Array { base, size, .. } = module.types[of.ty].inner else {
+        return Err("span.each is no array".into());
+    };
+    agree("span.each", module, &module.types[base], SequenceSpan::FIELDS, size_of::<SequenceSpan>() as u64)?;
+    let sequences = match size {
+        naga::ArraySize::Constant(size) => size.get(),
+        _ => 0,
+    };
+    if sequences != MAX_SEQUENCES || u64::from(*span) != SPAN_BYTES {
+        return Err(format!("{sequences} sequences in {span} bytes, not {MAX_SEQUENCES} in {SPAN_BYTES}"));
+    }
+    Ok(())
 }
 
 fn params_agree(launch: &dyn AnyLaunch, module: &naga::Module) -> Result<(), String> {

@@ -6,7 +6,7 @@ use wattle::model::config::{
     Activation, Block, Capacity, Experts, FeedForward, GrantOrder, Head, Hierarchical, Later, ModelConfig,
     Norm, NormKind, Op, Routing, Score, Share, SubLayer, Topk,
 };
-use wattle::model::forward::Sampling;
+use wattle::model::forward::{Paging, Sampling};
 use wattle::model::layout::Layout;
 use wattle::model::plan::WeightPlan;
 use wattle::model::presets::PRESETS;
@@ -71,6 +71,13 @@ fn plan_with(
     let layout = Layout::new(config, &weights(format), device).unwrap();
     let options = SessionOptions { max_chunk: 512, chunk_ops: u64::MAX, ..options };
     SessionPlan::new(config, &layout, device, &options).unwrap()
+}
+
+/// The same for many sequences, in pages.
+pub fn plan_many(config: &ModelConfig, device: &Capabilities, format: &str, sequences: u32) -> SessionPlan {
+    let greedy = SessionOptions::new(config.context_length, Sampling::GREEDY);
+    let paging = Some(Paging { page_tokens: 16, pages: 64 });
+    plan_with(config, device, format, SessionOptions { sequences, paging, task: Some(0), ..greedy })
 }
 
 /// The same as trained, or not.
@@ -170,6 +177,9 @@ pub fn one_layer(experts: Experts) -> ModelConfig {
         encoder: None,
         relative_bias: None,
         embedding_scale: 1.0,
+        learned_positions: false,
+        layer_inputs: None,
+        streams: None,
         blocks: vec![Block { sublayers: vec![SubLayer::new(norm, Op::Experts(experts))] }],
         final_norm: norm,
         head: Head { tied: true, ..Head::default() },

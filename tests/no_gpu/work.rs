@@ -1,11 +1,12 @@
 //! What a variant of a kernel adds to its work.
 
 use wattle::energy::{ByteClass, OpClass, Phase, Work};
-use wattle::fragments::{ExpertWeight, GroupLimit, Reach, RouteRule, Selection};
+use wattle::fragments::{ExpertWeight, GroupLimit, Reach, RouteRule, ScoreBias, Selection};
 use wattle::kernel::{Kernel, Span};
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
+use wattle::kernels::rope::{QkNorm, Rope, RopeParams};
 
 /// Counted by hand for 3 tokens of 8 experts, of which 2 are chosen.
 #[test]
@@ -33,6 +34,10 @@ fn a_router_counts_what_its_rule_asks_for() {
     assert_eq!(counts(scaled), (24 + 6, [6 * 4, 6 * 4], 6 * 8));
 }
 
+fn of_prefill(score_bias: ScoreBias, sinks: bool) -> Attention {
+    Attention { score_bias, sinks, ..Attention::new(10, Phase::Prefill) }
+}
+
 /// A logit of each head, and two exponentials of each output head.
 #[test]
 fn sinks_are_counted_where_outputs_are_final() {
@@ -46,21 +51,65 @@ fn sinks_are_counted_where_outputs_are_final() {
         heads: 6,
         kv_heads: 2,
         slots: 64,
+        pages: 0,
         chunk_slots: 16,
         reach: 0,
         split_keys: 32,
         max_splits: 2,
         scale: 1.0,
         softcap: 0.0,
+        alibi_scale: 1.0,
     };
-    let prefill = |sinks| {
-        let variant = Attention { sinks, ..Attention::new(10, Phase::Prefill) };
-        variant.work(&params, Span { position: 7, rows: 3 })
-    };
+    let prefill = |sinks| of_prefill(ScoreBias::None, sinks).work(&params, Span { position: 7, rows: 3 });
     assert_eq!(added(prefill(true), prefill(false)), ([6 * 4, 3 * 6 * 10 * 4], 2 * 3 * 6));
     let params =
         AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 32, max_splits: 2, slots: 20 };
     let merge =
         |sinks| AttentionMerge { reach: Reach::Window, sinks }.work(&params, Span { position: 7, rows: 1 });
     assert_eq!(added(merge(true), merge(false)), ([6 * 4, 6 * 10 * 4], 2 * 6));
+}
+
+/// A power of two and three products or differences for every score: 3 rows after 7 see 8, 9 and 10 keys, in 6 heads.
+#[test]
+fn alibi_is_counted_for_every_score() {
+    let params = AttentionParams {
+        heads: 6,
+        kv_heads: 6,
+        slots: 64,
+        pages: 0,
+        chunk_slots: 16,
+        reach: 0,
+        split_keys: 32,
+        max_splits: 2,
+        scale: 1.0,
+        softcap: 0.0,
+        alibi_scale: 1.0,
+    };
+    let work = |bias| of_prefill(bias, false).work(&params, Span { position: 7, rows: 3 });
+    let [without, with] = [ScoreBias::None, ScoreBias::Alibi { bf16: false }].map(work);
+    let added = |class| with.ops_of(class).least - without.ops_of(class).least;
+    assert_eq!([added(OpClass::Sfu), added(OpClass::F32Other)], [27 * 6, 3 * 27 * 6]);
+}
+
+/// A LayerNorm of heads goes over them twice, and has a shift for each scale.
+#[test]
+fn head_norms_are_counted_by_kind() {
+    let params = RopeParams {
+        heads: 6,
+        kv_heads: 2,
+        rotary_dim: 4,
+        slots: 9,
+        pages: 0,
+        eps: 1e-6,
+        clip: f32::MAX,
+        temperature_scale: 0.0,
+        temperature_floor: 0,
+    };
+    let counts = |qk_norm| {
+        let work = Rope { qk_norm, ..Rope::new(10) }.work(&params, Span { position: 0, rows: 3 });
+        [work.bytes_of(ByteClass::Weight).least, work.ops_of(OpClass::F32Fma).least]
+    };
+    assert_eq!(counts(QkNorm::Head), [4 * 2 * 10, 3 * 8 * 10]);
+    assert_eq!(counts(QkNorm::Layer { by_head: false }), [4 * 2 * 2 * 10, 2 * 3 * 8 * 10]);
+    assert_eq!(counts(QkNorm::Layer { by_head: true }), [4 * 2 * 8 * 10, 2 * 3 * 8 * 10]);
 }

@@ -278,9 +278,9 @@ fn heads_and_gates_of_t5() {
         let head = of(changes).head;
         (head.tied, head.scale)
     };
-    assert_eq!(head(json!({})), (true, Some(0.125)));
-    assert_eq!(head(json!({"tie_word_embeddings": false})), (false, None));
-    assert_eq!(head(json!({"scale_decoder_outputs": false})), (true, None));
+    assert_eq!(head(json!({})), (true, 0.125));
+    assert_eq!(head(json!({"tie_word_embeddings": false})), (false, 1.0));
+    assert_eq!(head(json!({"scale_decoder_outputs": false})), (true, 1.0));
     for (name, activation, gated) in [
         ("relu", Activation::Relu, false),
         ("gelu", Activation::GeluErf, false),
@@ -347,4 +347,106 @@ fn names_of_t5() {
     assert_eq!(name(encoder(1), Role::Router), "encoder.block.3.layer.1.mlp.router.classifier.weight");
     let expert = name(Place::sublayer(1, 2).expert(4), Role::Down);
     assert_eq!(expert, "decoder.block.1.layer.2.mlp.experts.expert_4.wo.weight");
+}
+
+/// The last layers see the keys of the last layer of their own type that has some, and are twice as wide where a file says so.
+#[test]
+fn last_layers_of_small_gemmas_share_keys() {
+    let types =
+        ["sliding_attention", "full_attention", "sliding_attention", "sliding_attention", "full_attention"];
+    let file = json!({"model_type": "gemma4_text", "num_hidden_layers": 5, "num_kv_shared_layers": 2,
+        "layer_types": types, "intermediate_size": 96, "use_double_wide_mlp": true});
+    let (config, _) = parse(&file);
+    let source = |block: usize| match &config.blocks[block].sublayers[0].op {
+        Op::Attention(attention) => attention.kv_from.map(|source| source.block),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([0, 1, 2, 3, 4].map(source), [None, None, None, Some(2), Some(1)]);
+    let hidden = |block: usize| match &config.blocks[block].sublayers[1].op {
+        Op::FeedForward(ffn) => ffn.hidden,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([0, 1, 2, 3, 4].map(hidden), [96, 96, 96, 192, 192]);
+    let (narrow, _) = parse(&with(&file, json!({"use_double_wide_mlp": false})));
+    assert!(narrow.blocks.iter().all(|block| block.sublayers[1] == narrow.blocks[0].sublayers[1]));
+}
+
+/// Embeddings of each layer are there unless they are 0 wide; the layer's scalar then comes after its own.
+#[test]
+fn layers_of_gemma_4_have_embeddings() {
+    let (config, naming) = parse(&json!({"model_type": "gemma4_text", "num_hidden_layers": 3}));
+    let inputs = config.layer_inputs.unwrap();
+    assert_eq!([inputs.width, inputs.vocab_size], [256, 262_144]);
+    assert_eq!(config.layer_input_places().count(), 3);
+    let scaled = |config: &ModelConfig| -> Vec<bool> {
+        config.blocks[0].sublayers.iter().map(|sublayer| sublayer.output_scale).collect()
+    };
+    assert_eq!(scaled(&config), [false, false, true]);
+    let name = |place, role| naming.tensor_name(Slot::weight(place, role));
+    let layer = Place::sublayer(1, 2);
+    assert_eq!(name(Place::Model, Role::LayerTable), "model.embed_tokens_per_layer.weight");
+    assert_eq!(name(Place::Model, Role::LayerProjection), "model.per_layer_model_projection.weight");
+    assert_eq!(name(layer, Role::PostNorm), "model.layers.1.post_per_layer_input_norm.weight");
+    assert_eq!(name(layer, Role::InputGate), "model.layers.1.per_layer_input_gate.weight");
+    let (without, _) = parse(&json!({"model_type": "gemma4_text", "hidden_size_per_layer_input": 0}));
+    assert_eq!(without.layer_inputs, None);
+    assert_eq!(scaled(&without), [false, true]);
+}
+
+/// What a Gemma 3n file leaves out is as transformers has it.
+#[test]
+fn gemma3n_is_spelled_out() {
+    let types: Vec<_> =
+        (1..=35).map(|nth| if nth % 5 == 0 { "full_attention" } else { "sliding_attention" }).collect();
+    let shares = [vec![0.95; 10], vec![0.0; 25]].concat();
+    let full = json!({
+        "model_type": "gemma3n_text", "vocab_size": 262_400, "hidden_size": 2048, "intermediate_size": vec![16_384; 35],
+        "num_hidden_layers": 35, "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 256,
+        "hidden_activation": "gelu_pytorch_tanh", "max_position_embeddings": 32_768, "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": true, "attention_bias": false, "sliding_window": 512, "layer_types": types,
+        "final_logit_softcapping": 30.0, "vocab_size_per_layer_input": 262_144, "hidden_size_per_layer_input": 256,
+        "altup_active_idx": 0, "altup_coef_clip": 120.0, "altup_correct_scale": true, "altup_num_inputs": 4,
+        "num_kv_shared_layers": 15, "laurel_rank": 64,
+        "activation_sparsity_pattern": shares,
+        "rope_parameters": {
+            "full_attention": {"rope_theta": 1e6, "rope_type": "default"},
+            "sliding_attention": {"rope_theta": 1e4, "rope_type": "default"},
+        },
+    });
+    assert_same(&json!({"model_type": "gemma3n_text"}), &full);
+    let (config, _) = parse(&full);
+    let sparsity = |block: usize| match &config.blocks[block].sublayers[1].op {
+        Op::FeedForward(ffn) => ffn.sparsity,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([9, 10].map(sparsity), [Some(0.95), None]);
+    // Ten layers are all dense.
+    let (short, _) =
+        parse(&json!({"model_type": "gemma3n_text", "num_hidden_layers": 10, "num_kv_shared_layers": 5}));
+    let is_dense = |op: &Op| !matches!(op, Op::FeedForward(ffn) if ffn.sparsity.is_some());
+    assert!(short.ops().all(|(_, op)| is_dense(op)));
+}
+
+#[test]
+fn tensors_of_gemma3n_have_their_names() {
+    let (_, naming) = parse(&json!({"model_type": "gemma3n_text"}));
+    let name = |place, role| naming.tensor_name(Slot::weight(place, role));
+    let [attention, laurel] = [0, 1].map(|branch| Place::sublayer(2, 0).branch(branch));
+    for (place, role, expected) in [
+        (Place::Stream(1), Role::StreamProjection, "model.altup_projections.0.weight"),
+        (Place::Stream(3), Role::StreamJoin, "model.altup_unembed_projections.2.weight"),
+        (Place::Block(2), Role::Router, "model.layers.2.altup.modality_router.weight"),
+        (Place::Block(2), Role::RouterNorm, "model.layers.2.altup.router_norm.weight"),
+        (Place::Block(2), Role::Prediction, "model.layers.2.altup.prediction_coefs.weight"),
+        (Place::Block(2), Role::StreamScale, "model.layers.2.altup.correct_output_scale"),
+        (Place::sublayer(2, 0), Role::Norm, "model.layers.2.input_layernorm.weight"),
+        (attention, Role::Q, "model.layers.2.self_attn.q_proj.weight"),
+        (attention, Role::PostNorm, "model.layers.2.post_attention_layernorm.weight"),
+        (laurel, Role::Up, "model.layers.2.laurel.linear_left.weight"),
+        (laurel, Role::Down, "model.layers.2.laurel.linear_right.weight"),
+        (laurel, Role::PostNorm, "model.layers.2.laurel.post_laurel_norm.weight"),
+        (Place::sublayer(2, 1), Role::Up, "model.layers.2.mlp.up_proj.weight"),
+    ] {
+        assert_eq!(name(place, role), expected);
+    }
 }

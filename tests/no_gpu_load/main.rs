@@ -9,10 +9,12 @@ mod models;
 
 mod checkpoint;
 mod damage;
+mod decoders;
 mod experts;
 mod family;
 mod golden;
 mod learned;
+mod names;
 mod published;
 mod refusal;
 mod support;

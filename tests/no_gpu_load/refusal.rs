@@ -191,9 +191,23 @@ fn experts_that_do_not_fit() {
     );
     let gemma4 = json!({"hidden_size_per_layer_input": 0, "enable_moe_block": true, "num_experts": 2});
     assert_says(&several("gemma4_text", gemma4), &["'top_k_experts'", "found nothing"]);
-    assert_says(&several("gemma4_text", json!({})), &["'hidden_size_per_layer_input': 256"]);
-    let shared = json!({"hidden_size_per_layer_input": 0, "num_kv_shared_layers": 3});
-    assert_says(&several("gemma4_text", shared), &["'num_kv_shared_layers': 3"]);
+    let shared =
+        |count: u32| several("gemma4_text", json!({"num_hidden_layers": 6, "num_kv_shared_layers": count}));
+    assert_says(&shared(7), &["'num_kv_shared_layers'", "at most the 6 layers", "found 7"]);
+    // The only global layer is the last one.
+    assert_says(&shared(1), &["'num_kv_shared_layers'", "fewer", "the type of layer 5", "found 1"]);
+    let gemma3n = |changes| several("gemma3n_text", changes);
+    assert_says(
+        &gemma3n(json!({"intermediate_size": [64, 64]})),
+        &["'intermediate_size'", "each of 35 layers", "found 2"],
+    );
+    assert_says(
+        &gemma3n(json!({"activation_sparsity_pattern": [0.5]})),
+        &["'activation_sparsity_pattern'", "each of 35 layers", "found 1"],
+    );
+    assert_says(&gemma3n(json!({"altup_active_idx": 4})), &["'altup_active_idx'", "one of the 4", "found 4"]);
+    assert_says(&gemma3n(json!({"altup_num_inputs": 1})), &["'streams.count'", "2 to 8", "found 1"]);
+    assert_says(&gemma3n(json!({"hidden_size_per_layer_input": 0})), &["'hidden_size_per_layer_input': 0"]);
     let short = json!({"num_hidden_layers": 4, "no_rope_layers": [1, 0]});
     assert_says(&several("llama4_text", short), &["'no_rope_layers'", "each of 4 layers", "found 2"]);
 }

@@ -48,7 +48,7 @@ fn what_is_not_offered_fails_every_directory() {
         ("a --expert-weights int8:7 b", "--expert-weights int8:7"),
         ("a b --storage sparse", "--storage sparse is not supported; there is sliced, parent, planes"),
         ("--path vector a b", "--path vector is not supported; there is auto, float, integer, matrix"),
-        ("--cache int8 a b --frobnicate", "--cache int8 is not supported; there is f32"),
+        ("--cache int4 a b --frobnicate", "--cache int4 is not supported; there is f32, f16, int8"),
         ("a --frobnicate b", "--frobnicate is not an option"),
         ("a b --cache", "--cache needs a value"),
     ] {

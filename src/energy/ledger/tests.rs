@@ -10,7 +10,7 @@ fn noted(words: usize) -> Ledger {
     let mut ledger = Ledger { level, stamps: None, notes: None, passes, recorded, dropped, dropped_notes };
     let schedule = Arc::new(Schedule::new(1));
     for position in 0..3 {
-        ledger.begin_pass(&schedule, Span { position, rows: 1 });
+        ledger.begin_pass(&schedule, &[Span { position, rows: 1 }]);
     }
     for pass in &mut ledger.passes {
         pass.notes = vec![Note { tensor: "router_logits".into(), words: vec![0; words] }];
@@ -34,10 +34,10 @@ fn the_oldest_notes_give_way() {
 fn passes_are_taken_back_from_the_end() {
     let mut ledger = noted(1);
     ledger.take_back(2);
-    assert_eq!(ledger.passes().map(|pass| pass.span.position).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(ledger.passes().map(|pass| pass.spans[0].position).collect::<Vec<_>>(), [0, 1]);
     // A mark from before all passes were forgotten takes nothing else.
     ledger.clear();
-    ledger.begin_pass(&Arc::new(Schedule::new(1)), Span { position: 7, rows: 1 });
+    ledger.begin_pass(&Arc::new(Schedule::new(1)), &[Span { position: 7, rows: 1 }]);
     ledger.take_back(2);
     assert_eq!((ledger.passes().count(), ledger.recorded()), (0, 2));
 }

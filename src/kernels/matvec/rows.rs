@@ -15,7 +15,7 @@ use super::Matvec;
 pub enum VecRows {
     /// Those of tiles, one by one or in blocks.
     Tiles(TileRows),
-    /// The last row of the call, written to row 0.
+    /// The last row of each sequence of the call, written one after the other.
     Last,
     /// Every (token, choice), with the weights of the chosen expert.
     Selected,
@@ -26,6 +26,14 @@ pub enum VecRows {
 impl VecRows {
     /// Every row of the call.
     pub const DENSE: Self = Self::Tiles(TileRows::Dense);
+
+    /// The rows at hand of a call.
+    pub(super) fn span(self, spans: &[Span]) -> Span {
+        match self {
+            Self::Last => Span::of_rows(spans.len() as u32),
+            Self::Tiles(_) | Self::Selected | Self::SelectedOf(_) => Span::of_rows(Span::total_rows(spans)),
+        }
+    }
 
     /// Whether there is a row for each (token, choice).
     pub(super) fn is_per_choice(self) -> bool {
@@ -76,7 +84,7 @@ impl VecRows {
                 let tile_rows = tiles.tile_rows(height);
                 tiles.blocks(params, span, tile_rows).blocks * u64::from(tile_rows / height)
             }
-            Self::Last => 1,
+            Self::Last => span.rows.into(),
             Self::Selected | Self::SelectedOf(_) => u64::from(span.rows) * u64::from(params.choices),
         }
     }
@@ -85,7 +93,7 @@ impl VecRows {
     pub(super) fn computed_blocks(self, params: &LinearParams, span: Span, height: u32) -> RowBlocks {
         let rows = match self {
             Self::Tiles(tiles) => return tiles.computed_blocks(params, span, height),
-            Self::Last => 1,
+            Self::Last => span.rows.into(),
             Self::Selected => u64::from(span.rows) * u64::from(params.choices),
             Self::SelectedOf(members) => members.most_slots(span.rows, params.choices),
         };

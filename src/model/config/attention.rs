@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Norm, Rope, is_false};
+use crate::model::slot::SubLayerPlace;
 
 /// Grouped-query attention, with a causal mask unless `bidirectional` says otherwise. The default has no heads: it is what others differ from in some fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,9 +30,15 @@ pub struct Attention {
     /// `z <- cap * tanh(z / cap)` on the scaled scores, before the mask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub softcap: Option<f32>,
+    /// How scores fall with the distance to the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alibi: Option<Alibi>,
     /// Norm over each head of Q and of K, before the rotation. One without a weight may as well come after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qk_norm: Option<Norm>,
+    /// Whether each head has weights of its own for that norm, a LayerNorm (Cohere).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub qk_norm_by_head: bool,
     /// Whether that norm is over all heads together, as they come out of the projection (OLMoE, arXiv 2409.02060).
     #[serde(default, skip_serializing_if = "is_false")]
     pub qk_norm_of_all_heads: bool,
@@ -41,6 +48,10 @@ pub struct Attention {
     /// Whether V is the projection of K, before K's norm and rotation (Gemma 4).
     #[serde(default, skip_serializing_if = "is_false")]
     pub v_is_k: bool,
+    /// The earlier attention whose keys and values these queries see, in place of keys and values of their own (Gemma 3n
+    /// and 4). Both have the same key/value heads, of the same width, and see equally far back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_from: Option<SubLayerPlace>,
     /// Q, K and V are clamped to `-clip ..= clip`, before the rotation (OLMoE).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qkv_clip: Option<f32>,
@@ -60,6 +71,18 @@ pub struct Attention {
     /// Bias on the output projection.
     #[serde(default)]
     pub out_bias: bool,
+}
+
+/// The slope of the head times how many tokens the key is back, times a number, is taken from the scaled score, before the soft
+/// cap (arXiv 2108.12409, section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alibi {
+    /// The number: 1 in the paper, the scale of scores in Falcon.
+    pub scale: f32,
+    /// Whether slopes, positions and their products are rounded to bfloat16 (Falcon).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub bf16: bool,
 }
 
 /// A query at position `p` is multiplied by `1 + scale * ln(1 + floor((p + 1) / floor))` (Llama 4, in layers without
@@ -89,14 +112,23 @@ impl Attention {
         self.kv_heads * self.head_dim
     }
 
-    /// Rows of the fused Q, K, V projection: `(H + 2 G) h`, or `(H + G) h` where V is K.
+    /// Rows of the fused Q, K, V projection: `(H + 2 G) h`, or `(H + G) h` where V is K, or `H h` where both are another's.
     pub fn qkv_rows(&self) -> u32 {
-        self.q_rows() + if self.v_is_k { 1 } else { 2 } * self.kv_rows()
+        let projections = match (self.kv_from, self.v_is_k) {
+            (Some(_), _) => 0,
+            (None, true) => 1,
+            (None, false) => 2,
+        };
+        self.q_rows() + projections * self.kv_rows()
     }
 
-    /// Elements of the scales of the norms of Q and of K: a head, or all heads.
+    /// Elements of the scales of the norms of Q and of K: of one head, or of all heads.
     pub fn qk_norm_widths(&self) -> [u32; 2] {
-        if self.qk_norm_of_all_heads { [self.q_rows(), self.kv_rows()] } else { [self.head_dim; 2] }
+        if self.qk_norm_of_all_heads || self.qk_norm_by_head {
+            [self.q_rows(), self.kv_rows()]
+        } else {
+            [self.head_dim; 2]
+        }
     }
 
     /// Query heads that share one key/value head.

@@ -8,6 +8,7 @@ use std::fmt::Display;
 use super::{
     Activation, Attention, Block, FeedForward, ModelConfig, Norm, NormKind, Op, Rope, RopeScaling, SubLayer,
 };
+use crate::kernels::altup::MAX_STREAMS;
 use crate::kernels::attention::MAX_HEAD_DIM;
 use crate::kernels::sample_best::MAX_VOCAB;
 use crate::{Error, Result};
@@ -26,17 +27,116 @@ impl ModelConfig {
         if self.head.tied && self.head.bias {
             return Err(Error::config("head.bias", "none of a head that is the embedding", true));
         }
-        if let Some(scale) = self.head.scale {
-            finite("head.scale", scale)?;
-        }
+        finite("head.scale", self.head.scale)?;
         if let Some(cap) = self.head.softcap {
             positive_number("head.softcap", cap)?;
         }
+        if self.learned_positions {
+            count(
+                "context_length",
+                "learned numbers of positions",
+                [self.context_length, self.hidden_size].map(u64::from),
+            )?;
+        }
+        self.validate_layer_inputs()?;
+        self.validate_streams()?;
         if self.blocks.is_empty() {
             return Err(Error::config("blocks", "at least one block", 0));
         }
         validate_blocks(&self.blocks, "", self.hidden_size)?;
+        self.validate_kv_sharing()?;
         self.validate_stacks()
+    }
+
+    /// Sub-layers that read embeddings of their own go together with what gives them.
+    fn validate_layer_inputs(&self) -> Result<()> {
+        let readers = self.layer_input_places().count();
+        let Some(inputs) = self.layer_inputs else {
+            return match readers {
+                0 => Ok(()),
+                _ => Err(Error::config(
+                    "layer_inputs",
+                    format!("one, as {readers} sub-layers read it"),
+                    "none",
+                )),
+            };
+        };
+        if readers == 0 {
+            return Err(Error::config("layer_inputs", "none where no sub-layer reads it", "one"));
+        }
+        positive("layer_inputs.width", inputs.width)?;
+        positive("layer_inputs.vocab_size", inputs.vocab_size)?;
+        finite("layer_inputs.embedding_scale", inputs.embedding_scale)?;
+        inputs.norm.validate("layer_inputs.norm")?;
+        count("layer_inputs.width", "elements of all layers", [inputs.width.into(), readers as u64])
+    }
+
+    /// On several streams, sub-layers that read embeddings of their own come last in a block, and what they give is normed.
+    fn validate_streams(&self) -> Result<()> {
+        let Some(streams) = self.streams else { return Ok(()) };
+        if !(2..=MAX_STREAMS).contains(&streams.count) {
+            return Err(Error::config("streams.count", format!("2 to {MAX_STREAMS}"), streams.count));
+        }
+        if streams.active >= streams.count {
+            let expected = format!("one of the {} streams", streams.count);
+            return Err(Error::config("streams.active", expected, streams.active));
+        }
+        streams.norm.validate("streams.norm")?;
+        if !matches!(streams.norm.kind, NormKind::Rms | NormKind::RmsUnitOffset | NormKind::RmsUnweighted) {
+            let expected = "rms, rms_unit_offset or rms_unweighted";
+            return Err(Error::config("streams.norm.kind", expected, format!("{:?}", streams.norm.kind)));
+        }
+        count("streams.count", "rows of projections", [streams.count.into(), self.hidden_size.into()])?;
+        for (b, block) in self.blocks.iter().enumerate() {
+            let is_reader = |sublayer: &SubLayer| matches!(sublayer.op, Op::LayerInput(_));
+            let works = block.sublayers.iter().take_while(|sublayer| !is_reader(sublayer)).count();
+            for (s, sublayer) in block.sublayers.iter().enumerate() {
+                let refuse = |key: &str, expected: &str| {
+                    Err(Error::config(format!("blocks[{b}].sublayers[{s}]{key}"), expected, "another"))
+                };
+                let in_branch =
+                    matches!(&sublayer.op, Op::Parallel(branches) if branches.iter().any(is_reader));
+                if in_branch || (s >= works && !is_reader(sublayer)) {
+                    return refuse(
+                        "",
+                        "sub-layers that read embeddings of their own last, where there are streams",
+                    );
+                }
+                let is_plain = sublayer.post_norm.is_some()
+                    && sublayer.width.is_none()
+                    && !sublayer.output_scale
+                    && sublayer.output_factor.is_none();
+                if is_reader(sublayer) && !is_plain {
+                    let expected = "a post_norm, and neither a width nor a scale, where there are streams";
+                    return refuse(".layer_input", expected);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whose keys and values another attention reads must come before it, and have such as it would have.
+    fn validate_kv_sharing(&self) -> Result<()> {
+        let mut owners = Vec::new();
+        for (place, op) in self.ops() {
+            let (Op::Attention(attention), Some(at)) = (op, place.at()) else { continue };
+            let Some(source) = attention.kv_from else {
+                owners.extend((!attention.bidirectional).then_some((at, attention)));
+                continue;
+            };
+            let key = place.name("attention.kv_from");
+            let Some((_, owner)) = owners.iter().find(|(owner, _)| *owner == source) else {
+                let expected = "an earlier attention with keys and values of its own";
+                return Err(Error::config(key, expected, format!("{source:?}")));
+            };
+            let shape = |of: &Attention| [of.kv_heads, of.head_dim];
+            let reach = |of: &Attention| [of.window, of.chunk];
+            if shape(owner) != shape(attention) || reach(owner) != reach(attention) {
+                let expected = "an attention with the same key/value heads, and the same window or chunk";
+                return Err(Error::config(key, expected, format!("{source:?}")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -47,7 +147,11 @@ fn validate_blocks(blocks: &[Block], at: &str, hidden_size: u32) -> Result<()> {
             return Err(Error::config(key, "at least one sub-layer", 0));
         }
         for (s, sublayer) in block.sublayers.iter().enumerate() {
-            sublayer.validate(&format!("{at}blocks[{b}].sublayers[{s}]"), hidden_size)?;
+            let at = format!("{at}blocks[{b}].sublayers[{s}]");
+            if sublayer.keep_input {
+                return Err(Error::config(format!("{at}.keep_input"), "none but in a branch", true));
+            }
+            sublayer.validate(&at, hidden_size)?;
         }
     }
     Ok(())
@@ -62,6 +166,18 @@ impl SubLayer {
             let expected = "none where there is no post_norm";
             return Err(Error::config(format!("{at}.output_scale"), expected, true));
         }
+        if let Some(factor) = self.output_factor {
+            finite(&format!("{at}.output_factor"), factor)?;
+            let of_last = match &self.op {
+                Op::Parallel(branches) => branches.last().is_some_and(|branch| branch.post_norm.is_some()),
+                _ => false,
+            };
+            // A width has its own projection after the branches.
+            if self.post_norm.is_none() && (!of_last || self.width.is_some()) {
+                let expected = "none where nothing is normed before it is added";
+                return Err(Error::config(format!("{at}.output_factor"), expected, factor));
+            }
+        }
         let hidden_size = self.width.unwrap_or(hidden_size);
         if let Some(width) = self.width {
             positive(&format!("{at}.width"), width)?;
@@ -75,6 +191,8 @@ impl SubLayer {
             Op::FeedForward(ffn) => ffn.validate(&format!("{at}.feed_forward")),
             Op::Experts(experts) => experts.validate(&format!("{at}.experts"), hidden_size),
             Op::CrossAttention(attention) => attention.validate_across(&format!("{at}.cross_attention")),
+            // What it reads is the model's.
+            Op::LayerInput(_) => Ok(()),
             Op::Parallel(branches) => parallel(branches, &format!("{at}.parallel"), hidden_size),
         }
     }
@@ -85,7 +203,7 @@ impl Op {
         match self {
             Self::CrossAttention(_) => true,
             Self::Parallel(branches) => branches.iter().any(|branch| branch.op.reads_encoder()),
-            Self::Attention(_) | Self::FeedForward(_) | Self::Experts(_) => false,
+            Self::Attention(_) | Self::FeedForward(_) | Self::Experts(_) | Self::LayerInput(_) => false,
         }
     }
 }
@@ -98,6 +216,16 @@ fn parallel(branches: &[SubLayer], at: &str, hidden_size: u32) -> Result<()> {
         let at = format!("{at}[{n}]");
         if matches!(branch.op, Op::Parallel(_)) {
             return Err(Error::config(at, "a branch without branches of its own", "parallel"));
+        }
+        if branch.output_factor.is_some() {
+            return Err(Error::config(format!("{at}.output_factor"), "none in a branch", "one"));
+        }
+        // What is kept is the group's input, beside what the branch's norm gives.
+        if branch.keep_input
+            && (branch.norm.is_some() || branch.post_norm.is_none() || branch.width.is_some())
+        {
+            let expected = "none but of a branch with a norm after it, and neither one before it nor a width";
+            return Err(Error::config(format!("{at}.keep_input"), expected, true));
         }
         if branch.output_scale {
             return Err(Error::config(format!("{at}.output_scale"), "none in a branch", true));
@@ -142,6 +270,14 @@ impl Attention {
             finite(&format!("{at}.temperature.scale"), temperature.scale)?;
             positive(&format!("{at}.temperature.floor"), temperature.floor)?;
         }
+        let of_values = [("v_norm", self.v_norm), ("v_is_k", self.v_is_k)];
+        if let (Some((name, _)), Some(_)) = (of_values.iter().find(|(_, is_there)| *is_there), self.kv_from) {
+            return Err(Error::config(
+                format!("{at}.{name}"),
+                "none where keys and values are another's",
+                true,
+            ));
+        }
         let of_heads = self.qk_norm.is_some() && !self.qk_norm_of_all_heads;
         if self.v_norm && !of_heads {
             let expected = "none but beside a norm of each head of Q and K";
@@ -150,14 +286,10 @@ impl Attention {
         if let Some(cap) = self.softcap {
             positive_number(&format!("{at}.softcap"), cap)?;
         }
-        if let Some(norm) = self.qk_norm {
-            norm.validate(&format!("{at}.qk_norm"))?;
-            if !matches!(norm.kind, NormKind::Rms | NormKind::RmsUnitOffset | NormKind::RmsUnweighted) {
-                let found = format!("{:?}", norm.kind);
-                let expected = "rms, rms_unit_offset or rms_unweighted";
-                return Err(Error::config(format!("{at}.qk_norm.kind"), expected, found));
-            }
+        if let Some(alibi) = self.alibi {
+            finite(&format!("{at}.alibi.scale"), alibi.scale)?;
         }
+        self.validate_qk_norm(at)?;
         match self.rope {
             Some(rope) => rope.validate(&format!("{at}.rope"), self.head_dim),
             None => Ok(()),
@@ -166,12 +298,33 @@ impl Attention {
 }
 
 impl Attention {
+    /// A norm over all heads together, and one beside norms of V, is an RMS norm; weights of its own for each head has a
+    /// LayerNorm alone.
+    fn validate_qk_norm(&self, at: &str) -> Result<()> {
+        let Some(norm) = self.qk_norm else { return Ok(()) };
+        norm.validate(&format!("{at}.qk_norm"))?;
+        let is_layer = matches!(norm.kind, NormKind::LayerNorm | NormKind::LayerNormBias);
+        if is_layer && (self.qk_norm_of_all_heads || self.v_norm) {
+            let found = format!("{:?}", norm.kind);
+            let expected =
+                "rms, rms_unit_offset or rms_unweighted over all heads together or beside a v_norm";
+            return Err(Error::config(format!("{at}.qk_norm.kind"), expected, found));
+        }
+        if self.qk_norm_by_head && !is_layer {
+            let expected = "none but of a LayerNorm of Q and K";
+            return Err(Error::config(format!("{at}.qk_norm_by_head"), expected, true));
+        }
+        Ok(())
+    }
+
     /// The keys are an encoder's: where they stand in it says nothing about the distance to a query.
     fn validate_across(&self, at: &str) -> Result<()> {
         let of_distance = [
             ("window", self.window.is_some()),
             ("chunk", self.chunk.is_some()),
             ("rope", self.rope.is_some()),
+            ("alibi", self.alibi.is_some()),
+            ("kv_from", self.kv_from.is_some()),
             ("bidirectional", self.bidirectional),
             // Its queries go from their projection straight to their keys.
             ("qk_norm", self.qk_norm.is_some()),
@@ -238,6 +391,15 @@ impl FeedForward {
             finite(&format!("{at}.clamp.alpha"), clamp.alpha)?;
             if !self.gated || self.activation != Activation::Silu {
                 return Err(Error::config(format!("{at}.clamp"), "none but of a gated silu", "one"));
+            }
+        }
+        if let Some(share) = self.sparsity {
+            if !(share > 0.0 && share < 1.0) {
+                return Err(Error::config(format!("{at}.sparsity"), "a share above 0 and below 1", share));
+            }
+            if !self.gated || self.bias || self.clamp.is_some() {
+                let expected = "none but of a gated network without biases or limits";
+                return Err(Error::config(format!("{at}.sparsity"), expected, share));
             }
         }
         let key = format!("{at}.hidden");

@@ -15,6 +15,8 @@ pub(super) struct Defaults {
     pub vocab_size: u32,
     pub hidden_size: u32,
     pub intermediate_size: u32,
+    /// Whether that is four times the hidden size instead, which a file may also ask for by null.
+    pub four_times: bool,
     pub layers: u32,
     pub heads: u32,
     /// None: as many as `heads`.
@@ -63,7 +65,7 @@ impl Decoder {
                 None
             }
         };
-        let hidden = keys.or("intermediate_size", defaults.intermediate_size)?;
+        let hidden = intermediate_size(keys, defaults, hidden_size)?;
         let activation = activation(keys, defaults.activation)?;
         let eps = keys.or("rms_norm_eps", defaults.norm_eps)?;
         Ok(Self {
@@ -76,7 +78,14 @@ impl Decoder {
             post_norm: None,
             partial_rotary,
             attention: attention(keys, defaults, hidden_size)?,
-            feed_forward: FeedForward { hidden, activation, gated: true, bias: false, clamp: None },
+            feed_forward: FeedForward {
+                hidden,
+                activation,
+                gated: true,
+                bias: false,
+                sparsity: None,
+                clamp: None,
+            },
             head: Head { tied: keys.or("tie_word_embeddings", defaults.tied)?, ..Head::default() },
         })
     }
@@ -85,6 +94,20 @@ impl Decoder {
     pub fn block(&self, attention: Attention, feed_forward: Op) -> Block {
         let sublayer = |op| SubLayer { post_norm: self.post_norm, ..SubLayer::new(self.norm, op) };
         Block { sublayers: vec![sublayer(Op::Attention(attention)), sublayer(feed_forward)] }
+    }
+
+    /// A layer whose attention and feed-forward network read the same norm, and are added to what it is of.
+    pub fn parallel_block(&self, attention: Attention, feed_forward: Op) -> Block {
+        let branch = |op| SubLayer { norm: None, ..SubLayer::new(self.norm, op) };
+        let branches = vec![branch(Op::Attention(attention)), branch(feed_forward)];
+        Block { sublayers: vec![SubLayer::new(self.norm, Op::Parallel(branches))] }
+    }
+
+    /// The same with a norm of its own for each of the two.
+    pub fn parallel_block_of_two_norms(&self, attention: Attention, feed_forward: Op) -> Block {
+        let branch = |op| SubLayer::new(self.norm, op);
+        let branches = vec![branch(Op::Attention(attention)), branch(feed_forward)];
+        Block { sublayers: vec![SubLayer { norm: None, ..SubLayer::new(self.norm, Op::Parallel(branches)) }] }
     }
 
     /// What a rotation needs to know.
@@ -106,10 +129,25 @@ impl Decoder {
             encoder: None,
             relative_bias: None,
             embedding_scale: self.embedding_scale,
+            learned_positions: false,
+            layer_inputs: None,
+            streams: None,
             blocks,
             final_norm: self.norm,
             head: self.head,
         }
+    }
+}
+
+fn intermediate_size(keys: &Keys<'_>, defaults: &Defaults, hidden_size: u32) -> Result<u32> {
+    if !defaults.four_times {
+        return keys.or("intermediate_size", defaults.intermediate_size);
+    }
+    match keys.nullable("intermediate_size", None)? {
+        Some(size) => Ok(size),
+        None => hidden_size
+            .checked_mul(4)
+            .ok_or_else(|| keys.error("hidden_size", "fewer than 2^32 hidden units", hidden_size)),
     }
 }
 
@@ -147,7 +185,7 @@ pub(super) fn activation_named(keys: &Keys<'_>, key: &str, name: &str) -> Result
         "relu2" => Ok(Activation::Relu2),
         "silu" | "swish" => Ok(Activation::Silu),
         "gelu" => Ok(Activation::GeluErf),
-        "gelu_new" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
+        "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
         other => Err(keys.unsupported(key, other, "known are relu, relu2, silu, gelu and gelu_pytorch_tanh")),
     }
 }

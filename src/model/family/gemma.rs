@@ -13,6 +13,7 @@ pub(super) const DEFAULTS: Defaults = Defaults {
     vocab_size: 256_000,
     hidden_size: 2304,
     intermediate_size: 9216,
+    four_times: false,
     layers: 26,
     heads: 8,
     kv_heads: Some(4),

@@ -23,7 +23,7 @@ pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
 
 /// The rotations of local and of global layers. An old file scales the global ones only, by a `rope_scaling` whose keys go
 /// over those of `full_attention` (transformers 5.23, `configuration_gemma3.py`).
-fn ropes(keys: &Keys<'_>, decoder: &Decoder) -> Result<[Rope; 2]> {
+pub(super) fn ropes(keys: &Keys<'_>, decoder: &Decoder) -> Result<[Rope; 2]> {
     let parameters = keys.child("rope_parameters")?;
     if let Some(parameters) = &parameters {
         parameters

@@ -1,34 +1,24 @@
-//! Gemma 4's text model with experts: a dense network and experts side by side, each with norms of its own; larger heads with
-//! a partial rotation in global layers, whose values may be their keys.
-//!
-//! Its small models, with embeddings of their own for each layer, are not offered.
+//! Gemma 4's text model: larger heads with a partial rotation in global layers, whose values may be their keys; a dense network,
+//! or one with experts beside it, each with norms of its own; in small models embeddings of each layer, and last layers that see
+//! the keys of earlier ones and may have networks twice as wide.
 
 use super::decoder::{Decoder, Defaults, inverse_sqrt};
 use super::experts::experts;
-use super::keys::{Keys, Whole};
+use super::keys::Keys;
 use super::layers::{LayerType, layer_types, window};
-use super::{gemma, rope};
+use super::{gemma, rope, small_gemma};
 use crate::Result;
 use crate::model::config::{
-    Attention, Block, Experts, ModelConfig, Op, RopeScaling, Routing, Score, SubLayer, Topk,
+    Attention, Block, Experts, FeedForward, ModelConfig, Op, RopeScaling, Routing, Score, SubLayer, Topk,
 };
 use crate::model::naming::{ExpertNames, FusedExperts, LayerNames, Naming};
+use crate::model::slot::SubLayerPlace;
 
 const DEFAULTS: Defaults =
     Defaults { vocab_size: 262_144, layers: 30, context_length: 131_072, ..gemma::DEFAULTS };
 
 pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
     keys.only("use_bidirectional_attention", "vision".to_owned(), "attention here is causal")?;
-    let Whole(per_layer) = keys.or("hidden_size_per_layer_input", Whole(256))?;
-    if per_layer > 0 {
-        let why = "embeddings for each layer are not offered";
-        return Err(keys.unsupported("hidden_size_per_layer_input", per_layer, why));
-    }
-    let Whole(sharing) = keys.or("num_kv_shared_layers", Whole(0))?;
-    if sharing > 0 {
-        let why = "keys and values that layers share are not offered";
-        return Err(keys.unsupported("num_kv_shared_layers", sharing, why));
-    }
     let mut decoder = Decoder::read(keys, &DEFAULTS)?;
     decoder.post_norm = Some(decoder.norm);
     decoder.embedding_scale = f64::from(decoder.hidden_size).sqrt() as f32;
@@ -56,17 +46,37 @@ pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
         let layers: Vec<&str> = layers.iter().map(String::as_str).collect();
         own.known(&layers, "it is no layer's")?;
     }
-    let (feed_forward, names) = feed_forward_layer(keys, &decoder)?;
-    let block = |(layer, of): (usize, LayerType)| {
+    let sources = small_gemma::kv_sources(keys, &types, 0)?;
+    let layer_inputs = small_gemma::layer_inputs(keys, &decoder)?;
+    let layer_input = layer_inputs.map(|_| small_gemma::layer_input(&decoder));
+    let is_wide = keys.or("use_double_wide_mlp", false)?;
+    let [own, sharing] = [false, true].map(|sharing| {
+        let hidden = decoder.feed_forward.hidden;
+        let hidden = if sharing && is_wide { hidden.saturating_mul(2) } else { hidden };
+        feed_forward_layer(keys, &decoder, FeedForward { hidden, ..decoder.feed_forward })
+    });
+    let ((own, names), (sharing, _)) = (own?, sharing?);
+    let block = |((layer, of), source): ((usize, LayerType), Option<SubLayerPlace>)| {
         let attention = attention(keys, &base, (layer, of), (&decoder, window))?;
+        let attention = match source {
+            Some(_) => Attention { kv_from: source, v_norm: false, v_is_k: false, ..attention },
+            None => attention,
+        };
         let attention = SubLayer {
             post_norm: decoder.post_norm,
             ..SubLayer::new(decoder.norm, Op::Attention(attention))
         };
-        Ok(Block { sublayers: vec![attention, feed_forward.clone()] })
+        let feed_forward = if source.is_some() { &sharing } else { &own };
+        let mut sublayers = vec![attention, feed_forward.clone()];
+        sublayers.extend(layer_input.clone());
+        if let Some(last) = sublayers.last_mut() {
+            last.output_scale = true;
+        }
+        Ok(Block { sublayers })
     };
-    let blocks = types.into_iter().enumerate().map(block).collect::<Result<_>>()?;
-    Ok((decoder.model("gemma4_text", blocks), Naming::hugging_face(names)))
+    let blocks = types.into_iter().enumerate().zip(sources).map(block).collect::<Result<_>>()?;
+    let model = ModelConfig { layer_inputs, ..decoder.model("gemma4_text", blocks) };
+    Ok((model, Naming::hugging_face(names)))
 }
 
 /// The attention of a layer. Layers may differ in their heads: those that `per_layer_config` lists, or in older files the
@@ -107,12 +117,13 @@ fn attention(
 }
 
 /// The other half of a layer, and what the layer's tensors are called: a dense network, with experts beside it or alone.
-fn feed_forward_layer(keys: &Keys<'_>, decoder: &Decoder) -> Result<(SubLayer, LayerNames)> {
-    let dense = SubLayer {
-        post_norm: decoder.post_norm,
-        output_scale: true,
-        ..SubLayer::new(decoder.norm, Op::FeedForward(decoder.feed_forward))
-    };
+fn feed_forward_layer(
+    keys: &Keys<'_>,
+    decoder: &Decoder,
+    dense: FeedForward,
+) -> Result<(SubLayer, LayerNames)> {
+    let dense =
+        SubLayer { post_norm: decoder.post_norm, ..SubLayer::new(decoder.norm, Op::FeedForward(dense)) };
     if !keys.or("enable_moe_block", false)? {
         return Ok((dense, LayerNames::PRE_AND_POST_NORM));
     }
@@ -127,8 +138,8 @@ fn feed_forward_layer(keys: &Keys<'_>, decoder: &Decoder) -> Result<(SubLayer, L
         router_norm: Some(decoder.norm),
         ..experts(decoder, [count, top_k], expert_size, Routing::Topk(topk))
     };
-    let sparse = SubLayer { op: Op::Experts(sparse), output_scale: false, ..dense.clone() };
-    let branches = vec![SubLayer { output_scale: false, ..dense.clone() }, sparse];
+    let sparse = SubLayer { op: Op::Experts(sparse), ..dense.clone() };
+    let branches = vec![dense.clone(), sparse];
     let layer = SubLayer { norm: None, op: Op::Parallel(branches), ..dense };
     let names = LayerNames {
         router: "router.proj",

@@ -11,6 +11,8 @@ use crate::{Error, Result};
 pub(super) struct Keys<'a> {
     object: Cow<'a, Map<String, Value>>,
     prefix: String,
+    /// A family's own names for keys that most call otherwise.
+    own_names: &'static [(&'static str, &'static str)],
 }
 
 /// What a key may hold.
@@ -45,6 +47,25 @@ impl FromJson for Vec<Whole> {
     }
 }
 
+/// One value for all layers, or one for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum OneOrEach<T> {
+    /// For all.
+    One(T),
+    /// For each.
+    Each(Vec<T>),
+}
+
+impl FromJson for OneOrEach<Whole> {
+    const EXPECTED: &'static str = "a whole number, or a list of them, from 0 to 4294967295";
+    fn from_json(value: &Value) -> Option<Self> {
+        match value {
+            Value::Array(_) => Vec::<Whole>::from_json(value).map(Self::Each),
+            _ => Whole::from_json(value).map(Self::One),
+        }
+    }
+}
+
 /// Yes or no, which some files say by a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flag(pub bool);
@@ -71,6 +92,13 @@ impl FromJson for NotNegative {
     const EXPECTED: &'static str = "a number that is not negative";
     fn from_json(value: &Value) -> Option<Self> {
         value.as_f64().filter(|x| *x >= 0.0).map(Self)
+    }
+}
+
+impl FromJson for Vec<NotNegative> {
+    const EXPECTED: &'static str = "a list of numbers that are not negative";
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(NotNegative::from_json).collect()
     }
 }
 
@@ -104,12 +132,28 @@ impl FromJson for Vec<String> {
 
 impl<'a> Keys<'a> {
     pub fn new(object: &'a Map<String, Value>) -> Self {
-        Self { object: Cow::Borrowed(object), prefix: String::new() }
+        Self { object: Cow::Borrowed(object), prefix: String::new(), own_names: &[] }
+    }
+
+    /// The same object in which keys may have a family's own names: pairs of what most call a key and what the family does.
+    /// Either is found, the family's first.
+    pub fn with_names(&self, own_names: &'static [(&'static str, &'static str)]) -> Keys<'_> {
+        Keys { object: Cow::Borrowed(&*self.object), prefix: self.prefix.clone(), own_names }
+    }
+
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.object.get(self.own_name(key))
+    }
+
+    /// What the object calls a key, or would.
+    fn own_name<'k>(&self, key: &'k str) -> &'k str {
+        let own = self.own_names.iter().find(|(usual, _)| *usual == key).map(|(_, own)| *own);
+        own.filter(|own| self.object.contains_key(*own) || !self.object.contains_key(key)).unwrap_or(key)
     }
 
     /// The value of a key that must be there.
     pub fn required<T: FromJson>(&self, key: &str) -> Result<T> {
-        match self.object.get(key) {
+        match self.get(key) {
             None => Err(self.error(key, T::EXPECTED, "nothing")),
             Some(value) => T::from_json(value).ok_or_else(|| self.error(key, T::EXPECTED, describe(value))),
         }
@@ -117,12 +161,12 @@ impl<'a> Keys<'a> {
 
     /// The value of a key, or `default` if the key is absent.
     pub fn or<T: FromJson>(&self, key: &str, default: T) -> Result<T> {
-        if self.object.contains_key(key) { self.required(key) } else { Ok(default) }
+        if self.get(key).is_some() { self.required(key) } else { Ok(default) }
     }
 
     /// The value of a key: `default` if the key is absent, none if it is there but null.
     pub fn nullable<T: FromJson>(&self, key: &str, default: Option<T>) -> Result<Option<T>> {
-        match self.object.get(key) {
+        match self.get(key) {
             None => Ok(default),
             Some(Value::Null) => Ok(None),
             Some(_) => self.required(key).map(Some),
@@ -131,10 +175,11 @@ impl<'a> Keys<'a> {
 
     /// The object under a key; none if it is absent or null.
     pub fn child(&self, key: &str) -> Result<Option<Keys<'_>>> {
-        match self.object.get(key) {
+        match self.get(key) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Object(object)) => {
-                Ok(Some(Keys { object: Cow::Borrowed(object), prefix: self.path(key) + "." }))
+                let prefix = self.path(key) + ".";
+                Ok(Some(Keys { object: Cow::Borrowed(object), prefix, own_names: &[] }))
             }
             Some(other) => Err(self.error(key, "an object", describe(other))),
         }
@@ -142,7 +187,7 @@ impl<'a> Keys<'a> {
 
     /// Whether a key is there, and not null.
     pub fn has(&self, key: &str) -> bool {
-        self.object.get(key).is_some_and(|value| !value.is_null())
+        self.get(key).is_some_and(|value| !value.is_null())
     }
 
     /// Whether there is no key at all.
@@ -150,11 +195,18 @@ impl<'a> Keys<'a> {
         self.object.is_empty()
     }
 
+    /// All keys but one.
+    pub fn without(&self, key: &str) -> Keys<'_> {
+        let mut object = self.object.clone().into_owned();
+        object.remove(key);
+        Keys { object: Cow::Owned(object), prefix: self.prefix.clone(), own_names: self.own_names }
+    }
+
     /// The keys of both; where both have one, its value here.
     pub fn over(self, below: Option<&Keys<'_>>) -> Self {
         let mut object = below.map_or_else(Map::new, |below| below.object.clone().into_owned());
         object.extend(self.object.into_owned());
-        Self { object: Cow::Owned(object), prefix: self.prefix }
+        Self { object: Cow::Owned(object), prefix: self.prefix, own_names: self.own_names }
     }
 
     /// Refuses every key but those of a list.
@@ -167,7 +219,7 @@ impl<'a> Keys<'a> {
 
     /// Refuses a key unless it is absent or null.
     pub fn refuse(&self, key: &str, why: &str) -> Result<()> {
-        match self.object.get(key) {
+        match self.get(key) {
             None | Some(Value::Null) => Ok(()),
             Some(value) => Err(self.unsupported(key, describe(value), why)),
         }
@@ -192,7 +244,7 @@ impl<'a> Keys<'a> {
     }
 
     fn path(&self, key: &str) -> String {
-        format!("{}{key}", self.prefix)
+        format!("{}{}", self.prefix, self.own_name(key))
     }
 }
 

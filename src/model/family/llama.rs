@@ -11,6 +11,7 @@ pub(super) const DEFAULTS: Defaults = Defaults {
     vocab_size: 32_000,
     hidden_size: 4096,
     intermediate_size: 11_008,
+    four_times: false,
     layers: 32,
     heads: 32,
     kv_heads: None,

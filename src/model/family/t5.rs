@@ -115,6 +115,9 @@ impl T5 {
             hidden_size: self.d_model,
             context_length: CONTEXT_LENGTH,
             embedding_scale: 1.0,
+            learned_positions: false,
+            layer_inputs: None,
+            streams: None,
             encoder: Some(Encoder {
                 blocks: (0..self.layers[0]).map(encoder).collect(),
                 final_norm: self.norm,
@@ -126,7 +129,7 @@ impl T5 {
             final_norm: self.norm,
             head: Head {
                 tied: self.tied,
-                scale: scaled.then(|| inverse_sqrt(self.d_model.into())),
+                scale: if scaled { inverse_sqrt(self.d_model.into()) } else { 1.0 },
                 ..Head::default()
             },
         }

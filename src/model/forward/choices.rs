@@ -10,6 +10,7 @@ use crate::model::config::{
 impl From<Activation> for Activate {
     fn from(activation: Activation) -> Self {
         match activation {
+            Activation::Identity => Self::Identity,
             Activation::Relu => Self::Relu,
             Activation::Relu2 => Self::Relu2,
             Activation::Silu => Self::Silu,

@@ -1,7 +1,7 @@
 //! Attention to an encoder: its keys and values once for each input, then queries only.
 
 use super::attention::split_keys;
-use super::linear::Input;
+use super::linear::{Input, NormEnd};
 use super::{End, ForwardPass};
 use crate::Result;
 use crate::energy::Phase;
@@ -31,12 +31,14 @@ impl ForwardPass<'_> {
             heads: attention.heads,
             kv_heads: attention.kv_heads,
             slots: self.options.encoder_tokens,
+            pages: 0,
             chunk_slots: 0,
             reach: 0,
             split_keys,
             max_splits: self.options.encoder_tokens.div_ceil(split_keys),
             scale: attention.scale,
             softcap: attention.softcap.unwrap_or(1.0),
+            alibi_scale: 0.0,
         };
         let variant = kernel::Attention {
             softcap: attention.softcap.is_some(),
@@ -69,8 +71,9 @@ impl ForwardPass<'_> {
     pub(super) fn encode_for_decoder(&mut self, x: TensorId, norm: &Vectors) -> Result<()> {
         let layout = self.layout;
         let width = self.row_bytes(self.config.hidden_size);
-        let output = self.traced(&format!("hidden.{}", self.blocks().len()), width);
-        self.norm("final_norm", Input::plain(x), norm, (None, None), output)?;
+        let output =
+            self.traced(&format!("hidden.{}", self.layout.blocks_of(self.options.stack).len()), width);
+        self.norm("final_norm", Input::plain(x), norm, (None, NormEnd::NONE), output)?;
         for (block, layers) in layout.blocks_of(Stack::Decoder).iter().enumerate() {
             for (sublayer, layer) in layers.iter().enumerate() {
                 self.encode_for(Place::sublayer(block, sublayer), layer, output)?;
@@ -91,7 +94,8 @@ impl ForwardPass<'_> {
                 let mut branches = branches.iter().enumerate();
                 branches.try_for_each(|(n, branch)| self.encode_for(place.branch(n), branch, output))
             }
-            OpLayout::Attention(_) | OpLayout::FeedForward(_) | OpLayout::Experts(_) => Ok(()),
+            OpLayout::Attention(_) | OpLayout::FeedForward(_) => Ok(()),
+            OpLayout::Experts(_) | OpLayout::LayerInput(_) => Ok(()),
         }
     }
 

@@ -5,7 +5,7 @@ mod product;
 mod route;
 
 use super::feed_forward::activated;
-use super::linear::Input;
+use super::linear::{Input, NormEnd};
 use super::{End, ForwardPass, Target};
 use crate::Result;
 use crate::energy::Phase;
@@ -62,7 +62,7 @@ impl ForwardPass<'_> {
     ) -> Result<TensorId> {
         let experts = &weights.config;
         let mut input = input;
-        if self.options.phase == Phase::Prefill {
+        if !self.is_one_row() {
             input = self.norm_first(input)?;
         }
         let read = weights.router_norm.as_ref().map_or(input, |norm| Input::normed(x, norm));
@@ -119,7 +119,7 @@ impl ForwardPass<'_> {
         let Some(ffn) = &weights.shared else { return Ok((residual, None)) };
         let is_gated = weights.config.shared.is_some_and(|shared| shared.gated);
         let added_to = residual.filter(|_| !is_gated);
-        let end = End { residual: added_to, post_norm: None, output_scale: None, to: Target::Sum };
+        let end = End { residual: added_to, post_norm: None, after: NormEnd::NONE, to: Target::Sum };
         let output = self.feed_forward(input, ffn, end)?;
         Ok(if is_gated { (residual, Some(output)) } else { (Some(output), None) })
     }

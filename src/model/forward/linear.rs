@@ -2,7 +2,6 @@
 
 use super::{End, ForwardPass};
 use crate::Result;
-use crate::energy::Phase;
 use crate::fragments::{Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reduce};
 use crate::kernel::Launch;
 use crate::kernels::expert_plan::ChosenSlots;
@@ -16,6 +15,43 @@ use crate::kernels::tile_rows::TileRows;
 use crate::model::layout::{Matrix, Vectors, VectorsKind};
 use crate::schedule::TensorId;
 use crate::tuning::{ProductKernel, ProductShape};
+
+/// What an epilogue needs to know.
+#[derive(Clone, Copy)]
+pub(super) struct EpilogueNumbers {
+    /// Steepness of a clamped gate.
+    pub(super) glu_alpha: f32,
+    /// Its limit.
+    pub(super) glu_limit: f32,
+    /// Elements of a row of factors.
+    pub(super) factor_stride: u32,
+    /// Where those of the output's first element are.
+    pub(super) factor_offset: u32,
+    /// Where the output begins in a row, and the elements of the row, where it is a part of one.
+    pub(super) part_of_row: Option<(u32, u32)>,
+}
+
+impl EpilogueNumbers {
+    /// For epilogues without a clamped gate or a factor.
+    pub(super) const NONE: Self =
+        Self { glu_alpha: 1.0, glu_limit: 1.0, factor_stride: 0, factor_offset: 0, part_of_row: None };
+}
+
+/// What becomes of the sum of a norm's result and a residual.
+#[derive(Clone, Copy)]
+pub(super) struct NormEnd<'a> {
+    /// What is added, too.
+    pub(super) kept: Option<TensorId>,
+    /// What it is multiplied by: a stored number.
+    pub(super) scale: Option<&'a Vectors>,
+    /// And a number of the description.
+    pub(super) factor: f32,
+}
+
+impl NormEnd<'_> {
+    /// Nothing more.
+    pub(super) const NONE: Self = Self { kept: None, scale: None, factor: 1.0 };
+}
 
 /// What goes into a product: a tensor, normed or transformed on the way in where vectors are given.
 #[derive(Clone, Copy)]
@@ -56,7 +92,7 @@ impl ForwardPass<'_> {
         Ok(y)
     }
 
-    /// The same into a given tensor, of every row or of the last.
+    /// The same into a given tensor, of every row or of the last of each sequence.
     pub(super) fn project_into(
         &mut self,
         what: &'static str,
@@ -67,7 +103,20 @@ impl ForwardPass<'_> {
         last_row: bool,
     ) -> Result<()> {
         let rows = if last_row { VecRows::Last } else { VecRows::DENSE };
-        self.product(what, input, matrix, (epilogue, (1.0, 1.0)), rows, &[("y", y)])
+        self.product(what, input, matrix, (epilogue, EpilogueNumbers::NONE), rows, &[("y", y)])
+    }
+
+    /// `w input` as a part of the rows of a given tensor: where it begins in a row, and the elements of a row.
+    pub(super) fn project_beside(
+        &mut self,
+        what: &'static str,
+        input: Input<'_>,
+        matrix: &Matrix,
+        y: TensorId,
+        part_of_row: (u32, u32),
+    ) -> Result<()> {
+        let numbers = EpilogueNumbers { part_of_row: Some(part_of_row), ..EpilogueNumbers::NONE };
+        self.product(what, input, matrix, (Epilogue::NONE, numbers), VecRows::DENSE, &[("y", y)])
     }
 
     /// `end(w input)`: the last product of every dense sub-layer.
@@ -83,14 +132,14 @@ impl ForwardPass<'_> {
             let epilogue = Epilogue { residual: end.residual.is_some(), ..Epilogue::NONE };
             let residual = end.residual.map(|residual| ("residual", residual));
             let ends: Vec<_> = [("y", out)].into_iter().chain(residual).collect();
-            self.product(what, input, matrix, (epilogue, (1.0, 1.0)), VecRows::DENSE, &ends)?;
+            self.product(what, input, matrix, (epilogue, EpilogueNumbers::NONE), VecRows::DENSE, &ends)?;
             return Ok(out);
         };
         let product = self.project(what, input, matrix, Epilogue::NONE)?;
         self.end_with_norm(product, norm, end)
     }
 
-    /// `(residual + norm(result)) * output_scale`.
+    /// `after(residual + norm(result))`.
     pub(super) fn end_with_norm(
         &mut self,
         result: TensorId,
@@ -98,21 +147,21 @@ impl ForwardPass<'_> {
         end: End<'_>,
     ) -> Result<TensorId> {
         let out = self.target(end.to);
-        self.norm("post_norm", Input::plain(result), norm, (end.residual, end.output_scale), out)?;
+        self.norm("post_norm", Input::plain(result), norm, (end.residual, end.after), out)?;
         Ok(out)
     }
 
-    /// A product into given tensors, with the steepness and the limit of the gate where its rows are gated pairs.
+    /// A product into given tensors.
     pub(super) fn product(
         &mut self,
         what: &'static str,
         input: Input<'_>,
         matrix: &Matrix,
-        (epilogue, clamp): (Epilogue, (f32, f32)),
+        (epilogue, numbers): (Epilogue, EpilogueNumbers),
         rows: VecRows,
         ends: &[(&'static str, TensorId)],
     ) -> Result<()> {
-        let one_row = self.options.phase == Phase::Decode || rows == VecRows::Last;
+        let one_row = self.is_one_row() || rows == VecRows::Last;
         let shape = self.shape(matrix);
         let kernel = match (one_row, self.tuning.one_row(shape)) {
             (true, (tile, InputRows::I8)) => ProductKernel::MatvecI8(tile),
@@ -125,11 +174,13 @@ impl ForwardPass<'_> {
         let epilogue = Epilogue { bias: matrix.has_bias(), ..epilogue };
         for (n, shard) in matrix.shards.iter().enumerate() {
             let mut params = LinearParams::dense(matrix.format, shard.end - shard.start, matrix.cols);
-            params.out_stride = outputs(matrix.rows, epilogue);
-            params.out_offset = outputs(shard.start, epilogue);
-            params.scale = self.config.head.scale.unwrap_or(1.0);
+            let (first, stride) = numbers.part_of_row.unwrap_or((0, outputs(matrix.rows, epilogue)));
+            params.out_stride = stride;
+            params.out_offset = first + outputs(shard.start, epilogue);
             params.softcap = self.config.head.softcap.unwrap_or(1.0);
-            (params.glu_alpha, params.glu_limit) = clamp;
+            params.logit_scale = self.config.head.scale;
+            (params.glu_alpha, params.glu_limit) = (numbers.glu_alpha, numbers.glu_limit);
+            (params.factor_stride, params.factor_offset) = (numbers.factor_stride, numbers.factor_offset);
             let mut tensors = vec![("x", input.tensor)];
             tensors.extend_from_slice(ends);
             tensors.extend(self.weight_tensors(matrix, n));
@@ -257,26 +308,30 @@ impl ForwardPass<'_> {
             VectorsKind::Transform => ("transform", "transformed"),
         };
         let normed = self.schedule.activation(name, self.row_bytes(rows_per_token * norm.width()));
-        self.norm(what, input, norm, (None, None), normed)?;
+        self.norm(what, input, norm, (None, NormEnd::NONE), normed)?;
         Ok(Input { tensor: normed, norm: None, rows_per_token, chosen })
     }
 
-    /// `y = (residual + norm(x)) * scale`, whatever norm `x` itself would still want.
+    /// `y = after(residual + norm(x))`, whatever norm `x` itself would still want.
     pub(super) fn norm(
         &mut self,
         what: &'static str,
         x: Input<'_>,
         norm: &Vectors,
-        (residual, scale): (Option<TensorId>, Option<&Vectors>),
+        (residual, after): (Option<TensorId>, NormEnd<'_>),
         y: TensorId,
     ) -> Result<()> {
         let reduce = Reduce::of(self.capabilities);
-        let (norm_kind, scaled) = (norm.applied(), scale.is_some());
-        let variant = Norm { norm: norm_kind, residual: residual.is_some(), scaled, reduce };
-        let params =
-            NormParams { in_features: norm.width(), eps: norm.eps(), rows_per_token: x.rows_per_token };
+        let NormEnd { kept, scale, factor } = after;
+        // One of two is added as any one is.
+        let (residual, kept) = (residual.or(kept), kept.filter(|_| residual.is_some()));
+        let (norm_kind, scaled, kept_too) = (norm.applied(), scale.is_some(), kept.is_some());
+        let variant = Norm { norm: norm_kind, residual: residual.is_some(), kept: kept_too, scaled, reduce };
+        let (in_features, eps, rows_per_token) = (norm.width(), norm.eps(), x.rows_per_token);
+        let params = NormParams { in_features, eps, rows_per_token, factor };
         let mut tensors = vec![("x", x.tensor), ("norm_weight", self.vectors(norm)), ("y", y)];
         tensors.extend(residual.map(|residual| ("residual", residual)));
+        tensors.extend(kept.map(|kept| ("kept", kept)));
         tensors.extend(scale.map(|scale| ("stored_scale", self.vectors(scale))));
         self.dispatch(what, Launch { variant, params }, &tensors)
     }
@@ -284,6 +339,13 @@ impl ForwardPass<'_> {
     /// The tensor of a norm's vectors.
     pub(super) fn vectors(&mut self, norm: &Vectors) -> TensorId {
         self.schedule.named(&norm.name, norm.bytes())
+    }
+
+    /// The words of a matrix that is small enough for one binding, whatever the device.
+    pub(super) fn words(&mut self, matrix: &Matrix) -> TensorId {
+        let [words, ..] = matrix.shard_names(0);
+        let [bytes, ..] = matrix.shard_bytes(&matrix.shards[0]);
+        self.schedule.named(words, bytes)
     }
 
     /// The tensors of one shard of a matrix.

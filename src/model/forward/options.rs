@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::energy::Phase;
+use crate::fragments::CacheFormat;
 use crate::kernels::sample_best::MAX_KEPT;
 use crate::model::slot::Stack;
 use crate::tuning::{ProductPath, Tuning};
@@ -12,14 +13,20 @@ use crate::tuning::{ProductPath, Tuning};
 pub struct PassOptions {
     /// Whose blocks: an encoder reads all of its input in one pass, as a prompt of its own.
     pub stack: Stack,
-    /// A prompt's tokens, or one token after it.
+    /// Tokens of prompts, or one token of each sequence after that.
     pub phase: Phase,
-    /// Most rows of a prefill pass; decode has one.
+    /// Most rows of a pass; a step of decoding has no more than there are sequences.
     pub max_rows: u32,
-    /// Tokens that the caches are made for.
+    /// Most tokens of a sequence.
     pub context: u32,
     /// Most tokens of an encoder's input, where there is one.
     pub encoder_tokens: u32,
+    /// Sequences that the caches are made for; one where there is an encoder.
+    pub sequences: u32,
+    /// Pages that hold the keys and values of global layers; `None`: each sequence has room for its whole context.
+    pub paging: Option<Paging>,
+    /// What keys and values are stored as.
+    pub cache: CacheFormat,
     /// Which rows get logits.
     pub logits: LogitRows,
     /// Whether hidden states and router logits stay in tensors of their own, for inspection.
@@ -39,7 +46,8 @@ pub struct PassOptions {
 }
 
 impl PassOptions {
-    /// Passes of up to so many rows, with logits of the last, and nothing drawn or kept; others differ from it in some field.
+    /// Passes of up to so many rows of one sequence, with logits of the last, and nothing drawn or kept; others differ from it in
+    /// some field.
     pub const fn new(phase: Phase, max_rows: u32, context: u32) -> Self {
         Self {
             stack: Stack::Decoder,
@@ -47,6 +55,9 @@ impl PassOptions {
             max_rows,
             context,
             encoder_tokens: context,
+            sequences: 1,
+            paging: None,
+            cache: CacheFormat::F32,
             logits: LogitRows::Last,
             trace: false,
             router_telemetry: false,
@@ -58,12 +69,28 @@ impl PassOptions {
     }
 }
 
+/// Pages of a cache that sequences share (arXiv 2309.06180).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paging {
+    /// Tokens of a page.
+    pub page_tokens: u32,
+    /// Pages there are.
+    pub pages: u32,
+}
+
+impl Paging {
+    /// Pages of so many tokens.
+    pub fn pages_of(self, tokens: u32) -> u32 {
+        tokens.div_ceil(self.page_tokens)
+    }
+}
+
 /// Which rows get logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogitRows {
     /// None: a part of a prompt that is not its end.
     None,
-    /// The last row of the pass.
+    /// The last row of each sequence in the pass.
     Last,
     /// Every row.
     All,

@@ -2,10 +2,12 @@
 
 use super::{
     AttentionLayout, CrossAttentionLayout, EncoderLayout, ExpertStack, ExpertsLayout, FeedForwardLayout,
-    Layout, Matrix, OpLayout, ProjectionLayout, Rows, SubLayerLayout, Vectors, VectorsKind,
+    LayerInputLayout, LayerInputsLayout, Layout, Matrix, MixingLayout, OpLayout, ProjectionLayout, Rows,
+    StreamsLayout, SubLayerLayout, Vectors, VectorsKind,
 };
 use crate::model::config::{
-    Attention, Encoder, Experts, FeedForward, ModelConfig, Norm, Op, SharedExpert, SubLayer,
+    Attention, Encoder, Experts, FeedForward, LayerInput, LayerInputs, ModelConfig, Norm, Op, SharedExpert,
+    Streams, SubLayer,
 };
 use crate::model::plan::WeightPlan;
 use crate::model::slot::{Place, Role, Slot, Stack, router_parts};
@@ -14,8 +16,10 @@ use crate::{Error, Result};
 
 /// Lays a model out for bindings of at most `limit` bytes.
 pub(super) fn build(config: &ModelConfig, plan: &WeightPlan, limit: u64) -> Result<Layout> {
-    let has_encoder = config.encoder.is_some();
-    let builder = Builder { d: config.hidden_size, vocab: config.vocab_size, plan, limit, has_encoder };
+    let input_places: Vec<Place> = config.layer_input_places().collect();
+    let (inputs, has_encoder) = ((config.layer_inputs, &input_places[..]), config.encoder.is_some());
+    let builder =
+        Builder { d: config.hidden_size, vocab: config.vocab_size, inputs, plan, limit, has_encoder };
     let table = |name: &str, format, role, bias| {
         let source = stacked(Place::Model, &[(role, config.vocab_size)]);
         let shape = [config.vocab_size, config.hidden_size];
@@ -27,6 +31,12 @@ pub(super) fn build(config: &ModelConfig, plan: &WeightPlan, limit: u64) -> Resu
         true => table("head", plan.linear, Role::Embedding, false)?,
         false => table("head", plan.linear, Role::Head, config.head.bias)?,
     };
+    let positions = || {
+        let (name, format, rows) = ("positions", WeightFormat::F32, config.context_length);
+        let source = stacked(Place::Model, &[(Role::Positions, rows)]);
+        builder.split(Matrix::whole(name.into(), format, [rows, config.hidden_size], false, source))
+    };
+    let positions = config.learned_positions.then(positions).transpose()?;
     let blocks = |stack| {
         let mut blocks = vec![Vec::new(); config.blocks_of(stack).len()];
         for (place, layer) in config.sublayers_of(stack) {
@@ -47,6 +57,9 @@ pub(super) fn build(config: &ModelConfig, plan: &WeightPlan, limit: u64) -> Resu
     };
     Ok(Layout {
         embedding,
+        positions,
+        layer_inputs: config.layer_inputs.map(|inputs| builder.layer_inputs(inputs)).transpose()?,
+        streams: config.streams.map(|streams| builder.streams(streams, config.blocks.len())).transpose()?,
         encoder: config.encoder.as_ref().map(encoder).transpose()?,
         relative_bias: relative_bias(config, Stack::Decoder),
         blocks: blocks(Stack::Decoder)?,
@@ -67,6 +80,8 @@ struct Builder<'a> {
     /// Width of what is read and written: the residual stream's, or a sub-layer's own.
     d: u32,
     vocab: u32,
+    /// What gives layers embeddings of their own, and those that read one.
+    inputs: (Option<LayerInputs>, &'a [Place]),
     plan: &'a WeightPlan,
     limit: u64,
     has_encoder: bool,
@@ -82,6 +97,72 @@ impl Builder<'_> {
             op: inner.op(place, &layer.op)?,
             post_norm: layer.post_norm.map(|of| norm("post_norm", Role::PostNorm, of)),
             output_scale: layer.output_scale.then(|| stored(place, "output_scale", Role::OutputScale, 1)),
+            output_factor: layer.output_factor.unwrap_or(1.0),
+            keep_input: layer.keep_input,
+        })
+    }
+
+    fn layer_inputs(&self, config: LayerInputs) -> Result<LayerInputsLayout> {
+        let all = config.width * self.inputs.1.len() as u32;
+        let matrix = |part: &str, format, role, [rows, cols]: [u32; 2]| {
+            let source = stacked(Place::Model, &[(role, rows)]);
+            self.split(Matrix::whole(part.into(), format, [rows, cols], false, source))
+        };
+        let (table, linear) = (self.plan.embedding, self.plan.linear);
+        let norm = &[(Role::LayerInputNorm, config.width)];
+        Ok(LayerInputsLayout {
+            config,
+            table: matrix("layer_table", table, Role::LayerTable, [config.vocab_size, all])?,
+            projection: matrix("layer_projection", linear, Role::LayerProjection, [all, self.d])?,
+            norm: vectors(Place::Model, "layer_input_norm", config.norm, norm),
+        })
+    }
+
+    fn streams(&self, config: Streams, blocks: usize) -> Result<StreamsLayout> {
+        let (count, d) = (config.count, self.d);
+        let matrix = |name: String, format, [rows, cols]: [u32; 2], source| {
+            self.split(Matrix::whole(name, format, [rows, cols], false, source))
+        };
+        let streams = || (1..count as usize).map(Place::Stream);
+        let into = streams().map(|place| (Slot::weight(place, Role::StreamProjection), d)).collect();
+        let out = |place: Place| {
+            let source = stacked(place, &[(Role::StreamJoin, d)]);
+            matrix(place.name("stream_join"), self.plan.linear, [d, d], source)
+        };
+        let mixing = |block| {
+            let place = Place::Block(block);
+            let parts = [(Role::Prediction, count * count), (Role::Correction, count)];
+            let f32 = WeightFormat::F32;
+            let router = stacked(place, &[(Role::Router, count)]);
+            let mixing = stacked(place, &parts);
+            Ok(MixingLayout {
+                norm: vectors(place, "router_norm", config.norm, &[(Role::RouterNorm, d)]),
+                router: matrix(place.name("router"), f32, [count, d], router)?,
+                mixing: matrix(place.name("mixing"), f32, [count * count + count, count], mixing)?,
+                scale: config.scaled.then(|| stored(place, "stream_scale", Role::StreamScale, d)),
+            })
+        };
+        let name = "stream_projections".to_owned();
+        Ok(StreamsLayout {
+            config,
+            into: matrix(name, self.plan.linear, [(count - 1) * d, d], Rows::Stacked(into))?,
+            out: streams().map(out).collect::<Result<_>>()?,
+            mixing: (0..blocks).map(mixing).collect::<Result<_>>()?,
+        })
+    }
+
+    fn layer_input(&self, place: Place, config: LayerInput) -> Result<LayerInputLayout> {
+        let (inputs, places) = self.inputs;
+        let width = inputs.map_or(0, |inputs| inputs.width);
+        let matrix = |part, role, [rows, cols]: [u32; 2]| {
+            let (format, source) = (self.format(place, self.plan.linear), stacked(place, &[(role, rows)]));
+            self.split(Matrix::whole(place.name(part), format, [rows, cols], false, source))
+        };
+        Ok(LayerInputLayout {
+            config,
+            index: places.iter().take_while(|other| **other != place).count() as u32,
+            gate: matrix("input_gate", Role::InputGate, [width, self.d])?,
+            projection: matrix("input_projection", Role::InputProjection, [self.d, width])?,
         })
     }
 
@@ -101,6 +182,7 @@ impl Builder<'_> {
             Op::Attention(config) => OpLayout::Attention(self.attention(place, config)?),
             Op::FeedForward(config) => OpLayout::FeedForward(self.feed_forward(place, *config)?),
             Op::Experts(config) => OpLayout::Experts(self.experts(place, *config)?),
+            Op::LayerInput(config) => OpLayout::LayerInput(self.layer_input(place, *config)?),
             Op::CrossAttention(_) if !self.has_encoder => return Err(Error::no_encoder(place)),
             Op::CrossAttention(config) => OpLayout::CrossAttention(self.cross_attention(place, config)?),
             Op::Parallel(branches) => {
@@ -127,13 +209,18 @@ impl Builder<'_> {
             self.split(Matrix::whole(place.name(part), format, shape, bias, source))
         };
         let qkv = [(Role::Q, q_rows), (Role::K, kv_rows), (Role::V, kv_rows)];
-        let qkv = &qkv[..if config.v_is_k { 2 } else { 3 }];
+        let qkv = match (config.kv_from, config.v_is_k) {
+            (Some(_), _) => &qkv[..1],
+            (None, true) => &qkv[..2],
+            (None, false) => &qkv[..],
+        };
         let [q_width, k_width] = config.qk_norm_widths();
         let norms = [(Role::QNorm, q_width), (Role::KNorm, k_width)];
+        let norms = &norms[..qkv.len().min(2)];
         Ok(AttentionLayout {
             config: config.clone(),
             qkv: matrix("qkv", [config.qkv_rows(), self.d], config.qkv_bias, qkv)?,
-            head_norm: config.qk_norm.map(|norm| vectors(place, "head_norm", norm, &norms)),
+            head_norm: config.qk_norm.map(|norm| vectors(place, "head_norm", norm, norms)),
             sinks: config.sinks.then(|| stored(place, "sinks", Role::Sinks, config.heads)),
             out: matrix("out", [self.d, q_rows], config.out_bias, &[(Role::Out, self.d)])?,
         })

@@ -1,5 +1,9 @@
-//! Hugging Face's names: a block is a layer, its sub-layer 0 the attention and 1 the feed-forward network.
+//! Hugging Face's names: a block is a layer, its sub-layer 0 the attention and 1 the feed-forward network; 2 reads the layer's own
+//! embedding, where there is one.
 
+use std::f32::consts::FRAC_1_SQRT_2;
+
+use super::attention::AttentionNames;
 use super::part;
 use super::stored::Stored;
 use crate::model::slot::{Part, Place, Role, Slot, SubLayerPlace};
@@ -13,16 +17,39 @@ pub struct HuggingFace {
     pub(super) table_is_head: bool,
 }
 
-/// What a family calls the parts of a layer.
+/// What a family calls what there is once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ModelNames {
+    /// What is before all names but the head's, with a dot; a body saved without its head's class lacks it.
+    pub body: &'static str,
+    /// The list of layers.
+    pub layers: &'static str,
+    /// The table of token embeddings.
+    pub embedding: &'static str,
+    /// The table of positions.
+    pub positions: &'static str,
+    /// The norm before the head.
+    pub final_norm: &'static str,
+    /// The head.
+    pub head: &'static str,
+}
+
+/// What a family calls the parts of a layer, and those beside the layers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct LayerNames {
+    /// What there is once.
+    pub model: ModelNames,
+    /// The attention.
+    pub attention: AttentionNames,
     /// The norms before and after the attention, before and after the feed-forward network.
     pub norms: [&'static str; 4],
     /// The dense feed-forward network.
     pub feed_forward: &'static str,
+    /// Its gate, up and down.
+    pub matrices: [&'static str; 3],
     /// The router's matrix.
     pub router: &'static str,
-    /// Multiplies the scale of the router's norm.
+    /// Multiplies the scale of the router's norm, that of residual streams included.
     pub router_norm_factor: f32,
     /// The expert that every token uses.
     pub shared_expert: &'static str,
@@ -69,31 +96,60 @@ pub(crate) struct FusedExperts {
 /// What stands before the names of the body (embedding, layers, final norm) and of the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Prefix {
-    body: &'static str,
-    head: &'static str,
+    /// Before all names.
+    outer: &'static str,
+    /// Whether what a family calls the body comes then.
+    body: bool,
+    /// And this, of the body alone.
+    inner: &'static str,
 }
 
 /// The prefixes in use: a language model; the text part of a multimodal one, as published and as saved by
 /// `transformers` 5; a body saved without its head's class.
 pub(super) const PREFIXES: [Prefix; 4] = [
-    Prefix { body: "model.", head: "" },
-    Prefix { body: "language_model.model.", head: "language_model." },
-    Prefix { body: "model.language_model.", head: "" },
-    Prefix { body: "", head: "" },
+    Prefix { outer: "", body: true, inner: "" },
+    Prefix { outer: "language_model.", body: true, inner: "" },
+    Prefix { outer: "", body: true, inner: "language_model." },
+    Prefix { outer: "", body: false, inner: "" },
 ];
+
+impl ModelNames {
+    /// Llama's, and those of most since.
+    pub const LLAMA: Self = Self {
+        body: "model.",
+        layers: "layers",
+        embedding: "embed_tokens",
+        positions: "embed_positions",
+        final_norm: "norm",
+        head: "lm_head",
+    };
+
+    /// GPT-2's.
+    pub const GPT: Self = Self {
+        body: "transformer.",
+        layers: "h",
+        embedding: "wte",
+        positions: "wpe",
+        final_norm: "ln_f",
+        head: "lm_head",
+    };
+}
+
+/// Gate, up and down, as most call them.
+const MATRICES: [&str; 3] = ["gate_proj", "up_proj", "down_proj"];
 
 impl LayerNames {
     /// Norms before each sub-layer (Llama, and most since).
     pub const PRE_NORM: Self = Self {
+        model: ModelNames::LLAMA,
+        attention: AttentionNames::LLAMA,
         norms: ["input_layernorm", "", "post_attention_layernorm", ""],
         feed_forward: "mlp",
+        matrices: MATRICES,
         router: "mlp.gate",
         router_norm_factor: 1.0,
         shared_expert: "mlp.shared_experts",
-        experts: ExpertNames::Each(EachExpert {
-            list: "mlp.experts",
-            matrices: ["gate_proj", "up_proj", "down_proj"],
-        }),
+        experts: ExpertNames::Each(EachExpert { list: "mlp.experts", matrices: MATRICES }),
     };
 
     /// Norms before and after each sub-layer (Gemma 2 and 3).
@@ -110,19 +166,38 @@ impl LayerNames {
 
 impl HuggingFace {
     pub(super) fn locate(self, slot: Slot, shape: &[usize]) -> Stored {
-        let Prefix { body, head } = self.prefix;
+        let Prefix { outer, body, inner } = self.prefix;
+        let names = self.layer.model;
+        let body = format!("{outer}{}{inner}", if body { names.body } else { "" });
         let part = part(slot.part);
+        if let Place::Block(block) = slot.place {
+            return self.layer.around_layer(slot, shape).below(&format!("{body}layers.{block}.altup."));
+        }
+        if let Place::Stream(stream) = slot.place {
+            let of = if slot.role == Role::StreamJoin { "unembed_" } else { "" };
+            let name = format!("{body}altup_{of}projections.{}.{part}", stream.saturating_sub(1));
+            return Stored::whole(name, shape);
+        }
         let Some(SubLayerPlace { block, .. }) = slot.place.at() else {
+            let head = || format!("{outer}{}", names.head);
             let name = match slot.role {
-                Role::Head => format!("{head}lm_head"),
-                Role::Embedding if self.table_is_head => format!("{head}lm_head"),
-                Role::FinalNorm => format!("{body}norm"),
+                Role::Head => head(),
+                Role::Embedding if self.table_is_head => head(),
+                Role::FinalNorm => format!("{body}{}", names.final_norm),
+                Role::Positions => format!("{body}{}", names.positions),
                 Role::RelativeBias => format!("{body}relative_bias"),
-                _ => format!("{body}embed_tokens"),
+                Role::LayerTable => format!("{body}embed_tokens_per_layer"),
+                Role::LayerProjection => format!("{body}per_layer_model_projection"),
+                // What Gemma 3n and 4 add up here is then multiplied by this: here its parts are.
+                Role::LayerInputNorm => {
+                    let name = format!("{body}per_layer_projection_norm.{part}");
+                    return Stored { factor: FRAC_1_SQRT_2, ..Stored::whole(name, shape) };
+                }
+                _ => format!("{body}{}", names.embedding),
             };
             return Stored::whole(format!("{name}.{part}"), shape);
         };
-        let layer = format!("{body}layers.{block}.");
+        let layer = format!("{body}{}.{block}.", names.layers);
         match (slot.place, self.layer.experts) {
             (Place::Expert(_, expert), ExpertNames::Each(names)) => {
                 let EachExpert { list, matrices } = names;
@@ -138,15 +213,41 @@ impl HuggingFace {
 }
 
 impl LayerNames {
+    /// A tensor that mixes residual streams around a layer.
+    fn around_layer(self, slot: Slot, shape: &[usize]) -> Stored {
+        let module = match slot.role {
+            Role::RouterNorm => {
+                let whole = Stored::whole("router_norm.weight".to_owned(), shape);
+                return Stored { factor: self.router_norm_factor, ..whole };
+            }
+            Role::StreamScale => return Stored::whole("correct_output_scale".to_owned(), shape),
+            Role::Prediction => "prediction_coefs",
+            Role::Correction => "correction_coefs",
+            _ => "modality_router",
+        };
+        Stored::whole(format!("{module}.{}", part(slot.part)), shape)
+    }
+
     /// A tensor of a layer that is no expert's.
     fn in_layer(self, slot: Slot, shape: &[usize]) -> Stored {
         let [pre_attention, post_attention, pre_feed_forward, post_feed_forward] = self.norms;
-        let of_attention = matches!(slot.place, Place::SubLayer(at) if at.sublayer == 0);
+        // A layer that is one parallel sub-layer has a norm for all, or one for each branch.
+        let (of_attention, branch) = match slot.place {
+            Place::SubLayer(SubLayerPlace { sublayer: 0, branch, .. }) => (branch.unwrap_or(0) == 0, None),
+            Place::SubLayer(at) => (false, at.branch),
+            _ => (false, None),
+        };
+        let of_layer_input = matches!(slot.place, Place::SubLayer(at) if at.sublayer == 2);
         let feed_forward = match slot.place {
             Place::SharedExpert(_) => self.shared_expert,
             _ => self.feed_forward,
         };
-        let branch = slot.place.at().and_then(|at| at.branch);
+        let attention = self.attention.module;
+        if let (Role::Q | Role::K | Role::V, Part::Weight | Part::Bias, Some(fused)) =
+            (slot.role, slot.part, self.attention.fused)
+        {
+            return fused.locate(slot, shape).below(&format!("{attention}."));
+        }
         let module = match slot.role {
             Role::Norm if of_attention => pre_attention.to_owned(),
             // Of branches, Gemma 4 counts the norms before them from the second, and those after them from the first.
@@ -154,32 +255,38 @@ impl LayerNames {
                 None | Some(0) => pre_feed_forward.to_owned(),
                 Some(branch) => format!("{pre_feed_forward}_{}", branch + 1),
             },
+            // Beside attention, a branch of Gemma 3n.
+            Role::PostNorm if of_attention && branch == Some(1) => "laurel.post_laurel_norm".to_owned(),
+            Role::Up if of_attention => "laurel.linear_left".to_owned(),
+            Role::Down if of_attention => "laurel.linear_right".to_owned(),
             Role::PostNorm if of_attention => post_attention.to_owned(),
+            Role::PostNorm if of_layer_input => "post_per_layer_input_norm".to_owned(),
             Role::PostNorm => match branch {
                 None => post_feed_forward.to_owned(),
                 Some(branch) => format!("{post_feed_forward}_{}", branch + 1),
             },
-            Role::Q => "self_attn.q_proj".to_owned(),
-            Role::K => "self_attn.k_proj".to_owned(),
-            Role::V => "self_attn.v_proj".to_owned(),
-            Role::Out => "self_attn.o_proj".to_owned(),
-            Role::QNorm => "self_attn.q_norm".to_owned(),
-            Role::KNorm => "self_attn.k_norm".to_owned(),
+            Role::InputGate => "per_layer_input_gate".to_owned(),
+            Role::InputProjection => "per_layer_projection".to_owned(),
+            Role::Q => format!("{attention}.q_proj"),
+            Role::K => format!("{attention}.k_proj"),
+            Role::V => format!("{attention}.v_proj"),
+            Role::Out => format!("{attention}.{}", self.attention.out),
+            Role::QNorm | Role::KNorm => return self.attention.norm(slot, shape),
             Role::Router => self.router.to_owned(),
             // No published family has them.
             Role::NoiseRouter => format!("{}_noise", self.router),
             Role::GroupRouter => format!("{}_group", self.router),
             Role::ProjectIn | Role::ProjectOut => {
-                let of = if of_attention { "self_attn" } else { feed_forward };
+                let of = if of_attention { attention } else { feed_forward };
                 format!("{of}.project_{}", if slot.role == Role::ProjectIn { "in" } else { "out" })
             }
             Role::ExpertTable => format!("{}_table", self.router),
             Role::SharedGate => format!("{}_gate", self.shared_expert),
-            Role::Gate => format!("{feed_forward}.gate_proj"),
-            Role::Up => format!("{feed_forward}.up_proj"),
-            Role::Down => format!("{feed_forward}.down_proj"),
+            Role::Gate | Role::Up | Role::Down => {
+                format!("{feed_forward}.{}", self.matrices[of_matrix(slot.role)])
+            }
             // Bare tensors, which have no part to their names.
-            Role::Sinks => return Stored::whole("self_attn.sinks".to_owned(), shape),
+            Role::Sinks => return Stored::whole(format!("{attention}.sinks"), shape),
             Role::SelectionBias => {
                 return Stored::whole(format!("{}.e_score_correction_bias", self.router), shape);
             }
@@ -189,7 +296,12 @@ impl LayerNames {
                 return Stored { factor, ..Stored::whole("router.scale".to_owned(), shape) };
             }
             Role::ExpertScale => return Stored::whole("router.per_expert_scale".to_owned(), shape),
-            Role::Embedding | Role::FinalNorm | Role::Head | Role::RelativeBias => String::new(),
+            Role::Embedding | Role::Positions | Role::FinalNorm | Role::Head | Role::RelativeBias => {
+                String::new()
+            }
+            Role::LayerTable | Role::LayerProjection | Role::LayerInputNorm => String::new(),
+            Role::StreamProjection | Role::StreamJoin | Role::StreamScale => String::new(),
+            Role::Prediction | Role::Correction => String::new(),
         };
         Stored::whole(format!("{module}.{}", part(slot.part)), shape)
     }
@@ -231,7 +343,7 @@ impl FusedExperts {
             Part::Weight => format!("{layer}{module}.{tensor}"),
             // What is learned of a weight lies as it would beside a weight of its own.
             other => {
-                let matrix = ["gate_proj", "up_proj", "down_proj"][matrix];
+                let matrix = MATRICES[matrix];
                 return Stored::whole(format!("{layer}{module}.{expert}.{matrix}.{}", part(other)), shape);
             }
         };

@@ -55,6 +55,8 @@ impl T5 {
                 }
                 _ => self.table.to_owned(),
             },
+            // No family has them; the names are ours.
+            Place::Block(_) | Place::Stream(_) => slot.place.name(&format!("{:?}", slot.role).to_lowercase()),
             Place::SubLayer(at) | Place::Expert(at, _) | Place::SharedExpert(at) => {
                 let SubLayerPlace { block, sublayer, .. } = at;
                 format!("{stack}.block.{block}.layer.{sublayer}.{}", self.in_layer(slot, at))

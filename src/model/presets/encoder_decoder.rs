@@ -64,7 +64,7 @@ impl Stacks {
             start_id: 0,
             relative_bias,
         };
-        let scale = Some(f64::from(self.shape.d).sqrt().recip() as f32);
+        let scale = f64::from(self.shape.d).sqrt().recip() as f32;
         let head = Head { scale, ..decoder.head };
         ModelConfig { encoder: Some(encoder), relative_bias, head, ..decoder }
     }

@@ -1,8 +1,9 @@
 //! The input of an encoder, which a sequence begins with.
 
 use super::Session;
+use super::upload::Upload;
 use crate::gpu::Gpu;
-use crate::kernel::{Span, SpanUniform};
+use crate::kernel::{SequenceSpan, Span, span_bytes};
 use crate::{Error, Result};
 
 impl Session {
@@ -18,17 +19,26 @@ impl Session {
         self.gpu().check()?;
         let Some(pass) = &self.passes.encoder else { return Err(no_encoder()) };
         let rows = ids.len() as u32;
-        let seed = self.options.sampling.map_or(0, |sampling| sampling.seed);
-        self.send(encoder, SpanUniform { position: 0, rows, step: 0, seed }, ids)?;
-        let (span, length) = (&self.named["span"], self.named.get("encoder_length"));
-        if let Some(length) = length {
-            // The span's second word is how many tokens there are.
-            let (from, to) = (span.offset() + 4, length.offset());
-            encoder.copy_buffer_to_buffer(span.buffer(), from, length.buffer(), to, 4);
+        let options = self.state.sequences.get(self.first)?.options;
+        let input = Span { position: 0, rows };
+        let span = SequenceSpan {
+            sequence: self.first.slot(),
+            step: SequenceSpan::UNSAMPLED,
+            seed: options.seed,
+            task: options.task.unwrap_or(0),
+            ..input.into()
+        };
+        let mut upload = Upload::default();
+        upload.add(&self.named["span"], 0, &span_bytes(0, &[span]));
+        upload.add(&self.named["token_ids"], 0, bytemuck::cast_slice(ids));
+        if let Some(length) = self.named.get("encoder_length") {
+            upload.add(length, 0, &rows.to_ne_bytes());
         }
-        pass.encode(encoder, Span { position: 0, rows }, &mut self.ledger)?;
+        upload.record(self.gpu(), encoder)?;
+        pass.encode(encoder, &[input], &mut self.ledger)?;
         self.reset();
-        self.encoded = Some(rows);
+        self.state.spans_on_device = None;
+        self.state.encoded = Some(rows);
         Ok(())
     }
 
@@ -47,7 +57,7 @@ impl Session {
 
     /// Tokens of the input that the decoder attends to; none before there is one, and where there is no encoder.
     pub fn encoded(&self) -> Option<u32> {
-        self.encoded
+        self.state.encoded
     }
 
     fn check_input(&self, ids: &[u32]) -> Result<()> {
@@ -66,7 +76,7 @@ impl Session {
 
     /// Refuses passes of a decoder that has nothing to attend to.
     pub(super) fn check_encoded(&self) -> Result<()> {
-        match (&self.model().config().encoder, self.encoded) {
+        match (&self.model().config().encoder, self.state.encoded) {
             (Some(_), None) => {
                 Err(Error::Request("there is nothing to attend to: encode an input before decoding".into()))
             }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use web_time::Instant;
 
-use super::Session;
+use super::{SequenceId, Session};
 use crate::gpu::Gpu;
 use crate::schedule::Schedule;
-use crate::tensor::read_staging;
+use crate::tensor::{Tensor, read_staging};
 use crate::{Error, Result};
 
 /// When to stop.
@@ -38,7 +38,7 @@ impl Session {
     /// Those of [`Session::prefill`] and of submitting. Nothing is fed when a token of the prompt is not in the
     /// vocabulary or does not fit.
     pub async fn feed(&mut self, prompt: &[u32]) -> Result<()> {
-        self.check_tokens(prompt)?;
+        self.check_tokens(self.position(), prompt)?;
         let chunks = prompt.len().div_ceil(self.chunk_rows() as usize);
         let gpu = self.gpu().clone();
         for (n, ids) in prompt.chunks(self.chunk_rows() as usize).enumerate() {
@@ -51,15 +51,16 @@ impl Session {
     }
 
     /// One decode step and the token it draws, in one submit.
-    async fn step(&mut self, gpu: &Gpu, staging: &wgpu::Buffer) -> Result<u32> {
-        let schedule = self.passes.decode.schedule().clone();
+    async fn next_token(&mut self, gpu: &Gpu, staging: &wgpu::Buffer) -> Result<u32> {
+        let schedule = self.passes.of_step(1).schedule().clone();
         self.submit(gpu, (&schedule, 1), |session, encoder| {
             session.decode(encoder)?;
-            let (Some(at), Some(samples)) = (session.samples.checked_sub(1), session.tensor("samples"))
+            let (Some(at), Some(samples)) = (session.sampled().checked_sub(1), session.tensor("samples"))
             else {
                 return Err(Error::Request("no token has been sampled".into()));
             };
-            let offset = samples.offset() + 4 * u64::from(at);
+            let place = u64::from(session.first.slot()) * u64::from(session.options.context);
+            let offset = samples.offset() + 4 * (place + u64::from(at));
             encoder.copy_buffer_to_buffer(samples.buffer(), offset, staging, 0, 4);
             Ok(())
         })
@@ -101,9 +102,9 @@ impl Session {
         }
         let begin = Instant::now();
         let start = self.model().config().encoder.as_ref().map(|encoder| [encoder.start_id]);
-        let (position, fed) = start.as_ref().map_or((self.position, prompt), |start| (0, &start[..]));
+        let (position, fed) = start.as_ref().map_or((self.position(), prompt), |start| (0, &start[..]));
         // The last token is sampled and not fed back, so it needs no room.
-        self.check_room_after(position, fed.len() + options.max_tokens.saturating_sub(1) as usize)?;
+        self.check_room(position, fed.len() + options.max_tokens.saturating_sub(1) as usize)?;
         if start.is_some() {
             self.read(prompt).await?;
         }
@@ -132,19 +133,47 @@ impl Session {
                 generated.decode_time = begin.elapsed() - generated.time_to_first_token;
                 return Ok(generated);
             }
-            token = self.step(&gpu, &staging).await?;
+            token = self.next_token(&gpu, &staging).await?;
         }
     }
 
-    /// The token that the last pass sampled, read back.
+    /// The token that the last pass sampled of the first sequence, read back.
     ///
     /// # Errors
     /// [`Error::Request`] when none was sampled; those of reading back.
     pub async fn last_sample(&self) -> Result<u32> {
-        let (Some(at), Some(samples)) = (self.samples.checked_sub(1), self.tensor("samples")) else {
-            return Err(Error::Request("no token has been sampled".into()));
-        };
-        Ok(samples.read::<u32>(self.gpu(), at as usize, 1).await?[0])
+        let none = || Error::Request("no token has been sampled".into());
+        let last = self.sampled_of(self.first)?.checked_sub(1).ok_or_else(none)?;
+        Ok(self.read_samples(self.first, last, 1).await?[0])
+    }
+
+    /// The tokens that were sampled of a sequence, read back.
+    ///
+    /// # Errors
+    /// [`Error::Request`] where it has left; those of reading back.
+    pub async fn samples_of(&self, id: SequenceId) -> Result<Vec<u32>> {
+        match self.sampled_of(id)? {
+            0 => Ok(Vec::new()),
+            count => self.read_samples(id, 0, count).await,
+        }
+    }
+
+    async fn read_samples(&self, id: SequenceId, first: u32, count: u32) -> Result<Vec<u32>> {
+        let missing = || Error::MissingTensor { name: "samples".into() };
+        let samples = self.tensor("samples").ok_or_else(missing)?;
+        let at = id.slot() as usize * self.options.context as usize + first as usize;
+        samples.read(self.gpu(), at, count as usize).await
+    }
+
+    /// The logits that the last step left for a sequence, `[V]`, read back.
+    ///
+    /// # Errors
+    /// [`Error::Request`] where it has left, had no part in the last step, or read a part of a prompt; those of reading back.
+    pub async fn logits_of(&self, id: SequenceId) -> Result<Vec<f32>> {
+        let none = || Error::Request(format!("the last step left no logits for sequence {}", id.slot()));
+        let row = self.logits_row_of(id)?.ok_or_else(none)? as usize;
+        let vocab = self.model().config().vocab_size as usize;
+        self.logits_tensor()?.read(self.gpu(), row * vocab, vocab).await
     }
 
     /// The logits of the first `rows` rows of the last pass, `[rows, V]`, read back. Where only the last row of a
@@ -154,7 +183,10 @@ impl Session {
     /// Those of reading back.
     pub async fn logits(&self, rows: usize) -> Result<Vec<f32>> {
         let vocab = self.model().config().vocab_size as usize;
-        let logits = self.tensor("logits").ok_or_else(|| Error::MissingTensor { name: "logits".into() })?;
-        logits.read(self.gpu(), 0, rows.saturating_mul(vocab)).await
+        self.logits_tensor()?.read(self.gpu(), 0, rows.saturating_mul(vocab)).await
+    }
+
+    fn logits_tensor(&self) -> Result<&Tensor> {
+        self.tensor("logits").ok_or_else(|| Error::MissingTensor { name: "logits".into() })
     }
 }

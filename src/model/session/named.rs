@@ -2,12 +2,9 @@
 
 use std::collections::HashMap;
 
-use bytemuck::Zeroable;
-
 use super::SessionPlan;
 use crate::Result;
 use crate::gpu::Gpu;
-use crate::kernel::SpanUniform;
 use crate::model::config::Rope;
 use crate::model::forward::rope_tables;
 use crate::model::loaded::Model;
@@ -39,8 +36,8 @@ pub(super) async fn allocate_named(
                 let positions = bytes / (u64::from(rope.rotary_dim / 2) * 8);
                 rope_table(gpu, &name, rope, positions as u32).await?
             }
-            None if name == "span" => Tensor::span(gpu, SpanUniform::zeroed()).await?,
-            None if ["token_ids", "task", "encoder_length"].contains(&name.as_str()) => {
+            None if name == "span" => Tensor::span(gpu, &[]).await?,
+            None if ["token_ids", "next_ids", "page_table", "encoder_length"].contains(&&*name) => {
                 Tensor::zeroed(gpu, &name, bytes).await?
             }
             None => match host(&name, bytes) {

@@ -21,6 +21,8 @@ pub(super) struct Passes {
     pub(super) prefill: Prepared,
     /// One decode step.
     pub(super) decode: Prepared,
+    /// One of a sequence that is alone in it, where that is another.
+    pub(super) alone: Option<Prepared>,
     /// The input of an encoder.
     pub(super) encoder: Option<Prepared>,
 }
@@ -28,7 +30,13 @@ pub(super) struct Passes {
 impl Passes {
     /// What runs.
     pub(super) fn schedules(&self) -> impl Iterator<Item = &Arc<Schedule>> {
-        [&self.part, &self.prefill, &self.decode].into_iter().chain(&self.encoder).map(Prepared::schedule)
+        let others = self.alone.iter().chain(&self.encoder);
+        [&self.part, &self.prefill, &self.decode].into_iter().chain(others).map(Prepared::schedule)
+    }
+
+    /// A decode step of so many sequences.
+    pub(super) fn of_step(&self, sequences: usize) -> &Prepared {
+        self.alone.as_ref().filter(|_| sequences == 1).unwrap_or(&self.decode)
     }
 
     /// The pass over a chunk of a prompt, which may be its last.
@@ -64,6 +72,10 @@ impl Passes {
             part: prepare(&plan.part).await?,
             prefill: prepare(&plan.prefill).await?,
             decode: prepare(&plan.decode).await?,
+            alone: match &plan.alone {
+                Some(alone) => Some(prepare(alone).await?),
+                None => None,
+            },
         })
     }
 }

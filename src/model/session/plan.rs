@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use super::caches::Caches;
 use super::named::named_tensors;
+use super::sequences::Local;
 use crate::energy::{Ledger, Level, Phase, note_bytes};
+use crate::fragments::CacheFormat;
 use crate::gpu::Capabilities;
-use crate::kernel::{Span, SpanUniform};
+use crate::kernel::{MAX_SEQUENCES, SPAN_BYTES, Span};
 use crate::model::config::{Experts, ModelConfig, Op, Routing};
-use crate::model::forward::{LogitRows, PassOptions, Sampling, expert_places, record};
+use crate::model::forward::{LogitRows, Paging, PassOptions, Sampling, expert_places, record};
 use crate::model::layout::Layout;
 use crate::model::slot::Stack;
 use crate::schedule::Schedule;
@@ -19,9 +22,20 @@ use crate::{Error, Result};
 /// How a session is set up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SessionOptions {
-    /// Tokens that the caches are made for, at most the model's context.
+    /// Most tokens of a sequence, at most the model's context.
     pub context: u32,
-    /// Most tokens of one prefill pass.
+    /// Sequences that there can be at a time, at most [`MAX_SEQUENCES`].
+    pub sequences: u32,
+    /// Pages that hold the keys and values of global layers, for all sequences together; `None`: each sequence has room for its
+    /// whole context. Local layers always have their window's slots for each sequence.
+    pub paging: Option<Paging>,
+    /// What keys and values are stored as.
+    pub cache: CacheFormat,
+    /// Whether a sequence's bits do not depend on who else is in a step: which kernels run and the order of their sums depend on
+    /// these options and the sequence alone. Off, a sequence that is alone in a step has kernels for one row, which may round
+    /// otherwise.
+    pub batch_invariant: bool,
+    /// Most tokens of one prefill pass, of all sequences together.
     pub max_chunk: u32,
     /// Most tokens of an encoder's input, at most the model's context; without an encoder it says nothing. An input is one
     /// pass, whatever it costs.
@@ -62,10 +76,14 @@ pub struct SessionOptions {
 }
 
 impl SessionOptions {
-    /// A session that samples its tokens, for `context` of them, and where there is an encoder for an input of as many.
+    /// A session for one sequence that samples its tokens, for `context` of them, and where there is an encoder for an input of as many.
     pub fn new(context: u32, sampling: Sampling) -> Self {
         Self {
             context,
+            sequences: 1,
+            paging: None,
+            cache: CacheFormat::F32,
+            batch_invariant: true,
             max_chunk: 256,
             encoder_tokens: context,
             chunk_ops: 100_000_000_000,
@@ -95,17 +113,21 @@ pub struct SessionPlan {
     pub prefill: (Schedule, MemoryPlan),
     /// One decode step.
     pub decode: (Schedule, MemoryPlan),
+    /// One of a sequence that is alone in it, where that is another.
+    pub alone: Option<(Schedule, MemoryPlan)>,
     /// The input of an encoder, if there is one.
     pub encoder: Option<(Schedule, MemoryPlan)>,
     /// Activation buffers, shared by all passes.
     pub pool: MemoryPool,
     /// Most tokens of one prefill pass.
     pub chunk_rows: u32,
-    /// Tokens that the caches are made for.
+    /// Most tokens of a sequence.
     pub context: u32,
+    /// What local layers keep.
+    pub(super) local: Vec<Local>,
     /// Bytes of what is bound by name and does not belong to the model.
     pub state_bytes: u64,
-    /// Bytes of what runs the passes: their uniforms, tables of experts' places.
+    /// Bytes of what runs the passes: their uniforms, tables of experts' places, a part of a cache on its way to another.
     pub pass_bytes: u64,
     /// Bytes of what watches them: the ledger's timestamps and notes.
     pub ledger_bytes: u64,
@@ -140,6 +162,9 @@ impl SessionPlan {
                     max_rows: rows,
                     context,
                     encoder_tokens: options.encoder_tokens,
+                    sequences: options.sequences,
+                    paging: options.paging,
+                    cache: options.cache,
                     logits,
                     trace,
                     router_telemetry: options.router_telemetry,
@@ -161,19 +186,20 @@ impl SessionPlan {
             prefill = pass(Stack::Decoder, Phase::Prefill, options.logits, rows)?;
         };
         let part = pass(Stack::Decoder, Phase::Prefill, LogitRows::None, chunk_rows)?;
-        let decode = pass(Stack::Decoder, Phase::Decode, LogitRows::Last, 1)?;
+        let decode = pass(Stack::Decoder, Phase::Decode, LogitRows::Last, options.sequences)?;
+        let is_alone = options.sequences > 1 && !options.batch_invariant;
+        let alone = is_alone.then(|| pass(Stack::Decoder, Phase::Decode, LogitRows::Last, 1)).transpose()?;
         let input = options.encoder_tokens;
-        let encoder = config
-            .encoder
-            .is_some()
-            .then(|| pass(Stack::Encoder, Phase::Prefill, LogitRows::None, input))
-            .transpose()?;
+        let has_encoder = config.encoder.is_some();
+        let encoder =
+            has_encoder.then(|| pass(Stack::Encoder, Phase::Prefill, LogitRows::None, input)).transpose()?;
         let mut pool = MemoryPool::default();
-        let mut planned = |schedule| {
+        let mut planned = |schedule: Schedule| {
             let memory = pool.plan(&schedule);
             (schedule, memory)
         };
         let [part, prefill, decode] = [part, prefill, decode].map(&mut planned);
+        let alone = alone.map(&mut planned);
         let encoder = encoder.map(planned);
         let places = expert_places(layout);
         let weight_names = layout
@@ -183,24 +209,28 @@ impl SessionPlan {
             .chain(places.iter().map(|(name, _)| name.clone()))
             .collect();
         let context = options.context;
-        let passes = [&part, &prefill, &decode].into_iter().chain(&encoder);
-        let uniforms = passes
+        let uniforms = [&part, &prefill, &decode].into_iter().chain(&alone).chain(&encoder);
+        let uniform_bytes: u64 = uniforms
             .map(|(schedule, _)| schedule.params(capabilities.uniform_alignment).0.len() as u64)
-            .sum::<u64>();
+            .sum();
         let tables: u64 = places.iter().map(|(_, places)| size_of_val(&places[..]) as u64).sum();
         let of_input = encoder.as_ref().map_or(0, |(schedule, _)| note_bytes(schedule, input));
-        let notes = PASSES_NOTED * note_bytes(&decode.0, 1) + note_bytes(&prefill.0, chunk_rows) + of_input;
+        let of_step = note_bytes(&decode.0, options.sequences);
+        let notes = PASSES_NOTED * of_step + note_bytes(&prefill.0, chunk_rows) + of_input;
         let note_bytes = if options.ledger == Level::Off { 0 } else { notes };
+        let between = Caches::between_bytes(&decode.0, options.sequences);
         let mut plan = Self {
             part,
             prefill,
             decode,
+            alone,
             encoder,
             pool,
             chunk_rows,
             context,
             state_bytes: 0,
-            pass_bytes: uniforms + tables,
+            pass_bytes: uniform_bytes + tables + between,
+            local: local(config),
             ledger_bytes: options.ledger.device_bytes(capabilities)
                 + Ledger::device_bytes_of_notes(note_bytes),
             note_bytes,
@@ -212,8 +242,9 @@ impl SessionPlan {
 
     /// Tensors that are bound by name and do not belong to the model, with their bytes.
     pub fn named_bytes(&self) -> BTreeMap<String, u64> {
-        let mut named = BTreeMap::from([("span".to_owned(), SpanUniform::BYTES)]);
-        for (schedule, _) in [&self.part, &self.prefill, &self.decode].into_iter().chain(&self.encoder) {
+        let mut named = BTreeMap::from([("span".to_owned(), SPAN_BYTES)]);
+        let others = self.alone.iter().chain(&self.encoder);
+        for (schedule, _) in [&self.part, &self.prefill, &self.decode].into_iter().chain(others) {
             for (name, bytes) in named_tensors(schedule) {
                 if !self.weight_names.contains(name) {
                     let entry = named.entry(name.to_owned()).or_default();
@@ -282,6 +313,17 @@ fn check(config: &ModelConfig, options: &SessionOptions) -> Result<()> {
     if options.max_chunk == 0 {
         return refuse("a prefill chunk of 0 tokens".into());
     }
+    if !(1..=MAX_SEQUENCES).contains(&options.sequences) {
+        return refuse(format!("{} sequences, where 1 to {MAX_SEQUENCES} are possible", options.sequences));
+    }
+    if let Some(Paging { page_tokens, pages }) = options.paging
+        && (page_tokens == 0 || pages == 0)
+    {
+        return refuse(format!("{pages} pages of {page_tokens} tokens hold nothing"));
+    }
+    if config.encoder.is_some() && (options.sequences > 1 || options.paging.is_some()) {
+        return refuse("a session of a model with an encoder is one sequence, without pages".into());
+    }
     check_task(config, options.task)?;
     let Some(sampling) = options.sampling else { return Ok(()) };
     if options.logits != LogitRows::Last {
@@ -299,6 +341,17 @@ fn check(config: &ModelConfig, options: &SessionOptions) -> Result<()> {
         return refuse(format!("top_k {} is above {}", sampling.top_k, Sampling::MOST_KEPT));
     }
     Ok(())
+}
+
+/// What local layers keep, each kind once.
+fn local(config: &ModelConfig) -> Vec<Local> {
+    let mut kinds = Vec::new();
+    for (_, op) in config.ops() {
+        let Op::Attention(attention) = op else { continue };
+        let kind = attention.window.map(Local::Window).or(attention.chunk.map(Local::Chunk));
+        kinds.extend(kind.filter(|kind| !kinds.contains(kind)));
+    }
+    kinds
 }
 
 /// Refuses a task that some layer does not know, and none where one is needed.

@@ -34,9 +34,9 @@ impl Session {
     /// [`Error::MissingTensor`] without a trace; [`Error::Request`] where there was no pass, or the last one was a step of
     /// decoding; those of reading.
     pub async fn router_metrics(&self) -> Result<Vec<(Place, RouterMetrics)>> {
-        let rows =
-            self.traced_rows.ok_or_else(|| Error::Request("the last pass was none of a prompt".into()))?;
-        let span = Span { position: self.position - rows, rows };
+        let none = || Error::Request("the last pass was none of a prompt".into());
+        let spans = self.traced.as_ref().ok_or_else(none)?;
+        let rows = Span::total_rows(spans);
         let schedule = self.passes.prefill.schedule();
         let mut all = Vec::new();
         for (place, experts) in self.routers().filter(|(place, _)| place.stack() == Stack::Decoder) {
@@ -50,7 +50,7 @@ impl Session {
                 words.push((part, tensor.read::<u32>(self.gpu(), 0, count).await?));
             }
             let left: Left<'_> = words.iter().map(|(part, words)| (*part, &words[..])).collect();
-            let metrics = self.metrics_of(place, experts, span, &left);
+            let metrics = self.metrics_of(place, experts, spans, &left);
             all.push((place, metrics.ok_or_else(|| Error::MissingTensor { name: place.name(PARTS[1]) })?));
         }
         Ok(all)
@@ -69,7 +69,7 @@ impl Session {
         let of_layer = |(place, experts): (Place, &Experts)| {
             let part = |part| Some((part, *notes.get(place.name(part).as_str())?));
             let left: Left<'_> = PARTS.into_iter().filter_map(part).collect();
-            Some((place, self.metrics_of(place, experts, pass.span, &left)?))
+            Some((place, self.metrics_of(place, experts, &pass.spans, &left)?))
         };
         self.routers().filter_map(of_layer).collect()
     }
@@ -99,10 +99,10 @@ impl Session {
         &self,
         place: Place,
         experts: &Experts,
-        span: Span,
+        spans: &[Span],
         left: &Left<'_>,
     ) -> Option<RouterMetrics> {
-        let (rows, count) = (span.rows as usize, experts.count as usize);
+        let (rows, count) = (Span::total_rows(spans) as usize, experts.count as usize);
         let columns: usize = router_parts(experts).iter().map(|(_, rows)| *rows as usize).sum();
         let floats = |part| -> Option<Vec<f32>> {
             Some(left.get(part)?.iter().map(|word| f32::from_bits(*word)).collect())
@@ -127,7 +127,7 @@ impl Session {
             .flat_map(|places| places.iter())
             .map(|p| *p != NONE)
             .collect();
-        let noise = self.noise(place, experts, span, [logits, &all]);
+        let noise = self.noise(place, experts, spans, [logits, &all]);
         let noise = noise.as_ref().map(|[logits, deviations]| Noise { logits, deviations });
         let (weights, choices) = (&floats("weight_of_slot")?[..], chosen.len() / rows.max(1));
         Some(RouterMetrics::of(Routes { experts: chosen, weights, kept: &kept, choices, noise, ..routes }))
@@ -139,16 +139,18 @@ impl Session {
         &self,
         place: Place,
         experts: &Experts,
-        span: Span,
+        spans: &[Span],
         [logits, all]: [&[f32]; 2],
     ) -> Option<[Vec<f32>; 2]> {
         let is_noisy = experts.routing.topk().is_some_and(|topk| topk.noise);
         let seed = self.options.training.filter(|_| is_noisy)?;
         let count = experts.count as usize;
-        let (rows, first) = (span.rows as usize, router_offset(experts, Role::NoiseRouter) as usize);
+        let (rows, first) =
+            (Span::total_rows(spans) as usize, router_offset(experts, Role::NoiseRouter) as usize);
         let spreads = all.chunks_exact(all.len() / rows).flat_map(|row| &row[first..first + count]);
         let spreads: Vec<f32> = spreads.copied().collect();
-        let positions: Vec<u32> = (span.position..span.position + span.rows).collect();
+        let positions = |span: &Span| span.position..span.position + span.rows;
+        let positions: Vec<u32> = spans.iter().flat_map(positions).collect();
         let training = Training { seed: place.seed(seed), positions: &positions };
         let noisy = with_noise(logits, &spreads, count, training);
         Some([noisy, spreads.into_iter().map(|spread| softplus(spread) as f32).collect()])

@@ -2,7 +2,7 @@
 
 use super::{Place, Role, Slot, Stack};
 use crate::model::config::{
-    Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
+    Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Routing, Streams, SubLayer,
 };
 
 /// Every tensor that a model needs, with its shape, in the order of the forward pass.
@@ -11,6 +11,7 @@ pub fn slots(config: &ModelConfig) -> impl Iterator<Item = (Slot, Vec<usize>)> {
     let vocab = config.vocab_size as usize;
     let mut first = List::new(Place::Model, vocab);
     first.weight(Role::Embedding, vec![vocab, d]);
+    first.weight_if(config.learned_positions, Role::Positions, vec![config.context_length as usize, d]);
     let mut last = List::new(Place::Model, vocab);
     last.norm(Role::FinalNorm, config.final_norm, d);
     if !config.head.tied {
@@ -19,20 +20,41 @@ pub fn slots(config: &ModelConfig) -> impl Iterator<Item = (Slot, Vec<usize>)> {
     if config.head.bias {
         last.slots.push((Slot::bias(Place::Model, Role::Head), vec![vocab]));
     }
+    if let Some(inputs) = config.layer_inputs {
+        let p = inputs.width as usize;
+        let all = p * config.layer_input_places().count();
+        first.weight(Role::LayerTable, vec![inputs.vocab_size as usize, all]);
+        first.weight(Role::LayerProjection, vec![all, d]);
+        first.norm(Role::LayerInputNorm, inputs.norm, p);
+    }
+    let streams = config.streams;
+    if let Some(streams) = streams {
+        for stream in 1..streams.count as usize {
+            first.at(Place::Stream(stream), |list| list.weight(Role::StreamProjection, vec![d, d]));
+            last.at(Place::Stream(stream), |list| list.weight(Role::StreamJoin, vec![d, d]));
+        }
+    }
     let mut after_encoder = List::new(Place::Encoder, vocab);
     if let Some(encoder) = &config.encoder {
         after_encoder.norm(Role::FinalNorm, encoder.final_norm, d);
     }
+    let input_width = config.layer_inputs.map_or(0, |inputs| inputs.width as usize);
+    let of_sublayer = move |(place, sublayer): (Place, &SubLayer)| {
+        let mut list = List::new(place, vocab);
+        list.input_width = input_width;
+        let begins = place.at().filter(|at| at.stack == Stack::Decoder && at.sublayer == 0);
+        if let (Some(streams), Some(at)) = (streams, begins) {
+            list.at(Place::Block(at.block), |list| list.mixing(&streams, d));
+        }
+        list.sublayer(sublayer, d);
+        list.slots
+    };
     let stack = move |stack: Stack| {
         let mut shared = List::new(Place::Model.of(stack), vocab);
         if let (Some(bias), Some(heads)) = (config.relative_bias_of(stack), config.biased_heads(stack)) {
             shared.weight(Role::RelativeBias, vec![bias.buckets as usize, heads as usize]);
         }
-        shared.slots.into_iter().chain(config.sublayers_of(stack).flat_map(move |(place, sublayer)| {
-            let mut list = List::new(place, vocab);
-            list.sublayer(sublayer, d);
-            list.slots
-        }))
+        shared.slots.into_iter().chain(config.sublayers_of(stack).flat_map(of_sublayer))
     };
     let encoder = stack(Stack::Encoder).chain(after_encoder.slots);
     first.slots.into_iter().chain(encoder).chain(stack(Stack::Decoder)).chain(last.slots)
@@ -62,12 +84,14 @@ pub fn router_offset(experts: &Experts, role: Role) -> u32 {
 struct List {
     place: Place,
     vocab: usize,
+    /// Width of each layer's own embedding, `p`.
+    input_width: usize,
     slots: Vec<(Slot, Vec<usize>)>,
 }
 
 impl List {
     fn new(place: Place, vocab: usize) -> Self {
-        Self { place, vocab, slots: Vec::new() }
+        Self { place, vocab, input_width: 0, slots: Vec::new() }
     }
 
     fn weight(&mut self, role: Role, shape: Vec<usize>) {
@@ -101,6 +125,15 @@ impl List {
         self.place = here;
     }
 
+    fn mixing(&mut self, streams: &Streams, d: usize) {
+        let count = streams.count as usize;
+        self.norm(Role::RouterNorm, streams.norm, d);
+        self.weight(Role::Router, vec![count, d]);
+        self.weight(Role::Prediction, vec![count * count, count]);
+        self.weight(Role::Correction, vec![count, count]);
+        self.weight_if(streams.scaled, Role::StreamScale, vec![d]);
+    }
+
     fn sublayer(&mut self, sublayer: &SubLayer, d: usize) {
         if let Some(norm) = sublayer.norm {
             self.norm(Role::Norm, norm, d);
@@ -124,6 +157,10 @@ impl List {
             Op::Attention(attention) | Op::CrossAttention(attention) => self.attention(attention, d),
             Op::FeedForward(ffn) => self.feed_forward(ffn, d),
             Op::Experts(experts) => self.experts(experts, d),
+            Op::LayerInput(_) => {
+                self.linear(Role::InputGate, [self.input_width, d], false);
+                self.linear(Role::InputProjection, [d, self.input_width], false);
+            }
             Op::Parallel(branches) => {
                 for (n, branch) in branches.iter().enumerate() {
                     self.at(self.place.branch(n), |list| list.sublayer(branch, d));
@@ -135,14 +172,19 @@ impl List {
     fn attention(&mut self, attention: &Attention, d: usize) {
         let (q_rows, kv_rows) = (attention.q_rows() as usize, attention.kv_rows() as usize);
         self.linear(Role::Q, [q_rows, d], attention.qkv_bias);
-        self.linear(Role::K, [kv_rows, d], attention.qkv_bias);
-        if !attention.v_is_k {
+        let has_keys = attention.kv_from.is_none();
+        if has_keys {
+            self.linear(Role::K, [kv_rows, d], attention.qkv_bias);
+        }
+        if has_keys && !attention.v_is_k {
             self.linear(Role::V, [kv_rows, d], attention.qkv_bias);
         }
         if let Some(norm) = attention.qk_norm {
             let [q_width, k_width] = attention.qk_norm_widths();
             self.norm(Role::QNorm, norm, q_width as usize);
-            self.norm(Role::KNorm, norm, k_width as usize);
+            if has_keys {
+                self.norm(Role::KNorm, norm, k_width as usize);
+            }
         }
         self.weight_if(attention.sinks, Role::Sinks, vec![attention.heads as usize]);
         self.linear(Role::Out, [d, q_rows], attention.out_bias);

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::energy::{Ledger, Level};
 use crate::gpu::Gpu;
-use crate::kernel::{Launch, Span, SpanUniform};
+use crate::kernel::{Launch, Span};
 use crate::kernels::slice::Slice;
 use crate::model::layout::Matrix;
 use crate::quant::{Codes, IntFormat, Storage, WeightFormat, Width};
@@ -51,7 +51,7 @@ pub(in crate::model) async fn slice(
     schedule.dispatch(Site { sublayer: None, what: "slice" }, launch, &tensors)?;
     let plan = MemoryPool::default().plan(&schedule);
     let span = Span { position: 0, rows };
-    let uniform = Tensor::span(gpu, SpanUniform::from(span)).await?;
+    let uniform = Tensor::span(gpu, &[span.into()]).await?;
     let find = |name: &str| Some(if name == "words" { parent.clone() } else { sliced.clone() });
     let prepared = Prepared::new(gpu, schedule, &plan, &[], &uniform, find).await?;
     let mut ledger = Ledger::new(gpu, Level::Off).await?;

@@ -1,7 +1,8 @@
 //! What a forward pass goes on from.
 
+use crate::fragments::CacheFormat;
 use crate::model::config::{ModelConfig, Op};
-use crate::model::slot::Stack;
+use crate::model::slot::{Stack, SubLayerPlace};
 
 /// What a sequence is run under, besides its tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -10,6 +11,8 @@ pub struct Conditions {
     pub task: Option<u32>,
     /// Tokens are routed as in training, with draws from this seed.
     pub training: Option<u32>,
+    /// What keys and values are stored as: those of a prompt's pass after its attention, that of a single token before it.
+    pub cache: CacheFormat,
 }
 
 /// Keys and values of the tokens so far, and of what an encoder has read.
@@ -30,6 +33,24 @@ pub(super) struct KeysAndValues {
     pub(super) values: Vec<f32>,
 }
 
+/// The sub-layers of a stack that have caches of their own, in order.
+fn cache_owners(config: &ModelConfig, stack: Stack) -> impl Iterator<Item = SubLayerPlace> {
+    config.ops_of(stack).filter_map(|(place, op)| match op {
+        Op::Attention(attention) if attention.kv_from.is_none() => place.at(),
+        _ => None,
+    })
+}
+
+/// Which cache each attention reads, in order.
+pub(super) fn caches_read(config: &ModelConfig, stack: Stack) -> Vec<usize> {
+    let owners: Vec<_> = cache_owners(config, stack).collect();
+    let read = config.ops_of(stack).filter_map(|(place, op)| match op {
+        Op::Attention(attention) => attention.kv_from.or(place.at()),
+        _ => None,
+    });
+    read.map(|place| owners.iter().take_while(|owner| **owner != place).count()).collect()
+}
+
 impl Cache {
     /// A cache before the first token.
     pub fn new(config: &ModelConfig) -> Self {
@@ -38,7 +59,7 @@ impl Cache {
 
     /// The same under other conditions than none.
     pub fn under(config: &ModelConfig, conditions: Conditions) -> Self {
-        let layers = config.ops_of(Stack::Decoder).filter(|(_, op)| matches!(op, Op::Attention(_))).count();
+        let layers = cache_owners(config, Stack::Decoder).count();
         Self { conditions, tokens: 0, layers: vec![KeysAndValues::default(); layers], encoded: None }
     }
 

@@ -49,7 +49,7 @@ fn encode_pass(
     let attentions = config.ops_of(Stack::Encoder).filter(|(_, op)| matches!(op, Op::Attention(_)));
     let mut own = vec![KeysAndValues::default(); attentions.count()];
     let pass = Pass::new(config, weights, Stack::Encoder, (0, ids), conditions, (&mut own, &[]));
-    let mut trace = Pass { chosen, ..pass }.run(config, weights)?;
+    let (mut trace, _) = Pass { chosen, ..pass }.run(config, weights)?;
     let output = normed(encoder.final_norm, &of_encoder.final_norm, &trace.last_block);
     let layers = weights.blocks.iter().flatten().flat_map(cross_attentions);
     let layers = layers.map(|layer| encoded(layer, &output, config.hidden_size as usize));
@@ -63,6 +63,7 @@ fn cross_attentions(layer: &SubLayerWeights) -> Vec<&AttentionWeights> {
     match &layer.op {
         OpWeights::CrossAttention(cross) => vec![cross],
         OpWeights::Parallel(branches) => branches.iter().flat_map(cross_attentions).collect(),
-        OpWeights::Attention(_) | OpWeights::FeedForward(_) | OpWeights::Experts(_) => Vec::new(),
+        OpWeights::Attention(_) | OpWeights::FeedForward(_) => Vec::new(),
+        OpWeights::Experts(_) | OpWeights::LayerInput(_) => Vec::new(),
     }
 }

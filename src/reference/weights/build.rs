@@ -1,11 +1,12 @@
 //! Weights from what a checkpoint holds.
 
 use super::{
-    AttentionWeights, EncoderWeights, ExpertsWeights, FeedForwardWeights, Linear, NormWeights, OpWeights,
-    ProjectionWeights, SubLayerWeights, Transform, Weights,
+    AttentionWeights, EncoderWeights, ExpertsWeights, FeedForwardWeights, LayerInputWeights,
+    LayerInputsWeights, Linear, MixingWeights, NormWeights, OpWeights, ProjectionWeights, StreamsWeights,
+    SubLayerWeights, Transform, Weights,
 };
 use crate::model::config::{
-    Attention, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
+    Attention, Experts, FeedForward, LayerInputs, ModelConfig, Norm, NormKind, Op, Routing, Streams, SubLayer,
 };
 use crate::model::plan::WeightPlan;
 use crate::model::slot::{Part, Place, Role, Slot, Stack};
@@ -50,11 +51,19 @@ impl Weights {
     ) -> Result<Self> {
         plan.check(config)?;
         let (vocab, d) = (config.vocab_size as usize, config.hidden_size as usize);
-        let has_encoder = config.encoder.is_some();
-        let mut builder = Builder { d, vocab, plan, path, has_encoder, fetch, learned };
+        let (input_width, has_encoder) =
+            (config.layer_inputs.map_or(0, |inputs| inputs.width as usize), config.encoder.is_some());
+        let mut builder = Builder { d, vocab, input_width, plan, path, has_encoder, fetch, learned };
         let role = if config.head.tied { Role::Embedding } else { Role::Head };
         let head = builder.linear(plan.linear, Place::Model, role, [vocab, d], config.head.bias)?;
         let embedding = builder.linear(plan.embedding, Place::Model, Role::Embedding, [vocab, d], false)?;
+        let positions = config.learned_positions.then(|| {
+            let shape = [config.context_length as usize, d];
+            (builder.fetch)(Slot::weight(Place::Model, Role::Positions), &shape)
+        });
+        let count = config.layer_input_places().count();
+        let layer_inputs =
+            config.layer_inputs.map(|inputs| builder.layer_inputs(inputs, count)).transpose()?;
         let mut encoder = None;
         if let Some(config_of) = &config.encoder {
             encoder = Some(EncoderWeights {
@@ -65,6 +74,12 @@ impl Weights {
         }
         Ok(Self {
             embedding: embedding.weight,
+            positions: positions.transpose()?,
+            layer_inputs,
+            streams: config
+                .streams
+                .map(|streams| builder.streams(streams, config.blocks.len()))
+                .transpose()?,
             head,
             encoder,
             relative_bias: builder.relative_bias(config, Stack::Decoder)?,
@@ -78,6 +93,8 @@ struct Builder<'a, F, L> {
     /// Width of what is read and written: the residual stream's, or a sub-layer's own.
     d: usize,
     vocab: usize,
+    /// Width of each layer's own embedding, `p`.
+    input_width: usize,
     plan: &'a WeightPlan,
     path: ProductPath,
     has_encoder: bool,
@@ -124,6 +141,42 @@ where
         })
     }
 
+    fn layer_inputs(&mut self, inputs: LayerInputs, count: usize) -> Result<LayerInputsWeights> {
+        let (all, place) = (self.input_width * count, Place::Model);
+        let (embedding, linear) = (self.plan.embedding, self.plan.linear);
+        let table = [inputs.vocab_size as usize, all];
+        Ok(LayerInputsWeights {
+            table: self.linear(embedding, place, Role::LayerTable, table, false)?.weight,
+            projection: self.linear(linear, place, Role::LayerProjection, [all, self.d], false)?,
+            norm: self.norm(place, Role::LayerInputNorm, inputs.norm, self.input_width)?,
+        })
+    }
+
+    fn streams(&mut self, config: Streams, blocks: usize) -> Result<StreamsWeights> {
+        let (linear, d) = (self.plan.linear, self.d);
+        let mut each = |role| {
+            let places = (1..config.count as usize).map(Place::Stream);
+            places.map(|place| self.linear(linear, place, role, [d, d], false)).collect::<Result<Vec<_>>>()
+        };
+        Ok(StreamsWeights {
+            into: each(Role::StreamProjection)?,
+            out: each(Role::StreamJoin)?,
+            mixing: (0..blocks).map(|block| self.mixing(config, block)).collect::<Result<_>>()?,
+        })
+    }
+
+    fn mixing(&mut self, config: Streams, block: usize) -> Result<MixingWeights> {
+        let (place, count, d) = (Place::Block(block), config.count as usize, self.d);
+        let mut matrix = |role, shape: [usize; 2]| (self.fetch)(Slot::weight(place, role), &shape);
+        Ok(MixingWeights {
+            router: matrix(Role::Router, [count, d])?,
+            prediction: matrix(Role::Prediction, [count * count, count])?,
+            correction: matrix(Role::Correction, [count, count])?,
+            norm: self.norm(place, Role::RouterNorm, config.norm, d)?,
+            scale: config.scaled.then(|| self.stored(place, Role::StreamScale, d)).transpose()?,
+        })
+    }
+
     fn projections(&mut self, place: Place, width: usize) -> Result<ProjectionWeights> {
         let (format, d) = (self.plan.at(place, self.plan.linear), self.d);
         Ok(ProjectionWeights {
@@ -138,6 +191,13 @@ where
             Op::Attention(attention) => OpWeights::Attention(self.attention(format, place, attention)?),
             Op::FeedForward(ffn) => OpWeights::FeedForward(self.feed_forward(format, place, ffn)?),
             Op::Experts(experts) => OpWeights::Experts(self.experts(format, place, experts)?),
+            Op::LayerInput(_) => {
+                let (d, p) = (self.d, self.input_width);
+                OpWeights::LayerInput(LayerInputWeights {
+                    gate: self.linear(format, place, Role::InputGate, [p, d], false)?,
+                    projection: self.linear(format, place, Role::InputProjection, [d, p], false)?,
+                })
+            }
             Op::CrossAttention(_) if !self.has_encoder => return Err(Error::no_encoder(place)),
             Op::CrossAttention(cross) => OpWeights::CrossAttention(self.attention(format, place, cross)?),
             Op::Parallel(branches) => {
@@ -155,8 +215,10 @@ where
     ) -> Result<AttentionWeights> {
         let (d, h) = (self.d, attention.head_dim as usize);
         let (q, kv) = (attention.heads as usize * h, attention.kv_heads as usize * h);
+        let has_keys = attention.kv_from.is_none();
         let mut qk_norm = |role, width: u32| {
-            attention.qk_norm.map(|norm| self.norm(place, role, norm, width as usize)).transpose()
+            let norm = attention.qk_norm.filter(|_| has_keys || role == Role::QNorm);
+            norm.map(|norm| self.norm(place, role, norm, width as usize)).transpose()
         };
         let [q_width, k_width] = attention.qk_norm_widths();
         Ok(AttentionWeights {
@@ -167,8 +229,10 @@ where
                 .then(|| self.stored(place, Role::Sinks, attention.heads as usize))
                 .transpose()?,
             q: self.linear(format, place, Role::Q, [q, d], attention.qkv_bias)?,
-            k: self.linear(format, place, Role::K, [kv, d], attention.qkv_bias)?,
-            v: (!attention.v_is_k)
+            k: has_keys
+                .then(|| self.linear(format, place, Role::K, [kv, d], attention.qkv_bias))
+                .transpose()?,
+            v: (has_keys && !attention.v_is_k)
                 .then(|| self.linear(format, place, Role::V, [kv, d], attention.qkv_bias))
                 .transpose()?,
             out: self.linear(format, place, Role::Out, [d, q], attention.out_bias)?,

@@ -86,7 +86,7 @@ pub fn words(gpu: &Gpu, tensor: &Tensor) -> Vec<u32> {
 
 /// Everything that a session keeps from pass to pass, bit for bit: logits, caches, samples, its place.
 pub fn state(session: &Session) -> Vec<(String, Vec<u32>)> {
-    let names = ["logits", "samples", "token_ids", "span"].map(String::from).into_iter();
+    let names = ["logits", "samples", "token_ids", "next_ids", "span"].map(String::from).into_iter();
     let caches = session.model().config().ops();
     let caches = caches.flat_map(|(place, _)| ["k_cache", "v_cache"].map(|part| place.name(part)));
     let found = names.chain(caches).filter_map(|name| {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Wake};
 
 use wattle::energy::{Ledger, Level};
 use wattle::fragments::{InputNorm, Reduce};
-use wattle::kernel::{Launch, Span};
+use wattle::kernel::{Launch, SPAN_BYTES, Span, span_bytes};
 use wattle::kernels::norm::{Norm, NormParams};
 use wattle::model::forward::{LogitRows, Sampling};
 use wattle::model::{LoadOptions, Model, Session, SessionOptions};
@@ -161,7 +161,10 @@ fn a_session_writes_where_the_host_says() {
     let is_mine = |name: &str| name == "logits" || name.ends_with("_cache");
     let mut buffers = Vec::new();
     let mine = |name: &str, bytes: u64| {
-        assert!(!["span", "token_ids"].contains(&name) && !name.starts_with("rope"), "asked for '{name}'");
+        assert!(
+            !["span", "token_ids", "next_ids"].contains(&name) && !name.starts_with("rope"),
+            "asked for '{name}'"
+        );
         is_mine(name).then(|| {
             let buffer = host_buffer(&host.device, 512 + bytes + 256, SHARED);
             buffers.push((name.to_owned(), buffer.clone()));
@@ -192,19 +195,22 @@ fn a_session_writes_where_the_host_says() {
 fn tensors_lie_anywhere_in_the_hosts_buffers() {
     let host = Stranger::plain();
     let gpu = host.gpu();
-    let [buffer, output] = [2048, 1024].map(|bytes| host_buffer(&host.device, bytes, SHARED));
+    let [buffer, output] = [8192, 1024].map(|bytes| host_buffer(&host.device, bytes, SHARED));
     let part = |offset| Tensor::over(&gpu, &buffer, offset, 16).unwrap();
-    let (x, weight, span) = (part(256), part(512), part(1280));
+    let (x, weight) = (part(256), part(512));
+    let span = Tensor::over(&gpu, &buffer, 1280, SPAN_BYTES).unwrap();
     let y = Tensor::over(&gpu, &output, 512, 16).unwrap();
     host.queue.write_buffer(&buffer, 256, bytemuck::cast_slice(&[3.0f32, -3.0, 3.0, -3.0]));
     host.queue.write_buffer(&buffer, 512, bytemuck::cast_slice(&[1.0f32, 2.0, 3.0, 4.0]));
-    host.queue.write_buffer(&buffer, 1280, bytemuck::cast_slice(&[0u32, 1, 0, 0]));
+    host.queue.write_buffer(&buffer, 1280, &span_bytes(0, &[Span::of_rows(1).into()]));
 
     let mut schedule = Schedule::new(1);
     let [at_x, at_weight, at_y] = ["x", "weight", "y"].map(|name| schedule.named(name, 16));
-    let variant = Norm { norm: InputNorm::Rms, residual: false, scaled: false, reduce: Reduce::Workgroup };
+    let variant =
+        Norm { norm: InputNorm::Rms, residual: false, kept: false, scaled: false, reduce: Reduce::Workgroup };
     let launch =
-        Launch { variant, params: NormParams { in_features: 4, eps: 0.0, rows_per_token: 1 } }.shared();
+        Launch { variant, params: NormParams { in_features: 4, eps: 0.0, rows_per_token: 1, factor: 1.0 } }
+            .shared();
     let bound = [("x", at_x), ("norm_weight", at_weight), ("y", at_y)];
     schedule.dispatch(Site { sublayer: None, what: "norm" }, launch, &bound).unwrap();
     let plan = MemoryPool::default().plan(&schedule);

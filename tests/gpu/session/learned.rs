@@ -124,7 +124,7 @@ fn shards_have_one_transformation() {
     let source = omniquant::source(source("llama_bias"), |_| ());
     let int8 = plan("int8", &source);
     let on = |gpu: &Gpu| block_on(Model::load(gpu, &source, LoadOptions::new(int8.clone()))).unwrap();
-    let (whole, split) = (on(gpu()), on(&narrow(3500)));
+    let (whole, split) = (on(gpu()), on(&narrow(4200)));
     assert!(split.layout().matrices().any(|m| m.transform.is_some() && m.shards.len() > 1));
     for ((name, found), (_, expected)) in state_after_run(&split).iter().zip(&state_after_run(&whole)) {
         assert_same(name, found, expected);

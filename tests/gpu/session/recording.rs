@@ -162,7 +162,7 @@ fn what_never_ran_is_taken_back() {
     rewound.decode(&mut dropped).unwrap();
     rewound.decode(&mut dropped).unwrap();
     drop(dropped);
-    rewound.rewind(mark);
+    rewound.rewind(mark.clone());
     assert_eq!(rewound.mark(), mark);
     for session in [&mut rewound, &mut plain] {
         submit(&gpu, |encoder| session.decode(encoder));

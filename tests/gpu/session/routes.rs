@@ -34,6 +34,9 @@ fn model(routing: Routing, top_k: u32, capacity: Option<Capacity>) -> ModelConfi
         encoder: None,
         relative_bias: None,
         embedding_scale: 1.0,
+        learned_positions: false,
+        layer_inputs: None,
+        streams: None,
         blocks: vec![Block { sublayers: vec![SubLayer::new(norm, Op::Experts(experts))] }; 2],
         final_norm: norm,
         head: Head { tied: true, ..Head::default() },
@@ -167,7 +170,7 @@ fn the_ledger_keeps_what_routers_leave() {
         for (pass, layers) in passes.iter().zip(&layers) {
             for (place, found) in layers {
                 let tokens: u64 = found.experts_per_token.iter().sum();
-                assert_eq!(tokens, u64::from(pass.span.rows), "{routing:?}, {place:?}: {found:?}");
+                assert_eq!(tokens, u64::from(pass.rows()), "{routing:?}, {place:?}: {found:?}");
             }
         }
         let mut text = Vec::new();
@@ -211,7 +214,7 @@ fn a_pass_that_never_ran_holds_no_room() {
     for (n, pass) in passes.iter().enumerate() {
         let metrics = session.router_metrics_of(pass);
         assert_eq!(metrics.len(), 2, "pass {n}");
-        assert!(metrics.iter().all(|(_, m)| m.tokens_per_expert == [u64::from(pass.span.rows)]), "pass {n}");
+        assert!(metrics.iter().all(|(_, m)| m.tokens_per_expert == [u64::from(pass.rows())]), "pass {n}");
     }
 }
 

@@ -5,7 +5,7 @@ use wattle::gpu::Capabilities;
 use wattle::model::plan::WeightPlan;
 use wattle::quant::WeightFormat;
 use wattle::tuning::{ProductPath, Tuning};
-use wattle::verify::{Case, Device, Products, check};
+use wattle::verify::{Arithmetic, Case, Device, check};
 
 use super::harness::F32;
 use crate::harness::{block_on, gpu};
@@ -66,16 +66,16 @@ fn failure(case: &Case, plan: &WeightPlan, baseline: bool) -> Option<String> {
 }
 
 /// What the table for GPUs makes of products, on whatever device this is.
-fn as_on_gpus(path: ProductPath) -> Products {
+fn as_on_gpus(path: ProductPath) -> Arithmetic {
     let gpu = Capabilities { is_cpu: false, ..Capabilities::webgpu() };
-    Products { path, tuning: Some(Tuning::shipped(&gpu).into()) }
+    Arithmetic { path, tuning: Some(Tuning::shipped(&gpu).into()), ..Arithmetic::default() }
 }
 
 /// The same on a path, of which a kernel that begins with `kernel` must have run.
 fn failure_on(
     case: &Case,
     plan: &WeightPlan,
-    products: Products,
+    products: Arithmetic,
     kernel: &str,
     baseline: bool,
 ) -> Option<String> {

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use wattle::energy::Phase;
-use wattle::fragments::{Epilogue, InputNorm, Members, Queue, Reach, Reduce, RouteRule, Selection};
-use wattle::kernel::AnyLaunch;
+use wattle::fragments::{
+    Activate, CacheRows, Epilogue, InputNorm, Members, Queue, Reach, Reduce, RouteRule, Selection, TokenIds,
+};
+use wattle::kernel::{AnyLaunch, SPAN_BYTES};
+use wattle::kernels::altup::{Altup, AltupStep};
 use wattle::kernels::attention_merge::AttentionMerge;
-use wattle::kernels::kv_write::KvWrite;
+use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matvec::VecRows;
 use wattle::kernels::moe_auction::{MoeAuction, MoeAuctionParams};
 use wattle::kernels::moe_combine::{CombineSlots, MoeCombine, MoeCombineParams};
@@ -26,12 +29,17 @@ use wattle::kernels::rope::{QkNorm, Rope, RopeParams};
 use wattle::kernels::sample_best::SampleBest;
 use wattle::kernels::sample_pick::SamplePick;
 use wattle::kernels::slice::Slice;
+use wattle::kernels::sparse_glu::{SparseGlu, SparseGluParams};
+use wattle::kernels::stream_add::{StreamAdd, StreamAddParams};
+use wattle::kernels::stream_match::{StreamMatch, StreamMatchParams};
+use wattle::kernels::stream_take::{StreamTake, StreamTakeParams};
 use wattle::kernels::tile_rows::TileRows;
 use wattle::quant::Width;
 
 use super::launches::{
-    ADDED, ATTENTION, BEST, CHOSEN, COMBINE, GATED, KV_WRITE, MERGE, PICK, ROPE, ROUTE, SLOTS, WEIGHTED,
-    attention, embed, expert, grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
+    ADDED, ALTUP, ATTENTION, BEST, CHOSEN, COMBINE, GATED, KV_WRITE, KV_WRITER, MERGE, MULTIPLIED, PICK,
+    ROPE, ROUTE, SLOTS, WEIGHTED, attention, embed, expert, grouped_i8, in_i8, launch, linear, matmul,
+    matvec, on_matrices, positions, quantize, rope,
 };
 
 /// A launch, and the words that each of its tensors needs for [`super::ROWS`] rows.
@@ -39,17 +47,20 @@ pub type Case = (Arc<dyn AnyLaunch>, Vec<(&'static str, u64)>);
 
 fn attention_cases() -> Vec<Case> {
     let (q, cache, chunk) = (7 * 6 * 10, 2 * 20 * 10, 2 * 9 * 10);
+    // Two elements in a word.
+    let halves = cache / 2;
     let (parts, norm) = (7 * 6 * 4 * 12, 2 * 10);
     let prefill = vec![
         ("sinks", 6),
         ("q", q),
-        ("k_cache", cache),
-        ("v_cache", cache),
+        ("k_cache", halves),
+        ("v_cache", halves),
         ("k_chunk", chunk),
         ("v_chunk", chunk),
         ("out", q),
+        ("page_table", 3),
     ];
-    let heads = |kv| {
+    let heads = |kv, norm| {
         let qkv = 7 * (6 + 2 + 2) * 10;
         let ends = [("q_out", q), ("k_out", kv), ("v_out", kv)];
         [vec![("qkv", qkv), ("rope_table", 7 * 2 * 2), ("head_norm", norm)], ends.to_vec()].concat()
@@ -63,24 +74,33 @@ fn attention_cases() -> Vec<Case> {
         ("k_out", chunk),
         ("v_out", chunk),
     ];
-    let of_shared = Rope { qk_norm: QkNorm::AllHeads, v_is_k: true, ..rope(false) };
-    let written = [("k_chunk", chunk), ("v_chunk", chunk), ("k_cache", cache), ("v_cache", cache)];
+    let layer = |by_head| Rope { qk_norm: QkNorm::Layer { by_head }, ..rope(None) };
+    let of_shared = Rope { qk_norm: QkNorm::AllHeads, v_is_k: true, ..rope(None) };
+    let written = [("k_chunk", chunk), ("v_chunk", chunk), ("k_out", cache), ("v_out", cache)];
     vec![
         (launch(attention(Phase::Prefill), ATTENTION), prefill),
         (
             launch(attention(Phase::Decode), ATTENTION),
-            vec![("q", q), ("k_cache", cache), ("v_cache", cache), ("parts", parts)],
+            vec![("q", q), ("k_cache", halves), ("v_cache", halves), ("parts", parts), ("page_table", 3)],
         ),
         (
             launch(AttentionMerge { reach: Reach::Window, sinks: true }, MERGE),
             vec![("parts", parts), ("out", q), ("sinks", 6)],
         ),
-        (launch(KvWrite, KV_WRITE), written.to_vec()),
-        (launch(rope(false), ROPE), heads(chunk)),
+        (launch(KV_WRITER, KV_WRITE), written.to_vec()),
+        (launch(rope(None), ROPE), heads(chunk, norm)),
+        // A scale and a shift for each element of a head, Q's and K's or of each head.
+        (launch(layer(false), ROPE), heads(chunk, 2 * norm)),
+        (launch(layer(true), ROPE), heads(chunk, 2 * of_all)),
         (launch(of_shared, ROPE), shared),
+        // Queries alone, and the scale of their norm alone.
+        (
+            launch(Rope { only_q: true, ..rope(None) }, RopeParams { kv_heads: 0, ..ROPE }),
+            vec![("qkv", q), ("rope_table", 7 * 2 * 2), ("q_out", q), ("head_norm", 10)],
+        ),
         // A ring may be shorter than a pass, a chunk may not.
-        (launch(rope(true), RopeParams { slots: 3, ..ROPE }), heads(2 * 3 * 10)),
-        (launch(rope(false), RopeParams { slots: 3, ..ROPE }), heads(2 * 7 * 10)),
+        (launch(rope(Some(CacheRows::PLAIN)), RopeParams { slots: 3, ..ROPE }), heads(2 * 3 * 10, norm)),
+        (launch(rope(None), RopeParams { slots: 3, ..ROPE }), heads(2 * 7 * 10, norm)),
     ]
 }
 
@@ -111,6 +131,13 @@ fn linear_cases() -> Vec<Case> {
         (
             launch(matvec(VecRows::DENSE, InputNorm::Layer, ADDED), linear("int4")),
             [&each[..], &[("x", x), ("bias", 12), ("residual", y), ("y", y), ("norm_weight", 66)]].concat(),
+        ),
+        (
+            launch(
+                matvec(VecRows::DENSE, InputNorm::None, MULTIPLIED),
+                LinearParams { factor_stride: 30, factor_offset: 18, ..linear("int4") },
+            ),
+            [&each[..], &[("x", x), ("factors", 7 * 30), ("y", y)]].concat(),
         ),
         (
             launch(matvec(VecRows::Last, InputNorm::Rms, Epilogue::NONE), linear("int4")),
@@ -158,7 +185,8 @@ fn linear_cases() -> Vec<Case> {
 fn other_cases() -> Vec<Case> {
     let (slots, table) = (7 * 3, 5);
     let rows = 7 * 33;
-    let norm = Norm { norm: InputNorm::Layer, residual: true, scaled: true, reduce: Reduce::Workgroup };
+    let norm =
+        Norm { norm: InputNorm::Layer, residual: true, kept: true, scaled: true, reduce: Reduce::Workgroup };
     let rule = RouteRule { selection: Selection::Biased, expert_scale: true, ..RouteRule::SOFTMAX };
     let route = MoeRoute::new(5, rule);
     let best = SampleBest { kept: 5, gumbel: false, reduce: Reduce::Workgroup };
@@ -171,9 +199,58 @@ fn other_cases() -> Vec<Case> {
             vec![("words", 7 * 12), ("sliced", 9 * 12)],
         ),
         (embed(9).shared(), vec![("token_ids", 7), ("y", rows), ("words", 9 * 8), ("scales", 9 * 2 * 2)]),
+        (positions(9).shared(), vec![("y", rows), ("words", 9 * 48)]),
         (
-            launch(norm, NormParams { in_features: 33, eps: 1e-6, rows_per_token: 1 }),
-            vec![("x", rows), ("y", rows), ("residual", rows), ("norm_weight", 66), ("stored_scale", 1)],
+            launch(norm, NormParams { in_features: 33, eps: 1e-6, rows_per_token: 1, factor: 1.0 }),
+            vec![
+                ("x", rows),
+                ("y", rows),
+                ("residual", rows),
+                ("kept", rows),
+                ("norm_weight", 66),
+                ("stored_scale", 1),
+            ],
+        ),
+        (
+            launch(
+                Altup { streams: 3, step: AltupStep::Correct { scaled: true }, reduce: Reduce::Workgroup },
+                ALTUP,
+            ),
+            vec![
+                ("streams", 3 * rows),
+                ("router_norm", 33),
+                ("router", 3 * 40),
+                ("mixing", 12 * 4),
+                ("changed", 3 * rows),
+                ("active_out", rows),
+                ("activated", rows),
+                ("stored_scale", 33),
+            ],
+        ),
+        (
+            launch(
+                StreamMatch { streams: 3, mean: true, reduce: Reduce::Workgroup },
+                StreamMatchParams { width: 33, x_stride: 99, least_square: 1e-5 },
+            ),
+            vec![("x", 3 * rows), ("projections", 2 * rows), ("y", rows)],
+        ),
+        (
+            launch(
+                StreamAdd { streams: 3, norm: InputNorm::Layer, reduce: Reduce::Workgroup },
+                StreamAddParams { in_features: 33, eps: 1e-6 },
+            ),
+            vec![("x", rows), ("streams", 3 * rows), ("y", 3 * rows), ("norm_weight", 66)],
+        ),
+        (
+            launch(StreamTake, StreamTakeParams { width: 33, count: 3, stream: 1 }),
+            vec![("streams", 3 * rows), ("y", rows)],
+        ),
+        (
+            launch(
+                SparseGlu { activate: Activate::GeluTanh, reduce: Reduce::Workgroup },
+                SparseGluParams { width: 33, deviations: 1.6 },
+            ),
+            vec![("pairs", 2 * rows), ("y", rows)],
         ),
         (
             launch(quantize(InputNorm::Layer), QuantizeParams::new(33, 3, 0.0)),
@@ -251,7 +328,7 @@ fn other_cases() -> Vec<Case> {
             vec![("slot_of_choice", 7 * 5), ("slots_of_token", 7 * 5), ("experts_of_token", 7)],
         ),
         (
-            launch(MoeLookup::Token, MoeLookupParams { experts: 5, choices: 3, seed: 0 }),
+            launch(MoeLookup::Token(TokenIds::ByRow), MoeLookupParams { experts: 5, choices: 3, seed: 0 }),
             vec![("token_ids", 7), ("expert_table", 3), ("expert_of_slot", slots), ("weight_of_slot", slots)],
         ),
         (
@@ -286,7 +363,7 @@ fn other_cases() -> Vec<Case> {
         (launch(best, BEST), vec![("logits", 4097), ("best", 5 * 5 * 4)]),
         (
             launch(SamplePick { kept: 5, renormalize: true }, PICK),
-            vec![("best", 5 * 5 * 4), ("token_ids", 1), ("samples", 11), ("next_span", 4)],
+            vec![("best", 5 * 5 * 4), ("token_ids", 1), ("samples", 11), ("next_span", SPAN_BYTES / 4)],
         ),
     ]
 }

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use wattle::energy::Phase;
-use wattle::fragments::{Activate, Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reduce};
+use wattle::fragments::{
+    Activate, CacheFormat, CacheRows, CacheSlots, Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reduce,
+    ScoreBias, TokenIds,
+};
 use wattle::gpu::Capabilities;
 use wattle::kernel::{AnyLaunch, Kernel, Launch};
+use wattle::kernels::altup::AltupParams;
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::AttentionMergeParams;
-use wattle::kernels::embed::{Embed, EmbedParams};
+use wattle::kernels::embed::{Embed, EmbedBy, EmbedParams};
 use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams};
-use wattle::kernels::kv_write::KvWriteParams;
+use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::Matmul;
 use wattle::kernels::matmul_coop::MatmulCoop;
@@ -28,21 +32,26 @@ pub const ATTENTION: AttentionParams = AttentionParams {
     heads: 6,
     kv_heads: 2,
     slots: 20,
+    pages: 3,
     chunk_slots: 9,
     reach: 0,
     split_keys: 8,
     max_splits: 4,
     scale: 1.0,
     softcap: 1.0,
+    alibi_scale: 1.0,
 };
 pub const MERGE: AttentionMergeParams =
     AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 8, max_splits: 4, slots: 31 };
-pub const KV_WRITE: KvWriteParams = KvWriteParams { kv_heads: 2, head_dim: 10, slots: 20, chunk_slots: 9 };
+pub const KV_WRITE: KvWriteParams = KvWriteParams { kv_heads: 2, slots: 20, pages: 3, chunk_slots: 9 };
+pub const ALTUP: AltupParams =
+    AltupParams { width: 33, active_stream: 1, eps: 1e-6, router_stride: 40, mixing_stride: 4 };
 pub const ROPE: RopeParams = RopeParams {
     heads: 6,
     kv_heads: 2,
     rotary_dim: 4,
     slots: 9,
+    pages: 3,
     eps: 1e-6,
     clip: f32::MAX,
     temperature_scale: 0.0,
@@ -59,11 +68,15 @@ pub const BEST: SampleBestParams = SampleBestParams { vocab_size: 4097, inverse_
 pub const PICK: SamplePickParams = SamplePickParams { vocab_size: 4097, max_samples: 11, top_p: 1.0 };
 
 pub fn attention(phase: Phase) -> Attention {
-    Attention { softcap: true, sinks: phase == Phase::Prefill, ..Attention::new(10, phase) }
+    let (sinks, score_bias) = (phase == Phase::Prefill, ScoreBias::Alibi { bf16: false });
+    let cache = CacheRows { slots: CacheSlots::Paged, format: CacheFormat::F16 };
+    Attention { softcap: true, score_bias, sinks, cache, ..Attention::new(10, phase) }
 }
 
-pub fn rope(to_cache: bool) -> Rope {
-    Rope { qk_norm: QkNorm::Head, to_cache, ..Rope::new(10) }
+pub const KV_WRITER: KvWrite = KvWrite { head_dim: 10, cache: CacheRows::PLAIN };
+
+pub fn rope(to: Option<CacheRows>) -> Rope {
+    Rope { qk_norm: QkNorm::Head, to, ..Rope::new(10) }
 }
 
 pub fn matvec(rows: VecRows, norm: InputNorm, epilogue: Epilogue) -> Matvec {
@@ -108,11 +121,18 @@ pub fn expert(format: &str, slots_per_input: u32) -> LinearParams {
 
 pub const GATED: Epilogue = Epilogue { activate: Activate::Silu, gated: true, bias: true, ..Epilogue::NONE };
 pub const WEIGHTED: Epilogue = Epilogue { slot_weight: true, bias: false, ..GATED };
+pub const MULTIPLIED: Epilogue = Epilogue { activate: Activate::Silu, factor: true, ..Epilogue::NONE };
 pub const ADDED: Epilogue = Epilogue { bias: true, residual: true, ..Epilogue::NONE };
 
 pub fn embed(tokens: u32) -> Launch<Embed> {
     let format: WeightFormat = "int4".parse().unwrap();
-    Launch { variant: Embed { codec: int4() }, params: EmbedParams::new(format, 33, 5..5 + tokens, 1.0) }
+    let variant = Embed { codec: int4(), by: EmbedBy::Token(TokenIds::ByRow) };
+    Launch { variant, params: EmbedParams::new(format, [5 + tokens, 33], 5..5 + tokens, 1.0) }
+}
+
+pub fn positions(tokens: u32) -> Launch<Embed> {
+    let variant = Embed { codec: Codec::F32, by: EmbedBy::Position };
+    Launch { variant, params: EmbedParams::new(WeightFormat::F32, [5 + tokens, 33], 5..5 + tokens, 1.0) }
 }
 
 pub fn launch<K: Kernel>(variant: K, params: K::Params) -> Arc<dyn AnyLaunch> {

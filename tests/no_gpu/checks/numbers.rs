@@ -3,15 +3,16 @@
 use wattle::Error;
 use wattle::energy::Phase;
 use wattle::fragments::{
-    Activate, Codec, Epilogue, ExpertWeight, GroupLimit, InputNorm, InputRows, LaterRule, Members,
-    NestedGroups, Queue, Reach, Reduce, RouteRule, Selection,
+    Activate, CacheRows, Codec, Epilogue, ExpertWeight, GroupLimit, InputNorm, InputRows, LaterRule, Members,
+    NestedGroups, Queue, Reach, Reduce, RouteRule, Selection, TokenIds,
 };
 use wattle::kernel::{Kernel, Launch};
+use wattle::kernels::altup::{Altup, AltupParams, AltupStep};
 use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::kernels::embed::EmbedParams;
 use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams};
-use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
+use wattle::kernels::kv_write::KvWriteParams;
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::Matmul;
 use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
@@ -32,11 +33,15 @@ use wattle::kernels::quantize::{Quantize, QuantizeParams};
 use wattle::kernels::rope::{Rope, RopeParams};
 use wattle::kernels::sample_best::{MAX_VOCAB, SampleBest, SampleBestParams};
 use wattle::kernels::sample_pick::{SamplePick, SamplePickParams};
+use wattle::kernels::sparse_glu::{SparseGlu, SparseGluParams};
+use wattle::kernels::stream_add::{StreamAdd, StreamAddParams};
+use wattle::kernels::stream_match::{StreamMatch, StreamMatchParams};
+use wattle::kernels::stream_take::{StreamTake, StreamTakeParams};
 use wattle::kernels::tile_rows::TileRows;
 
 use super::launches::{
-    ATTENTION, BEST, COMBINE, GATED, KV_WRITE, MERGE, PICK, ROPE, ROUTE, attention, embed, expert,
-    grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
+    ALTUP, ATTENTION, BEST, COMBINE, GATED, KV_WRITE, KV_WRITER, MERGE, MULTIPLIED, PICK, ROPE, ROUTE,
+    attention, embed, expert, grouped_i8, in_i8, launch, linear, matmul, matvec, on_matrices, quantize, rope,
 };
 use super::{ROWS, record};
 
@@ -68,7 +73,7 @@ fn attention_refuses_numbers_that_do_not_fit() {
     assert_refused(Attention { v_is_k: true, ..whole }, ATTENTION, "v_is_k");
     for head_dim in [0, 513] {
         assert_refused(Attention { head_dim, ..whole }, ATTENTION, "head_dim");
-        assert_refused(Rope { head_dim, ..rope(true) }, ROPE, "head_dim");
+        assert_refused(Rope { head_dim, ..rope(Some(CacheRows::PLAIN)) }, ROPE, "head_dim");
     }
     let merge = AttentionMerge { reach: Reach::Window, sinks: false };
     assert_refused(AttentionMerge { reach: Reach::Both, ..merge }, MERGE, "reach");
@@ -76,11 +81,15 @@ fn attention_refuses_numbers_that_do_not_fit() {
     assert_refused(of_encoder, AttentionMergeParams { slots: 0, ..MERGE }, "slots");
     assert_refused(merge, AttentionMergeParams { split_keys: 0, ..MERGE }, "split_keys");
     assert_refused(merge, AttentionMergeParams { head_dim: 0, ..MERGE }, "head_dim");
-    assert_refused(KvWrite, KvWriteParams { slots: 0, ..KV_WRITE }, "slots");
-    assert_refused(KvWrite, KvWriteParams { chunk_slots: 0, ..KV_WRITE }, "chunk_slots");
-    assert_refused(rope(true), RopeParams { slots: 0, ..ROPE }, "slots");
+    assert_refused(KV_WRITER, KvWriteParams { slots: 0, ..KV_WRITE }, "slots");
+    assert_refused(KV_WRITER, KvWriteParams { chunk_slots: 0, ..KV_WRITE }, "chunk_slots");
+    assert_refused(rope(Some(CacheRows::PLAIN)), RopeParams { slots: 0, ..ROPE }, "slots");
+    assert_refused(rope(Some(CacheRows::PLAIN)), RopeParams { kv_heads: 0, ..ROPE }, "kv_heads");
+    let only_q = Rope { only_q: true, ..rope(None) };
+    assert_refused(only_q, ROPE, "kv_heads");
+    assert_refused(Rope { v_norm: true, ..only_q }, RopeParams { kv_heads: 0, ..ROPE }, "only_q");
     for rotary_dim in [3, 12] {
-        assert_refused(rope(true), RopeParams { rotary_dim, ..ROPE }, "rotary_dim");
+        assert_refused(rope(Some(CacheRows::PLAIN)), RopeParams { rotary_dim, ..ROPE }, "rotary_dim");
     }
 }
 
@@ -112,6 +121,15 @@ fn products_refuse_numbers_that_do_not_fit() {
     assert_refused(dense, LinearParams { block_shift: 32, ..params }, "block_shift");
     let capped = Epilogue { activate: Activate::Softcap, ..Epilogue::NONE };
     assert_refused(Matvec { epilogue: capped, ..dense }, LinearParams { softcap: 0.0, ..params }, "softcap");
+
+    let multiplied = Matvec { epilogue: MULTIPLIED, ..dense };
+    assert_refused(
+        multiplied,
+        LinearParams { factor_stride: 12, factor_offset: 1, ..params },
+        "factor_stride",
+    );
+    let pairs = Matvec { epilogue: Epilogue { factor: true, ..GATED }, ..dense };
+    assert_refused(pairs, LinearParams { factor_stride: 12, ..params }, "factor");
 
     let grouped = matmul(TileRows::Grouped { experts: 5 }, GATED);
     let params = expert("f16", 3);
@@ -150,11 +168,36 @@ fn products_refuse_numbers_that_do_not_fit() {
 
 #[test]
 fn the_other_kernels_refuse_numbers_that_do_not_fit() {
-    let norm = Norm { norm: InputNorm::Rms, residual: false, scaled: false, reduce: Reduce::Workgroup };
-    let params = NormParams { in_features: 4, eps: 1e-6, rows_per_token: 1 };
+    let norm =
+        Norm { norm: InputNorm::Rms, residual: false, kept: false, scaled: false, reduce: Reduce::Workgroup };
+    let params = NormParams { in_features: 4, eps: 1e-6, rows_per_token: 1, factor: 1.0 };
     assert_refused(norm, NormParams { in_features: 0, ..params }, "in_features");
     assert_refused(norm, NormParams { rows_per_token: 0, ..params }, "rows_per_token");
     assert_refused(Norm { norm: InputNorm::None, ..norm }, params, "norm");
+
+    assert_refused(Norm { kept: true, ..norm }, params, "kept");
+
+    let altup = Altup { streams: 3, step: AltupStep::Predict, reduce: Reduce::Workgroup };
+    assert_refused(Altup { streams: 9, ..altup }, ALTUP, "streams");
+    assert_refused(altup, AltupParams { width: 0, ..ALTUP }, "width");
+    assert_refused(altup, AltupParams { active_stream: 3, ..ALTUP }, "active_stream");
+    assert_refused(altup, AltupParams { router_stride: 32, ..ALTUP }, "router_stride");
+    assert_refused(altup, AltupParams { mixing_stride: 2, ..ALTUP }, "mixing_stride");
+    let start = StreamMatch { streams: 2, mean: false, reduce: Reduce::Workgroup };
+    let params = StreamMatchParams { width: 4, x_stride: 4, least_square: 1e-5 };
+    assert_refused(StreamMatch { streams: 1, ..start }, params, "streams");
+    assert_refused(start, StreamMatchParams { x_stride: 3, ..params }, "x_stride");
+    assert_refused(start, StreamMatchParams { least_square: 0.0, ..params }, "least_square");
+    let add = StreamAdd { streams: 2, norm: InputNorm::Rms, reduce: Reduce::Workgroup };
+    let params = StreamAddParams { in_features: 4, eps: 1e-6 };
+    assert_refused(StreamAdd { streams: 9, ..add }, params, "streams");
+    assert_refused(StreamAdd { norm: InputNorm::Affine, ..add }, params, "norm");
+    assert_refused(add, StreamAddParams { in_features: 0, ..params }, "in_features");
+    assert_refused(StreamTake, StreamTakeParams { width: 4, count: 2, stream: 2 }, "stream");
+    let sparse = SparseGlu { activate: Activate::Silu, reduce: Reduce::Workgroup };
+    let params = SparseGluParams { width: 4, deviations: 0.0 };
+    assert_refused(sparse, SparseGluParams { width: 0, ..params }, "width");
+    assert_refused(SparseGlu { activate: Activate::ClampedGlu, ..sparse }, params, "activate");
 
     let params = QuantizeParams::new(33, 1, 0.0);
     let variant = quantize(InputNorm::None);
@@ -289,7 +332,7 @@ fn routings_that_do_not_fit_are_refused() {
         assert_refused(MoeAuction { experts }, auction, "experts");
         assert_refused(MoeList, MoeListParams { experts }, "experts");
         if experts == 0 {
-            assert_refused(MoeLookup::Token, lookup, "experts");
+            assert_refused(MoeLookup::Token(TokenIds::ByRow), lookup, "experts");
         }
     }
     assert_refused(

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use wattle::Error;
+use wattle::fragments::CacheRows;
 use wattle::kernel::{AnyLaunch, BindingKind, Span};
 use wattle::kernels::all_variants;
 use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
@@ -61,8 +62,8 @@ fn an_accepted_launch_has_a_grid_and_work() {
     for (launch, _) in cases() {
         for position in [0, 19] {
             let span = Span { position, rows: ROWS };
-            assert!(launch.workgroups(span) > 0, "{}", launch.source());
-            assert!(launch.work(span).total_bytes().least > 0, "{}", launch.source());
+            assert!(launch.workgroups(&[span]) > 0, "{}", launch.source());
+            assert!(launch.work(&[span]).total_bytes().least > 0, "{}", launch.source());
         }
     }
 }
@@ -72,8 +73,8 @@ fn an_accepted_launch_has_a_grid_and_work() {
 fn a_tensor_beyond_indices_is_refused() {
     let long = embed(1 << 29).shared();
     let huge = launch(
-        KvWrite,
-        KvWriteParams { kv_heads: u32::MAX, head_dim: u32::MAX, slots: u32::MAX, chunk_slots: 9 },
+        KvWrite { head_dim: 512, cache: CacheRows::PLAIN },
+        KvWriteParams { kv_heads: u32::MAX, slots: u32::MAX, pages: 0, chunk_slots: 9 },
     );
     for (launch, tensor) in [(long, "words"), (huge, "k_chunk")] {
         let sizes = launch.sizes(1);

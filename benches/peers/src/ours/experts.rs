@@ -86,6 +86,9 @@ fn config(layer: Layer) -> ModelConfig {
         encoder: None,
         relative_bias: None,
         embedding_scale: 1.0,
+        learned_positions: false,
+        layer_inputs: None,
+        streams: None,
         blocks: vec![Block {
             sublayers: vec![SubLayer { norm: None, post_norm: Some(norm), ..SubLayer::new(norm, op) }],
         }],

@@ -21,6 +21,13 @@ impl ModelConfig {
 
     fn validate_encoder(&self, encoder: &Encoder) -> Result<()> {
         encoder.final_norm.validate("encoder.final_norm")?;
+        for (key, is_there) in
+            [("layer_inputs", self.layer_inputs.is_some()), ("streams", self.streams.is_some())]
+        {
+            if is_there {
+                return Err(Error::config(key, "none beside an encoder", "some"));
+            }
+        }
         if encoder.start_id >= self.vocab_size {
             let expected = format!("a token of the vocabulary of {}", self.vocab_size);
             return Err(Error::config("encoder.start_id", expected, encoder.start_id));
@@ -49,6 +56,11 @@ impl ModelConfig {
             Op::Attention(attention) => Some(attention.heads).filter(|of| *of != heads),
             _ => None,
         });
+        let sloped =
+            |(_, op): (Place, &Op)| matches!(op, Op::Attention(attention) if attention.alibi.is_some());
+        if self.ops_of(stack).any(sloped) {
+            return Err(Error::config(at, "none where attention has alibi", "one"));
+        }
         match (heads, other) {
             (0, _) => Err(Error::config(at, "none where there is no attention", "one")),
             (_, Some(other)) => {
@@ -69,6 +81,9 @@ fn validate_direction(place: Place, op: &Op) -> Result<()> {
         Op::Attention(attention) if attention.bidirectional != in_encoder => {
             let key = place.name("attention.bidirectional");
             Err(Error::config(key, "true in an encoder, and nowhere else", attention.bidirectional))
+        }
+        Op::Attention(attention) if in_encoder && attention.kv_from.is_some() => {
+            Err(Error::config(place.name("attention.kv_from"), "none in an encoder", "one"))
         }
         Op::Attention(attention) => match attention.reach().filter(|_| in_encoder) {
             Some(reach) => {

@@ -205,13 +205,11 @@ impl ForwardPass<'_> {
         let mut tensors = ends.to_vec();
         let (variant, seed) = match experts.routing {
             Routing::Random { seed } => (MoeLookup::Random, self.place.seed(seed)),
-            Routing::Task { .. } => {
-                tensors.push(("task", self.schedule.named("task", 4)));
-                (MoeLookup::Task, 0)
-            }
+            Routing::Task { .. } => (MoeLookup::Task, 0),
             _ => {
-                tensors.push(("token_ids", self.schedule.named("token_ids", self.row_bytes(1))));
-                (MoeLookup::Token, 0)
+                let (source, ids) = self.token_ids();
+                tensors.push(("token_ids", ids));
+                (MoeLookup::Token(source), 0)
             }
         };
         tensors.extend(weights.table.iter().map(|table| ("expert_table", self.vectors(table))));

@@ -1,0 +1,18 @@
+// Stores a head of keys or values in f16, two elements in a word; what is beyond its range becomes its largest.
+// Needs: stored_head (its elements, in workgroup memory). Constants: HEAD_DIM, WORKGROUP_SIZE.
+@group(0) @binding(5) var<storage, read_write> k_out: array<u32>;         // [any, G, slots, ceil(HEAD_DIM / 2)]
+@group(0) @binding(6) var<storage, read_write> v_out: array<u32>;         // [any, G, slots, ceil(HEAD_DIM / 2)]
+const ROW_WORDS: u32 = (HEAD_DIM + 1u) / 2u;
+
+fn store_row(is_value: bool, row: u32, lane: u32) {
+    for (var i = lane; i < ROW_WORDS; i += WORKGROUP_SIZE) {
+        let low = stored_head[2u * i];
+        let high = select(0.0, stored_head[min(2u * i + 1u, HEAD_DIM - 1u)], 2u * i + 1u < HEAD_DIM);
+        let word = pack2x16float(clamp(vec2<f32>(low, high), vec2<f32>(-65504.0), vec2<f32>(65504.0)));
+        if is_value {
+            v_out[row * ROW_WORDS + i] = word;
+        } else {
+            k_out[row * ROW_WORDS + i] = word;
+        }
+    }
+}
