@@ -77,6 +77,8 @@ fn one_layer(count: u32) -> ModelConfig {
         vocab_size: TOKENS,
         hidden_size: 256,
         context_length: 2 * TOKENS,
+        encoder: None,
+        relative_bias: None,
         embedding_scale: 1.0,
         learned_positions: false,
         layer_inputs: None,

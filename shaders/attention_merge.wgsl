@@ -1,11 +1,12 @@
 // Joins the parts of a split attention: o = sum_i e^(m_i - m) o_i / sum_i e^(m_i - m) l_i, parts in order.
-// One workgroup per (row, query head); lanes over the elements. Needs: first_visible (reach/*), with_sink (sinks/*), position_of (common/span).
+// One workgroup per (row, query head); lanes over the elements. Needs: first_visible, key_end (reach/*), with_sink (sinks/*), position_of (common/span).
 struct Params {
     heads: u32,
     head_dim: u32,
     reach: u32,
     split_keys: u32,
     max_splits: u32,
+    slots: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> parts: array<f32>;               // [rows H, max_splits, head_dim + 2]
@@ -19,7 +20,7 @@ fn run(head: u32, lane: u32) {
     }
     let position = position_of(row);
     let first = first_visible(position, params.reach);
-    let splits = position / params.split_keys - first / params.split_keys + 1u;
+    let splits = (max(key_end(position), 1u) - 1u) / params.split_keys - first / params.split_keys + 1u;
     let stride = params.head_dim + 2u;
     let base = head * params.max_splits * stride;
 

@@ -19,6 +19,7 @@ pub mod matmul;
 pub mod moe;
 pub mod norm;
 pub mod quantize;
+pub mod relative_bias;
 pub mod rope;
 pub mod sample;
 pub mod sinkhorn;

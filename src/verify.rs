@@ -9,7 +9,7 @@ mod runner;
 use std::fmt;
 use std::sync::Arc;
 
-pub use case::{Case, Prompt};
+pub use case::{Case, Input, Prompt};
 pub use compare::{Agreement, Deviation};
 pub use runner::Device;
 
@@ -21,7 +21,7 @@ use crate::quant::WeightFormat;
 use crate::reference::forward::{RouteTrace, routed_layers};
 use crate::tuning::{ProductPath, Tuning};
 
-use compare::{agree, compare};
+use compare::{agree, compare, compare_input};
 use oracle::Oracle;
 use runner::{Run, Runner};
 
@@ -35,6 +35,8 @@ pub struct Report {
     pub logits: Deviation,
     /// Hidden states of whole prompts, by layer, the last after the final norm; empty where the file has none.
     pub hidden: Vec<Deviation>,
+    /// Hidden states of an encoder, by layer, the last after its norm; empty without one.
+    pub encoder: Vec<Deviation>,
     /// The routers' choices; absent in a model without experts.
     pub routes: Option<Agreement>,
     /// Runs that parted from what was expected by a near tie of experts, and were held from that token on against the
@@ -55,7 +57,7 @@ pub struct Report {
 impl Report {
     /// Whether everything is within tolerance, and nothing else is wrong.
     pub fn passed(&self) -> bool {
-        let mut deviations = self.hidden.iter().chain([&self.logits]);
+        let mut deviations = self.encoder.iter().chain(&self.hidden).chain([&self.logits]);
         let mut choices = self.routes.iter().chain([&self.tokens]);
         let agrees = deviations.all(Deviation::within) && choices.all(|choices| choices.differ == 0);
         agrees && self.failure.is_none()
@@ -75,7 +77,12 @@ impl Report {
 /// One line: largest differences, choices, verdict.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "logits {} | hidden", self.logits)?;
+        write!(f, "logits {}", self.logits)?;
+        if !self.encoder.is_empty() {
+            f.write_str(" | encoder")?;
+            self.encoder.iter().try_for_each(|deviation| write!(f, " {deviation}"))?;
+        }
+        f.write_str(" | hidden")?;
         for deviation in &self.hidden {
             write!(f, " {deviation}")?;
         }
@@ -144,6 +151,12 @@ pub async fn check(
     let mut report = Report { routes: has_experts.then(Agreement::default), rounding, ..Report::default() };
     let mut rms = (0.0, 0.0);
     for prompt in &case.prompts {
+        if let Some(input) = &prompt.input {
+            let found = runner.read(&input.ids).await?;
+            let expected = oracle.input(input, &found, rounding)?;
+            report.rerouted += u64::from(oracle.follows_input());
+            compare_input(&mut report, &expected, &found);
+        }
         let mut expected = oracle.prompt(prompt)?;
         let whole = runner.prompt(&prompt.ids, prompt.ids.len()).await?;
         hold(&mut report, &mut oracle, &prompt.ids, &expected, &expected.trace.routes, &whole)?;
@@ -160,12 +173,15 @@ pub async fn check(
             hold(&mut report, &mut oracle, &prompt.ids, &expected, &expected.trace.routes, &chunked)?;
         }
         let greedy = oracle.greedy_path(prompt)?;
-        let mut walk = runner.walk(&prompt.ids, &greedy.tokens).await?;
+        let start = prompt.start();
+        let mut walk = runner.walk(start, &greedy.tokens).await?;
         if has_experts && !agree(&greedy, &walk, rounding) {
-            walk.trace.routes = runner.routes_of_walk(&prompt.ids, &greedy.tokens).await?;
+            walk.trace.routes = runner.routes_of_walk(start, &greedy.tokens).await?;
         }
-        let walked = [&prompt.ids, &greedy.tokens[..greedy.tokens.len().saturating_sub(1)]].concat();
-        hold(&mut report, &mut oracle, &walked, &greedy, &expected.trace.routes, &walk)?;
+        // What is known of a prompt says nothing of a path that begins otherwise.
+        let known = if start.len() == prompt.ids.len() { &expected.trace.routes[..] } else { &[] };
+        let walked = [start, &greedy.tokens[..greedy.tokens.len().saturating_sub(1)]].concat();
+        hold(&mut report, &mut oracle, &walked, &greedy, known, &walk)?;
     }
     report.relative_rms = (rms.0 / f64::max(rms.1, f64::MIN_POSITIVE)).sqrt();
     report.dispatches = runner.dispatches();

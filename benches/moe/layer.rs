@@ -120,6 +120,8 @@ impl Layer {
             vocab_size: VOCAB,
             hidden_size: self.width,
             context_length: self.rows + 1,
+            encoder: None,
+            relative_bias: None,
             embedding_scale: 1.0,
             learned_positions: false,
             layer_inputs: None,

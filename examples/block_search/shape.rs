@@ -64,6 +64,8 @@ impl Shape {
             vocab_size: VOCAB,
             hidden_size: width,
             context_length: self.tokens,
+            encoder: None,
+            relative_bias: None,
             embedding_scale: 1.0,
             learned_positions: false,
             layer_inputs: None,

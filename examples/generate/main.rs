@@ -86,10 +86,14 @@ async fn run(gpu: &Gpu, options: &Options) -> Result<()> {
     let prompt = tokens(&options.prompt, is_bytes, &options.model.display().to_string())?;
     // Caches for what is asked, not for all that the model could do.
     let most = model.config().context_length;
-    let context = most.min((prompt.len() as u32).saturating_add(options.max_tokens)).max(1);
+    // Where there is an encoder, it reads the prompt, and the answer begins with a token of its own.
+    let has_encoder = model.config().encoder.is_some();
+    let before = if has_encoder { 1 } else { prompt.len() };
+    let context = most.min((before as u32).saturating_add(options.max_tokens)).max(1);
     let settings = SessionOptions {
         tuning: options.tuning.as_deref().map(|path| read_tuning(gpu, path)).transpose()?,
         path: options.path.unwrap_or(ProductPath::Float),
+        encoder_tokens: (prompt.len() as u32).max(1),
         memory_ceiling,
         ledger: if options.ledger.is_some() { Level::Window } else { Level::Counts },
         router_telemetry: options.ledger.is_some(),
@@ -99,14 +103,14 @@ async fn run(gpu: &Gpu, options: &Options) -> Result<()> {
     // The file is opened before the work, so that a path that will not do costs nothing; it gets its name when whole.
     let ledger = options.ledger.as_deref().map(Draft::create).transpose()?;
 
-    let room = (most as usize + 1).saturating_sub(prompt.len()) as u32;
+    let room = (most as usize + 1).saturating_sub(before) as u32;
     let request =
         GenerateOptions { max_tokens: options.max_tokens.min(room), stop_ids: options.stop_ids.clone() };
     let mut out = std::io::stdout().lock();
     // The prompt is shown once it has been read.
     let mut shown = match &options.prompt {
-        Prompt::Text(text) => text.as_bytes(),
-        Prompt::Ids(_) => &[],
+        Prompt::Text(text) if !has_encoder => text.as_bytes(),
+        Prompt::Text(_) | Prompt::Ids(_) => &[],
     };
     let mut failed = None;
     let generated = session

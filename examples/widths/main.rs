@@ -107,6 +107,7 @@ fn read_bits(model: &Model) -> f64 {
         let matrices = match &layer.op {
             OpLayout::Attention(attention) => [&attention.qkv, &attention.out].map(with_format).to_vec(),
             OpLayout::LatentAttention(attention) => attention.matrices().map(with_format).collect(),
+            OpLayout::CrossAttention(cross) => [&cross.q, &cross.kv, &cross.out].map(with_format).to_vec(),
             OpLayout::FeedForward(ffn) => [&ffn.into, &ffn.down].map(with_format).to_vec(),
             OpLayout::Experts(experts) => {
                 let shared = experts.shared.iter().flat_map(|ffn| [&ffn.into, &ffn.down]).map(with_format);
@@ -169,6 +170,7 @@ fn codes(model: &Model, block: usize) -> Codes {
         OpLayout::Parallel(branches) => &branches[0],
         OpLayout::Attention(_)
         | OpLayout::LatentAttention(_)
+        | OpLayout::CrossAttention(_)
         | OpLayout::FeedForward(_)
         | OpLayout::Experts(_)
         | OpLayout::LayerInput(_) => first,
@@ -176,6 +178,7 @@ fn codes(model: &Model, block: usize) -> Codes {
     match &first.op {
         OpLayout::Attention(attention) => of(attention.out.format),
         OpLayout::LatentAttention(attention) => of(attention.out.format),
+        OpLayout::CrossAttention(cross) => of(cross.out.format),
         OpLayout::FeedForward(ffn) => of(ffn.down.format),
         OpLayout::LayerInput(input) => of(input.projection.format),
         OpLayout::Experts(experts) => of(experts.down.formats[0]),

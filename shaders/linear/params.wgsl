@@ -11,6 +11,7 @@ struct Params {
     slots_per_input: u32,   // rows of work that read the same row of x: `choices` into the experts, 1 out of them
     max_tiles: u32,         // entries of the tile map; 0 where there is none
     eps: f32,               // of the fused norm
+    scale: f32,             // of activation/scaled and activation/softcap
     softcap: f32,           // of activation/softcap
     logit_scale: f32,       // of activation/softcap and activation/scale
     glu_alpha: f32,         // of glu/clamped

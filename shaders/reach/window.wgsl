@@ -6,3 +6,7 @@ fn visible(query_position: u32, key_position: u32, reach: u32) -> bool {
 fn first_visible(position: u32, reach: u32) -> u32 {
     return select(0u, position + 1u - reach, reach != 0u && position + 1u > reach);
 }
+
+fn key_end(newest: u32) -> u32 {
+    return newest + 1u;
+}

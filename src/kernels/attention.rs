@@ -37,9 +37,10 @@ params! {
 
 /// Streaming-softmax attention with shared key/value heads (arXiv 2112.05682, 2205.14135; 2305.13245).
 ///
-/// `q` is `[rows, H, h]`, the caches of keys and of values `[sequences or pages, G, slots]` rows, of `h` and of `v` elements. Prefill
-/// also reads its own keys and values, `[G, chunk_slots, h]` and `v`, and writes `[rows, H, v]`; decode writes parts for
-/// `attention_merge`, `[rows H, max_splits, v + 2]`: sums, the maximum score, the weight.
+/// `q` is `[rows, H, h]`, the caches of keys and of values `[sequences or pages, G, slots]` rows, of `h` and of `v` elements. An
+/// encoder's keys and values are `[slots, 2, G, h]`, bound as both caches. Where all is seen, the caches are the call's own keys and
+/// values, `[G, slots, h]`. Else prefill also reads its own keys and values, `[G, chunk_slots, h]` and `v`. Prefill writes
+/// `[rows, H, v]`; decode writes parts for `attention_merge`, `[rows H, max_splits, v + 2]`: sums, the maximum score, the weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attention {
     /// Width of a query and of a key, 1 to [`MAX_KEY_DIM`].
@@ -48,10 +49,12 @@ pub struct Attention {
     pub values: Values,
     /// Whether scores are soft-capped.
     pub softcap: bool,
-    /// What is added to scores before.
-    pub score_bias: ScoreBias,
-    /// How far back a query sees.
+    /// What a query sees.
     pub reach: Reach,
+    /// What is added to scores.
+    pub score_bias: ScoreBias,
+    /// Whether values are an encoder's keys. Others have their own place all the same.
+    pub v_is_k: bool,
     /// Whether each head has a stored logit more (arXiv 2508.10925). Decode leaves it to `attention_merge`.
     pub sinks: bool,
     /// Where keys are and how they are divided among workgroups. Prefill: old keys in the cache, this call's own in
@@ -118,34 +121,36 @@ impl Kernel for Attention {
         let source = Source::kernel(Self::NAME, fragment!("attention.wgsl"))
             .with_span()
             .with(self.reach.fragment())
-            .with(self.cache.slots.fragment())
-            .with(self.cache.format.key_fragment())
             .with(fragment!("entry/plain.wgsl"))
             .constant("HEAD_DIM", self.head_dim)
             .constant("VALUE_DIM", self.values.dim())
             .constant("QUERIES", queries(self.head_dim));
-        let source = self.score_bias.add_to(source);
+        let source = match self.has_cache() {
+            true => self.values_added(
+                source.with(self.cache.slots.fragment()).with(self.cache.format.key_fragment()),
+            ),
+            false => source,
+        };
         let source = if self.softcap {
             source.with(fragment!("softcap/tanh.wgsl")).with(fragment!("common/safe_tanh.wgsl"))
         } else {
             source.with(fragment!("softcap/none.wgsl"))
         };
-        let source = match self.values {
-            Values::Own(_) => source.with(self.cache.format.value_fragment()),
-            Values::InKeys(_) => source,
+        let source = self.score_bias.add_to(source);
+        let (keys, is_spread) = self.keys();
+        let source = source.with(keys);
+        let source = match self.phase {
+            Phase::Prefill => source.with(fragment!("output/whole.wgsl")).with(sinks_fragment(self.sinks)),
+            Phase::Decode => source.with(fragment!("output/split.wgsl")),
         };
-        let source = source.with(match (self.values, self.phase) {
-            (Values::InKeys(_), _) => fragment!("values/in_keys.wgsl"),
-            (Values::Own(_), Phase::Prefill) => fragment!("values/chunk.wgsl"),
-            (Values::Own(_), Phase::Decode) => fragment!("values/cache.wgsl"),
-        });
-        match self.phase {
-            Phase::Prefill => source
-                .with(fragment!("keys/chunk.wgsl"))
-                .with(fragment!("output/whole.wgsl"))
-                .with(sinks_fragment(self.sinks))
-                .constant("SPREAD", SPREAD),
-            Phase::Decode => source.with(fragment!("keys/cache.wgsl")).with(fragment!("output/split.wgsl")),
+        let source = match self.reach {
+            Reach::Encoder => source.constant("KEY_HEADS", if self.v_is_k { 1 } else { 2 }),
+            Reach::Window | Reach::Chunk | Reach::Both => source,
+        };
+        match (is_spread, self.phase) {
+            (true, Phase::Prefill) => source.constant("SPREAD", SPREAD),
+            (true, Phase::Decode) => source.constant("SPREAD", 1),
+            (false, _) => source,
         }
     }
 
@@ -154,52 +159,48 @@ impl Kernel for Attention {
             vec![Binding::PARAMS, Binding::SPAN, Binding::read(2, "q"), Binding::read(3, "k_cache")];
         bindings.extend(self.values.are_own().then_some(Binding::read(4, "v_cache")));
         match self.phase {
-            Phase::Prefill => {
-                bindings.extend([Binding::write(5, "out"), Binding::read(6, "k_chunk")]);
-                bindings.extend(self.values.are_own().then_some(Binding::read(7, "v_chunk")));
-            }
+            Phase::Prefill => bindings.push(Binding::write(5, "out")),
             Phase::Decode => bindings.push(Binding::write(5, "parts")),
+        }
+        if self.has_chunk() {
+            bindings.extend([Binding::read(6, "k_chunk"), Binding::read(7, "v_chunk")]);
         }
         bindings.extend(self.sinks.then_some(SINKS));
         bindings.extend(self.cache.slots.binding());
+        bindings.extend(self.score_bias.binding());
+        bindings.extend(self.reach.binding());
         bindings
     }
 
     fn variants() -> Vec<Self> {
-        let score_bias = ScoreBias::None;
         let mut all = Vec::new();
-        let plain = |head_dim, values, cache| Self {
-            head_dim,
-            values,
-            softcap: false,
-            score_bias,
-            reach: Reach::Window,
-            sinks: false,
-            phase: Phase::Prefill,
-            cache,
-        };
         for (head_dim, values) in [
             (12, Values::Own(7)),
             (16, Values::Own(24)),
             (22, Values::InKeys(16)),
             (MAX_KEY_DIM, Values::InKeys(MAX_HEAD_DIM)),
         ] {
-            let of = |phase| Self { phase, ..plain(head_dim, values, CacheRows::PLAIN) };
+            let of = |phase| Self { values, ..Self::new(head_dim, phase) };
             all.extend([Phase::Prefill, Phase::Decode].map(of));
         }
         let mut caches = CacheRows::all().cycle();
         for head_dim in [1, 8, 10, 12, 16, 64, 80, 96, 128, 256, 512] {
             for softcap in [false, true] {
-                for (reach, cache) in Reach::ALL.into_iter().zip(&mut caches) {
-                    let of = |phase| Self {
-                        softcap,
-                        reach,
-                        phase,
-                        ..plain(head_dim, Values::Own(head_dim), cache)
-                    };
-                    all.extend([Phase::Prefill, Phase::Decode].map(of));
-                    all.push(Self { sinks: true, ..of(Phase::Prefill) });
+                for (reach, cache) in Reach::CAUSAL.into_iter().zip(&mut caches) {
+                    let plain = |phase| Self { softcap, reach, cache, ..Self::new(head_dim, phase) };
+                    all.extend([Phase::Prefill, Phase::Decode].map(plain));
+                    all.push(Self { sinks: true, ..plain(Phase::Prefill) });
                 }
+                let plain = Self { softcap, ..Self::new(head_dim, Phase::Prefill) };
+                for phase in [Phase::Prefill, Phase::Decode] {
+                    for v_is_k in [false, true] {
+                        all.push(Self { reach: Reach::Encoder, phase, v_is_k, ..plain });
+                    }
+                    let score_bias = ScoreBias::Relative { distance: 5 };
+                    all.push(Self { score_bias, phase, ..plain });
+                }
+                let both = Self { reach: Reach::Both, ..plain };
+                all.extend([both, Self { score_bias: ScoreBias::Relative { distance: 128 }, ..both }]);
             }
         }
         // ... and both phases with every cache.
@@ -207,10 +208,12 @@ impl Kernel for Attention {
             .into_iter()
             .flat_map(|phase| CacheRows::all().map(move |c| (phase, c)))
         {
-            all.push(Self { phase, ..plain(10, Values::Own(10), cache) });
+            all.push(Self { cache, ..Self::new(10, phase) });
         }
         // What is added does not know what else a variant is.
-        let plain: Vec<_> = all.iter().filter(|of| [8, 64].contains(&of.head_dim)).copied().collect();
+        let is_plain = |of: &&Self| of.has_cache() && of.score_bias == ScoreBias::None;
+        let plain: Vec<_> =
+            all.iter().filter(is_plain).filter(|of| [8, 64].contains(&of.head_dim)).copied().collect();
         for score_bias in ScoreBias::ALL.into_iter().filter(|bias| *bias != ScoreBias::None) {
             all.extend(plain.iter().map(|of| Self { score_bias, ..*of }));
         }
@@ -228,8 +231,13 @@ impl Kernel for Attention {
         let capped = !self.softcap || params.softcap > 0.0;
         require(Self::NAME, "softcap", capped, "a positive number", params.softcap)?;
         self.check_reach(params)?;
+        let of_encoder = !self.v_is_k || self.reach == Reach::Encoder;
+        require(Self::NAME, "v_is_k", of_encoder, "values of their own but of an encoder's keys", "keys")?;
+        let cached = self.has_cache() || self.cache == CacheRows::PLAIN;
+        require(Self::NAME, "cache", cached, "plain rows where there is no cache", "others")?;
         match self.phase {
-            Phase::Prefill => positive(Self::NAME, [("chunk_slots", params.chunk_slots)]),
+            Phase::Prefill if self.has_chunk() => positive(Self::NAME, [("chunk_slots", params.chunk_slots)]),
+            Phase::Prefill => Ok(()),
             Phase::Decode => {
                 positive(Self::NAME, [("split_keys", params.split_keys), ("max_splits", params.max_splits)])
             }
@@ -239,22 +247,26 @@ impl Kernel for Attention {
     fn sizes(self, params: &AttentionParams, rows: u32) -> Vec<(&'static str, u64)> {
         let AttentionParams { heads, kv_heads, slots, max_splits, .. } = *params;
         let (key_dim, value_dim) = (self.head_dim, self.values.dim());
-        let cached = |name, dim| (name, bytes([kv_heads, slots, self.cache.format.row_words(dim)]));
-        let mut sizes = vec![("q", bytes([rows, heads, key_dim])), cached("k_cache", key_dim)];
-        sizes.extend(self.values.are_own().then(|| cached("v_cache", value_dim)));
-        let of_values = |name, slots| (name, bytes([kv_heads, slots, value_dim]));
+        let slots = if self.reach == Reach::Both { slots.max(rows) } else { slots };
+        let beside = if self.reach == Reach::Encoder && !self.v_is_k { 2 } else { 1 };
+        let of = |slots, dim| bytes([kv_heads, slots, dim]);
+        let cached = |dim| of(slots, self.cache.format.row_words(dim)).saturating_mul(beside);
+        let mut sizes = vec![("q", bytes([rows, heads, key_dim])), ("k_cache", cached(key_dim))];
+        sizes.extend(self.values.are_own().then(|| ("v_cache", cached(value_dim))));
+        if self.has_chunk() {
+            // Every row of the call has its keys in the chunk.
+            let slots = params.chunk_slots.max(rows);
+            sizes.push(("k_chunk", of(slots, key_dim)));
+            sizes.extend(self.values.are_own().then(|| ("v_chunk", of(slots, value_dim))));
+        }
         match self.phase {
-            Phase::Prefill => {
-                // Every row of the call has its keys in the chunk.
-                let slots = params.chunk_slots.max(rows);
-                sizes.push(("k_chunk", bytes([kv_heads, slots, key_dim])));
-                sizes.extend(self.values.are_own().then(|| of_values("v_chunk", slots)));
-                sizes.push(("out", bytes([rows, heads, value_dim])));
-            }
+            Phase::Prefill => sizes.push(("out", bytes([rows, heads, value_dim]))),
             Phase::Decode => sizes.push(("parts", part_bytes([rows, heads], max_splits, value_dim))),
         }
         sizes.extend(self.sinks.then_some((SINKS.name, bytes([heads]))));
         sizes.extend(self.cache.slots.size(params.pages));
+        sizes.extend(self.score_bias.size(heads));
+        sizes.extend(self.reach.binding().map(|binding| (binding.name, 4)));
         sizes
     }
 
@@ -310,15 +322,57 @@ pub(super) fn sinks_fragment(sinks: bool) -> Fragment {
 }
 
 impl Attention {
+    /// Plain attention with a causal mask; others differ from it in some field.
+    pub const fn new(head_dim: u32, phase: Phase) -> Self {
+        let (reach, score_bias, cache) = (Reach::Window, ScoreBias::None, CacheRows::PLAIN);
+        let (values, v_is_k) = (Values::Own(head_dim), false);
+        Self { head_dim, values, softcap: false, reach, score_bias, v_is_k, sinks: false, phase, cache }
+    }
+
+    /// Where keys are, and whether a few queries are spread over workgroups.
+    fn keys(self) -> (Fragment, bool) {
+        match (self.reach, self.phase) {
+            (Reach::Both, _) => (fragment!("keys/own.wgsl"), true),
+            (Reach::Encoder, _) => (fragment!("keys/encoder.wgsl"), true),
+            (Reach::Window | Reach::Chunk, Phase::Prefill) => (fragment!("keys/chunk.wgsl"), true),
+            (Reach::Window | Reach::Chunk, Phase::Decode) => (fragment!("keys/cache.wgsl"), false),
+        }
+    }
+
+    /// Adds what finds values beside keys.
+    fn values_added(self, source: Source) -> Source {
+        let source = match self.values {
+            Values::Own(_) => source.with(self.cache.format.value_fragment()),
+            Values::InKeys(_) => source,
+        };
+        source.with(match (self.values, self.phase) {
+            (Values::InKeys(_), _) => fragment!("values/in_keys.wgsl"),
+            (Values::Own(_), Phase::Prefill) => fragment!("values/chunk.wgsl"),
+            (Values::Own(_), Phase::Decode) => fragment!("values/cache.wgsl"),
+        })
+    }
+
+    /// Whether there is a cache.
+    fn has_cache(self) -> bool {
+        Reach::CAUSAL.contains(&self.reach)
+    }
+
+    /// Whether the call's own keys are beside those of a cache.
+    fn has_chunk(self) -> bool {
+        self.phase == Phase::Prefill && self.has_cache()
+    }
+
     /// Parts of the keys of a sequence's next token.
     fn splits(self, params: &AttentionParams, span: Span) -> u32 {
         let first = self.reach.first_visible(span.position, params.reach);
-        split_count(first, span.position, params.split_keys)
+        let newest = self.reach.key_end(span.position, span, params.slots) - 1;
+        split_count(first, newest, params.split_keys)
     }
 
     /// What the tokens of one sequence cost, but for sinks.
     fn work_of_span(self, params: &AttentionParams, span: Span) -> Work {
-        let pairs = visible_pairs(span, self.reach, params.reach);
+        let tokens = if self.reach == Reach::Encoder { params.slots } else { params.reach };
+        let pairs = visible_pairs(span, self.reach, tokens);
         let (heads, kv_heads) = (u64::from(params.heads), u64::from(params.kv_heads));
         let (rows, key_dim) = (u64::from(span.rows), u64::from(self.head_dim));
         let value_dim = u64::from(self.values.dim());
@@ -327,8 +381,8 @@ impl Attention {
         let row_bytes = |dim| self.cache.format.row_bytes(dim);
         let requested_bytes = row_bytes(self.head_dim) + row_bytes(self.values.dim());
         let stored_bytes = if self.values.are_own() { requested_bytes } else { row_bytes(self.head_dim) };
-        let distinct =
-            u64::from(span.position + span.rows - self.reach.first_visible(span.position, params.reach));
+        let last = self.reach.key_end(span.position + span.rows - 1, span, params.slots);
+        let distinct = u64::from(last - self.reach.first_visible(span.position, params.reach));
         // A tile of queries walks the union of what they see.
         let walked = self.walked_pairs(params, span) * kv_heads;
         let mut work = Work::default()
@@ -347,6 +401,9 @@ impl Attention {
         };
         work = self.cache.format.read_work(distinct * kv_heads * both, walked * both, work);
         work = self.score_bias.work(heads * pairs, walked, work);
+        if let Some((_, table)) = self.score_bias.size(params.heads) {
+            work = work.with_bytes(ByteClass::Weight, table.min(4 * heads * pairs), 4 * walked);
+        }
         if self.softcap {
             work = work.with_ops(OpClass::Sfu, heads * pairs, walked);
         }
@@ -355,8 +412,10 @@ impl Attention {
 
     /// Refuses chunks of nothing, and sinks where scores are not yet joined.
     fn check_reach(self, params: &AttentionParams) -> Result<()> {
-        let reaches = self.reach == Reach::Window || params.reach > 0;
+        let reaches = self.reach != Reach::Chunk || params.reach > 0;
         require(Self::NAME, "reach", reaches, "at least 1 token in a chunk", params.reach)?;
+        let whole = self.reach != Reach::Both || self.phase == Phase::Prefill;
+        require(Self::NAME, "reach", whole, "keys before it for a step", "both ways")?;
         let joined = !self.sinks || self.phase == Phase::Prefill;
         require(Self::NAME, "sinks", joined, "none in a decode", "some")
     }
@@ -380,14 +439,14 @@ impl Attention {
                 let (first, end) = (t * tile, (t * tile + tile).min(count));
                 let oldest = span.position + first / per_head;
                 let newest = span.position + (end - 1) / per_head;
-                u64::from(end - first)
-                    * u64::from(newest + 1 - self.reach.first_visible(oldest, params.reach))
+                let keys = self.reach.key_end(newest, span, params.slots);
+                u64::from(end - first) * u64::from(keys - self.reach.first_visible(oldest, params.reach))
             })
             .sum()
     }
 }
 
-/// Visible (query, key) pairs of one head.
+/// Visible (query, key) pairs of one head; `tokens` are those of a window, of a chunk, or of an encoder.
 pub fn visible_pairs(span: Span, reach: Reach, tokens: u32) -> u64 {
     let (p, rows) = (u64::from(span.position), u64::from(span.rows));
     let n = u64::from(tokens);
@@ -396,6 +455,8 @@ pub fn visible_pairs(span: Span, reach: Reach, tokens: u32) -> u64 {
         Reach::Window if n == 0 || rows <= n => rows * (rows + 1) / 2,
         Reach::Window => n * (n + 1) / 2 + (rows - n) * n,
         Reach::Chunk => (rows / n) * (n * (n + 1) / 2) + (rows % n) * (rows % n + 1) / 2,
+        Reach::Both => rows * rows,
+        Reach::Encoder => rows * n,
     };
     up_to(p + rows) - up_to(p)
 }

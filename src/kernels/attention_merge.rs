@@ -21,6 +21,8 @@ params! {
         pub split_keys: u32,
         /// As in `attention`.
         pub max_splits: u32,
+        /// As in `attention`; used to count the parts of an encoder's keys.
+        pub slots: u32,
     }
 }
 
@@ -51,12 +53,13 @@ impl Kernel for AttentionMerge {
         [Binding::PARAMS, Binding::SPAN, Binding::read(2, "parts"), Binding::write(3, "out")]
             .into_iter()
             .chain(self.sinks.then_some(SINKS))
+            .chain(self.reach.binding())
             .collect()
     }
 
     fn variants() -> Vec<Self> {
         let of = |reach| [false, true].map(|sinks| Self { reach, sinks });
-        Reach::ALL.into_iter().flat_map(of).collect()
+        Reach::CAUSAL.into_iter().chain([Reach::Encoder]).flat_map(of).collect()
     }
 
     fn check(self, params: &AttentionMergeParams) -> Result<()> {
@@ -69,7 +72,12 @@ impl Kernel for AttentionMerge {
                 ("max_splits", params.max_splits),
             ],
         )?;
-        let reaches = self.reach == Reach::Window || params.reach > 0;
+        if self.reach == Reach::Encoder {
+            positive(Self::NAME, [("slots", params.slots)])?;
+        }
+        let splits = self.reach != Reach::Both;
+        require(Self::NAME, "reach", splits, "keys that come before a query, or an encoder's", "both ways")?;
+        let reaches = self.reach != Reach::Chunk || params.reach > 0;
         require(Self::NAME, "reach", reaches, "at least 1 token in a chunk", params.reach)
     }
 
@@ -78,6 +86,7 @@ impl Kernel for AttentionMerge {
         [("parts", parts), ("out", bytes([rows, params.heads, params.head_dim]))]
             .into_iter()
             .chain(self.sinks.then_some((SINKS.name, bytes([params.heads]))))
+            .chain(self.reach.binding().map(|binding| (binding.name, 4)))
             .collect()
     }
 
@@ -94,7 +103,8 @@ impl Kernel for AttentionMerge {
         let (outputs, head_dim) = (rows * u64::from(params.heads), u64::from(params.head_dim));
         let of_span = |span: &Span| {
             let first = self.reach.first_visible(span.position, params.reach);
-            u64::from(span.rows) * u64::from(split_count(first, span.position, params.split_keys))
+            let newest = self.reach.key_end(span.position, *span, params.slots) - 1;
+            u64::from(span.rows) * u64::from(split_count(first, newest, params.split_keys))
         };
         let parts = spans.iter().map(of_span).sum::<u64>() * u64::from(params.heads);
         let mut work = Work::default()

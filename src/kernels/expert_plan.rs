@@ -29,7 +29,7 @@ pub struct ExpertShare {
     pub numerator: u32,
     /// Divides them.
     pub denominator: u32,
-    /// Added before dividing: 0, or the denominator less 1, which rounds up.
+    /// Added before dividing: 0, or the denominator less 1, which rounds up; where the numerator is 0, any number.
     pub round: u32,
 }
 
@@ -39,6 +39,11 @@ const MAX_SHARE: u64 = 1000;
 impl ExpertShare {
     /// All that chose it.
     pub const ALL: Self = Self { numerator: 1, denominator: 1, round: 0 };
+
+    /// So many tokens, whatever the pass has.
+    pub const fn tokens(tokens: u32) -> Self {
+        Self { numerator: 0, denominator: 1, round: tokens }
+    }
 
     /// A factor in thousandths of an even share of the `choices` of each token among `experts`, rounded up or down.
     ///
@@ -65,7 +70,7 @@ impl ExpertShare {
     /// Whether kernels can compute it.
     pub(crate) fn check(self, kernel: &'static str) -> Result<()> {
         let [n, d, round] = [self.numerator, self.denominator, self.round].map(u64::from);
-        let fits = d > 0 && round < d && n * d + d <= u64::from(u32::MAX) && n / d <= MAX_SHARE;
+        let fits = d > 0 && (round < d || n == 0) && n * d + d <= u64::from(u32::MAX) && n / d <= MAX_SHARE;
         let found = format_args!("{n}/{d}, {round}");
         require(kernel, "share_denominator", fits, "a fraction whose terms' product is below 2^32", found)
     }

@@ -31,6 +31,8 @@ params! {
         pub max_tiles: u32,
         /// Of the fused norm.
         pub eps: f32,
+        /// Multiplies outputs of the scaled and of the soft-capped epilogue.
+        pub scale: f32,
         /// Of the soft-capped epilogue.
         pub softcap: f32,
         /// Of the scaled and of the soft-capped epilogue.
@@ -62,6 +64,7 @@ impl LinearParams {
             slots_per_input: 1,
             max_tiles: 0,
             eps: 0.0,
+            scale: 1.0,
             softcap: 1.0,
             logit_scale: 1.0,
             glu_alpha: 1.0,

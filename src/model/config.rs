@@ -4,6 +4,7 @@
 //! (`model/family/*.rs`). Nothing here knows a GPU.
 
 mod attention;
+mod encoder;
 mod experts;
 mod latent_attention;
 mod layer_inputs;
@@ -13,6 +14,7 @@ mod streams;
 mod validate;
 
 pub use attention::{Alibi, Attention, Temperature};
+pub use encoder::{Encoder, RelativeBias};
 pub(crate) use experts::thousandths;
 pub use experts::{Capacity, Experts, GrantOrder, Share, SharedExpert};
 pub use latent_attention::LatentAttention;
@@ -24,9 +26,9 @@ pub use streams::Streams;
 
 use serde::{Deserialize, Serialize};
 
-use super::slot::Place;
+use super::slot::{Place, Stack};
 
-/// A decoder-only transformer.
+/// A transformer: a decoder, and perhaps an encoder that it attends to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
@@ -36,7 +38,7 @@ pub struct ModelConfig {
     pub vocab_size: u32,
     /// Width of the residual stream, `d`.
     pub hidden_size: u32,
-    /// Longest sequence in tokens, prompt and answer together.
+    /// Longest sequence in tokens, prompt and answer together; of an encoder, its longest input.
     pub context_length: u32,
     /// The embedding row is multiplied by this (Gemma: `sqrt(d)`).
     #[serde(default = "one")]
@@ -50,7 +52,13 @@ pub struct ModelConfig {
     /// What mixes residual streams, where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub streams: Option<Streams>,
-    /// The blocks, first to last.
+    /// The encoder, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<Encoder>,
+    /// Added to the scores of self-attention in `blocks`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relative_bias: Option<RelativeBias>,
+    /// The blocks, first to last; an encoder's apart.
     pub blocks: Vec<Block>,
     /// The norm before the head.
     pub final_norm: Norm,
@@ -109,8 +117,8 @@ pub enum Op {
     FeedForward(FeedForward),
     /// Sparse, gated feed-forward (`g`).
     Experts(Experts),
-    /// Attention whose keys and values are projections of an encoder's output, as wide as the residual stream (`c`). It is
-    /// described and counted; there is no encoder to run it with yet.
+    /// Attention whose keys and values are projections of an encoder's output, as wide as the residual stream (`c`). They are
+    /// computed once for each input of the encoder. Without an encoder, a description can be counted and not run.
     CrossAttention(Attention),
     /// A gate on the layer's own embedding, projected back (`e`).
     LayerInput(LayerInput),
@@ -234,26 +242,65 @@ fn is_one(value: &f32) -> bool {
 }
 
 impl ModelConfig {
-    /// Every sub-layer with the indices of its block and of itself in the block, in order.
+    /// Every sub-layer but the encoder's with the indices of its block and of itself in the block, in order.
     pub fn sublayers(&self) -> impl Iterator<Item = (usize, usize, &SubLayer)> {
-        self.blocks
-            .iter()
-            .enumerate()
-            .flat_map(|(b, block)| block.sublayers.iter().enumerate().map(move |(s, sub)| (b, s, sub)))
+        indexed(&self.blocks)
     }
 
-    /// What every sub-layer computes, with its place, in order; of a parallel one, what its branches compute.
-    pub fn ops(&self) -> impl Iterator<Item = (Place, &Op)> {
-        self.sublayers().flat_map(|(block, index, sublayer)| {
-            let place = Place::sublayer(block, index);
-            match &sublayer.op {
-                Op::Parallel(branches) => {
-                    branches.iter().enumerate().map(|(n, branch)| (place.branch(n), &branch.op)).collect()
-                }
-                op => vec![(place, op)],
-            }
+    /// The blocks of a stack; an encoder that is not there has none.
+    pub fn blocks_of(&self, stack: Stack) -> &[Block] {
+        match stack {
+            Stack::Decoder => &self.blocks,
+            Stack::Encoder => self.encoder.as_ref().map_or(&[], |encoder| &encoder.blocks),
+        }
+    }
+
+    /// Every sub-layer of a stack with its place, in order.
+    pub fn sublayers_of(&self, stack: Stack) -> impl Iterator<Item = (Place, &SubLayer)> {
+        indexed(self.blocks_of(stack))
+            .map(move |(block, index, sublayer)| (Place::sublayer(block, index).of(stack), sublayer))
+    }
+
+    /// What is added to the scores of a stack's self-attention.
+    pub fn relative_bias_of(&self, stack: Stack) -> Option<RelativeBias> {
+        match stack {
+            Stack::Decoder => self.relative_bias,
+            Stack::Encoder => self.encoder.as_ref()?.relative_bias,
+        }
+    }
+
+    /// Query heads of a stack's self-attention, all of which have as many where there is a bias for them.
+    pub fn biased_heads(&self, stack: Stack) -> Option<u32> {
+        self.relative_bias_of(stack)?;
+        self.ops_of(stack).find_map(|(_, op)| match op {
+            Op::Attention(attention) => Some(attention.heads),
+            _ => None,
         })
     }
+
+    /// What every sub-layer computes, with its place, in order, those of an encoder first; of a parallel one, what its branches
+    /// compute.
+    pub fn ops(&self) -> impl Iterator<Item = (Place, &Op)> {
+        [Stack::Encoder, Stack::Decoder].into_iter().flat_map(|stack| self.ops_of(stack))
+    }
+
+    /// The same of one stack.
+    pub fn ops_of(&self, stack: Stack) -> impl Iterator<Item = (Place, &Op)> {
+        self.sublayers_of(stack).flat_map(|(place, sublayer)| match &sublayer.op {
+            Op::Parallel(branches) => {
+                branches.iter().enumerate().map(|(n, branch)| (place.branch(n), &branch.op)).collect()
+            }
+            op => vec![(place, op)],
+        })
+    }
+}
+
+/// Every sub-layer with the indices of its block and of itself in the block.
+fn indexed(blocks: &[Block]) -> impl Iterator<Item = (usize, usize, &SubLayer)> {
+    blocks
+        .iter()
+        .enumerate()
+        .flat_map(|(b, block)| block.sublayers.iter().enumerate().map(move |(s, sub)| (b, s, sub)))
 }
 
 impl ModelConfig {

@@ -35,6 +35,8 @@ mod qwen3;
 mod qwen3_moe;
 mod rope;
 mod small_gemma;
+mod switch_transformers;
+mod t5;
 
 use serde_json::Value;
 
@@ -49,7 +51,7 @@ pub(crate) const FILE: &str = "config.json";
 type Family = fn(&Keys<'_>) -> Result<(ModelConfig, Naming)>;
 
 /// Reader of every `model_type`.
-const FAMILIES: [(&str, Family); 29] = [
+const FAMILIES: [(&str, Family); 31] = [
     ("cohere", cohere::read),
     ("deepseek_v2", deepseek::read_v2),
     ("deepseek_v3", deepseek::read_v3),
@@ -79,6 +81,8 @@ const FAMILIES: [(&str, Family); 29] = [
     ("qwen2_moe", qwen2_moe::read),
     ("qwen3", qwen3::read),
     ("qwen3_moe", qwen3_moe::read),
+    ("switch_transformers", switch_transformers::read),
+    ("t5", t5::read),
 ];
 
 /// Reads a description: Hugging Face's if it has a `model_type`, else a [`ModelConfig`] as JSON.

@@ -17,11 +17,13 @@ use std::ops::Add;
 
 use super::config::{Attention, ModelConfig, Op};
 use super::parameters::Parameters;
+use super::slot::Stack;
 
 /// Floating-point operations by what they are for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flops {
-    /// Products with matrices, those below apart: two for every [activated](Parameters::activated) parameter and token.
+    /// Products with matrices, those below apart: two for every [activated](Parameters::activated) parameter of
+    /// a token's stack.
     pub products: u64,
     /// K and V of cross-attention, once for every token of the encoder. Papers often count them with the tokens of the
     /// decoder.
@@ -33,16 +35,23 @@ pub struct Flops {
 }
 
 impl Flops {
-    /// Of one token, the last of `context`, with a decoder's cross-attention to `encoder_tokens`, whose K and V are
+    /// Of one token of the decoder, the last of `context`, with a decoder's cross-attention to `encoder_tokens`, whose K and V are
     /// there.
     pub fn of_token(config: &ModelConfig, context: u32, encoder_tokens: u32) -> Self {
         Self::over(config, [context], encoder_tokens)
     }
 
-    /// Of a sequence of `tokens` that each see those before them, with a decoder's cross-attention to `encoder_tokens`.
+    /// Of a sequence of `tokens` that each see those before them, with a decoder's cross-attention to `encoder_tokens`; what
+    /// the encoder computes for those is [`Flops::of_encoder`].
     pub fn of_sequence(config: &ModelConfig, tokens: u32, encoder_tokens: u32) -> Self {
         let cross_kv = 2 * Parameters::of(config).cross_kv * u64::from(encoder_tokens);
         Self { cross_kv, ..Self::over(config, 1..=tokens, encoder_tokens) }
+    }
+
+    /// Of an encoder that reads so many tokens, each of which sees all of them.
+    pub fn of_encoder(config: &ModelConfig, tokens: u32) -> Self {
+        let contexts = std::iter::repeat_n(tokens, tokens as usize);
+        Self { logits: 0, ..Self::in_stack(config, Stack::Encoder, contexts, 0) }
     }
 
     /// Their sum.
@@ -50,9 +59,18 @@ impl Flops {
         self.products + self.cross_kv + self.attention + self.logits
     }
 
-    /// Of a token at the end of each of these contexts.
+    /// Of a token of the decoder at the end of each of these contexts.
     pub(super) fn over(
         config: &ModelConfig,
+        contexts: impl IntoIterator<Item = u32>,
+        encoder_tokens: u32,
+    ) -> Self {
+        Self::in_stack(config, Stack::Decoder, contexts, encoder_tokens)
+    }
+
+    fn in_stack(
+        config: &ModelConfig,
+        stack: Stack,
         contexts: impl IntoIterator<Item = u32>,
         encoder_tokens: u32,
     ) -> Self {
@@ -73,9 +91,9 @@ impl Flops {
             Op::FeedForward(_) | Op::Experts(_) | Op::LayerInput(_) | Op::Parallel(_) => 0,
         };
         Self {
-            products: 2 * tokens * Parameters::activated(config).of_token(),
+            products: 2 * tokens * Parameters::activated_in(config, stack).of_token(),
             cross_kv: 0,
-            attention: config.ops().map(of_op).sum(),
+            attention: config.ops_of(stack).map(of_op).sum(),
             logits: 2 * tokens * u64::from(config.vocab_size) * u64::from(config.hidden_size),
         }
     }

@@ -1,10 +1,11 @@
 //! The forward pass, recorded as a schedule: embedding, blocks of sub-layers, head.
 //!
-//! Read it beside the figure of any decoder-only transformer. Prefill runs many rows at a time through tiles and
+//! Read it beside the figure of any transformer. Prefill runs many rows at a time through tiles and
 //! normalises first; decode runs one row, normalises on the way into each product and splits the cache.
 
 mod attention;
 mod choices;
+mod cross_attention;
 mod expert_places;
 mod experts;
 mod feed_forward;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 use super::config::{ModelConfig, Op, Rope};
 use super::layout::{Layout, Matrix, OpLayout, ProjectionLayout, SubLayerLayout, Vectors};
-use super::slot::{Place, SubLayerPlace};
+use super::slot::{Place, Stack, SubLayerPlace};
 use crate::Result;
 use crate::energy::Phase;
 use crate::fragments::{Activate, Codec, Epilogue, Reduce, TokenIds};
@@ -40,10 +41,12 @@ use linear::{Input, NormEnd};
 
 /// Records one pass over the sub-layers of a layout, which must be that of `config`.
 ///
-/// Names of its tensors: `token_ids`, `next_ids`, `logits`, `samples`, `span`, `page_table`, `{at}.k_cache`, `{at}.v_cache`,
+/// Names of its tensors: `token_ids`, `next_ids`, `logits`, `samples`, `span`, `page_table`, `{at}.k_cache`, `{at}.v_cache`, with an
+/// encoder `encoder_length` and `{at}.encoder_kv`,
 /// `rope_table.{n}`, `expert_places.{n}`; with `trace`, `hidden.{i}`, `last_block`, `{at}.router_logits`,
 /// `{at}.expert_of_slot`, `{at}.weight_of_slot`, and where choices may be dropped `{at}.place_of_slot`, where experts choose
-/// `{at}.scores`, `{at}.slot_of_choice`; `hidden.{i}` and `last_block` hold all streams where there are several; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`]
+/// `{at}.scores`, `{at}.slot_of_choice`, of an encoder `encoder.hidden.{i}` and `encoder.last_block`; `hidden.{i}` and `last_block` hold
+/// all streams where there are several; and the weights' of the [`Layout`]. `{at}.` is what [`Place::name`]
 /// puts before the names of a sub-layer.
 ///
 /// # Errors
@@ -66,7 +69,7 @@ pub fn record(
         schedule: Schedule { phase: options.phase, ..Schedule::new(rows) },
         rope_tables: rope_tables(config),
         expert_places: expert_places(layout),
-        place: Place::Model,
+        place: Place::Model.of(options.stack),
         width: config.hidden_size,
         layer_inputs: None,
         chunks: HashMap::new(),
@@ -127,10 +130,16 @@ struct ForwardPass<'a> {
     tuning: Arc<Tuning>,
 }
 
-impl ForwardPass<'_> {
-    /// Embedding, sub-layers one after the other on the residual stream, head.
+impl<'a> ForwardPass<'a> {
+    /// Embedding, sub-layers one after the other on the residual stream, head; of an encoder, what decoders attend to.
     fn model(&mut self) -> Result<()> {
         let mut x = self.embed()?;
+        if self.options.stack == Stack::Encoder {
+            x = self.blocks(x)?;
+            let layout = self.layout;
+            let norm = layout.encoder.as_ref().map(|encoder| &encoder.final_norm);
+            return norm.map_or(Ok(()), |norm| self.encode_for_decoder(x, norm));
+        }
         self.layer_inputs = self.embed_layers(x)?;
         x = match &self.layout.streams {
             Some(streams) => self.blocks_on_streams(x, streams)?,
@@ -146,15 +155,16 @@ impl ForwardPass<'_> {
         Ok(())
     }
 
-    /// All blocks, on one residual stream.
+    /// All blocks of the pass, on one residual stream.
     fn blocks(&mut self, mut x: TensorId) -> Result<TensorId> {
-        for (block, layers) in self.layout.blocks.iter().enumerate() {
+        let (layout, stack) = (self.layout, self.options.stack);
+        for (block, layers) in layout.blocks_of(stack).iter().enumerate() {
             for (sublayer, layer) in layers.iter().enumerate() {
-                self.place = Place::sublayer(block, sublayer);
+                self.place = Place::sublayer(block, sublayer).of(stack);
                 x = self.sublayer(x, layer)?;
             }
         }
-        self.place = Place::Model;
+        self.place = Place::Model.of(stack);
         Ok(x)
     }
 
@@ -193,6 +203,7 @@ impl ForwardPass<'_> {
         match op {
             OpLayout::Attention(attention) => self.attention(input, attention, end),
             OpLayout::LatentAttention(attention) => self.latent_attention(input, attention, end),
+            OpLayout::CrossAttention(cross) => self.cross_attention(input, cross, end),
             OpLayout::FeedForward(ffn) => self.feed_forward(input, ffn, end),
             OpLayout::Experts(experts) => self.experts((x, input), experts, end),
             OpLayout::LayerInput(layer) => self.layer_input(input, layer, end),
@@ -335,7 +346,7 @@ impl ForwardPass<'_> {
     /// The tensor that a result goes to.
     fn target(&mut self, to: Target) -> TensorId {
         let bytes = self.row_bytes(self.width);
-        let blocks = &self.layout.blocks;
+        let blocks = self.layout.blocks_of(self.options.stack);
         match (to, self.place.at()) {
             (Target::Sum, _) => self.schedule.activation("sum", bytes),
             (Target::Stream, _) if self.layout.streams.is_some() => self.schedule.activation("x", bytes),
@@ -349,8 +360,12 @@ impl ForwardPass<'_> {
         }
     }
 
-    /// A tensor that stays when the pass is traced.
+    /// A tensor that stays when the pass is traced; of an encoder's, those that have no place in their name are told apart.
     fn traced(&mut self, name: &str, bytes: u64) -> TensorId {
+        let name = match (self.options.stack, name.starts_with("encoder.")) {
+            (Stack::Encoder, false) => &format!("encoder.{name}"),
+            _ => name,
+        };
         if self.options.trace {
             self.schedule.named(name, bytes)
         } else {

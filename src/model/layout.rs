@@ -17,7 +17,7 @@ use std::collections::HashSet;
 
 use super::config::{Attention, Experts, FeedForward, LatentAttention, LayerInput, LayerInputs, ModelConfig};
 use super::plan::WeightPlan;
-use super::slot::Slot;
+use super::slot::{Slot, Stack};
 use crate::Result;
 use crate::gpu::Capabilities;
 use crate::quant::WeightFormat;
@@ -33,12 +33,27 @@ pub struct Layout {
     pub layer_inputs: Option<LayerInputsLayout>,
     /// What mixes residual streams, where there are several.
     pub streams: Option<StreamsLayout>,
+    /// The encoder, if there is one.
+    pub encoder: Option<EncoderLayout>,
+    /// What is added to the scores of self-attention in `blocks`.
+    pub relative_bias: Option<Vectors>,
     /// Sub-layers by block.
     pub blocks: Vec<Vec<SubLayerLayout>>,
     /// The norm before the head.
     pub final_norm: Vectors,
     /// `[V, d]`; the embedding itself when it is tied and stored alike.
     pub head: Matrix,
+}
+
+/// An encoder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncoderLayout {
+    /// Sub-layers by block.
+    pub blocks: Vec<Vec<SubLayerLayout>>,
+    /// The norm of what cross-attention reads.
+    pub final_norm: Vectors,
+    /// What is added to the scores of its attention.
+    pub relative_bias: Option<Vectors>,
 }
 
 /// What gives each of `L` layers an embedding of its own, as wide as `p`.
@@ -94,6 +109,8 @@ pub enum OpLayout {
     FeedForward(FeedForwardLayout),
     /// Sparse feed-forward.
     Experts(ExpertsLayout),
+    /// Attention to what an encoder gives.
+    CrossAttention(CrossAttentionLayout),
     /// A gate on the layer's own embedding.
     LayerInput(LayerInputLayout),
     /// Branches side by side.
@@ -133,6 +150,21 @@ pub struct LatentAttentionLayout {
     /// Values of latents, `[H v, c]`, in one shard.
     pub v: Matrix,
     /// `[d, H v]`.
+    pub out: Matrix,
+}
+
+/// Attention to what an encoder gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CrossAttentionLayout {
+    /// Its numbers.
+    pub config: Attention,
+    /// `[H h, d]`.
+    pub q: Matrix,
+    /// K and V in one, `[2 G h, d]`, which read the encoder; without V where it is K.
+    pub kv: Matrix,
+    /// The logits of the sinks, `[H]`.
+    pub sinks: Option<Vectors>,
+    /// `[d, H h]`.
     pub out: Matrix,
 }
 
@@ -192,6 +224,7 @@ impl SubLayerLayout {
             OpLayout::LatentAttention(attention) => attention.matrices().collect(),
             OpLayout::FeedForward(ffn) => vec![&ffn.into, &ffn.down],
             OpLayout::Experts(experts) => experts.matrices().collect(),
+            OpLayout::CrossAttention(cross) => vec![&cross.q, &cross.kv, &cross.out],
             OpLayout::LayerInput(input) => vec![&input.gate, &input.projection],
             OpLayout::Parallel(_) => Vec::new(),
         };
@@ -208,6 +241,8 @@ impl SubLayerLayout {
             OpLayout::Experts(experts) => {
                 self.between().map(Matrix::bytes_read).sum::<u64>() + experts.bytes_read()
             }
+            // K and V are those of the encoder's tokens, which are there.
+            OpLayout::CrossAttention(cross) => cross.q.bytes_read() + cross.out.bytes_read(),
             _ => self.matrices().map(Matrix::bytes_read).sum(),
         }
     }
@@ -329,6 +364,9 @@ impl Layout {
                     let shared = shared.iter_mut().flat_map(|ffn| [one(&mut ffn.into), one(&mut ffn.down)]);
                     router.iter_mut().map(one).chain(shared).chain([all(into), all(down)]).collect()
                 }
+                OpLayout::CrossAttention(CrossAttentionLayout { q, kv, out, .. }) => {
+                    vec![one(q), one(kv), one(out)]
+                }
                 OpLayout::LayerInput(LayerInputLayout { gate, projection, .. }) => {
                     vec![one(gate), one(projection)]
                 }
@@ -336,7 +374,8 @@ impl Layout {
             };
             between.chain(of_op).collect()
         }
-        let inner = self.blocks.iter_mut().flatten().flat_map(of);
+        let encoder = self.encoder.iter_mut().flat_map(|encoder| &mut encoder.blocks);
+        let inner = encoder.chain(&mut self.blocks).flatten().flat_map(of);
         let layer_inputs = self.layer_inputs.iter_mut();
         let layer_inputs =
             layer_inputs.flat_map(|inputs| [one(&mut inputs.table), one(&mut inputs.projection)]);
@@ -346,16 +385,38 @@ impl Layout {
         tables.into_iter().chain(positions).chain(layer_inputs).chain(streams).chain(inner)
     }
 
-    /// Every sub-layer, each parallel one followed by its branches.
+    /// Every sub-layer, each parallel one followed by its branches, those of an encoder first.
     pub fn sublayers(&self) -> impl Iterator<Item = &SubLayerLayout> {
-        self.blocks.iter().flatten().flat_map(|layer| {
+        [Stack::Encoder, Stack::Decoder].into_iter().flat_map(|stack| self.sublayers_of(stack))
+    }
+
+    /// The same of one stack.
+    pub fn sublayers_of(&self, stack: Stack) -> impl Iterator<Item = &SubLayerLayout> {
+        self.blocks_of(stack).iter().flatten().flat_map(|layer| {
             let branches = match &layer.op {
                 OpLayout::Parallel(branches) => branches.as_slice(),
-                OpLayout::Attention(_) | OpLayout::LatentAttention(_) | OpLayout::FeedForward(_) => &[],
+                OpLayout::Attention(_) | OpLayout::LatentAttention(_) | OpLayout::CrossAttention(_) => &[],
+                OpLayout::FeedForward(_) => &[],
                 OpLayout::Experts(_) | OpLayout::LayerInput(_) => &[],
             };
             [layer].into_iter().chain(branches)
         })
+    }
+
+    /// The blocks of a stack; an encoder that is not there has none.
+    pub fn blocks_of(&self, stack: Stack) -> &[Vec<SubLayerLayout>] {
+        match stack {
+            Stack::Decoder => &self.blocks,
+            Stack::Encoder => self.encoder.as_ref().map_or(&[], |encoder| &encoder.blocks),
+        }
+    }
+
+    /// What is added to the scores of a stack's self-attention.
+    pub fn relative_bias_of(&self, stack: Stack) -> Option<&Vectors> {
+        match stack {
+            Stack::Decoder => self.relative_bias.as_ref(),
+            Stack::Encoder => self.encoder.as_ref()?.relative_bias.as_ref(),
+        }
     }
 
     /// Every matrix once.
@@ -379,6 +440,7 @@ impl Layout {
                     attention.q_latent.iter().map(|(_, norm)| norm).chain([&attention.kv_norm]).collect()
                 }
                 OpLayout::Experts(experts) => experts.vectors().collect(),
+                OpLayout::CrossAttention(cross) => cross.sinks.iter().collect(),
                 OpLayout::FeedForward(_) | OpLayout::LayerInput(_) | OpLayout::Parallel(_) => Vec::new(),
             };
             [&layer.norm, &layer.post_norm, &layer.output_scale].into_iter().flatten().chain(of_op)
@@ -389,13 +451,16 @@ impl Layout {
         let transforms = transforms.filter(move |transform| seen.insert(&transform.name));
         let layer_inputs = self.layer_inputs.iter().map(|inputs| &inputs.norm);
         let streams = self.streams.iter().flat_map(StreamsLayout::vectors);
-        layer_inputs.chain(streams).chain(inner).chain([&self.final_norm]).chain(transforms)
+        let biases = [Stack::Encoder, Stack::Decoder].into_iter().filter_map(|of| self.relative_bias_of(of));
+        let of_encoder = self.encoder.iter().map(|encoder| &encoder.final_norm);
+        let others = biases.chain(of_encoder).chain([&self.final_norm]);
+        layer_inputs.chain(streams).chain(inner).chain(others).chain(transforms)
     }
 
-    /// Bytes of weights and scales that a decode step reads: of each expert layer as many experts as a token chooses,
+    /// Bytes of weights and scales that a decode step reads, an encoder's apart: of each expert layer as many experts as a token chooses,
     /// the widest where widths differ, and of embeddings and positions one row.
     pub fn bytes_read_per_step(&self) -> u64 {
-        let of_blocks = self.sublayers().map(SubLayerLayout::bytes_read);
+        let of_blocks = self.sublayers_of(Stack::Decoder).map(SubLayerLayout::bytes_read);
         let of_inputs =
             |inputs: &LayerInputsLayout| inputs.table.row_bytes_read() + inputs.projection.bytes_read();
         let of_tables = [&self.embedding].into_iter().chain(&self.positions).map(Matrix::row_bytes_read);

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::ops::Add;
 
 use super::config::{Experts, ModelConfig, Op, Routing};
-use super::slot::{Part, Place, Role, Slot, SubLayerPlace, slots};
+use super::slot::{Part, Place, Role, Slot, Stack, SubLayerPlace, slots};
 
 /// Parameters by what they do. All but the last are elements of matrices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Parameters {
     pub routers: u64,
     /// Experts that a router chooses.
     pub experts: u64,
-    /// All that multiplies no token as a matrix: norms, biases, sinks, scales, tables of experts.
+    /// All that multiplies no token as a matrix: norms, biases, those of scores among them, sinks, scales, tables of experts.
     pub others: u64,
 }
 
@@ -55,14 +55,12 @@ impl Parameters {
     /// Those that a token uses: of experts as many as [`Experts::per_token`] says, and all of the rest but for what
     /// makes the noise of training. So published counts have it, which take the whole table of embeddings, tied or not.
     pub fn activated(config: &ModelConfig) -> Self {
-        Self::count(config, |slot, op| match (slot.place, slot.role, op) {
-            // Experts are alike, so the first stand for any.
-            (Place::Expert(_, n), _, Some(Op::Experts(experts))) => {
-                (experts.per_token() - n as f64).clamp(0.0, 1.0)
-            }
-            (_, Role::NoiseRouter, _) => 0.0,
-            _ => 1.0,
-        })
+        Self::count(config, activated)
+    }
+
+    /// Those of them that a token of one stack uses.
+    pub(super) fn activated_in(config: &ModelConfig, stack: Stack) -> Self {
+        Self::count(config, |slot, op| if slot.place.stack() == stack { activated(slot, op) } else { 0.0 })
     }
 
     /// Their sum.
@@ -121,12 +119,24 @@ impl Parameters {
             Role::Gate | Role::Up | Role::Down => &mut self.feed_forward,
             Role::LayerInputNorm => &mut self.others,
             Role::FinalNorm | Role::Norm | Role::PostNorm | Role::OutputScale => &mut self.others,
-            Role::QNorm | Role::KNorm | Role::Sinks => &mut self.others,
+            Role::QNorm | Role::KNorm | Role::Sinks | Role::RelativeBias => &mut self.others,
             Role::QLatentNorm | Role::KvLatentNorm => &mut self.others,
             Role::RouterNorm | Role::SelectionBias | Role::ExpertScale | Role::ExpertTable => {
                 &mut self.others
             }
         }
+    }
+}
+
+/// The share of a slot that a token uses.
+fn activated(slot: Slot, op: Option<&Op>) -> f64 {
+    match (slot.place, slot.role, op) {
+        // Experts are alike, so the first stand for any.
+        (Place::Expert(_, n), _, Some(Op::Experts(experts))) => {
+            (experts.per_token() - n as f64).clamp(0.0, 1.0)
+        }
+        (_, Role::NoiseRouter, _) => 0.0,
+        _ => 1.0,
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 pub use name::PlanName;
 
+use super::slot::{Place, Stack};
 use crate::quant::{IntFormat, WeightFormat, Width};
 
 /// The format of every weight matrix of a model. Router, norms and biases are always f32.
@@ -19,7 +20,7 @@ pub struct WeightPlan {
     pub experts: WeightFormat,
     /// The embedding table. A tied head shares it when `linear` is the same format.
     pub embedding: WeightFormat,
-    /// Blocks whose integer codes are read at another width (Mix'n'Match: arXiv 2502.06786, section 4).
+    /// Blocks, not an encoder's, whose integer codes are read at another width (Mix'n'Match: arXiv 2502.06786, section 4).
     pub block_widths: BTreeMap<usize, Width>,
     /// By block, experts whose integer codes are read at another width than their block's.
     pub expert_widths: BTreeMap<usize, BTreeMap<usize, Width>>,
@@ -44,16 +45,21 @@ impl WeightPlan {
         [self.linear, self.experts, self.embedding].iter().all(|format| *format == WeightFormat::F32)
     }
 
-    /// What a format becomes in a block.
-    pub(crate) fn in_block(&self, format: WeightFormat, block: usize) -> WeightFormat {
-        read_at(format, self.block_widths.get(&block))
+    /// What a format becomes at a place: in a block, what its width makes of it.
+    pub(crate) fn at(&self, place: Place, format: WeightFormat) -> WeightFormat {
+        read_at(format, block(place).and_then(|block| self.block_widths.get(&block)))
     }
 
     /// The format of an expert's projections.
-    pub(crate) fn of_expert(&self, block: usize, expert: usize) -> WeightFormat {
-        let width = self.expert_widths.get(&block).and_then(|experts| experts.get(&expert));
-        read_at(self.in_block(self.experts, block), width)
+    pub(crate) fn of_expert_at(&self, place: Place, expert: usize) -> WeightFormat {
+        let widths = block(place).and_then(|block| self.expert_widths.get(&block));
+        read_at(self.at(place, self.experts), widths.and_then(|experts| experts.get(&expert)))
     }
+}
+
+/// The block that widths of blocks count: an encoder's have none of their own.
+fn block(place: Place) -> Option<usize> {
+    place.at().filter(|at| at.stack == Stack::Decoder).map(|at| at.block)
 }
 
 /// A format where a width may be given; floats have one width.

@@ -18,7 +18,7 @@ pub use brainformer::{
     brainformer_six_1b_64e, brainformer1_1b_64e, brainformer1_8b_64e, brainformer2_1b_64e,
     brainformer2_100m_32e,
 };
-pub use encoder_decoder::{EncoderDecoder, st_moe_32b, st_moe_l, switch_c, t5_xxl};
+pub use encoder_decoder::{st_moe_32b, st_moe_l, switch_c, t5_xxl};
 pub use gemma::{gemma2_2b, gemma3_1b, gemma3_4b, gemma3_270m, tiny_dense, tiny_moe};
 pub use glam::{
     glam_8b, glam_8b_64e, glam_64b_64e, glam_100m_32e, glam_100m_64e, glam_1700m, glam_1700m_64e,

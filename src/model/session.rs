@@ -1,6 +1,7 @@
 //! Sequences of tokens: their caches, their passes, their places.
 
 mod caches;
+mod encode;
 mod generate;
 mod members;
 mod named;
@@ -51,6 +52,8 @@ struct State {
     spans_on_device: Option<Vec<SequenceSpan>>,
     /// The page table as the device has it, by place.
     pages_on_device: Vec<Vec<u32>>,
+    /// Tokens of the encoder's input.
+    encoded: Option<u32>,
 }
 
 /// Sequences of tokens that a model reads and continues.
@@ -128,7 +131,7 @@ impl Session {
             pool,
             named,
             caches,
-            state: State { sequences, spans_on_device: None, pages_on_device },
+            state: State { sequences, spans_on_device: None, pages_on_device, encoded: None },
             first,
             traced: None,
             compares_tokens,

@@ -22,8 +22,10 @@ pub struct Slot {
 /// Where in the model a tensor belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// The model as a whole: embedding, final norm, head.
+    /// The model as a whole: embedding, final norm, head; what the decoder's blocks share.
     Model,
+    /// The encoder as a whole: its final norm, what its blocks share.
+    Encoder,
     /// A block as a whole: what mixes residual streams around it.
     Block(usize),
     /// One of several residual streams.
@@ -36,10 +38,32 @@ pub enum Place {
     SharedExpert(SubLayerPlace),
 }
 
+/// Which blocks, in the order in which they run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stack {
+    /// Those of an encoder.
+    Encoder,
+    /// Those that lead to the head.
+    #[default]
+    Decoder,
+}
+
+impl Stack {
+    // Serde asks by reference.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    fn is_decoder(&self) -> bool {
+        *self == Self::Decoder
+    }
+}
+
 /// A sub-layer, or a branch of a parallel one. Places are ordered as sub-layers run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubLayerPlace {
+    /// Whose block.
+    #[serde(default, skip_serializing_if = "Stack::is_decoder")]
+    pub stack: Stack,
     /// Index of the block.
     pub block: usize,
     /// Index in the block.
@@ -75,7 +99,7 @@ pub enum Role {
     StreamScale,
     /// Head, `[V, d]`.
     Head,
-    /// The norm before the head, `[d]`.
+    /// The norm before the head, or an encoder's last, `[d]`.
     FinalNorm,
     /// The norm before a sub-layer, `[d]`.
     Norm,
@@ -91,6 +115,8 @@ pub enum Role {
     ProjectIn,
     /// Projection back from it, `[d, w]`.
     ProjectOut,
+    /// What is added to the scores of a stack's attention, by distance, `[buckets, H]`.
+    RelativeBias,
     /// Query projection, `[H h, d]`.
     Q,
     /// Key projection, `[G h, d]`; of cross-attention it reads the encoder's output, and so does V's.
@@ -162,14 +188,39 @@ pub enum Part {
 impl Place {
     /// A sub-layer.
     pub const fn sublayer(block: usize, sublayer: usize) -> Self {
-        Self::SubLayer(SubLayerPlace { block, sublayer, branch: None })
+        Self::SubLayer(SubLayerPlace { stack: Stack::Decoder, block, sublayer, branch: None })
     }
 
     /// The sub-layer, unless it is the model as a whole.
     pub const fn at(self) -> Option<SubLayerPlace> {
         match self {
-            Self::Model | Self::Block(_) | Self::Stream(_) => None,
+            Self::Model | Self::Encoder | Self::Block(_) | Self::Stream(_) => None,
             Self::SubLayer(at) | Self::Expert(at, _) | Self::SharedExpert(at) => Some(at),
+        }
+    }
+
+    /// The same place of another stack.
+    #[must_use]
+    pub const fn of(self, stack: Stack) -> Self {
+        match self {
+            Self::Model | Self::Encoder => match stack {
+                Stack::Decoder => Self::Model,
+                Stack::Encoder => Self::Encoder,
+            },
+            // An encoder has neither.
+            Self::Block(_) | Self::Stream(_) => self,
+            Self::SubLayer(at) => Self::SubLayer(SubLayerPlace { stack, ..at }),
+            Self::Expert(at, expert) => Self::Expert(SubLayerPlace { stack, ..at }, expert),
+            Self::SharedExpert(at) => Self::SharedExpert(SubLayerPlace { stack, ..at }),
+        }
+    }
+
+    /// Whose place it is.
+    pub const fn stack(self) -> Stack {
+        match self {
+            Self::Model | Self::Block(_) | Self::Stream(_) => Stack::Decoder,
+            Self::Encoder => Stack::Encoder,
+            Self::SubLayer(at) | Self::Expert(at, _) | Self::SharedExpert(at) => at.stack,
         }
     }
 
@@ -193,19 +244,22 @@ impl Place {
 
     /// The seed of what is drawn at this place, from that of the whole model.
     pub fn seed(self, seed: u32) -> u32 {
-        let Some(SubLayerPlace { block, sublayer, branch }) = self.at() else { return seed };
-        random_bits(seed, block as u32, (sublayer << 8 | branch.map_or(0, |branch| branch + 1)) as u32)
+        let Some(SubLayerPlace { stack, block, sublayer, branch }) = self.at() else { return seed };
+        let block = block as u32 | if stack == Stack::Encoder { 1 << 31 } else { 0 };
+        random_bits(seed, block, (sublayer << 8 | branch.map_or(0, |branch| branch + 1)) as u32)
     }
 
     /// What we call a part of the model at this place: a tensor of a native checkpoint, of device memory, of a pass.
     pub fn name(self, part: &str) -> String {
         match self {
             Self::Model => part.to_owned(),
+            Self::Encoder => format!("encoder.{part}"),
             Self::Block(block) => format!("blocks.{block}.{part}"),
             Self::Stream(stream) => format!("streams.{stream}.{part}"),
-            Self::SubLayer(SubLayerPlace { block, sublayer, branch }) => {
+            Self::SubLayer(SubLayerPlace { stack, block, sublayer, branch }) => {
                 let branch = branch.map_or(String::new(), |branch| format!("branches.{branch}."));
-                format!("blocks.{block}.sublayers.{sublayer}.{branch}{part}")
+                let stack = if stack == Stack::Encoder { "encoder." } else { "" };
+                format!("{stack}blocks.{block}.sublayers.{sublayer}.{branch}{part}")
             }
             Self::Expert(at, expert) => Self::SubLayer(at).name(&format!("experts.{expert}.{part}")),
             Self::SharedExpert(at) => Self::SubLayer(at).name(&format!("shared_expert.{part}")),

@@ -3,8 +3,9 @@
 use half::bf16;
 
 use super::matmul::dot;
+use super::relative_bias::bucket;
 use super::softmax::{softcap_f64, softmax_f64};
-use crate::model::config::Alibi;
+use crate::model::config::{Alibi, RelativeBias};
 
 /// The position of a cache slot that holds no token; no query sees it.
 pub const EMPTY_SLOT: u32 = u32::MAX;
@@ -50,6 +51,25 @@ pub struct Attention {
     pub mask: Mask,
 }
 
+/// A number added to the scaled score of a head, `H`, for a key at a distance, its position less the query's.
+#[derive(Clone, Copy, Debug)]
+pub struct ScoreBias<'a> {
+    /// Buckets of distances.
+    pub relative: RelativeBias,
+    /// Whether later keys have buckets of their own.
+    pub both_ways: bool,
+    /// `[buckets, H]`.
+    pub table: &'a [f32],
+}
+
+impl ScoreBias<'_> {
+    fn of(&self, head: usize, query: u32, key: u32) -> f64 {
+        let bucket = bucket(self.relative, self.both_ways, i64::from(key) - i64::from(query)) as usize;
+        let heads = self.table.len() / self.relative.buckets as usize;
+        f64::from(self.table[bucket * heads + head])
+    }
+}
+
 /// Keys or values with where they stand, and what else a query meets.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyValues<'a> {
@@ -61,6 +81,8 @@ pub struct KeyValues<'a> {
     pub positions: &'a [u32],
     /// A logit of each query head, `[H]`, that takes part in the softmax and has no value (arXiv 2508.10925).
     pub sinks: Option<&'a [f32]>,
+    /// What is added to scores.
+    pub bias: Option<ScoreBias<'a>>,
 }
 
 /// The slope of a head of `heads` (arXiv 2108.12409, section 3): `2^(-8 i / n)` for the i-th of `n` heads, a power of two. Of
@@ -85,7 +107,7 @@ fn alibi_bias(alibi: Alibi, slope: f64, [q, k]: [u32; 2]) -> f64 {
     distance * f64::from(alibi.scale)
 }
 
-/// `o = softmax(mask(softcap(scale * q . k + alibi))) v` (arXiv 1706.03762; shared heads: arXiv 2305.13245), with `q`
+/// `o = softmax(mask(softcap(scale * q . k + alibi + bias))) v` (arXiv 1706.03762; shared heads: arXiv 2305.13245), with `q`
 /// `[Tq, H, h]`, `o` `[Tq, H, v]` and `q_positions` `[Tq]`. A query that sees no key gets 0. Without any, `v` is `h`.
 pub fn attention(layer: &Attention, q: &[f32], q_positions: &[u32], kv: KeyValues) -> Vec<f32> {
     let h = layer.head_dim;
@@ -101,9 +123,10 @@ pub fn attention(layer: &Attention, q: &[f32], q_positions: &[u32], kv: KeyValue
                 if !layer.mask.visible(q_position, k_position) {
                     return f64::NEG_INFINITY;
                 }
-                let bias = layer.alibi.map_or(0.0, |alibi| {
+                let slope = layer.alibi.map_or(0.0, |alibi| {
                     alibi_bias(alibi, alibi_slope(layer.heads, j), [q_position, k_position])
                 });
+                let bias = slope + kv.bias.map_or(0.0, |bias| bias.of(j, q_position, k_position));
                 let product = dot(q, &kv.keys[kv_row(s) * h..][..h]);
                 softcap_f64(layer.softcap, f64::from(layer.scale) * product + bias)
             };

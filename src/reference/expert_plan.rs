@@ -84,6 +84,7 @@ impl Capacity {
                 let slots = u64::from(tokens) * u64::from(choices);
                 thousandths.saturating_mul(slots).div_ceil(1000 * u64::from(experts))
             }
+            Share::Tokens => self.factor as u64,
             Share::PerToken => thousandths.saturating_mul(tokens.into()) / (1000 * u64::from(experts)),
         };
         u32::try_from(even.max(1)).unwrap_or(u32::MAX)

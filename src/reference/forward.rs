@@ -1,14 +1,17 @@
-//! A whole forward pass of a decoder-only model, from token ids to logits.
+//! A whole forward pass: of a decoder, from token ids to logits, or of an encoder, from token ids to what a decoder attends to.
 
 mod attention;
 mod cache;
+mod encode;
 mod experts;
 mod latent_attention;
 mod streams;
 
 pub use cache::{Cache, Conditions};
+pub use encode::{encode, encode_with_experts};
 
 use super::activation::{activate, clamped_gated, gated};
+use super::attention::ScoreBias;
 use super::embed::{add_positions, embed};
 use super::expert_plan::NONE;
 use super::matmul::matmul;
@@ -21,10 +24,11 @@ use super::transform::transform;
 use super::weights::{
     FeedForwardWeights, Linear, NormWeights, OpWeights, ProjectionWeights, SubLayerWeights, Weights,
 };
+use crate::fragments::CacheFormat;
 use crate::model::config::{Experts, FeedForward, Head, ModelConfig, Norm, Op, SubLayer};
-use crate::model::slot::Place;
+use crate::model::slot::{Place, Stack};
 use crate::{Error, Result};
-use attention::attend;
+use attention::{attend, attend_across};
 use cache::{KeysAndValues, caches_read};
 use latent_attention::attend_latents;
 use streams::OnStreams;
@@ -37,7 +41,7 @@ pub struct Trace {
     pub hidden: Vec<Vec<f32>>,
     /// Output of the last block before the final norm, `[T, d]`, or `[T, A, d]`.
     pub last_block: Vec<f32>,
-    /// `[T, V]`, scaled and soft-capped where the head says so.
+    /// `[T, V]`, scaled and soft-capped where the head says so; none of an encoder.
     pub logits: Vec<f32>,
     /// One for every expert sub-layer where each token chooses for itself, in order.
     pub routes: Vec<RouteTrace>,
@@ -83,8 +87,21 @@ pub fn forward_with_experts(
     ids: &[u32],
     experts: &[&[u32]],
 ) -> Result<Trace> {
+    check_chosen(config, Stack::Decoder, cache, ids, experts)?;
+    pass(config, weights, cache, ids, Some(experts))
+}
+
+/// Refuses experts that are not those of a stack's routed layers, or of other tokens.
+fn check_chosen(
+    config: &ModelConfig,
+    stack: Stack,
+    cache: &Cache,
+    ids: &[u32],
+    experts: &[&[u32]],
+) -> Result<()> {
+    let as_trained = cache.conditions.training.is_some();
     let layers: Vec<&Experts> =
-        routed_layers(config, cache.conditions.training.is_some()).map(|(_, experts)| experts).collect();
+        routed_layers_of(config, stack, as_trained).map(|(_, experts)| experts).collect();
     let fits = |(layer, experts): (&&Experts, &&[u32])| {
         experts.len() == ids.len() * layer.top_k as usize
             && experts.iter().all(|&e| e < layer.count || (e == NONE && layer.may_leave_out()))
@@ -92,24 +109,35 @@ pub fn forward_with_experts(
     if layers.len() != experts.len() || !layers.iter().zip(experts).all(fits) {
         return Err(unfit("a choice of experts"));
     }
-    pass(config, weights, cache, ids, Some(experts))
+    Ok(())
 }
 
-/// The sub-layers with experts, in order.
-fn expert_layers(config: &ModelConfig) -> impl Iterator<Item = (Place, &Experts)> {
-    config.ops().filter_map(|(place, op)| match op {
+/// The sub-layers of a stack with experts, in order.
+fn expert_layers(config: &ModelConfig, stack: Stack) -> impl Iterator<Item = (Place, &Experts)> {
+    config.ops_of(stack).filter_map(|(place, op)| match op {
         Op::Experts(experts) => Some((place, experts)),
         Op::Attention(_) | Op::LatentAttention(_) | Op::CrossAttention(_) | Op::FeedForward(_) => None,
         Op::LayerInput(_) | Op::Parallel(_) => None,
     })
 }
 
-/// Those of them where each token chooses for itself.
+/// The sub-layers with experts where each token chooses for itself, those of an encoder first.
 pub(crate) fn routed_layers(
     config: &ModelConfig,
     as_trained: bool,
 ) -> impl Iterator<Item = (Place, &Experts)> {
-    expert_layers(config).filter(move |(_, experts)| experts.chooses_by_token(as_trained))
+    [Stack::Encoder, Stack::Decoder]
+        .into_iter()
+        .flat_map(move |stack| routed_layers_of(config, stack, as_trained))
+}
+
+/// The same of one stack.
+pub(crate) fn routed_layers_of(
+    config: &ModelConfig,
+    stack: Stack,
+    as_trained: bool,
+) -> impl Iterator<Item = (Place, &Experts)> {
+    expert_layers(config, stack).filter(move |(_, experts)| experts.chooses_by_token(as_trained))
 }
 
 fn pass(
@@ -120,44 +148,14 @@ fn pass(
     chosen: Option<&[&[u32]]>,
 ) -> Result<Trace> {
     check(config, cache, ids)?;
+    if config.encoder.is_some() && cache.encoded.is_none() {
+        return Err(Error::Request("there is nothing to attend to: the encoder has read nothing yet".into()));
+    }
     let d = config.hidden_size as usize;
-    let positions: Vec<u32> = (0..ids.len() as u32).map(|t| cache.tokens + t).collect();
-    let mut trace = Trace::default();
-    let mut x = embed(&weights.embedding, d, ids, config.embedding_scale);
-    if let Some(table) = &weights.positions {
-        add_positions(&mut x, table, d, &positions);
-    }
-    let mut pass = Pass {
-        ids,
-        positions,
-        conditions: cache.conditions,
-        places: expert_layers(config).map(|(place, _)| place).collect::<Vec<_>>().into_iter(),
-        caches_read: caches_read(config).into_iter(),
-        kv: &mut cache.layers,
-        layer_inputs: embed_layers(config, weights, ids, &x).into_iter(),
-        chosen,
-        routes: Vec::new(),
-    };
-    if let Some(streams) = config.streams {
-        let on_streams = OnStreams::new(streams, weights)?;
-        let mut all = on_streams.start(&x);
-        for (block, (layers, weights)) in config.blocks.iter().zip(&weights.blocks).enumerate() {
-            trace.hidden.push(all.clone());
-            all = on_streams.block(block, &mut pass, (&layers.sublayers, weights), &all)?;
-        }
-        x = on_streams.join(&all);
-        trace.last_block = all;
-    } else {
-        for (block, weights) in config.blocks.iter().zip(&weights.blocks) {
-            trace.hidden.push(x.clone());
-            for (layer, weights) in block.sublayers.iter().zip(weights) {
-                pass.onto(layer, weights, &mut x)?;
-            }
-        }
-        trace.last_block = x.clone();
-    }
-    trace.routes = pass.routes;
-    let last = normed(config.final_norm, &weights.final_norm, &x);
+    let kv = (&mut cache.layers[..], cache.encoded.as_deref().unwrap_or(&[]));
+    let pass = Pass::new(config, weights, Stack::Decoder, (cache.tokens, ids), cache.conditions, kv);
+    let (mut trace, last) = Pass { chosen, ..pass }.run(config, weights)?;
+    let last = normed(config.final_norm, &weights.final_norm, &last);
     trace.logits = linear(&weights.head, &last, d);
     let Head { scale, softcap: cap, .. } = config.head;
     trace.logits.iter_mut().for_each(|logit| *logit = softcap(cap, scale * *logit));
@@ -168,6 +166,7 @@ fn pass(
 
 /// What sub-layers share.
 struct Pass<'a> {
+    stack: Stack,
     ids: &'a [u32],
     positions: Vec<u32>,
     conditions: Conditions,
@@ -176,13 +175,81 @@ struct Pass<'a> {
     /// The caches that the attention sub-layers to come read.
     caches_read: std::vec::IntoIter<usize>,
     kv: &'a mut [KeysAndValues],
+    /// Of what an encoder gave, for the cross-attention that is to come.
+    encoded: std::slice::Iter<'a, KeysAndValues>,
+    bias: Option<ScoreBias<'a>>,
     /// What the sub-layers to come read that have embeddings of their own, `[T, p]` each.
     layer_inputs: std::vec::IntoIter<Vec<f32>>,
     chosen: Option<&'a [&'a [u32]]>,
     routes: Vec<RouteTrace>,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    fn new(
+        config: &ModelConfig,
+        weights: &'a Weights,
+        stack: Stack,
+        (before, ids): (u32, &'a [u32]),
+        conditions: Conditions,
+        (kv, encoded): (&'a mut [KeysAndValues], &'a [KeysAndValues]),
+    ) -> Self {
+        let table = match stack {
+            Stack::Decoder => weights.relative_bias.as_deref(),
+            Stack::Encoder => weights.encoder.as_ref().and_then(|encoder| encoder.relative_bias.as_deref()),
+        };
+        let bias = config.relative_bias_of(stack).zip(table);
+        let both_ways = stack == Stack::Encoder;
+        let places: Vec<Place> = expert_layers(config, stack).map(|(place, _)| place).collect();
+        Self {
+            stack,
+            ids,
+            positions: (0..ids.len() as u32).map(|t| before + t).collect(),
+            conditions,
+            places: places.into_iter(),
+            caches_read: caches_read(config, stack).into_iter(),
+            kv,
+            encoded: encoded.iter(),
+            bias: bias.map(|(relative, table)| ScoreBias { relative, both_ways, table }),
+            layer_inputs: Vec::new().into_iter(),
+            chosen: None,
+            routes: Vec::new(),
+        }
+    }
+
+    /// The blocks, up to the last one's output, and what its norm reads.
+    fn run(mut self, config: &ModelConfig, weights: &Weights) -> Result<(Trace, Vec<f32>)> {
+        let d = config.hidden_size as usize;
+        let mut trace = Trace::default();
+        let mut x = embed(&weights.embedding, d, self.ids, config.embedding_scale);
+        if let Some(table) = &weights.positions {
+            add_positions(&mut x, table, d, &self.positions);
+        }
+        self.layer_inputs = embed_layers(config, weights, self.ids, &x).into_iter();
+        if let Some(streams) = config.streams {
+            let on_streams = OnStreams::new(streams, weights)?;
+            let mut all = on_streams.start(&x);
+            for (block, (layers, weights)) in config.blocks.iter().zip(&weights.blocks).enumerate() {
+                trace.hidden.push(all.clone());
+                all = on_streams.block(block, &mut self, (&layers.sublayers, weights), &all)?;
+            }
+            (trace.routes, trace.last_block) = (self.routes, all);
+            let joined = on_streams.join(&trace.last_block);
+            return Ok((trace, joined));
+        }
+        let stored = match self.stack {
+            Stack::Decoder => &weights.blocks[..],
+            Stack::Encoder => weights.encoder.as_ref().map_or(&[][..], |encoder| &encoder.blocks),
+        };
+        for (block, weights) in config.blocks_of(self.stack).iter().zip(stored) {
+            trace.hidden.push(x.clone());
+            for (layer, weights) in block.sublayers.iter().zip(weights) {
+                self.onto(layer, weights, &mut x)?;
+            }
+        }
+        (trace.routes, trace.last_block) = (self.routes, x.clone());
+        Ok((trace, x))
+    }
+
     /// `x <- (x + sublayer(x)) scale factor`.
     fn onto(&mut self, layer: &SubLayer, weights: &SubLayerWeights, x: &mut [f32]) -> Result<()> {
         let output = self.sublayer(layer, weights, x, None)?;
@@ -228,7 +295,13 @@ impl Pass<'_> {
             (Op::Attention(op), OpWeights::Attention(weights)) => {
                 let cache = self.caches_read.next().and_then(|at| self.kv.get_mut(at));
                 let kv = cache.ok_or_else(|| unfit("the cache"))?;
-                attend(op, weights, kv, (&self.positions, self.conditions.cache), input)
+                // What sees both ways has no cache.
+                let format = if op.bidirectional { CacheFormat::F32 } else { self.conditions.cache };
+                attend(op, weights, kv, (&self.positions, format), self.bias, input)
+            }
+            (Op::CrossAttention(op), OpWeights::CrossAttention(weights)) => {
+                let kv = self.encoded.next().ok_or_else(|| unfit("the cache"))?;
+                attend_across(op, weights, kv, &self.positions, input)
             }
             (Op::LatentAttention(op), OpWeights::LatentAttention(weights)) => {
                 let cache = self.caches_read.next().and_then(|at| self.kv.get_mut(at));

@@ -19,6 +19,21 @@ pub struct Weights {
     pub streams: Option<StreamsWeights>,
     /// Sub-layers by block.
     pub blocks: Vec<Vec<SubLayerWeights>>,
+    /// What is added to the scores of self-attention in `blocks`, `[buckets, H]`.
+    pub relative_bias: Option<Vec<f32>>,
+    /// The encoder, if there is one.
+    pub encoder: Option<EncoderWeights>,
+}
+
+/// An encoder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncoderWeights {
+    /// Sub-layers by block.
+    pub blocks: Vec<Vec<SubLayerWeights>>,
+    /// The norm of what cross-attention reads.
+    pub final_norm: NormWeights,
+    /// What is added to the scores of its attention, `[buckets, H]`.
+    pub relative_bias: Option<Vec<f32>>,
 }
 
 /// What gives each of `L` layers an embedding of its own, as wide as `p`.
@@ -120,6 +135,8 @@ pub enum OpWeights {
     Attention(AttentionWeights),
     /// For [`Op::LatentAttention`](crate::model::config::Op::LatentAttention).
     LatentAttention(LatentAttentionWeights),
+    /// For [`Op::CrossAttention`](crate::model::config::Op::CrossAttention): K and V read the encoder's output.
+    CrossAttention(AttentionWeights),
     /// For [`Op::FeedForward`](crate::model::config::Op::FeedForward).
     FeedForward(FeedForwardWeights),
     /// For [`Op::Experts`](crate::model::config::Op::Experts).

@@ -6,7 +6,7 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::model::config::Experts;
-use crate::model::slot::{Place, Role, Slot};
+use crate::model::slot::{Place, Role, Slot, Stack};
 use crate::model::{Source, open};
 use crate::reference::forward::{Conditions, RouteTrace, Trace, routed_layers};
 use crate::reference::moe::Router;
@@ -28,14 +28,34 @@ pub struct Case {
 /// A prompt and what came of it.
 #[derive(Clone, Debug)]
 pub struct Prompt {
-    /// The prompt.
+    /// What an encoder reads before it, where there is one.
+    pub input: Option<Input>,
+    /// The prompt; of a model with an encoder what its decoder is given.
     pub ids: Vec<u32>,
     /// What its forward pass computed.
     pub trace: Trace,
+    /// How many of its tokens the greedy path begins with: all, but where there is an encoder one.
+    pub begin: usize,
     /// Its greedy continuation.
     pub greedy_ids: Vec<u32>,
     /// The logits that each of those was chosen from, `[n, V]`.
     pub greedy_logits: Vec<f32>,
+}
+
+/// What an encoder reads and what comes of it.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The tokens.
+    pub ids: Vec<u32>,
+    /// What the encoder computed.
+    pub trace: Trace,
+}
+
+impl Prompt {
+    /// What the greedy path continues.
+    pub fn start(&self) -> &[u32] {
+        &self.ids[..self.begin]
+    }
 }
 
 impl Case {
@@ -73,33 +93,70 @@ impl Golden {
     fn prompts(&self, prefix: &str, source: &Source) -> Result<Vec<Prompt>> {
         let config = &source.config;
         let vocab = config.vocab_size as usize;
-        let [batch, length] = self.two_axes(&format!("{prefix}input_ids"))?;
+        let has_encoder = config.encoder.is_some();
+        let ids = if has_encoder { "decoder_input_ids" } else { "input_ids" };
+        let [batch, length] = self.two_axes(&format!("{prefix}{ids}"))?;
         let [_, steps] = self.two_axes(&format!("{prefix}greedy_ids"))?;
-        let ids = self.integers(&format!("{prefix}input_ids"), &[batch, length])?;
+        let ids = self.integers(&format!("{prefix}{ids}"), &[batch, length])?;
         let greedy_ids = self.integers(&format!("{prefix}greedy_ids"), &[batch, steps])?;
         let greedy_logits = self.floats(&format!("{prefix}greedy_logits"), &[batch, steps, vocab])?;
         let logits = self.floats(&format!("{prefix}logits"), &[batch, length, vocab])?;
-        let streams = config.streams.map(|streams| streams.count as usize);
-        let shape = streams.into_iter().chain([batch, length, config.hidden_size as usize]);
-        let (layers, last_block) = self.hidden(prefix, config.blocks.len(), &shape.collect::<Vec<_>>())?;
-        let routes = self.routes(prefix, source, batch * length)?;
-        let prompt = |row: usize| Prompt {
+        let mut inputs =
+            if has_encoder { self.inputs(prefix, source, batch)? } else { Vec::new() }.into_iter();
+        let decoder = if has_encoder { "decoder_" } else { "" };
+        let traces = self.traces((prefix, decoder), source, Stack::Decoder, [batch, length])?;
+        let prompt = |(row, trace): (usize, Trace)| Prompt {
+            input: inputs.next(),
             ids: part(&ids, batch, row),
-            trace: Trace {
-                hidden: layers.iter().map(|layer| part(layer, batch, row)).collect(),
-                last_block: part(&last_block, batch, row),
-                logits: part(&logits, batch, row),
-                routes: routes.iter().map(|layer| part_of_routes(layer, batch, row)).collect(),
-            },
+            trace: Trace { logits: part(&logits, batch, row), ..trace },
+            begin: if has_encoder { 1 } else { length },
             greedy_ids: part(&greedy_ids, batch, row),
             greedy_logits: part(&greedy_logits, batch, row),
         };
-        Ok((0..batch).map(prompt).collect())
+        Ok(traces.into_iter().enumerate().map(prompt).collect())
     }
 
-    /// Hidden states by layer, and the last block's output; none of them where a file keeps to logits.
-    fn hidden(&self, prefix: &str, blocks: usize, shape: &[usize]) -> Result<(Vec<Vec<f32>>, Vec<f32>)> {
-        let name = |i: usize| format!("{prefix}hidden_states.{i}");
+    /// What the encoder reads, by row of the batch.
+    fn inputs(&self, prefix: &str, source: &Source, batch: usize) -> Result<Vec<Input>> {
+        let name = format!("{prefix}input_ids");
+        let [_, length] = self.two_axes(&name)?;
+        let ids = self.integers(&name, &[batch, length])?;
+        let traces = self.traces((prefix, "encoder_"), source, Stack::Encoder, [batch, length])?;
+        let input = |(row, trace)| Input { ids: part(&ids, batch, row), trace };
+        Ok(traces.into_iter().enumerate().map(input).collect())
+    }
+
+    /// What a stack computed, but for logits, by row of the batch.
+    fn traces(
+        &self,
+        prefixes: (&str, &str),
+        source: &Source,
+        stack: Stack,
+        [batch, length]: [usize; 2],
+    ) -> Result<Vec<Trace>> {
+        let config = &source.config;
+        let streams = config.streams.map(|streams| streams.count as usize);
+        let shape: Vec<_> = streams.into_iter().chain([batch, length, config.hidden_size as usize]).collect();
+        let (layers, last_block) = self.hidden(prefixes, config.blocks_of(stack).len(), &shape)?;
+        let routes = self.routes(prefixes.0, source, stack, batch * length)?;
+        let trace = |row: usize| Trace {
+            hidden: layers.iter().map(|layer| part(layer, batch, row)).collect(),
+            last_block: part(&last_block, batch, row),
+            logits: Vec::new(),
+            routes: routes.iter().map(|layer| part_of_routes(layer, batch, row)).collect(),
+        };
+        Ok((0..batch).map(trace).collect())
+    }
+
+    /// Hidden states by layer, and the last block's output; none of them where a file keeps to logits. Where a model has an
+    /// encoder, the last block's output is recorded after the norm alone.
+    fn hidden(
+        &self,
+        (prefix, stack): (&str, &str),
+        blocks: usize,
+        shape: &[usize],
+    ) -> Result<(Vec<Vec<f32>>, Vec<f32>)> {
+        let name = |i: usize| format!("{prefix}{stack}hidden_states.{i}");
         let last = format!("{prefix}last_layer_output");
         self.refuse(&name(blocks + 1), format_args!("the model has {blocks} layers"))?;
         if !(0..=blocks).map(name).chain([last.clone()]).any(|name| self.has(&name)) {
@@ -107,11 +164,13 @@ impl Golden {
         }
         let read = |name: &str| Ok(by_token(self.floats(name, shape)?, shape));
         let layers = (0..=blocks).map(|i| read(&name(i))).collect::<Result<Vec<_>>>()?;
-        Ok((layers, read(&last)?))
+        let last_block = if stack.is_empty() { read(&last)? } else { Vec::new() };
+        Ok((layers, last_block))
     }
 
-    /// The routers' records by layer, each of `tokens` rows; none of them where a file has none.
-    fn routes(&self, prefix: &str, source: &Source, tokens: usize) -> Result<Vec<RouteTrace>> {
+    /// The routers' records of a stack by layer, each of `tokens` rows; none of them where a file has none. Those of an encoder
+    /// come first.
+    fn routes(&self, prefix: &str, source: &Source, stack: Stack, tokens: usize) -> Result<Vec<RouteTrace>> {
         let name = |part: &str, layer: usize| format!("{prefix}router_{part}.{layer}");
         let names = |layer: usize| ["logits", "topk_idx", "topk_weight"].map(|part| name(part, layer));
         let layers: Vec<_> = routed_layers(&source.config, false).collect();
@@ -136,7 +195,8 @@ impl Golden {
                 top_k,
             })
         };
-        layers.iter().enumerate().map(route).collect()
+        let of_stack = layers.iter().enumerate().filter(|(_, (place, _))| place.stack() == stack);
+        of_stack.map(route).collect()
     }
 
     fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {

@@ -115,7 +115,7 @@ fn margin(exact: f32, logits: &[f32], rounding: f64) -> f32 {
 pub(super) fn compare(report: &mut Report, expected: &Run, found: &Run) {
     let rounding = report.rounding;
     report.logits.add(1.0, &expected.trace.logits, &found.trace.logits, rounding);
-    compare_hidden(report, expected, found);
+    compare_hidden(&mut report.hidden, expected, found, rounding);
     if let Some(agreement) = report.routes.as_mut().filter(|_| !expected.trace.routes.is_empty()) {
         compare_routes(agreement, &expected.trace.routes, &found.trace.routes, rounding);
     }
@@ -157,19 +157,29 @@ pub(super) fn parting(expected: &[RouteTrace], found: &[RouteTrace]) -> Option<u
         .min()
 }
 
-fn compare_hidden(report: &mut Report, expected: &Run, found: &Run) {
+/// The same of what an encoder computed.
+pub(super) fn compare_input(report: &mut Report, expected: &Run, found: &Run) {
+    let rounding = report.rounding;
+    compare_hidden(&mut report.encoder, expected, found, rounding);
+    if let Some(agreement) = report.routes.as_mut().filter(|_| !expected.trace.routes.is_empty()) {
+        compare_routes(agreement, &expected.trace.routes, &found.trace.routes, rounding);
+    }
+}
+
+fn compare_hidden(hidden: &mut Vec<Deviation>, expected: &Run, found: &Run, rounding: f64) {
     if expected.trace.hidden.is_empty() {
         return;
     }
-    let hidden = &mut report.hidden;
-    hidden.resize(hidden.len().max(expected.trace.hidden.len() + 1), Deviation::default());
-    let layers = expected.trace.hidden.iter().chain([&expected.trace.last_block]);
+    // Not every file has the last block's output beside its norm.
+    let last = Some(&expected.trace.last_block).filter(|last| !last.is_empty());
+    let layers: Vec<_> = expected.trace.hidden.iter().chain(last).collect();
+    hidden.resize(hidden.len().max(layers.len()), Deviation::default());
     let empty = Vec::new();
     let mut found_layers = found.trace.hidden.iter().chain([&found.trace.last_block]);
     for (deviation, expected) in hidden.iter_mut().zip(layers) {
         let squares: f64 = expected.iter().map(|v| f64::from(*v).powi(2)).sum();
         let rms = (squares / expected.len().max(1) as f64).sqrt();
-        deviation.add(rms.max(1.0), expected, found_layers.next().unwrap_or(&empty), report.rounding);
+        deviation.add(rms.max(1.0), expected, found_layers.next().unwrap_or(&empty), rounding);
     }
 }
 

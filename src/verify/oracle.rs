@@ -1,8 +1,8 @@
 //! What runs are held against: golden outputs, or the CPU reference where weights are not as in the file.
 
-use super::compare::{first_miss, parting};
-use super::runner::{OnCpu, Run};
-use super::{Case, Prompt};
+use super::compare::{agree, first_miss, parting};
+use super::runner::{CpuInput, OnCpu, Run};
+use super::{Case, Input, Prompt};
 use crate::Result;
 use crate::model::plan::WeightPlan;
 use crate::reference::forward::{RouteTrace, Trace};
@@ -15,11 +15,41 @@ pub(super) struct Oracle<'a> {
     path: ProductPath,
     /// Loaded when first needed, which with golden weights is hardly ever.
     reference: Option<OnCpu<'a>>,
+    /// What the encoder has read.
+    input: CpuInput,
 }
 
 impl<'a> Oracle<'a> {
     pub(super) fn new(case: &'a Case, plan: &'a WeightPlan, path: ProductPath) -> Self {
-        Self { case, plan, path, reference: None }
+        Self { case, plan, path, reference: None, input: CpuInput::default() }
+    }
+
+    /// What the encoder should give. Where it chose other experts by a near tie, all tokens hang on that, and all that follows:
+    /// then the reference goes on with its experts.
+    pub(super) fn input(&mut self, input: &Input, found: &Run, rounding: f64) -> Result<Run> {
+        self.input = CpuInput { ids: input.ids.clone(), experts: None };
+        let mut expected = match self.plan.is_f32() {
+            true => Run { trace: input.trace.clone(), tokens: Vec::new() },
+            false => Run { trace: self.reference()?.begin()?, tokens: Vec::new() },
+        };
+        let known = &expected.trace.routes;
+        if agree(&expected, found, rounding) || parting(known, &found.trace.routes).is_none() {
+            return Ok(expected);
+        }
+        self.input.experts = Some(found.trace.routes.iter().map(|route| route.experts.clone()).collect());
+        let after = self.reference()?.begin()?;
+        let parted_before = |layer: usize| match parting(&known[..layer], &found.trace.routes) {
+            Some(_) => 0,
+            None => input.ids.len(),
+        };
+        expected.trace.routes = spliced_routes(known, &after.routes, parted_before);
+        (expected.trace.hidden, expected.trace.last_block) = (after.hidden, after.last_block);
+        Ok(expected)
+    }
+
+    /// Whether the encoder of the prompt at hand chose other experts.
+    pub(super) fn follows_input(&self) -> bool {
+        self.input.experts.is_some()
     }
 
     /// What a prompt should give.
@@ -42,7 +72,7 @@ impl<'a> Oracle<'a> {
                 trace: Trace { logits: prompt.greedy_logits.clone(), ..Trace::default() },
                 tokens: prompt.greedy_ids.clone(),
             }),
-            false => self.reference()?.greedy_path(&prompt.ids, prompt.greedy_ids.len()),
+            false => self.reference()?.greedy_path(prompt.start(), prompt.greedy_ids.len()),
         }
     }
 
@@ -81,16 +111,18 @@ impl<'a> Oracle<'a> {
         Ok(Some(run))
     }
 
-    /// Whether weights are as in the file, so that its outputs are what to expect.
+    /// Whether weights are as in the file, and experts of an encoder, so that its outputs are what to expect.
     fn is_golden(&self) -> bool {
-        self.plan.is_f32()
+        self.plan.is_f32() && !self.follows_input()
     }
 
     fn reference(&mut self) -> Result<&mut OnCpu<'a>> {
-        match &mut self.reference {
-            Some(reference) => Ok(reference),
-            empty => Ok(empty.insert(OnCpu::new(self.case, self.plan, &self.path.into())?)),
-        }
+        let reference = match &mut self.reference {
+            Some(reference) => reference,
+            empty => empty.insert(OnCpu::new(self.case, self.plan, &self.path.into())?),
+        };
+        reference.input.clone_from(&self.input);
+        Ok(reference)
     }
 }
 

@@ -1,15 +1,16 @@
 //! The same model on a GPU or on the CPU reference, driven the same way.
 
-use super::{Arithmetic, Case};
+use super::{Arithmetic, Case, Prompt};
 use crate::energy::Level;
 use crate::gpu::{Capabilities, Gpu};
 use crate::model::config::ModelConfig;
 use crate::model::forward::{LogitRows, Sampling};
 use crate::model::plan::WeightPlan;
-use crate::model::slot::router_parts;
+use crate::model::slot::{Stack, router_parts};
 use crate::model::{LoadOptions, Model, Session, SessionOptions};
 use crate::reference::forward::{
-    Cache, Conditions, RouteTrace, Trace, forward, forward_with_experts, routed_layers,
+    Cache, Conditions, RouteTrace, Trace, encode, encode_with_experts, forward, forward_with_experts,
+    routed_layers_of,
 };
 use crate::reference::sample::argmax;
 use crate::reference::weights::Weights;
@@ -40,6 +41,8 @@ pub(super) enum Runner<'a> {
 
 pub(super) struct OnGpu {
     as_trained: bool,
+    /// What an encoder reads before every prompt; nothing where there is none.
+    input: Vec<u32>,
     prompts: Session,
     decode: Session,
 }
@@ -49,6 +52,15 @@ pub(super) struct OnCpu<'a> {
     conditions: Conditions,
     weights: Weights,
     cache: Cache,
+    pub(super) input: CpuInput,
+}
+
+/// What an encoder reads before every prompt; nothing where there is none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CpuInput {
+    pub ids: Vec<u32>,
+    /// Experts that were chosen elsewhere, by layer.
+    pub experts: Option<Vec<Vec<u32>>>,
 }
 
 impl<'a> Runner<'a> {
@@ -63,12 +75,15 @@ impl<'a> Runner<'a> {
             Device::Gpu(gpu) => {
                 let model = Model::load(gpu, &case.source, LoadOptions::new(plan.clone())).await?;
                 // No room to spare: the caches must hold exactly what the prompts and their continuations need.
-                let needed =
-                    case.prompts.iter().map(|prompt| prompt.ids.len() + prompt.greedy_ids.len()).max();
+                let needed = |prompt: &Prompt| prompt.ids.len().max(prompt.begin + prompt.greedy_ids.len());
+                let needed = case.prompts.iter().map(needed).max();
+                let inputs = case.prompts.iter().flat_map(|prompt| &prompt.input);
+                let input = inputs.map(|input| input.ids.len()).max();
                 let context = needed.map_or(1, |tokens| tokens as u32);
                 let longest = case.prompts.iter().map(|prompt| prompt.ids.len()).max().unwrap_or(1) as u32;
                 let decode = SessionOptions {
                     max_chunk: longest,
+                    encoder_tokens: input.map_or(context, |tokens| tokens as u32),
                     // The whole prompt is one pass, whatever it costs.
                     chunk_ops: u64::MAX,
                     ledger: Level::Counts,
@@ -84,9 +99,21 @@ impl<'a> Runner<'a> {
                 let (prompts, decode) =
                     (Session::new(&model, prompts).await?, Session::new(&model, decode).await?);
                 let as_trained = case.conditions.training.is_some();
-                Ok(Self::Gpu(Box::new(OnGpu { as_trained, prompts, decode })))
+                Ok(Self::Gpu(Box::new(OnGpu { as_trained, input: Vec::new(), prompts, decode })))
             }
         }
+    }
+
+    /// What the encoder gives for an input, which all prompts from here on attend to.
+    pub(super) async fn read(&mut self, ids: &[u32]) -> Result<Run> {
+        let trace = match self {
+            Self::Cpu(cpu) => {
+                cpu.input.ids = ids.to_vec();
+                cpu.begin()?
+            }
+            Self::Gpu(gpu) => gpu.read_input(ids).await?,
+        };
+        Ok(Run { trace, tokens: Vec::new() })
     }
 
     /// A prompt from an empty cache, `chunk` tokens at a time. In more than one chunk, the GPU's hidden states are left
@@ -149,11 +176,14 @@ impl<'a> Runner<'a> {
     async fn start(&mut self, prompt: &[u32]) -> Result<Vec<f32>> {
         match self {
             Self::Cpu(cpu) => {
-                cpu.cache = Cache::under(cpu.config, cpu.conditions);
+                cpu.begin()?;
                 cpu.last_logits(prompt)
             }
             Self::Gpu(gpu) => {
                 gpu.decode.reset();
+                if !gpu.input.is_empty() {
+                    gpu.decode.read(&gpu.input).await?;
+                }
                 gpu.decode.feed(prompt).await?;
                 gpu.decode.logits(1).await
             }
@@ -196,11 +226,33 @@ impl<'a> OnCpu<'a> {
         let learned = |slot, shapes: &[Vec<usize>]| source.fetch_learned(slot, shapes);
         let weights = Weights::build_learned(config, plan, arithmetic.path, fetch, learned)?;
         let conditions = Conditions { cache: arithmetic.cache, ..case.conditions };
-        Ok(Self { config, conditions, weights, cache: Cache::under(config, conditions) })
+        let (cache, input) = (Cache::under(config, conditions), CpuInput::default());
+        Ok(Self { config, conditions, weights, cache, input })
+    }
+
+    /// An empty cache, or what the encoder makes of its input; with what the encoder computed.
+    pub(super) fn begin(&mut self) -> Result<Trace> {
+        let (cache, trace) = self.begun()?;
+        self.cache = cache;
+        Ok(trace)
+    }
+
+    fn begun(&self) -> Result<(Cache, Trace)> {
+        let mut cache = Cache::under(self.config, self.conditions);
+        let CpuInput { ids, experts } = &self.input;
+        let trace = match experts {
+            _ if ids.is_empty() => Trace::default(),
+            None => encode(self.config, &self.weights, &mut cache, ids)?,
+            Some(experts) => {
+                let experts: Vec<&[u32]> = experts.iter().map(Vec::as_slice).collect();
+                encode_with_experts(self.config, &self.weights, &mut cache, ids, &experts)?
+            }
+        };
+        Ok((cache, trace))
     }
 
     pub(super) fn prompt(&mut self, ids: &[u32], chunk: usize) -> Result<Run> {
-        self.cache = Cache::under(self.config, self.conditions);
+        self.begin()?;
         let mut trace = Trace::default();
         for ids in ids.chunks(chunk) {
             join(&mut trace, forward(self.config, &self.weights, &mut self.cache, ids)?);
@@ -211,7 +263,7 @@ impl<'a> OnCpu<'a> {
     /// The greedy continuation of a prompt and the logits it was chosen from.
     pub(super) fn greedy_path(&mut self, prompt: &[u32], count: usize) -> Result<Run> {
         let mut run = Run::default();
-        self.cache = Cache::under(self.config, self.conditions);
+        self.begin()?;
         let mut logits = self.last_logits(prompt)?;
         while run.tokens.len() < count {
             let token = argmax(&logits);
@@ -227,7 +279,7 @@ impl<'a> OnCpu<'a> {
     /// What tokens give with experts that were chosen elsewhere.
     pub(super) fn follow(&self, ids: &[u32], routes: &[RouteTrace]) -> Result<Trace> {
         let experts: Vec<&[u32]> = routes.iter().map(|route| route.experts.as_slice()).collect();
-        let mut cache = Cache::under(self.config, self.conditions);
+        let (mut cache, _) = self.begun()?;
         forward_with_experts(self.config, &self.weights, &mut cache, ids, &experts)
     }
 
@@ -240,11 +292,30 @@ impl<'a> OnCpu<'a> {
 impl OnGpu {
     async fn prompt(&mut self, ids: &[u32], chunk: usize) -> Result<Run> {
         self.prompts.reset();
+        if !self.input.is_empty() {
+            self.prompts.read(&self.input).await?;
+        }
         let mut trace = Trace::default();
         for part in ids.chunks(chunk) {
             join(&mut trace, self.trace(part, chunk >= ids.len()).await?);
         }
         Ok(Run { trace, tokens: Vec::new() })
+    }
+
+    /// What the encoder leaves of an input.
+    async fn read_input(&mut self, ids: &[u32]) -> Result<Trace> {
+        self.input = ids.to_vec();
+        self.prompts.read(ids).await?;
+        let config = self.prompts.model().config();
+        let (layers, count) =
+            (config.blocks_of(Stack::Encoder).len(), ids.len() * config.hidden_size as usize);
+        let mut trace = Trace::default();
+        for layer in 0..=layers {
+            trace.hidden.push(self.read(&format!("encoder.hidden.{layer}"), count).await?);
+        }
+        trace.last_block = self.read("encoder.last_block", count).await?;
+        trace.routes = self.routes(Stack::Encoder, ids.len()).await?;
+        Ok(trace)
     }
 
     /// One chunk with its logits and routes, and with `hidden` everything else that it leaves behind.
@@ -269,7 +340,7 @@ impl OnGpu {
             trace.hidden.push(last);
         }
         trace.logits = self.read("logits", ids.len() * config.vocab_size as usize).await?;
-        trace.routes = self.routes(ids.len()).await?;
+        trace.routes = self.routes(Stack::Decoder, ids.len()).await?;
         Ok(trace)
     }
 
@@ -277,13 +348,13 @@ impl OnGpu {
     async fn routes_of_step(&mut self, token: u32) -> Result<Vec<RouteTrace>> {
         let gpu = self.prompts.model().gpu().clone();
         gpu.submit("decode", |encoder| self.prompts.decode_token(encoder, token)).await?;
-        self.routes(1).await
+        self.routes(Stack::Decoder, 1).await
     }
 
-    /// What the routers of the last pass computed.
-    async fn routes(&self, rows: usize) -> Result<Vec<RouteTrace>> {
+    /// What the routers of a stack's last pass computed.
+    async fn routes(&self, stack: Stack, rows: usize) -> Result<Vec<RouteTrace>> {
         let mut routes = Vec::new();
-        for (place, experts) in routed_layers(self.prompts.model().config(), self.as_trained) {
+        for (place, experts) in routed_layers_of(self.prompts.model().config(), stack, self.as_trained) {
             let at = |part: &str| place.name(part);
             let (count, top_k) = (experts.count as usize, experts.top_k as usize);
             // Behind the logits stands what else reads the router's input.

@@ -3,7 +3,7 @@ use wattle::fragments::{CacheRows, CacheSlots, Reach, ScoreBias};
 use wattle::kernel::{Kernel, SequenceSpan};
 use wattle::kernels::attention::{Attention, AttentionParams, Values, split_count};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
-use wattle::model::config::Alibi;
+use wattle::model::config::{Alibi, RelativeBias};
 use wattle::reference::attention::{self as reference, Mask};
 
 use crate::harness::{Run, span};
@@ -132,7 +132,7 @@ impl Call<'_> {
     fn prefill(&self, chunk_slots: usize, what: &str, golden: Option<&[f32]>) {
         let params = AttentionParams { chunk_slots: chunk_slots as u32, ..self.params() };
         let run = self
-            .run(variant(self, Phase::Prefill), params, what)
+            .run(variant(self, Phase::Prefill, Reach::Window), params, what)
             .with("q", &self.q())
             .with("k_cache", &self.cached(|of| &of.k, false))
             .with("k_chunk", &self.chunk(|of| &of.k, chunk_slots));
@@ -142,11 +142,12 @@ impl Call<'_> {
                 .with("v_chunk", &self.chunk(|of| &of.v, chunk_slots)),
             Values::InKeys(_) => run,
         };
+        let run = with_bias(run, self.first());
         self.check(with_sinks(self.with_table(run), self.first()), golden, false);
     }
 
     fn decode(&self, split_keys: u32, what: &str, golden: Option<&[f32]>) {
-        let variant = variant(self, Phase::Decode);
+        let variant = variant(self, Phase::Decode, Reach::Window);
         let params = AttentionParams { split_keys, ..self.params() };
         let splits = |sequence: &&Sequence| {
             let newest = sequence.position as u32;
@@ -165,15 +166,11 @@ impl Call<'_> {
             Values::Own(_) => run.with("v_cache", &self.cached(|of| &of.v, true)),
             Values::InKeys(_) => run,
         };
+        let run = with_bias(run, self.first());
         let parts = self.with_table(run).out("parts", part_words * params.max_splits as usize).go();
-        let AttentionParams { heads, reach, split_keys, max_splits, .. } = params;
-        let merge = AttentionMergeParams {
-            heads,
-            head_dim: self.first().values.dim(),
-            reach,
-            split_keys,
-            max_splits,
-        };
+        let AttentionParams { heads, reach, split_keys, max_splits, slots, .. } = params;
+        let head_dim = self.first().values.dim();
+        let merge = AttentionMergeParams { heads, head_dim, reach, split_keys, max_splits, slots };
         let variant = AttentionMerge { reach: variant.reach, sinks: self.first().sinks.is_some() };
         let run = self.run(variant, merge, what).with("parts", parts.floats("parts"));
         self.check(with_sinks(run, self.first()), golden, true);
@@ -187,18 +184,83 @@ fn with_sinks(run: Run, sequence: &Sequence) -> Run {
     }
 }
 
-fn variant(call: &Call<'_>, phase: Phase) -> Attention {
+fn with_bias(run: Run, sequence: &Sequence) -> Run {
+    match sequence.bias_by_distance() {
+        Some(bias) => run.with("relative_bias", &bias),
+        None => run,
+    }
+}
+
+/// All keys of the call, before its queries and after them.
+fn both_ways(sequence: &Sequence, slots: usize, what: &str, golden: Option<&[f32]>) {
+    assert_eq!(sequence.position, 0);
+    let params = AttentionParams { slots: slots as u32, ..sequence.params() };
+    let run = Run::new(
+        variant(&Call::one(sequence, slots), Phase::Prefill, Reach::Both),
+        params,
+        span(0, sequence.rows),
+        what,
+    )
+    .with("q", &sequence.q)
+    .with("k_cache", &Call::one(sequence, slots).chunk(|of| &of.k, slots))
+    .with("v_cache", &Call::one(sequence, slots).chunk(|of| &of.v, slots));
+    Call::one(sequence, slots).check(with_bias(with_sinks(run, sequence), sequence), golden, false);
+}
+
+/// All keys of an encoder, of which there are `position + rows` and room for more; where queries stand does not matter.
+fn across(
+    sequence: &Sequence,
+    (phase, v_is_k): (Phase, bool),
+    split_keys: u32,
+    what: &str,
+    golden: Option<&[f32]>,
+) {
+    let Sequence { layer, position, rows, .. } = sequence;
+    let length = position + rows;
+    let slots = length + 70;
+    let max_splits = (slots as u32).div_ceil(split_keys.max(1));
+    let params = AttentionParams { slots: slots as u32, split_keys, max_splits, ..sequence.params() };
+    let variant = Attention { v_is_k, ..variant(&Call::one(sequence, slots), phase, Reach::Encoder) };
+    let (rows, at) = (*rows, span(3, *rows));
+    let beside = sequence.beside(slots, v_is_k);
+    let run = Run::new(variant, params, at, what)
+        .with("q", &sequence.q)
+        .with("k_cache", &beside)
+        .with("v_cache", &beside)
+        .with("encoder_length", &[length as u32]);
+    if phase == Phase::Prefill {
+        return Call::one(sequence, slots).check(with_sinks(run, sequence), golden, false);
+    }
+    let part_words = rows * layer.heads * (layer.head_dim + 2);
+    // Parts beyond the input's end are not written, and not read.
+    let zeros = vec![0.0f32; part_words * max_splits as usize];
+    let parts = run.with("parts", &zeros).go();
+    let AttentionParams { heads, reach, .. } = params;
+    let head_dim = layer.head_dim as u32;
+    let merge = AttentionMergeParams { heads, head_dim, reach, split_keys, max_splits, slots: params.slots };
+    let variant = AttentionMerge { reach: Reach::Encoder, sinks: sequence.sinks.is_some() };
+    let run = Run::new(variant, merge, at, what)
+        .with("parts", parts.floats("parts"))
+        .with("encoder_length", &[length as u32]);
+    Call::one(sequence, slots).check(with_sinks(run, sequence), golden, false);
+}
+
+/// `causal` is what a query sees that has no chunk, where it sees no later key.
+fn variant(call: &Call<'_>, phase: Phase, causal: Reach) -> Attention {
     let sequence = call.first();
     let layer = &sequence.layer;
+    let score_bias = match &sequence.bias {
+        Some((relative, _)) => ScoreBias::Relative { distance: relative.max_distance },
+        None => layer.alibi.map_or(ScoreBias::None, |alibi| ScoreBias::Alibi { bf16: alibi.bf16 }),
+    };
     Attention {
-        head_dim: layer.head_dim as u32,
         values: sequence.values,
         softcap: layer.softcap.is_some(),
-        score_bias: layer.alibi.map_or(ScoreBias::None, |alibi| ScoreBias::Alibi { bf16: alibi.bf16 }),
-        reach: if layer.mask.chunk.is_some() { Reach::Chunk } else { Reach::Window },
+        reach: if layer.mask.chunk.is_some() { Reach::Chunk } else { causal },
+        score_bias,
         sinks: sequence.sinks.is_some() && phase == Phase::Prefill,
-        phase,
         cache: call.cache,
+        ..Attention::new(layer.head_dim as u32, phase)
     }
 }
 
@@ -251,7 +313,7 @@ fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
         // What has no window has chunks of a few tokens.
         mask: mask(variant.reach, if variant.reach == Reach::Chunk && tokens == 0 { 7 } else { tokens }),
         alibi: match variant.score_bias {
-            ScoreBias::None => None,
+            ScoreBias::None | ScoreBias::Relative { .. } => None,
             ScoreBias::Alibi { bf16 } => Some(Alibi { scale: [1.0, 0.3][seed % 2], bf16 }),
         },
         ..Sequence::layer(heads, kv_heads, head_dim, 0, softcap)
@@ -261,7 +323,43 @@ fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
         true => sequence.with_sinks(seed_64),
         false => sequence,
     };
+    let with = |sequence: Sequence| match variant.score_bias {
+        ScoreBias::Relative { distance } => with(sequence).with_bias(distance, seed_64),
+        ScoreBias::None | ScoreBias::Alibi { .. } => with(sequence),
+    };
+    let own = |sequence: Sequence| match variant.v_is_k {
+        true => Sequence { v: sequence.k.clone(), ..sequence },
+        false => sequence,
+    };
     match variant.phase {
+        Phase::Prefill if variant.reach == Reach::Both => {
+            let (heads, kv_heads, _, _, position, rows) = PREFILLS[seed % PREFILLS.len()];
+            let sequence = with(Sequence::random(
+                (of(heads, kv_heads, 0), variant.values),
+                0,
+                position + rows,
+                size,
+                seed_64,
+            ));
+            both_ways(&sequence, position + rows + seed % 3, &what, None);
+        }
+        Phase::Prefill if variant.reach == Reach::Encoder => {
+            let (heads, kv_heads, _, _, position, rows) = PREFILLS[seed % PREFILLS.len()];
+            let sequence = with(Sequence::random(
+                (of(heads, kv_heads, 0), variant.values),
+                position,
+                rows,
+                size,
+                seed_64,
+            ));
+            across(&own(sequence), (Phase::Prefill, variant.v_is_k), 32, &what, None);
+        }
+        Phase::Decode if variant.reach == Reach::Encoder => {
+            let (heads, kv_heads, _, _, split_keys, position) = DECODES[seed % DECODES.len()];
+            let sequence =
+                with(Sequence::random((of(heads, kv_heads, 0), variant.values), position, 1, size, seed_64));
+            across(&own(sequence), (Phase::Decode, variant.v_is_k), split_keys, &what, None);
+        }
         Phase::Prefill => {
             let (heads, kv_heads, window, slots, position, rows) = PREFILLS[seed % PREFILLS.len()];
             let layer = (of(heads, kv_heads, window), variant.values);
@@ -293,11 +391,17 @@ fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
 
 #[test]
 fn every_shape_agrees_with_the_reference() {
-    for (softcap, reach, sinks) in
-        [(0.0, Reach::Window, true), (5.0, Reach::Window, false), (0.0, Reach::Chunk, false)]
-    {
+    for (softcap, reach, sinks) in [
+        (0.0, Reach::Window, true),
+        (5.0, Reach::Window, false),
+        (0.0, Reach::Chunk, false),
+        (0.0, Reach::Encoder, true),
+    ] {
         for seed in 0..PREFILLS.len() {
             run_case(of_size(10, softcap, reach, sinks, Phase::Prefill), softcap, seed, 1.0);
+            let score_bias = ScoreBias::Relative { distance: 5 };
+            let both = of_size(10, softcap, Reach::Both, sinks, Phase::Prefill);
+            run_case(Attention { score_bias, ..both }, softcap, seed, 1.0);
         }
         for seed in 0..DECODES.len() {
             run_case(of_size(16, softcap, reach, false, Phase::Decode), softcap, seed, 1.0);
@@ -306,8 +410,8 @@ fn every_shape_agrees_with_the_reference() {
 }
 
 fn of_size(head_dim: u32, softcap: f32, reach: Reach, sinks: bool, phase: Phase) -> Attention {
-    let (score_bias, cache, values) = (ScoreBias::None, CacheRows::PLAIN, Values::Own(head_dim));
-    Attention { head_dim, values, softcap: softcap > 0.0, score_bias, reach, sinks, phase, cache }
+    let values = Values::Own(head_dim);
+    Attention { values, softcap: softcap > 0.0, reach, sinks, ..Attention::new(head_dim, phase) }
 }
 
 /// Scores of 1e4 either way: exp of any of them is 0 or infinite.
@@ -336,7 +440,7 @@ fn golden_sequence(golden: &Golden, softcap: f32) -> Sequence {
     let rows = golden.shape("q")[0];
     let sinks = golden.has("sinks").then(|| golden.floats("sinks"));
     let values = Values::Own(golden.shape("v")[2] as u32);
-    Sequence { layer, values, position: golden.shape("k")[0] - rows, rows, q, k, v, sinks }
+    Sequence { layer, values, position: golden.shape("k")[0] - rows, rows, q, k, v, sinks, bias: None }
 }
 
 const FILES: [&str; 20] = [
@@ -380,6 +484,64 @@ fn attention_is_golden() {
     }
 }
 
+/// An encoder sees both ways, a decoder all of what the encoder gave.
+#[test]
+fn attention_to_all_keys_is_golden() {
+    let golden = Golden::op("attn_bidirectional");
+    let whole = golden_sequence(&golden, golden.float("softcap"));
+    let layer = reference::Attention { mask: Mask::default(), ..whole.layer };
+    let rows = whole.rows;
+    both_ways(&Sequence { layer, ..whole }, rows + 1, "attn_bidirectional", Some(&golden.floats("out")));
+
+    let golden = Golden::op("attn_cross");
+    let whole = golden_sequence(&golden, golden.float("softcap"));
+    let layer = reference::Attention { mask: Mask::default(), ..whole.layer };
+    let (whole, out) = (Sequence { layer, ..whole }, golden.floats("out"));
+    across(&whole, (Phase::Prefill, false), 32, "attn_cross", Some(&out));
+    let width = out.len() / whole.rows;
+    for (row, out) in out.chunks(width).enumerate() {
+        let Sequence { layer, values, position, rows, ref k, ref v, .. } = whole;
+        let (q, k, v) = (whole.q[row * width..][..width].to_vec(), k.clone(), v.clone());
+        let one = Sequence {
+            layer,
+            values,
+            position: position + rows - 1,
+            rows: 1,
+            q,
+            k,
+            v,
+            sinks: None,
+            bias: None,
+        };
+        for split_keys in [8, 32] {
+            across(&one, (Phase::Decode, false), split_keys, &format!("attn_cross, row {row}"), Some(out));
+        }
+    }
+}
+
+/// Biases of an encoder, and of a decoder's prompt and steps.
+#[test]
+fn biases_by_distance_are_golden() {
+    let biased = |file: &str| {
+        let golden = Golden::op(file);
+        let whole = golden_sequence(&golden, golden.float("softcap"));
+        let is_causal = golden.integer("causal") != 0;
+        let layer = reference::Attention {
+            mask: if is_causal { whole.layer.mask } else { Mask::default() },
+            ..whole.layer
+        };
+        let buckets = golden.shape("table")[0] as u32;
+        let relative = RelativeBias { buckets, max_distance: golden.integer("max_distance") as u32 };
+        (Sequence { layer, bias: Some((relative, golden.floats("table"))), ..whole }, golden.floats("out"))
+    };
+    let (encoder, out) = biased("attn_t5_bias_encoder");
+    both_ways(&encoder, encoder.rows, "encoder", Some(&out));
+    let (decoder, out) = biased("attn_t5_bias_decoder");
+    Call::one(&decoder, decoder.rows).prefill(decoder.rows, "decoder", Some(&out));
+    let (step, out) = biased("attn_t5_bias_decode_step");
+    Call::one(&step, step.position + 1).decode(32, "step", Some(&out));
+}
+
 /// A ring of exactly the window, step by step; `ring_pos` says which position is in which slot.
 #[test]
 fn steps_over_a_ring_are_golden() {
@@ -418,7 +580,8 @@ fn chunks_over_a_ring_are_golden() {
         let q = whole.q[position * row..end * row].to_vec();
         let (k, v) = (whole.k[..seen].to_vec(), whole.v[..seen].to_vec());
         let (layer, values) = (whole.layer, whole.values);
-        let chunk = Sequence { layer, values, position, rows: end - position, q, k, v, sinks: None };
+        let (sinks, bias) = (None, None);
+        let chunk = Sequence { layer, values, position, rows: end - position, q, k, v, sinks, bias };
         let what = format!("chunk at {position}");
         Call::one(&chunk, ring).prefill(most, &what, Some(&out[position * row..end * row]));
     }

@@ -69,6 +69,7 @@ fn parts_are_joined_by_weight() {
             reach: window,
             split_keys,
             max_splits: splits as u32 + 1,
+            slots: position + 1,
         };
         let run = Run::new(
             AttentionMerge { reach: Reach::Window, sinks: false },

@@ -2,8 +2,10 @@
 
 use wattle::fragments::{CacheFormat, Reach};
 use wattle::kernels::attention::{AttentionParams, Values};
-use wattle::reference::attention::{Attention, KeyValues, Mask, attention};
+use wattle::model::config::RelativeBias;
+use wattle::reference::attention::{Attention, KeyValues, Mask, ScoreBias, attention};
 use wattle::reference::cache_rows::{pack, stored, unpack};
+use wattle::reference::relative_bias::by_distance;
 
 use crate::bound::{EPS, abs, exp_roundings, roundings};
 use crate::harness::POISON;
@@ -81,6 +83,8 @@ pub struct Sequence {
     pub v: Vec<f32>,
     /// `[H]`.
     pub sinks: Option<Vec<f32>>,
+    /// What is added to scores, `[buckets, H]`.
+    pub bias: Option<(RelativeBias, Vec<f32>)>,
 }
 
 /// How far back queries see: a window or a chunk of so many tokens, or all.
@@ -89,6 +93,7 @@ pub fn mask(reach: Reach, tokens: u32) -> Mask {
     match reach {
         Reach::Window => Mask { causal: true, window: tokens, chunk: None },
         Reach::Chunk => Mask { causal: true, window: None, chunk: tokens },
+        Reach::Both | Reach::Encoder => Mask::default(),
     }
 }
 
@@ -112,7 +117,7 @@ impl Sequence {
             }
         };
         q.iter_mut().for_each(|q| *q *= size);
-        Self { layer, values, position, rows, q, k, v, sinks: None }
+        Self { layer, values, position, rows, q, k, v, sinks: None, bias: None }
     }
 
     /// Elements of a value.
@@ -129,8 +134,24 @@ impl Sequence {
     pub fn with_sinks(self, seed: u64) -> Self {
         let sinks = Random::new(seed).gaussian(self.layer.heads);
         let size = |head: usize| if head % 3 == 2 { 30.0 } else { 2.0 };
-        let sinks = sinks.iter().enumerate().map(|(head, sink)| size(head) * sink).collect();
+        // Kernels take what is e^-80 of the largest for no less than that.
+        let sink = |(head, sink): (usize, &f32)| (size(head) * sink).clamp(-60.0, 60.0);
+        let sinks = sinks.iter().enumerate().map(sink).collect();
         Self { sinks: Some(sinks), ..self }
+    }
+
+    /// The same with a bias by distance, which is of one kind from so many on.
+    pub fn with_bias(self, max_distance: u32, seed: u64) -> Self {
+        let both_ways = !self.layer.mask.causal;
+        let relative = RelativeBias { buckets: if both_ways { 8 } else { 4 }, max_distance };
+        let table = Random::new(seed + 1).gaussian(relative.buckets as usize * self.layer.heads);
+        Self { bias: Some((relative, table)), ..self }
+    }
+
+    /// The bias as kernels read it.
+    pub fn bias_by_distance(&self) -> Option<Vec<f32>> {
+        let (relative, table) = self.bias.as_ref()?;
+        Some(by_distance(*relative, !self.layer.mask.causal, table))
     }
 
     /// A layer with `h^-1/2` as its scale; a window or a cap of 0 is none.
@@ -162,8 +183,8 @@ impl Sequence {
         let q = self.q[row * width..][..width].to_vec();
         let (k, v) =
             (self.k[..seen * self.layer.head_dim].to_vec(), self.v[..seen * self.value_dim()].to_vec());
-        let (values, sinks) = (self.values, self.sinks.clone());
-        Self { layer: self.layer, values, position: self.position + row, rows: 1, q, k, v, sinks }
+        let (values, sinks, bias) = (self.values, self.sinks.clone(), self.bias.clone());
+        Self { layer: self.layer, values, position: self.position + row, rows: 1, q, k, v, sinks, bias }
     }
 
     /// The uniform, but for the sizes of buffers.
@@ -200,6 +221,19 @@ impl Sequence {
         x.len() / ((self.position + self.rows) * self.layer.kv_heads)
     }
 
+    /// Keys and values beside each other, `[slots, 2, G, h]`, as an encoder leaves them, or keys alone where they are the values;
+    /// NaN where there is none.
+    pub fn beside(&self, slots: usize, v_is_k: bool) -> Vec<f32> {
+        let row = self.layer.kv_heads * self.layer.head_dim;
+        let (k, v) = (self.k.chunks(row), self.v.chunks(row));
+        let mut beside: Vec<f32> = match v_is_k {
+            true => self.k.clone(),
+            false => k.zip(v).flat_map(|(k, v)| [k, v].concat()).collect(),
+        };
+        beside.resize(slots * if v_is_k { 1 } else { 2 } * row, f32::NAN);
+        beside
+    }
+
     /// The output `[rows, H, v]`.
     pub fn expected(&self) -> Vec<f32> {
         self.attention(&self.v)
@@ -228,7 +262,10 @@ impl Sequence {
     fn attention(&self, values: &[f32]) -> Vec<f32> {
         let positions: Vec<u32> = (0..(self.position + self.rows) as u32).collect();
         let sinks = self.sinks.as_deref();
-        let kv = KeyValues { keys: &self.k, values, positions: &positions, sinks };
+        let both_ways = !self.layer.mask.causal;
+        let bias =
+            self.bias.as_ref().map(|(relative, table)| ScoreBias { relative: *relative, both_ways, table });
+        let kv = KeyValues { keys: &self.k, values, positions: &positions, sinks, bias };
         attention(&self.layer, &self.q, &positions[self.position..], kv)
     }
 
@@ -239,6 +276,8 @@ impl Sequence {
         let key = |s: usize| &self.k[(s * kv_heads + head / (heads / kv_heads)) * head_dim..][..head_dim];
         let score = |s| scale * q.iter().zip(key(s)).map(|(q, k)| (q * k).abs()).sum::<f32>();
         let own = self.position + row;
-        (0..=own).filter(|&s| mask.visible(own as u32, s as u32)).map(score).fold(0.0, f32::max)
+        let keys = 0..self.position + self.rows;
+        let bias = self.bias.iter().flat_map(|(_, table)| table).map(|bias| bias.abs()).fold(0.0, f32::max);
+        bias + keys.filter(|&s| mask.visible(own as u32, s as u32)).map(score).fold(0.0, f32::max)
     }
 }

@@ -4,6 +4,7 @@ mod harness;
 
 mod bad_input;
 mod context;
+mod encoder;
 mod experts;
 mod generate;
 mod host;

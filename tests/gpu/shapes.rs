@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use wattle::model::Source;
 use wattle::model::checkpoint::Checkpoint;
 use wattle::model::config::{
-    Activation, Alibi, Attention, Block, Capacity, ExpertGroups, Experts, FeedForward, GateClamp, GrantOrder,
-    GroupScore, Head, Hierarchical, LatentAttention, Later, LayerInput, LayerInputs, ModelConfig, Norm,
-    NormKind, Op, Rope, RopeLayout, RopeScaling, Routing, Score, Share, SharedExpert, Streams, SubLayer,
-    Temperature, Topk, WeightOn,
+    Activation, Alibi, Attention, Block, Capacity, Encoder, ExpertGroups, Experts, FeedForward, GateClamp,
+    GrantOrder, GroupScore, Head, Hierarchical, LatentAttention, Later, LayerInput, LayerInputs, ModelConfig,
+    Norm, NormKind, Op, RelativeBias, Rope, RopeLayout, RopeScaling, Routing, Score, Share, SharedExpert,
+    Streams, SubLayer, Temperature, Topk, WeightOn,
 };
 use wattle::model::naming::Naming;
 use wattle::model::plan::WeightPlan;
-use wattle::model::slot::{Place, Role, slots};
+use wattle::model::slot::{Place, Role, Stack, slots};
 use wattle::quant::{WeightFormat, Width};
 use wattle::reference::forward::Conditions;
 use wattle::tuning::ProductPath;
@@ -56,6 +56,15 @@ fn random_models_of_latents_are_those_of_the_reference() {
     check_models(50..51, &["int8"], ProductPath::Integer, describe_with_latents);
 }
 
+/// The same with an encoder before them.
+#[test]
+fn random_encoders_with_decoders_are_those_of_the_reference() {
+    let count = if wants_everything() { 30 } else { 4 };
+    let formats = ["f32", "int8", "f16", "int4"];
+    check_models(200..200 + count, &formats, ProductPath::Float, describe_with_encoder);
+    check_models(300..301, &["int8"], ProductPath::Integer, describe_with_encoder);
+}
+
 /// Tokens that differ, and increments so small that logits which differ in their last bits lead to the same assignment.
 #[test]
 fn auctions_run_in_a_model() {
@@ -70,6 +79,8 @@ fn auctions_run_in_a_model() {
         vocab_size: 64,
         hidden_size: 32,
         context_length: 64,
+        encoder: None,
+        relative_bias: None,
         embedding_scale: 1.0,
         learned_positions: false,
         layer_inputs: None,
@@ -126,9 +137,9 @@ fn check_models(
     assert!(failures.is_empty(), "{} models failed\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Where weights are integers, every other expert at a width of its own.
+/// Where weights are integers, every other expert at a width of its own; an encoder's have none.
 fn with_widths(mut plan: WeightPlan, config: &ModelConfig, random: &mut Random) -> WeightPlan {
-    for (place, op) in config.ops() {
+    for (place, op) in config.ops_of(Stack::Decoder) {
         let (Op::Experts(experts), Some(at)) = (op, place.at()) else { continue };
         let block = at.block;
         let mut any = || Width::ALL[between(random, 0, 7) as usize];
@@ -149,6 +160,8 @@ fn describe(random: &mut Random) -> ModelConfig {
         vocab_size: between(random, 2, 70),
         hidden_size: between(random, 1, 70),
         context_length: 64,
+        encoder: None,
+        relative_bias: None,
         embedding_scale: 1.5,
         learned_positions: false,
         layer_inputs: None,
@@ -164,6 +177,68 @@ fn describe(random: &mut Random) -> ModelConfig {
     }
     tell_tokens_apart(&mut model);
     model
+}
+
+/// The same with an encoder, and attention to it anywhere in the decoder.
+fn describe_with_encoder(random: &mut Random) -> ModelConfig {
+    let mut model = describe(random);
+    for block in &mut model.blocks {
+        let at = between(random, 0, block.sublayers.len() as u32) as usize;
+        let cross = cross_attention(random);
+        let layer = match coin(random) {
+            true => SubLayer { width: None, op: cross, ..sublayer(random) },
+            false => {
+                let beside = SubLayer { width: None, op: cross, ..branch(random) };
+                SubLayer { width: None, op: Op::Parallel(vec![branch(random), beside]), ..sublayer(random) }
+            }
+        };
+        block.sublayers.insert(at, layer);
+    }
+    let bias = |random: &mut Random| {
+        let buckets = between(random, 4, 13);
+        RelativeBias { buckets, max_distance: between(random, buckets / 2 + 1, 20) }
+    };
+    let heads = between(random, 1, 6);
+    let attention_to = |random: &mut Random| {
+        let attention = Attention { window: None, chunk: None, ..attention(random) };
+        Op::Attention(Attention { heads, kv_heads: heads, bidirectional: true, ..attention })
+    };
+    let encoder_block = |random: &mut Random| {
+        let sublayers = (0..between(random, 1, 2)).flat_map(|_| {
+            let ops = [attention_to(random), chosen_by_tokens(random)];
+            ops.map(|op| SubLayer { op, ..sublayer(random) })
+        });
+        Block { sublayers: sublayers.collect() }
+    };
+    let blocks = (0..between(random, 1, 2)).map(|_| encoder_block(random)).collect();
+    let relative_bias = coin(random).then(|| bias(random));
+    let start_id = between(random, 0, model.vocab_size - 1);
+    model.encoder = Some(Encoder { blocks, final_norm: norm(random), start_id, relative_bias });
+    // All attention that shares a bias has as many heads.
+    let mut own = model.ops_of(Stack::Decoder).filter_map(|(_, op)| match op {
+        Op::Attention(attention) => Some(attention.heads),
+        _ => None,
+    });
+    let first = own.next();
+    let alike = first.is_some_and(|first| own.all(|heads| heads == first));
+    drop(own);
+    model.relative_bias = alike.then(|| bias(random));
+    model.head.scale = if coin(random) { 1.0 } else { 0.4 };
+    model
+}
+
+/// A feed-forward network, or experts that tokens choose on their own.
+fn chosen_by_tokens(random: &mut Random) -> Op {
+    if coin(random) {
+        return Op::FeedForward(feed_forward(random));
+    }
+    loop {
+        let experts = experts(random);
+        let unlimited = Experts { capacity: None, ..experts };
+        if !unlimited.compares_tokens(true) {
+            return Op::Experts(experts);
+        }
+    }
 }
 
 /// Other positions, and other norms of heads.
@@ -182,6 +257,20 @@ fn vary(model: &mut ModelConfig, random: &mut Random) {
             attention.qk_norm_by_head = coin(random);
         }
     }
+}
+
+fn cross_attention(random: &mut Random) -> Op {
+    Op::CrossAttention(Attention {
+        window: None,
+        chunk: None,
+        rope: None,
+        qk_norm: None,
+        qk_norm_of_all_heads: false,
+        v_norm: false,
+        qkv_clip: None,
+        temperature: None,
+        ..attention(random)
+    })
 }
 
 /// Every attention of a model.
@@ -447,9 +536,11 @@ fn experts(random: &mut Random) -> Experts {
 
 fn capacity(random: &mut Random) -> Capacity {
     use GrantOrder::{ChoiceMajor, Priority, TokenMajor};
+    let share = [Share::PerChoice, Share::PerToken, Share::Tokens][between(random, 0, 2) as usize];
+    let factors = if share == Share::Tokens { [1.0, 2.0, 7.0] } else { [0.5, 1.0, 1.25] };
     Capacity {
-        factor: [0.5, 1.0, 1.25][between(random, 0, 2) as usize],
-        share: if coin(random) { Share::PerChoice } else { Share::PerToken },
+        factor: factors[between(random, 0, 2) as usize],
+        share,
         order: [ChoiceMajor, TokenMajor, Priority][between(random, 0, 2) as usize],
     }
 }
@@ -482,6 +573,7 @@ fn attention(random: &mut Random) -> Attention {
         kv_heads,
         head_dim,
         scale: 1.0 / (head_dim as f32).sqrt(),
+        bidirectional: false,
         window: reach.filter(|_| !in_chunks),
         chunk: reach.filter(|_| in_chunks),
         softcap: coin(random).then_some(5.0),
@@ -584,8 +676,10 @@ fn expect(source: Source, plan: &WeightPlan, random: &mut Random, path: ProductP
     let conditions = Conditions { task, training, ..Conditions::default() };
     let weights = expected::weights(&source, plan);
     let prompts = PROMPTS.map(|length| {
-        let ids = (0..length).map(|_| between(random, 0, config.vocab_size - 1)).collect();
-        expected::prompt(&source, &weights, conditions, ids, GREEDY)
+        let mut ids = |length| (0..length).map(|_| between(random, 0, config.vocab_size - 1)).collect();
+        // The encoder's input is the longer one with the shorter prompt.
+        let input = config.encoder.as_ref().map(|_| ids(PROMPTS[1] + 1 - length));
+        expected::prompt_after(&source, &weights, conditions, (input, ids(length)), GREEDY)
     });
     Case { name: "random".into(), source, prompts: prompts.into(), conditions }
 }

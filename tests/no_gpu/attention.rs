@@ -1,5 +1,8 @@
-use wattle::model::config::Alibi;
-use wattle::reference::attention::{Attention, EMPTY_SLOT, KeyValues, Mask, alibi_slope, attention};
+use wattle::model::config::{Alibi, RelativeBias};
+use wattle::reference::attention::{
+    Attention, EMPTY_SLOT, KeyValues, Mask, ScoreBias, alibi_slope, attention,
+};
+use wattle::reference::relative_bias::{bucket, by_distance};
 
 use crate::support::compare::{Tolerance, assert_close, assert_same};
 use crate::support::golden::Golden;
@@ -28,6 +31,8 @@ pub const FILES: &[&str] = &[
     "attn_decode_sinks_softcap",
     "attn_alibi",
 ];
+/// With a bias for every distance, or for every bucket of them.
+pub const BIAS_FILES: &[&str] = &["attn_t5_bias_encoder", "attn_t5_bias_decoder", "attn_t5_bias_decode_step"];
 pub const RING_FILES: &[&str] = &["attn_ring_decode", "attn_ring_prefill"];
 
 const TOLERANCE: Tolerance = Tolerance::OfLargest(1e-6);
@@ -55,8 +60,51 @@ fn attention_is_golden() {
         let layer = layer(&golden, golden.integer("causal") != 0, golden.float("softcap"));
         let (keys, values) = (&golden.floats("k"), &golden.floats("v"));
         let sinks = golden.has("sinks").then(|| golden.floats("sinks"));
-        let kv = KeyValues { keys, values, positions: &golden.indices("k_pos"), sinks: sinks.as_deref() };
+        let kv = KeyValues {
+            keys,
+            values,
+            positions: &golden.indices("k_pos"),
+            sinks: sinks.as_deref(),
+            bias: None,
+        };
         let found = attention(&layer, &golden.floats("q"), &golden.indices("q_pos"), kv);
+        assert_close(file, &found, &golden.floats("out"), TOLERANCE);
+    }
+}
+
+/// Buckets, biases and outputs of an encoder, of a decoder and of one step.
+#[test]
+fn biases_by_distance_are_golden() {
+    for &file in BIAS_FILES {
+        let golden = Golden::op(file);
+        let table = golden.floats("table");
+        let (buckets, max_distance) =
+            (golden.shape("table")[0] as u32, golden.integer("max_distance") as u32);
+        let relative = RelativeBias { buckets, max_distance };
+        let both_ways = golden.integer("bidirectional") != 0;
+        let (queries, keys) = (golden.indices("q_pos"), golden.indices("k_pos"));
+        let bucket =
+            |(query, key): (&u32, &u32)| bucket(relative, both_ways, i64::from(*key) - i64::from(*query));
+        let pairs = || queries.iter().flat_map(|query| keys.iter().map(move |key| (query, key)));
+        let found: Vec<u32> = pairs().map(bucket).collect();
+        assert_same(&format!("{file}, buckets"), &found, &golden.indices("bucket"));
+
+        let heads = golden.shape("q")[1];
+        let distances = by_distance(relative, both_ways, &table);
+        let width = 2 * max_distance as usize + 1;
+        let at = |head: usize, (query, key): (&u32, &u32)| {
+            let distance = i64::from(*key) - i64::from(*query);
+            let most = i64::from(max_distance);
+            distances[head * width + (distance.clamp(-most, most) + most) as usize]
+        };
+        let found: Vec<f32> = (0..heads).flat_map(|head| pairs().map(move |pair| at(head, pair))).collect();
+        assert_same(&format!("{file}, biases"), &found, &golden.floats("bias"));
+
+        let layer = layer(&golden, golden.integer("causal") != 0, golden.float("softcap"));
+        let bias = Some(ScoreBias { relative, both_ways, table: &table });
+        let (k, v) = (golden.floats("k"), golden.floats("v"));
+        let kv = KeyValues { keys: &k, values: &v, positions: &keys, sinks: None, bias };
+        let found = attention(&layer, &golden.floats("q"), &queries, kv);
         assert_close(file, &found, &golden.floats("out"), TOLERANCE);
     }
 }
@@ -78,6 +126,7 @@ fn a_step_over_a_ring_is_golden() {
             values: &values[step * ring_row..][..ring_row],
             positions: &slots[step * ring..][..ring],
             sinks: None,
+            bias: None,
         };
         let found = attention(&layer, &q[position as usize * row..][..row], &[position], kv);
         assert_close(&format!("step {step}"), &found, &out[step * row..][..row], TOLERANCE);
@@ -104,7 +153,13 @@ fn chunks_over_a_ring_are_golden() {
             let element = |p: u32, i| if p == EMPTY_SLOT { f32::NAN } else { data[p as usize * kv_row + i] };
             positions.iter().flat_map(|&p| (0..kv_row).map(move |i| element(p, i))).collect()
         };
-        let kv = KeyValues { keys: &gather(&k), values: &gather(&v), positions: &positions, sinks: None };
+        let kv = KeyValues {
+            keys: &gather(&k),
+            values: &gather(&v),
+            positions: &positions,
+            sinks: None,
+            bias: None,
+        };
         let of_chunk = start as usize * row..end * row;
         let found = attention(&layer, &q[of_chunk.clone()], &new, kv);
         assert_close(&format!("chunk {chunk}"), &found, &out[of_chunk], TOLERANCE);
@@ -118,10 +173,21 @@ fn a_query_that_sees_no_key_gets_zero() {
     let mask = Mask { causal: true, window: Some(2), chunk: None };
     let layer =
         Attention { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, alibi: None, softcap: None, mask };
-    let kv = KeyValues { keys: &[1.0; 6], values: &[3.0; 6], positions: &[0, 9, EMPTY_SLOT], sinks: None };
+    let kv = KeyValues {
+        keys: &[1.0; 6],
+        values: &[3.0; 6],
+        positions: &[0, 9, EMPTY_SLOT],
+        sinks: None,
+        bias: None,
+    };
     assert_eq!(attention(&layer, &[1.0; 4], &[2, 1], kv), [0.0, 0.0, 3.0, 3.0]);
     assert_eq!(
-        attention(&layer, &[1.0; 2], &[1], KeyValues { keys: &[], values: &[], positions: &[], sinks: None }),
+        attention(
+            &layer,
+            &[1.0; 2],
+            &[1],
+            KeyValues { keys: &[], values: &[], positions: &[], sinks: None, bias: None }
+        ),
         [0.0; 2]
     );
 }
@@ -154,7 +220,8 @@ fn alibi_in_bf16_rounds_positions() {
         mask: Mask { causal: true, window: None, chunk: None },
     };
     // The only head has the slope 2^-8: two keys, at distances of 0 and 2, and with a score of 0 but for that.
-    let kv = KeyValues { keys: &[0.0; 2], values: &[0.0, 1.0], positions: &[257, 259], sinks: None };
+    let kv =
+        KeyValues { keys: &[0.0; 2], values: &[0.0, 1.0], positions: &[257, 259], sinks: None, bias: None };
     let share = |bf16| attention(&layer(bf16), &[1.0], &[259], kv)[0];
     let of_distance = |distance: f32| 1.0 / (1.0 + (-distance).exp());
     assert_close("exact", &[share(false)], &[of_distance(2.0)], Tolerance::Mixed(0.0, 1e-6));

@@ -23,7 +23,7 @@ fn budget(layer: &SubLayer) -> [usize; 2] {
         Op::Attention(_) => [5, 6],
         // With queries of a latent and without.
         Op::LatentAttention(_) => [8, 10],
-        Op::CrossAttention(_) => panic!("none of the models here"),
+        Op::CrossAttention(_) => [4, 4],
         Op::FeedForward(_) => [2, 3],
         Op::LayerInput(_) => [2, 2],
         Op::Experts(experts) => [5, 9].map(|most| most + 2 * usize::from(experts.shared.is_some())),

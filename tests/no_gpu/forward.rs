@@ -30,6 +30,7 @@ const F32: WeightPlan = WeightPlan {
 /// The name of a slot in the checkpoints of these models.
 fn tensor_name(config: &ModelConfig, slot: Slot) -> String {
     let (prefix, second) = match slot.place {
+        Place::Encoder => panic!("these models have no encoder"),
         Place::Model => (String::from("model."), false),
         Place::Block(_) | Place::Stream(_) => panic!("none of these models has several streams"),
         Place::SubLayer(at) | Place::SharedExpert(at) => {

@@ -10,6 +10,7 @@ use crate::{activation, attention, capacity, embed, matmul, moe, norm, quant, ro
 const OPS: &[&[&str]] = &[
     activation::FILES,
     attention::FILES,
+    attention::BIAS_FILES,
     attention::RING_FILES,
     capacity::FILES,
     embed::FILES,
@@ -23,12 +24,7 @@ const OPS: &[&[&str]] = &[
 ];
 
 /// Files of `ops/` for kernels that do not exist.
-const OPS_TO_COME: &[&str] = &[
-    // A key's score is changed before the softmax.
-    "attn_t5_bias_decode_step",
-    "attn_t5_bias_decoder",
-    "attn_t5_bias_encoder",
-];
+const OPS_TO_COME: &[&str] = &[];
 
 #[path = "../support/models.rs"]
 mod models;
@@ -38,9 +34,6 @@ pub use models::MODELS;
 const MODELS_TO_COME: &[&str] = &[
     // Read where it is there; another of its family is.
     "qwen3_moe",
-    "switch_transformers",
-    "t5",
-    "t5_gated",
 ];
 
 /// Names in a directory, each as what a list here would call it: files of tensors without their extension, and

@@ -4,7 +4,7 @@ use wattle::Error;
 use wattle::model::config::{Attention, ModelConfig, Op};
 use wattle::model::flops::Flops;
 use wattle::model::parameters::Parameters;
-use wattle::model::slot::SubLayerPlace;
+use wattle::model::slot::{Stack, SubLayerPlace};
 
 use crate::shapes::{devices, families, plan};
 
@@ -34,14 +34,14 @@ fn assert_refused(change: impl FnOnce(&mut ModelConfig), key: &str) {
 #[test]
 fn sources_of_keys_that_do_not_fit_are_refused() {
     let key = "blocks.4.sublayers.0.attention.kv_from";
-    let from = |block| Some(SubLayerPlace { block, sublayer: 0, branch: None });
+    let from = |block| Some(SubLayerPlace { stack: Stack::Decoder, block, sublayer: 0, branch: None });
     gemma4().validate().unwrap();
     for block in [4, 5, 9] {
         // Itself, a later one, none.
         assert_refused(|config| attention(config, 4).kv_from = from(block), key);
     }
     // A feed-forward network, a layer with other heads, one that sees equally far but has no keys of its own.
-    let network = Some(SubLayerPlace { block: 3, sublayer: 1, branch: None });
+    let network = Some(SubLayerPlace { stack: Stack::Decoder, block: 3, sublayer: 1, branch: None });
     assert_refused(|config| attention(config, 4).kv_from = network, key);
     assert_refused(|config| attention(config, 4).kv_from = from(2), key);
     assert_refused(|config| attention(config, 4).window = Some(7), key);

@@ -35,6 +35,8 @@ pub fn model(blocks: Vec<Block>) -> ModelConfig {
         vocab_size: 64,
         hidden_size: 32,
         context_length: 64,
+        encoder: None,
+        relative_bias: None,
         embedding_scale: 1.0,
         learned_positions: false,
         layer_inputs: None,
@@ -155,7 +157,12 @@ fn published_orders() {
 #[test]
 fn presets_have_the_orders_of_their_papers() {
     let models = [presets::switch_c(), presets::st_moe_l(), presets::t5_xxl()];
-    let stacks = models.into_iter().flat_map(|model| [model.encoder, model.decoder]);
+    let stacks = models.into_iter().flat_map(|model| {
+        let encoder = model.encoder.clone().unwrap();
+        let encoder =
+            ModelConfig { name: format!("{}-encoder", model.name), blocks: encoder.blocks, ..model.clone() };
+        [encoder, ModelConfig { name: format!("{}-decoder", model.name), ..model }]
+    });
     let named = presets::UNRELEASED.iter().map(|(_, config)| config());
     for config in named.chain([presets::gshard_600b()]).chain(stacks) {
         let expected: &[&str] = match config.name.as_str() {

@@ -45,6 +45,8 @@ pub fn model(
         vocab_size: sizes[0],
         hidden_size: sizes[1],
         context_length: 512,
+        encoder: None,
+        relative_bias: None,
         embedding_scale: 1.0,
         learned_positions: false,
         layer_inputs: None,

@@ -174,6 +174,8 @@ pub fn one_layer(experts: Experts) -> ModelConfig {
         vocab_size: 64,
         hidden_size: 32,
         context_length: 512,
+        encoder: None,
+        relative_bias: None,
         embedding_scale: 1.0,
         learned_positions: false,
         layer_inputs: None,

@@ -1,9 +1,9 @@
 //! What a variant of a kernel adds to its work.
 
 use wattle::energy::{ByteClass, OpClass, Phase, Work};
-use wattle::fragments::{CacheRows, ExpertWeight, GroupLimit, Reach, RouteRule, ScoreBias, Selection};
+use wattle::fragments::{ExpertWeight, GroupLimit, Reach, RouteRule, ScoreBias, Selection};
 use wattle::kernel::{Kernel, Span};
-use wattle::kernels::attention::{Attention, AttentionParams, Values};
+use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
 use wattle::kernels::rope::{QkNorm, Rope, RopeParams};
@@ -35,9 +35,7 @@ fn a_router_counts_what_its_rule_asks_for() {
 }
 
 fn of_prefill(score_bias: ScoreBias, sinks: bool) -> Attention {
-    let (softcap, reach, phase) = (false, Reach::Window, Phase::Prefill);
-    let (values, cache) = (Values::Own(10), CacheRows::PLAIN);
-    Attention { head_dim: 10, values, softcap, score_bias, reach, sinks, phase, cache }
+    Attention { score_bias, sinks, ..Attention::new(10, Phase::Prefill) }
 }
 
 /// A logit of each head, and two exponentials of each output head.
@@ -64,7 +62,8 @@ fn sinks_are_counted_where_outputs_are_final() {
     };
     let prefill = |sinks| of_prefill(ScoreBias::None, sinks).work(&params, Span { position: 7, rows: 3 });
     assert_eq!(added(prefill(true), prefill(false)), ([6 * 4, 3 * 6 * 10 * 4], 2 * 3 * 6));
-    let params = AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 32, max_splits: 2 };
+    let params =
+        AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 32, max_splits: 2, slots: 20 };
     let merge =
         |sinks| AttentionMerge { reach: Reach::Window, sinks }.work(&params, Span { position: 7, rows: 1 });
     assert_eq!(added(merge(true), merge(false)), ([6 * 4, 6 * 10 * 4], 2 * 6));

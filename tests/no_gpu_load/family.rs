@@ -1,10 +1,10 @@
 //! What a `config.json` may leave out or write in another way, and what tensors are then called.
 
 use serde_json::{Value, json};
-use wattle::model::config::{ModelConfig, Op, RopeScaling};
+use wattle::model::config::{Activation, ModelConfig, Op, RopeScaling};
 use wattle::model::family;
 use wattle::model::naming::Naming;
-use wattle::model::slot::{Place, Role, Slot};
+use wattle::model::slot::{Place, Role, Slot, Stack};
 
 fn parse(value: &Value) -> (ModelConfig, Naming) {
     family::parse(&value.to_string()).unwrap_or_else(|e| panic!("{value}: {e}"))
@@ -248,6 +248,105 @@ fn prefixes_are_detected() {
     }
     assert_eq!(naming.detect_prefix(|_| false), naming);
     assert_eq!(Naming::Native.detect_prefix(|_| true), Naming::Native);
+}
+
+/// The defaults of T5 and of Switch Transformers, spelled out.
+#[test]
+fn defaults_of_encoders_with_decoders() {
+    let t5 = json!({
+        "model_type": "t5", "vocab_size": 32_128, "d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6,
+        "num_decoder_layers": null, "num_heads": 8, "relative_attention_num_buckets": 32,
+        "relative_attention_max_distance": 128, "layer_norm_epsilon": 1e-6, "feed_forward_proj": "relu",
+        "is_encoder_decoder": true, "pad_token_id": 0, "decoder_start_token_id": 0, "tie_word_embeddings": true,
+        "scale_decoder_outputs": true,
+    });
+    assert_same(&json!({"model_type": "t5"}), &t5);
+    let switch = json!({
+        "model_type": "switch_transformers", "vocab_size": 32_128, "d_model": 768, "d_kv": 64, "d_ff": 2048,
+        "expert_capacity": 64, "num_layers": 12, "num_sparse_encoder_layers": 3, "num_decoder_layers": 12,
+        "num_sparse_decoder_layers": 3, "num_heads": 12, "num_experts": 8, "router_bias": false,
+        "router_dtype": "float32", "relative_attention_num_buckets": 32, "relative_attention_max_distance": 128,
+        "layer_norm_epsilon": 1e-6, "dense_act_fn": "relu", "tie_word_embeddings": true,
+    });
+    assert_same(&json!({"model_type": "switch_transformers"}), &switch);
+}
+
+#[test]
+fn heads_and_gates_of_t5() {
+    let of = |changes: Value| parse(&with(&json!({"model_type": "t5", "d_model": 64}), changes)).0;
+    let head = |changes| {
+        let head = of(changes).head;
+        (head.tied, head.scale)
+    };
+    assert_eq!(head(json!({})), (true, 0.125));
+    assert_eq!(head(json!({"tie_word_embeddings": false})), (false, 1.0));
+    assert_eq!(head(json!({"scale_decoder_outputs": false})), (true, 1.0));
+    for (name, activation, gated) in [
+        ("relu", Activation::Relu, false),
+        ("gelu", Activation::GeluErf, false),
+        ("gated-gelu", Activation::GeluTanh, true),
+        ("gated-silu", Activation::Silu, true),
+    ] {
+        let config = of(json!({"feed_forward_proj": name}));
+        let last = &config.blocks[0].sublayers[2].op;
+        let Op::FeedForward(ffn) = last else { panic!("{last:?}") };
+        assert_eq!((ffn.activation, ffn.gated), (activation, gated), "{name}");
+    }
+    let deeper = of(json!({"num_decoder_layers": 4, "num_layers": 2, "decoder_start_token_id": 7}));
+    let encoder = deeper.encoder.unwrap();
+    assert_eq!((encoder.blocks.len(), deeper.blocks.len(), encoder.start_id), (2, 4, 7));
+}
+
+/// Every how many layers there are experts: what a file says, or what comes of how many there are.
+#[test]
+fn sparse_layers_of_switch_transformers() {
+    let sparse = |changes: Value| {
+        let base = json!({"model_type": "switch_transformers", "num_layers": 6, "num_decoder_layers": 6});
+        let config = parse(&with(&base, changes)).0;
+        [Stack::Encoder, Stack::Decoder].map(|stack| {
+            let layers = config.ops_of(stack).filter(|(_, op)| matches!(op, Op::Experts(_)));
+            layers.map(|(place, _)| place.at().unwrap().block).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(sparse(json!({})), [[1, 3, 5], [1, 3, 5]]);
+    assert_eq!(
+        sparse(json!({"encoder_sparse_step": 1, "decoder_sparse_step": 3})),
+        [vec![0, 1, 2, 3, 4, 5], vec![1, 4]]
+    );
+    assert_eq!(
+        sparse(json!({"num_sparse_encoder_layers": 2, "decoder_sparse_step": 0})),
+        [vec![1, 4], vec![]]
+    );
+}
+
+#[test]
+fn names_of_t5() {
+    let (_, naming) = parse(&json!({"model_type": "t5", "feed_forward_proj": "gated-gelu"}));
+    let name = |place: Place, role| naming.tensor_name(Slot::weight(place, role));
+    let encoder = |sublayer| Place::sublayer(3, sublayer).of(Stack::Encoder);
+    let bias = "SelfAttention.relative_attention_bias.weight";
+    assert_eq!(name(Place::Encoder, Role::RelativeBias), format!("encoder.block.0.layer.0.{bias}"));
+    assert_eq!(name(Place::Model, Role::RelativeBias), format!("decoder.block.0.layer.0.{bias}"));
+    assert_eq!(name(Place::Encoder, Role::FinalNorm), "encoder.final_layer_norm.weight");
+    assert_eq!(name(encoder(0), Role::Q), "encoder.block.3.layer.0.SelfAttention.q.weight");
+    assert_eq!(name(encoder(1), Role::Gate), "encoder.block.3.layer.1.DenseReluDense.wi_0.weight");
+    assert_eq!(name(Place::sublayer(3, 1), Role::Out), "decoder.block.3.layer.1.EncDecAttention.o.weight");
+    assert_eq!(name(Place::sublayer(3, 2), Role::Up), "decoder.block.3.layer.2.DenseReluDense.wi_1.weight");
+    assert_eq!(name(Place::sublayer(3, 2), Role::Norm), "decoder.block.3.layer.2.layer_norm.weight");
+    // A tied table may lie in a file once, under any of three names.
+    for table in ["shared", "encoder.embed_tokens", "decoder.embed_tokens"] {
+        let found = naming.detect_prefix(|name| name == format!("{table}.weight"));
+        assert_eq!(found.tensor_name(Slot::weight(Place::Model, Role::Embedding)), format!("{table}.weight"));
+    }
+    let as_head = naming.with_table_as_head().tensor_name(Slot::weight(Place::Model, Role::Embedding));
+    assert_eq!(as_head, "lm_head.weight");
+
+    let (_, naming) = parse(&json!({"model_type": "switch_transformers"}));
+    let name = |place: Place, role| naming.tensor_name(Slot::weight(place, role));
+    assert_eq!(name(encoder(1), Role::Up), "encoder.block.3.layer.1.mlp.wi.weight");
+    assert_eq!(name(encoder(1), Role::Router), "encoder.block.3.layer.1.mlp.router.classifier.weight");
+    let expert = name(Place::sublayer(1, 2).expert(4), Role::Down);
+    assert_eq!(expert, "decoder.block.1.layer.2.mlp.experts.expert_4.wo.weight");
 }
 
 /// The last layers see the keys of the last layer of their own type that has some, and are twice as wide where a file says so.

@@ -39,7 +39,14 @@ fn feed_forward(config: &ModelConfig, block: usize) -> FeedForward {
 #[test]
 fn both_key_styles_give_the_same_description() {
     for &model in MODELS {
-        assert_eq!(config(model, "config.json"), config(model, "config.alt.json"), "{model}");
+        let mut styles = ["config.json", "config.alt.json"].map(|file| config(model, file));
+        if model == "t5_gated" {
+            // Newer files of this family say that every head is tied, and leave it to the tensors that are there.
+            assert_eq!(styles.each_ref().map(|config| config.head.tied), [true, false]);
+            styles[0].head.tied = false;
+        }
+        let [new, old] = styles;
+        assert_eq!(new, old, "{model}");
     }
 }
 

@@ -244,3 +244,13 @@ fn native_descriptions_say_what_is_wrong() {
         "final_norm": {"kind": "rms", "eps": 1e-6}}"#;
     assert_says(&family::parse(empty).unwrap_err(), &["'blocks'"]);
 }
+
+#[test]
+fn encoders_with_decoders() {
+    assert_unsupported("t5", "is_encoder_decoder", json!(false), &["'is_encoder_decoder'", "encoder"]);
+    assert_unsupported("t5", "feed_forward_proj", json!("gated-tanh"), &["'feed_forward_proj'", "tanh"]);
+    assert_config("t5", "feed_forward_proj", json!("double-gelu"), "double-gelu");
+    assert_config("t5", "num_layers", json!(20_000), "20000");
+    assert_unsupported("switch_transformers", "router_dtype", json!("bfloat16"), &["'router_dtype'"]);
+    assert_config("switch_transformers", "num_experts", json!(0), "0");
+}

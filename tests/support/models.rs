@@ -31,4 +31,7 @@ pub const MODELS: &[&str] = &[
     "qwen2_moe",
     "qwen3",
     "qwen3_moe_nonorm",
+    "switch_transformers",
+    "t5",
+    "t5_gated",
 ];

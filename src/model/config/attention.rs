@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Norm, Rope, is_false};
 use crate::model::slot::SubLayerPlace;
 
-/// Grouped-query attention with a causal mask. The default has no heads: it is what others differ from in some fields.
+/// Grouped-query attention, with a causal mask unless `bidirectional` says otherwise. The default has no heads: it is what others differ from in some fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attention {
@@ -24,6 +24,9 @@ pub struct Attention {
     /// it (Llama 4).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunk: Option<u32>,
+    /// Whether a query sees all keys, also those after it: in an encoder, and nowhere else.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub bidirectional: bool,
     /// `z <- cap * tanh(z / cap)` on the scaled scores, before the mask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub softcap: Option<f32>,

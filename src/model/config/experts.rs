@@ -48,7 +48,7 @@ pub struct SharedExpert {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Capacity {
-    /// Multiplies an even share; it is taken to the nearest thousandth.
+    /// Multiplies an even share; it is taken to the nearest thousandth. Or the tokens themselves, [`Share::Tokens`].
     pub factor: f32,
     /// What an even share is.
     #[serde(default)]
@@ -67,6 +67,8 @@ pub enum Share {
     PerChoice,
     /// `floor(factor n / E)`, at least 1: a factor of 2 of two choices is 1 of the other.
     PerToken,
+    /// `factor` tokens, a whole number, whatever the pass has (Switch Transformers: `expert_capacity`).
+    Tokens,
 }
 
 /// In which order the choices of a pass are granted.
@@ -115,6 +117,9 @@ impl Experts {
             (Routing::ExpertChoice { factor }, _) => share(factor, 1, false),
             (_, Some(Capacity { factor, share: Share::PerChoice, .. })) => share(factor, self.top_k, true),
             (_, Some(Capacity { factor, share: Share::PerToken, .. })) => share(factor, 1, false),
+            (_, Some(Capacity { factor, share: Share::Tokens, .. })) => {
+                Ok(Some(ExpertShare::tokens(factor as u32)))
+            }
             (_, None) => Ok(None),
         }
     }

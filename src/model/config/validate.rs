@@ -1,12 +1,13 @@
 //! Whether the numbers of a description fit together, and whether kernels can take them.
 
+mod encoder;
 mod experts;
 
 use std::fmt::Display;
 
 use super::{
-    Activation, Attention, FeedForward, LatentAttention, ModelConfig, Norm, NormKind, Op, Rope, RopeScaling,
-    SubLayer,
+    Activation, Attention, Block, FeedForward, LatentAttention, ModelConfig, Norm, NormKind, Op, Rope,
+    RopeScaling, SubLayer,
 };
 use crate::kernels::altup::MAX_STREAMS;
 use crate::kernels::attention::{MAX_HEAD_DIM, MAX_KEY_DIM};
@@ -43,19 +44,9 @@ impl ModelConfig {
         if self.blocks.is_empty() {
             return Err(Error::config("blocks", "at least one block", 0));
         }
-        for (b, block) in self.blocks.iter().enumerate() {
-            if block.sublayers.is_empty() {
-                return Err(Error::config(format!("blocks[{b}].sublayers"), "at least one sub-layer", 0));
-            }
-            for (s, sublayer) in block.sublayers.iter().enumerate() {
-                let at = format!("blocks[{b}].sublayers[{s}]");
-                if sublayer.keep_input {
-                    return Err(Error::config(format!("{at}.keep_input"), "none but in a branch", true));
-                }
-                sublayer.validate(&at, self.hidden_size)?;
-            }
-        }
-        self.validate_kv_sharing()
+        validate_blocks(&self.blocks, "", self.hidden_size)?;
+        self.validate_kv_sharing()?;
+        self.validate_stacks()
     }
 
     /// Sub-layers that read embeddings of their own go together with what gives them.
@@ -131,7 +122,7 @@ impl ModelConfig {
         for (place, op) in self.ops() {
             let (Op::Attention(attention), Some(at)) = (op, place.at()) else { continue };
             let Some(source) = attention.kv_from else {
-                owners.push((at, attention));
+                owners.extend((!attention.bidirectional).then_some((at, attention)));
                 continue;
             };
             let key = place.name("attention.kv_from");
@@ -148,6 +139,23 @@ impl ModelConfig {
         }
         Ok(())
     }
+}
+
+fn validate_blocks(blocks: &[Block], at: &str, hidden_size: u32) -> Result<()> {
+    for (b, block) in blocks.iter().enumerate() {
+        if block.sublayers.is_empty() {
+            let key = format!("{at}blocks[{b}].sublayers");
+            return Err(Error::config(key, "at least one sub-layer", 0));
+        }
+        for (s, sublayer) in block.sublayers.iter().enumerate() {
+            let at = format!("{at}blocks[{b}].sublayers[{s}]");
+            if sublayer.keep_input {
+                return Err(Error::config(format!("{at}.keep_input"), "none but in a branch", true));
+            }
+            sublayer.validate(&at, hidden_size)?;
+        }
+    }
+    Ok(())
 }
 
 impl SubLayer {
@@ -320,6 +328,11 @@ impl Attention {
             ("rope", self.rope.is_some()),
             ("alibi", self.alibi.is_some()),
             ("kv_from", self.kv_from.is_some()),
+            ("bidirectional", self.bidirectional),
+            // Its queries go from their projection straight to their keys.
+            ("qk_norm", self.qk_norm.is_some()),
+            ("qkv_clip", self.qkv_clip.is_some()),
+            ("temperature", self.temperature.is_some()),
         ];
         match of_distance.iter().find(|(_, is_there)| *is_there) {
             Some((name, _)) => Err(Error::config(format!("{at}.{name}"), "none in cross-attention", "one")),

@@ -8,7 +8,7 @@ use crate::model::config::{
 };
 
 /// Far above any published model; keeps a damaged file from asking for billions of layers.
-const MAX_LAYERS: u32 = 10_000;
+pub(super) const MAX_LAYERS: u32 = 10_000;
 
 /// What a family assumes where its `config.json` says nothing.
 pub(super) struct Defaults {
@@ -131,6 +131,8 @@ impl Decoder {
             vocab_size: self.vocab_size,
             hidden_size: self.hidden_size,
             context_length: self.context_length,
+            encoder: None,
+            relative_bias: None,
             embedding_scale: self.embedding_scale,
             learned_positions: false,
             layer_inputs: None,
@@ -178,7 +180,12 @@ pub(super) fn inverse_sqrt(n: f64) -> f32 {
 }
 
 fn activation(keys: &Keys<'_>, (key, default): (&str, &str)) -> Result<Activation> {
-    match keys.or(key, default.to_owned())?.as_str() {
+    activation_named(keys, key, &keys.or(key, default.to_owned())?)
+}
+
+/// The activation that transformers calls so, found under a key.
+pub(super) fn activation_named(keys: &Keys<'_>, key: &str, name: &str) -> Result<Activation> {
+    match name {
         "relu" => Ok(Activation::Relu),
         "relu2" => Ok(Activation::Relu2),
         "silu" | "swish" => Ok(Activation::Silu),

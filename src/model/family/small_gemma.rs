@@ -6,7 +6,7 @@ use super::keys::{Keys, Whole};
 use super::layers::LayerType;
 use crate::Result;
 use crate::model::config::{LayerInput, LayerInputs, Norm, Op, SubLayer};
-use crate::model::slot::SubLayerPlace;
+use crate::model::slot::{Place, SubLayerPlace};
 
 /// For each layer the attention whose keys and values it sees, if they are not its own: the last layers, as many as
 /// `num_kv_shared_layers` says, see those of the last layer before them of their own type.
@@ -25,7 +25,7 @@ pub(super) fn kv_sources(
             return Ok(None);
         }
         match types[..first].iter().rposition(|other| other == of) {
-            Some(block) => Ok(Some(SubLayerPlace { block, sublayer: 0, branch: None })),
+            Some(block) => Ok(Place::sublayer(block, 0).at()),
             None => {
                 let expected = format!("fewer, so that a layer of the type of layer {layer} has keys");
                 Err(keys.error(key, expected, sharing))

@@ -32,21 +32,12 @@ struct KvCache {
     page_table: Option<TensorId>,
 }
 
-fn variant(attention: &Attention, phase: Phase, cache: &KvCache) -> kernel::Attention {
-    kernel::Attention {
-        head_dim: attention.head_dim,
-        values: kernel::Values::Own(attention.head_dim),
-        softcap: attention.softcap.is_some(),
-        score_bias: attention.alibi.map_or(ScoreBias::None, |alibi| ScoreBias::Alibi { bf16: alibi.bf16 }),
-        reach: reach(attention),
-        sinks: attention.sinks && phase == Phase::Prefill,
-        phase,
-        cache: cache.rows,
-    }
-}
-
 fn reach(attention: &Attention) -> Reach {
-    if attention.chunk.is_some() { Reach::Chunk } else { Reach::Window }
+    match (attention.bidirectional, attention.chunk) {
+        (true, _) => Reach::Both,
+        (false, Some(_)) => Reach::Chunk,
+        (false, None) => Reach::Window,
+    }
 }
 
 /// Queries, and this pass's keys and values where attention reads them.
@@ -66,9 +57,13 @@ impl ForwardPass<'_> {
     ) -> Result<TensorId> {
         let attention = &weights.config;
         let qkv = self.project("qkv", input, &weights.qkv, Epilogue::NONE)?;
+        if attention.bidirectional {
+            let mixed = self.attend_both_ways(weights, qkv)?;
+            return self.add("out", Input::plain(mixed), &weights.out, end);
+        }
         let source = attention.kv_from.map_or(self.place, Place::SubLayer);
         let cache = self.cache(attention, source);
-        let heads = self.heads(attention, weights.head_norm.as_ref(), qkv, (source, &cache))?;
+        let heads = self.heads(attention, weights.head_norm.as_ref(), qkv, (source, Some(&cache)))?;
         let mixed = match self.options.phase {
             Phase::Prefill => {
                 let mixed = self.attend_whole(weights, &heads, &cache)?;
@@ -118,13 +113,18 @@ impl ForwardPass<'_> {
         attention: &Attention,
         head_norm: Option<&Vectors>,
         qkv: TensorId,
-        (source, cache): (Place, &KvCache),
+        (source, cache): (Place, Option<&KvCache>),
     ) -> Result<Heads> {
         let only_q = attention.kv_from.is_some();
-        let to_cache = self.options.phase == Phase::Decode;
-        let slots = if to_cache { cache.slots } else { self.schedule.max_rows };
+        let to_cache = cache.filter(|_| self.options.phase == Phase::Decode);
+        let slots = to_cache.map_or(self.schedule.max_rows, |cache| cache.slots);
         let q = self.schedule.activation("q", self.row_bytes(attention.q_rows()));
-        let [k, v] = if to_cache { [cache.k, cache.v] } else { self.chunk(attention, source) };
+        let [k, v] = match to_cache {
+            Some(cache) => [cache.k, cache.v],
+            None => self.chunk(attention, source),
+        };
+        // Where they are written.
+        let to_cache = to_cache.filter(|_| !only_q);
         let variant = RopeKernel {
             head_dim: attention.head_dim,
             qk_norm: match head_norm {
@@ -139,7 +139,7 @@ impl ForwardPass<'_> {
             v_is_k: attention.v_is_k,
             only_q,
             interleaved: attention.rope.is_some_and(|rope| rope.layout == RopeLayout::Interleaved),
-            to: (to_cache && !only_q).then_some(cache.rows),
+            to: to_cache.map(|cache| cache.rows),
             reduce: if head_norm.is_some() { Reduce::of(self.capabilities) } else { Reduce::Workgroup },
         };
         let params = RopeParams {
@@ -147,7 +147,7 @@ impl ForwardPass<'_> {
             kv_heads: if only_q { 0 } else { attention.kv_heads },
             rotary_dim: attention.rope.map_or(0, |rope| rope.rotary_dim),
             slots,
-            pages: cache.pages,
+            pages: to_cache.map_or(0, |cache| cache.pages),
             eps: head_norm.map_or(0.0, Vectors::eps),
             clip: attention.qkv_clip.unwrap_or(f32::MAX),
             temperature_scale: attention.temperature.map_or(0.0, |temperature| temperature.scale),
@@ -159,7 +159,8 @@ impl ForwardPass<'_> {
             tensors.extend([("k_out", k), ("v_out", v)]);
         }
         tensors.extend(head_norm.map(|norm| ("head_norm", self.vectors(norm))));
-        tensors.extend(cache.page_table.filter(|_| to_cache && !only_q).map(|table| ("page_table", table)));
+        let page_table = to_cache.and_then(|cache| cache.page_table);
+        tensors.extend(page_table.map(|table| ("page_table", table)));
         self.dispatch("heads", Launch { variant, params }, &tensors)?;
         Ok(Heads { q, k, v })
     }
@@ -177,14 +178,14 @@ impl ForwardPass<'_> {
         chunk
     }
 
-    fn attention_params(&self, attention: &Attention, cache: &KvCache) -> AttentionParams {
+    fn attention_params(&self, attention: &Attention, [slots, pages]: [u32; 2]) -> AttentionParams {
         let split_keys = split_keys(attention.head_dim);
         let seen = attention.reach().unwrap_or(self.options.context).min(self.options.context);
         AttentionParams {
             heads: attention.heads,
             kv_heads: attention.kv_heads,
-            slots: cache.slots,
-            pages: cache.pages,
+            slots,
+            pages,
             chunk_slots: self.schedule.max_rows,
             reach: attention.reach().unwrap_or(0),
             split_keys,
@@ -196,6 +197,50 @@ impl ForwardPass<'_> {
         }
     }
 
+    /// What is added to the scores of an attention, and its tensor.
+    fn score_bias(&mut self, attention: &Attention) -> (ScoreBias, Option<(&'static str, TensorId)>) {
+        if let Some(alibi) = attention.alibi {
+            return (ScoreBias::Alibi { bf16: alibi.bf16 }, None);
+        }
+        let layout = self.layout;
+        let stack = self.options.stack;
+        let bias = self.config.relative_bias_of(stack).zip(layout.relative_bias_of(stack));
+        match bias {
+            None => (ScoreBias::None, None),
+            Some((bias, table)) => {
+                let distance = bias.max_distance;
+                (ScoreBias::Relative { distance }, Some(("relative_bias", self.vectors(table))))
+            }
+        }
+    }
+
+    fn variant(&self, attention: &Attention, score_bias: ScoreBias, cache: CacheRows) -> kernel::Attention {
+        let phase = self.options.phase;
+        kernel::Attention {
+            softcap: attention.softcap.is_some(),
+            reach: reach(attention),
+            score_bias,
+            sinks: attention.sinks && phase == Phase::Prefill,
+            cache,
+            ..kernel::Attention::new(attention.head_dim, phase)
+        }
+    }
+
+    /// An encoder: tiles of queries over all of the pass's own keys, which no later pass needs.
+    fn attend_both_ways(&mut self, weights: &AttentionLayout, qkv: TensorId) -> Result<TensorId> {
+        let attention = &weights.config;
+        let heads = self.heads(attention, weights.head_norm.as_ref(), qkv, (self.place, None))?;
+        let out = self.schedule.activation("mixed", self.row_bytes(attention.q_rows()));
+        let (score_bias, table) = self.score_bias(attention);
+        let variant = self.variant(attention, score_bias, CacheRows::PLAIN);
+        let params = self.attention_params(attention, [self.schedule.max_rows, 0]);
+        let mut tensors = vec![("q", heads.q), ("k_cache", heads.k), ("v_cache", heads.v), ("out", out)];
+        tensors.extend(weights.sinks.iter().map(|sinks| ("sinks", self.vectors(sinks))));
+        tensors.extend(table);
+        self.dispatch("attend", Launch { variant, params }, &tensors)?;
+        Ok(out)
+    }
+
     /// Prefill: tiles of queries over the old keys and the chunk's own.
     fn attend_whole(
         &mut self,
@@ -205,8 +250,9 @@ impl ForwardPass<'_> {
     ) -> Result<TensorId> {
         let attention = &weights.config;
         let out = self.schedule.activation("mixed", self.row_bytes(attention.q_rows()));
-        let variant = variant(attention, Phase::Prefill, cache);
-        let params = self.attention_params(attention, cache);
+        let (score_bias, table) = self.score_bias(attention);
+        let variant = self.variant(attention, score_bias, cache.rows);
+        let params = self.attention_params(attention, [cache.slots, cache.pages]);
         let mut tensors = vec![
             ("q", heads.q),
             ("k_cache", cache.k),
@@ -217,6 +263,7 @@ impl ForwardPass<'_> {
         ];
         tensors.extend(cache.page_table.map(|table| ("page_table", table)));
         tensors.extend(weights.sinks.iter().map(|sinks| ("sinks", self.vectors(sinks))));
+        tensors.extend(table);
         self.dispatch("attend", Launch { variant, params }, &tensors)?;
         Ok(out)
     }
@@ -239,13 +286,31 @@ impl ForwardPass<'_> {
     /// Decode: the cache in parts of fixed length, merged in order.
     fn attend_split(&mut self, weights: &AttentionLayout, q: TensorId, cache: &KvCache) -> Result<TensorId> {
         let attention = &weights.config;
-        let params = self.attention_params(attention, cache);
-        let part_elements = u64::from(params.max_splits) * u64::from(attention.head_dim + 2);
-        let parts = self.schedule.activation("parts", self.row_bytes(attention.heads) * part_elements);
-        let variant = variant(attention, Phase::Decode, cache);
+        let params = self.attention_params(attention, [cache.slots, cache.pages]);
+        let parts = self.parts(attention, &params);
+        let (score_bias, table) = self.score_bias(attention);
+        let variant = self.variant(attention, score_bias, cache.rows);
         let mut tensors = vec![("q", q), ("k_cache", cache.k), ("v_cache", cache.v), ("parts", parts)];
         tensors.extend(cache.page_table.map(|table| ("page_table", table)));
+        tensors.extend(table);
         self.dispatch("attend", Launch { variant, params }, &tensors)?;
+        self.merge((attention, reach(attention)), params, (parts, &[]), weights.sinks.as_ref())
+    }
+
+    /// What the parts of a split attention leave.
+    pub(super) fn parts(&mut self, attention: &Attention, params: &AttentionParams) -> TensorId {
+        let part_elements = u64::from(params.max_splits) * u64::from(attention.head_dim + 2);
+        self.schedule.activation("parts", self.row_bytes(attention.heads) * part_elements)
+    }
+
+    /// The parts of a split attention, joined; `beside` is what else says how many there are.
+    pub(super) fn merge(
+        &mut self,
+        (attention, reach): (&Attention, Reach),
+        params: AttentionParams,
+        (parts, beside): (TensorId, &[(&'static str, TensorId)]),
+        sinks: Option<&Vectors>,
+    ) -> Result<TensorId> {
         let out = self.schedule.activation("mixed", self.row_bytes(attention.q_rows()));
         let params = AttentionMergeParams {
             heads: attention.heads,
@@ -253,10 +318,12 @@ impl ForwardPass<'_> {
             reach: params.reach,
             split_keys: params.split_keys,
             max_splits: params.max_splits,
+            slots: params.slots,
         };
-        let variant = AttentionMerge { reach: reach(attention), sinks: attention.sinks };
+        let variant = AttentionMerge { reach, sinks: sinks.is_some() };
         let mut tensors = vec![("parts", parts), ("out", out)];
-        tensors.extend(weights.sinks.iter().map(|sinks| ("sinks", self.vectors(sinks))));
+        tensors.extend_from_slice(beside);
+        tensors.extend(sinks.iter().map(|sinks| ("sinks", self.vectors(sinks))));
         self.dispatch("merge", Launch { variant, params }, &tensors)?;
         Ok(out)
     }

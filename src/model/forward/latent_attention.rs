@@ -6,7 +6,7 @@ use super::linear::Input;
 use super::{End, ForwardPass};
 use crate::Result;
 use crate::energy::Phase;
-use crate::fragments::{CacheRows, Codec, Epilogue, Reach, Reduce, ScoreBias};
+use crate::fragments::{CacheRows, Codec, Epilogue, Reach, Reduce};
 use crate::kernel::Launch;
 use crate::kernels::attention::{Attention as Attend, AttentionParams, Values};
 use crate::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
@@ -157,9 +157,15 @@ impl ForwardPass<'_> {
         let tensors = [("q", q), ("k_cache", cache), ("parts", parts)];
         self.dispatch("attend", Launch { variant, params }, &tensors)?;
         let out = self.schedule.activation("mixed", self.row_bytes(attention.heads * attention.kv_latent));
-        let AttentionParams { heads, reach, split_keys, max_splits, .. } = params;
-        let params =
-            AttentionMergeParams { heads, head_dim: attention.kv_latent, reach, split_keys, max_splits };
+        let AttentionParams { heads, reach, split_keys, max_splits, slots, .. } = params;
+        let params = AttentionMergeParams {
+            heads,
+            head_dim: attention.kv_latent,
+            reach,
+            split_keys,
+            max_splits,
+            slots,
+        };
         let variant = AttentionMerge { reach: Reach::Window, sinks: false };
         self.dispatch("merge", Launch { variant, params }, &[("parts", parts), ("out", out)])?;
         Ok(out)
@@ -203,14 +209,5 @@ impl ForwardPass<'_> {
 
 /// Attention of all heads to the one row of each token, whose first elements are its values.
 fn attend(attention: &LatentAttention, phase: Phase) -> Attend {
-    Attend {
-        head_dim: attention.kv_rows(),
-        values: Values::InKeys(attention.kv_latent),
-        softcap: false,
-        score_bias: ScoreBias::None,
-        reach: Reach::Window,
-        sinks: false,
-        phase,
-        cache: CacheRows::PLAIN,
-    }
+    Attend { values: Values::InKeys(attention.kv_latent), ..Attend::new(attention.kv_rows(), phase) }
 }

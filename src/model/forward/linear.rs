@@ -301,7 +301,10 @@ impl ForwardPass<'_> {
         let Input { tensor, norm, rows_per_token, chosen } = input;
         let Some(norm) = norm else { return Ok(Input { tensor, norm: None, rows_per_token, chosen }) };
         let (what, name) = match norm.kind {
-            VectorsKind::Norm(_) | VectorsKind::Stored | VectorsKind::Experts { .. } => ("norm", "normed"),
+            VectorsKind::Norm(_)
+            | VectorsKind::Stored
+            | VectorsKind::Experts { .. }
+            | VectorsKind::RelativeBias { .. } => ("norm", "normed"),
             VectorsKind::Transform => ("transform", "transformed"),
         };
         let normed = self.schedule.activation(name, self.row_bytes(rows_per_token * norm.width()));

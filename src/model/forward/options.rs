@@ -5,18 +5,23 @@ use std::sync::Arc;
 use crate::energy::Phase;
 use crate::fragments::CacheFormat;
 use crate::kernels::sample_best::MAX_KEPT;
+use crate::model::slot::Stack;
 use crate::tuning::{ProductPath, Tuning};
 
 /// What a pass is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PassOptions {
+    /// Whose blocks: an encoder reads all of its input in one pass, as a prompt of its own.
+    pub stack: Stack,
     /// Tokens of prompts, or one token of each sequence after that.
     pub phase: Phase,
     /// Most rows of a pass; a step of decoding has no more than there are sequences.
     pub max_rows: u32,
     /// Most tokens of a sequence.
     pub context: u32,
-    /// Sequences that the caches are made for.
+    /// Most tokens of an encoder's input, where there is one.
+    pub encoder_tokens: u32,
+    /// Sequences that the caches are made for; one where there is an encoder.
     pub sequences: u32,
     /// Pages that hold the keys and values of global layers; `None`: each sequence has room for its whole context.
     pub paging: Option<Paging>,
@@ -45,9 +50,11 @@ impl PassOptions {
     /// some field.
     pub const fn new(phase: Phase, max_rows: u32, context: u32) -> Self {
         Self {
+            stack: Stack::Decoder,
             phase,
             max_rows,
             context,
+            encoder_tokens: context,
             sequences: 1,
             paging: None,
             cache: CacheFormat::F32,

@@ -33,7 +33,10 @@ impl ForwardPass<'_> {
         let is_its_own = |known: Rope| rope.is_some_and(|rope| same_angles(known, rope));
         match self.rope_tables.iter().find(|(_, known)| is_its_own(*known)) {
             Some((name, rope)) => {
-                let bytes = u64::from(self.options.context) * u64::from(rope.rotary_dim / 2) * 8;
+                let context = self.options.context;
+                // An encoder's input may be longer than what its decoder says.
+                let of_input = self.config.encoder.as_ref().map_or(0, |_| self.options.encoder_tokens);
+                let bytes = u64::from(context.max(of_input)) * u64::from(rope.rotary_dim / 2) * 8;
                 self.schedule.named(name, bytes)
             }
             None => self.schedule.named("rope_table.none", 8),

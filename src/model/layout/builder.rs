@@ -1,24 +1,25 @@
 //! From a description to the matrices of its sub-layers, split so that each fits into a binding.
 
 use super::{
-    AttentionLayout, ExpertStack, ExpertsLayout, FeedForwardLayout, LatentAttentionLayout, LayerInputLayout,
-    LayerInputsLayout, Layout, Matrix, MixingLayout, OpLayout, ProjectionLayout, Rows, StreamsLayout,
-    SubLayerLayout, Vectors, VectorsKind,
+    AttentionLayout, CrossAttentionLayout, EncoderLayout, ExpertStack, ExpertsLayout, FeedForwardLayout,
+    LatentAttentionLayout, LayerInputLayout, LayerInputsLayout, Layout, Matrix, MixingLayout, OpLayout,
+    ProjectionLayout, Rows, StreamsLayout, SubLayerLayout, Vectors, VectorsKind,
 };
 use crate::model::config::{
-    Attention, Experts, FeedForward, LatentAttention, LayerInput, LayerInputs, ModelConfig, Norm, Op,
-    SharedExpert, Streams, SubLayer,
+    Attention, Encoder, Experts, FeedForward, LatentAttention, LayerInput, LayerInputs, ModelConfig, Norm,
+    Op, SharedExpert, Streams, SubLayer,
 };
 use crate::model::plan::WeightPlan;
-use crate::model::slot::{Place, Role, Slot, router_parts};
+use crate::model::slot::{Place, Role, Slot, Stack, router_parts};
 use crate::quant::WeightFormat;
 use crate::{Error, Result};
 
 /// Lays a model out for bindings of at most `limit` bytes.
 pub(super) fn build(config: &ModelConfig, plan: &WeightPlan, limit: u64) -> Result<Layout> {
     let input_places: Vec<Place> = config.layer_input_places().collect();
-    let inputs = (config.layer_inputs, &input_places[..]);
-    let builder = Builder { d: config.hidden_size, vocab: config.vocab_size, inputs, plan, limit };
+    let (inputs, has_encoder) = ((config.layer_inputs, &input_places[..]), config.encoder.is_some());
+    let builder =
+        Builder { d: config.hidden_size, vocab: config.vocab_size, inputs, plan, limit, has_encoder };
     let table = |name: &str, format, role, bias| {
         let source = stacked(Place::Model, &[(role, config.vocab_size)]);
         let shape = [config.vocab_size, config.hidden_size];
@@ -36,15 +37,43 @@ pub(super) fn build(config: &ModelConfig, plan: &WeightPlan, limit: u64) -> Resu
         builder.split(Matrix::whole(name.into(), format, [rows, config.hidden_size], false, source))
     };
     let positions = config.learned_positions.then(positions).transpose()?;
-    let mut blocks = vec![Vec::new(); config.blocks.len()];
-    for (block, sublayer, layer) in config.sublayers() {
-        blocks[block].push(builder.sublayer(Place::sublayer(block, sublayer), layer)?);
-    }
+    let blocks = |stack| {
+        let mut blocks = vec![Vec::new(); config.blocks_of(stack).len()];
+        for (place, layer) in config.sublayers_of(stack) {
+            if let Some(at) = place.at() {
+                blocks[at.block].push(builder.sublayer(place, layer)?);
+            }
+        }
+        Ok(blocks)
+    };
     let final_norm =
-        vectors(Place::Model, "final_norm", config.final_norm, &[(Role::FinalNorm, config.hidden_size)]);
-    let layer_inputs = config.layer_inputs.map(|inputs| builder.layer_inputs(inputs)).transpose()?;
-    let streams = config.streams.map(|streams| builder.streams(streams, config.blocks.len())).transpose()?;
-    Ok(Layout { embedding, positions, layer_inputs, streams, blocks, final_norm, head })
+        |place, norm| vectors(place, "final_norm", norm, &[(Role::FinalNorm, config.hidden_size)]);
+    let encoder = |encoder: &Encoder| -> Result<EncoderLayout> {
+        Ok(EncoderLayout {
+            blocks: blocks(Stack::Encoder)?,
+            final_norm: final_norm(Place::Encoder, encoder.final_norm),
+            relative_bias: relative_bias(config, Stack::Encoder),
+        })
+    };
+    Ok(Layout {
+        embedding,
+        positions,
+        layer_inputs: config.layer_inputs.map(|inputs| builder.layer_inputs(inputs)).transpose()?,
+        streams: config.streams.map(|streams| builder.streams(streams, config.blocks.len())).transpose()?,
+        encoder: config.encoder.as_ref().map(encoder).transpose()?,
+        relative_bias: relative_bias(config, Stack::Decoder),
+        blocks: blocks(Stack::Decoder)?,
+        final_norm: final_norm(Place::Model, config.final_norm),
+        head,
+    })
+}
+
+/// The table of biases that the attention of a stack shares.
+fn relative_bias(config: &ModelConfig, stack: Stack) -> Option<Vectors> {
+    let (bias, heads) = (config.relative_bias_of(stack)?, config.biased_heads(stack)?);
+    let kind = VectorsKind::RelativeBias { bias, both_ways: stack == Stack::Encoder, heads };
+    let width = heads * (2 * bias.max_distance + 1);
+    Some(Vectors { kind, ..stored(Place::Model.of(stack), "relative_bias", Role::RelativeBias, width) })
 }
 
 struct Builder<'a> {
@@ -55,6 +84,7 @@ struct Builder<'a> {
     inputs: (Option<LayerInputs>, &'a [Place]),
     plan: &'a WeightPlan,
     limit: u64,
+    has_encoder: bool,
 }
 
 impl Builder<'_> {
@@ -154,7 +184,8 @@ impl Builder<'_> {
             Op::FeedForward(config) => OpLayout::FeedForward(self.feed_forward(place, *config)?),
             Op::Experts(config) => OpLayout::Experts(self.experts(place, *config)?),
             Op::LayerInput(config) => OpLayout::LayerInput(self.layer_input(place, *config)?),
-            Op::CrossAttention(_) => return Err(Error::no_encoder(place)),
+            Op::CrossAttention(_) if !self.has_encoder => return Err(Error::no_encoder(place)),
+            Op::CrossAttention(config) => OpLayout::CrossAttention(self.cross_attention(place, config)?),
             Op::Parallel(branches) => {
                 let branch = |(n, layer)| self.sublayer(place.branch(n), layer);
                 OpLayout::Parallel(branches.iter().enumerate().map(branch).collect::<Result<_>>()?)
@@ -164,11 +195,11 @@ impl Builder<'_> {
 
     /// What a format becomes at a place.
     fn format(&self, place: Place, format: WeightFormat) -> WeightFormat {
-        place.at().map_or(format, |at| self.plan.in_block(format, at.block))
+        self.plan.at(place, format)
     }
 
     fn format_of_expert(&self, place: Place, expert: u32) -> WeightFormat {
-        place.at().map_or(self.plan.experts, |at| self.plan.of_expert(at.block, expert as usize))
+        self.plan.of_expert_at(place, expert as usize)
     }
 
     fn attention(&self, place: Place, config: &Attention) -> Result<AttentionLayout> {
@@ -223,6 +254,23 @@ impl Builder<'_> {
             k: of_heads("latent_k", Role::LatentK, config.k_rows())?,
             v: of_heads("latent_v", Role::LatentV, config.v_rows())?,
             out: self.split(matrix("out", Role::Out, [self.d, config.v_rows()], config.out_bias))?,
+        })
+    }
+
+    fn cross_attention(&self, place: Place, config: &Attention) -> Result<CrossAttentionLayout> {
+        let (q_rows, kv_rows) = (config.q_rows(), config.kv_rows());
+        let matrix = |part, cols, bias, sources: &[(Role, u32)]| {
+            let rows = sources.iter().map(|(_, rows)| rows).sum();
+            let format = self.format(place, self.plan.linear);
+            self.split(Matrix::whole(place.name(part), format, [rows, cols], bias, stacked(place, sources)))
+        };
+        let kv = [(Role::K, kv_rows), (Role::V, kv_rows)];
+        Ok(CrossAttentionLayout {
+            config: config.clone(),
+            q: matrix("q", self.d, config.qkv_bias, &[(Role::Q, q_rows)])?,
+            kv: matrix("kv", self.d, config.qkv_bias, &kv[..if config.v_is_k { 1 } else { 2 }])?,
+            sinks: config.sinks.then(|| stored(place, "sinks", Role::Sinks, config.heads)),
+            out: matrix("out", q_rows, config.out_bias, &[(Role::Out, self.d)])?,
         })
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::Rows;
 use crate::fragments::{Codec, InputNorm};
 use crate::gpu::Capabilities;
-use crate::model::config::{Norm, NormKind};
+use crate::model::config::{Norm, NormKind, RelativeBias};
 use crate::model::slot::Slot;
 use crate::quant::WeightFormat;
 
@@ -55,6 +55,15 @@ pub enum VectorsKind {
     /// OmniQuant's transformation of a product (arXiv 2308.13137, section 3.3): `(x - delta) / s`, as the scale `1 / s`
     /// and the shift `-delta / s`.
     Transform,
+    /// The bias of every distance, `[H, 2 D + 1]` with the largest `D` that has one of its own, from the bias of every bucket.
+    RelativeBias {
+        /// Its buckets.
+        bias: RelativeBias,
+        /// Whether keys that come later have buckets of their own.
+        both_ways: bool,
+        /// Query heads.
+        heads: u32,
+    },
     /// Stored numbers: sinks of attention, what routers add to scores, and the like.
     Stored,
     /// Numbers of experts, so many below each other.
@@ -187,7 +196,7 @@ impl Vectors {
     fn vectors_each(&self) -> u32 {
         match self.kind {
             VectorsKind::Transform => 2,
-            VectorsKind::Stored | VectorsKind::Experts { .. } => 1,
+            VectorsKind::Stored | VectorsKind::Experts { .. } | VectorsKind::RelativeBias { .. } => 1,
             VectorsKind::Norm(norm) => match norm.kind {
                 NormKind::Rms | NormKind::RmsUnitOffset | NormKind::RmsUnweighted => 1,
                 NormKind::LayerNorm | NormKind::LayerNormBias => 2,
@@ -200,7 +209,9 @@ impl Vectors {
         match self.kind {
             VectorsKind::Norm(norm) => norm.kind.into(),
             VectorsKind::Transform => InputNorm::Affine,
-            VectorsKind::Stored | VectorsKind::Experts { .. } => InputNorm::None,
+            VectorsKind::Stored | VectorsKind::Experts { .. } | VectorsKind::RelativeBias { .. } => {
+                InputNorm::None
+            }
         }
     }
 
@@ -208,7 +219,10 @@ impl Vectors {
     pub fn eps(&self) -> f32 {
         match self.kind {
             VectorsKind::Norm(norm) => norm.eps,
-            VectorsKind::Transform | VectorsKind::Stored | VectorsKind::Experts { .. } => 0.0,
+            VectorsKind::Transform
+            | VectorsKind::Stored
+            | VectorsKind::Experts { .. }
+            | VectorsKind::RelativeBias { .. } => 0.0,
         }
     }
 }

@@ -198,6 +198,7 @@ impl HuggingFace {
                 Role::Embedding if self.table_is_head => head(),
                 Role::FinalNorm => format!("{body}{}", names.final_norm),
                 Role::Positions => format!("{body}{}", names.positions),
+                Role::RelativeBias => format!("{body}relative_bias"),
                 Role::LayerTable => format!("{body}embed_tokens_per_layer"),
                 Role::LayerProjection => format!("{body}per_layer_model_projection"),
                 // What Gemma 3n and 4 add up here is then multiplied by this: here its parts are.
@@ -316,7 +317,9 @@ impl LayerNames {
                 return Stored { factor, ..Stored::whole("router.scale".to_owned(), shape) };
             }
             Role::ExpertScale => return Stored::whole("router.per_expert_scale".to_owned(), shape),
-            Role::Embedding | Role::Positions | Role::FinalNorm | Role::Head => String::new(),
+            Role::Embedding | Role::Positions | Role::FinalNorm | Role::Head | Role::RelativeBias => {
+                String::new()
+            }
             Role::LayerTable | Role::LayerProjection | Role::LayerInputNorm => String::new(),
             Role::StreamProjection | Role::StreamJoin | Role::StreamScale => String::new(),
             Role::Prediction | Role::Correction => String::new(),

@@ -2,6 +2,7 @@
 
 use super::WeightPlan;
 use crate::model::config::{ModelConfig, Op};
+use crate::model::slot::Stack;
 use crate::quant::WeightFormat;
 use crate::{Error, Result};
 
@@ -25,7 +26,7 @@ impl WeightPlan {
         if !matches!(self.experts, WeightFormat::Int(_)) {
             return Err(unsupported(what("an expert"), format!("{} experts have one width", self.experts)));
         }
-        let counts = config.ops().filter_map(|(place, op)| match op {
+        let counts = config.ops_of(Stack::Decoder).filter_map(|(place, op)| match op {
             Op::Experts(experts) if place.at().is_some_and(|at| at.block == block) => {
                 Some(experts.count as usize)
             }

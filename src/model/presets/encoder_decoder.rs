@@ -1,51 +1,22 @@
-//! Encoders with decoders, to be counted: T5 (arXiv 1910.10683), Switch (arXiv 2101.03961) and ST-MoE (arXiv
-//! 2202.08906).
-//!
-//! There is no running them yet: descriptions have no attention that sees both ways, none of the biases that these
-//! models have in place of positions (2 048 parameters a stack in T5 XXL), and no encoder for cross-attention.
+//! Encoders with decoders: T5 (arXiv 1910.10683), Switch (arXiv 2101.03961) and ST-MoE (arXiv 2202.08906).
 
 use super::shape::{RMS, Shape};
-use crate::model::config::{Activation, Attention, Experts, FeedForward, ModelConfig, Routing};
-use crate::model::flops::Flops;
+use crate::model::config::{
+    Activation, Attention, Encoder, Experts, FeedForward, Head, ModelConfig, RelativeBias, Routing,
+};
 use crate::model::layout_string::Letters;
-use crate::model::parameters::Parameters;
-
-/// An encoder, and a decoder that attends to what the encoder gives. Both read the same table of token embeddings.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EncoderDecoder {
-    /// The encoder; it has no head but the table.
-    pub encoder: ModelConfig,
-    /// The decoder.
-    pub decoder: ModelConfig,
-}
-
-impl EncoderDecoder {
-    /// All parameters, the table once.
-    pub fn parameters(&self) -> Parameters {
-        let encoder = Parameters { embedding: 0, ..Parameters::of(&self.encoder) };
-        encoder + Parameters::of(&self.decoder)
-    }
-
-    /// What a pass over so many tokens of both computes, with logits for each of the decoder's. Every token of the
-    /// encoder sees all of them.
-    pub fn flops(&self, encoder_tokens: u32, decoder_tokens: u32) -> Flops {
-        let contexts = std::iter::repeat_n(encoder_tokens, encoder_tokens as usize);
-        let encoder = Flops { logits: 0, ..Flops::over(&self.encoder, contexts, 0) };
-        encoder + Flops::of_sequence(&self.decoder, decoder_tokens, encoder_tokens)
-    }
-}
 
 /// T5.1.1 XXL (arXiv 1910.10683 and its released configuration).
-pub fn t5_xxl() -> EncoderDecoder {
+pub fn t5_xxl() -> ModelConfig {
     let shape = Shape { d: 4096, heads: 64, ..T5 };
     let dense = FeedForward::gated(10_240, Activation::GeluTanh);
     let mut model = Stacks { shape, layers: 24, dense, experts: None, every: 1 }.named("t5-xxl");
-    model.decoder.head.tied = false;
+    model.head = Head::default();
     model
 }
 
 /// Switch-C (arXiv 2101.03961, table 9). It has more experts than kernels take.
-pub fn switch_c() -> EncoderDecoder {
+pub fn switch_c() -> ModelConfig {
     let shape = Shape { d: 2080, heads: 32, ..T5 };
     let dense = FeedForward::plain(6144, Activation::Relu);
     let experts = Experts::new(2048, 1, Routing::softmax_topk(false), dense);
@@ -53,17 +24,17 @@ pub fn switch_c() -> EncoderDecoder {
 }
 
 /// ST-MoE-L (arXiv 2202.08906, table 11).
-pub fn st_moe_l() -> EncoderDecoder {
+pub fn st_moe_l() -> ModelConfig {
     st_moe("st-moe-l", Shape { d: 1024, heads: 16, ..T5 }, 2816, 32)
 }
 
 /// ST-MoE-32B (arXiv 2202.08906, table 11).
-pub fn st_moe_32b() -> EncoderDecoder {
+pub fn st_moe_32b() -> ModelConfig {
     st_moe("st-moe-32b", Shape { d: 5120, heads: 64, head_dim: 128, ..T5 }, 20_480, 64)
 }
 
 /// Experts in every fourth layer. The dense network that the paper adds after them is not in its counts, and not here.
-fn st_moe(name: &str, shape: Shape, hidden: u32, count: u32) -> EncoderDecoder {
+fn st_moe(name: &str, shape: Shape, hidden: u32, count: u32) -> ModelConfig {
     let dense = FeedForward::gated(hidden, Activation::GeluTanh);
     let experts = Experts::new(count, 2, Routing::softmax_topk(true), dense);
     Stacks { shape, layers: 27, dense, experts: Some(experts), every: 4 }.named(name)
@@ -84,20 +55,27 @@ struct Stacks {
 }
 
 impl Stacks {
-    fn named(self, name: &str) -> EncoderDecoder {
-        EncoderDecoder {
-            encoder: self.stack(&format!("{name}-encoder"), ["af", "ag"]),
-            decoder: self.stack(&format!("{name}-decoder"), ["acf", "acg"]),
-        }
+    fn named(self, name: &str) -> ModelConfig {
+        let relative_bias = Some(RelativeBias { buckets: 32, max_distance: 128 });
+        let decoder = self.stack(name, false, ["acf", "acg"]);
+        let encoder = Encoder {
+            blocks: self.stack(name, true, ["af", "ag"]).blocks,
+            final_norm: RMS,
+            start_id: 0,
+            relative_bias,
+        };
+        let scale = f64::from(self.shape.d).sqrt().recip() as f32;
+        let head = Head { scale, ..decoder.head };
+        ModelConfig { encoder: Some(encoder), relative_bias, head, ..decoder }
     }
 
     /// Layers of these orders: without experts and with them.
-    fn stack(self, name: &str, [dense, sparse]: [&str; 2]) -> ModelConfig {
+    fn stack(self, name: &str, bidirectional: bool, [dense, sparse]: [&str; 2]) -> ModelConfig {
         // T5 has the factor of attention's logits in its weights.
         let attention = Attention { kv_heads: self.shape.heads, scale: 1.0, ..self.shape.unrotated() };
         let letters = Letters {
             norm: Some(RMS),
-            attention: Some(attention.clone()),
+            attention: Some(Attention { bidirectional, ..attention.clone() }),
             cross_attention: Some(attention),
             feed_forward: Some(self.dense),
             experts: self.experts,

@@ -41,6 +41,8 @@ impl Shape {
             vocab_size: self.vocab,
             hidden_size: self.d,
             context_length: self.context,
+            encoder: None,
+            relative_bias: None,
             embedding_scale: 1.0,
             learned_positions: false,
             layer_inputs: None,

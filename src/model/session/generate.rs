@@ -32,7 +32,7 @@ pub struct Generated {
 }
 
 impl Session {
-    /// Feeds a prompt, a submit per chunk.
+    /// Feeds a prompt, of a model with an encoder the beginning of its answer, a submit per chunk.
     ///
     /// # Errors
     /// Those of [`Session::prefill`] and of submitting. Nothing is fed when a token of the prompt is not in the
@@ -69,7 +69,7 @@ impl Session {
     }
 
     /// Submits what `record` records, a pass of so many rows; one that did not get there is taken back.
-    async fn submit(
+    pub(super) async fn submit(
         &mut self,
         gpu: &Gpu,
         (schedule, rows): (&Schedule, u32),
@@ -86,10 +86,11 @@ impl Session {
         submitted
     }
 
-    /// Feeds a prompt and generates an answer, handing each token to `on_token` as it comes; breaking stops.
+    /// Feeds a prompt and generates an answer, handing each token to `on_token` as it comes; breaking stops. Where there is an
+    /// encoder, the prompt is its input, and the answer a new sequence.
     ///
     /// # Errors
-    /// Those of [`Session::feed`]; [`Error::Request`] when the session does not sample or the answer does not fit.
+    /// Those of [`Session::feed`] and [`Session::read`]; [`Error::Request`] when the session does not sample or the answer does not fit.
     pub async fn generate(
         &mut self,
         prompt: &[u32],
@@ -99,9 +100,15 @@ impl Session {
         if self.options.sampling.is_none() {
             return Err(Error::Request("the session does not sample".into()));
         }
-        // The last token is sampled and not fed back, so it needs no room.
-        self.check_room(self.position(), prompt.len() + options.max_tokens.saturating_sub(1) as usize)?;
         let begin = Instant::now();
+        let start = self.model().config().encoder.as_ref().map(|encoder| [encoder.start_id]);
+        let (position, fed) = start.as_ref().map_or((self.position(), prompt), |start| (0, &start[..]));
+        // The last token is sampled and not fed back, so it needs no room.
+        self.check_room(position, fed.len() + options.max_tokens.saturating_sub(1) as usize)?;
+        if start.is_some() {
+            self.read(prompt).await?;
+        }
+        let prompt = fed;
         let gpu = self.gpu().clone();
         let mut generated = Generated {
             tokens: Vec::new(),

@@ -87,9 +87,9 @@ impl Session {
         Ok(self.state.sequences.get(id)?.logits_row)
     }
 
-    /// Forgets all tokens of the first sequence.
+    /// Forgets all tokens of the first sequence, those of an encoder's input too.
     pub fn reset(&mut self) {
-        self.traced = None;
+        (self.traced, self.state.encoded) = (None, None);
         let first = self.first;
         if self.state.sequences.truncate(first, 0).is_ok()
             && let Ok(sequence) = self.state.sequences.get_mut(first)

@@ -32,9 +32,12 @@ pub(super) async fn allocate_named(
     let mut named = HashMap::new();
     for (name, bytes) in plan.named_bytes() {
         let tensor = match tables.iter().find(|(table, _)| *table == name) {
-            Some((_, rope)) => rope_table(gpu, &name, rope, plan.context).await?,
+            Some((_, rope)) => {
+                let positions = bytes / (u64::from(rope.rotary_dim / 2) * 8);
+                rope_table(gpu, &name, rope, positions as u32).await?
+            }
             None if name == "span" => Tensor::span(gpu, &[]).await?,
-            None if ["token_ids", "next_ids", "page_table"].contains(&&*name) => {
+            None if ["token_ids", "next_ids", "page_table", "encoder_length"].contains(&&*name) => {
                 Tensor::zeroed(gpu, &name, bytes).await?
             }
             None => match host(&name, bytes) {
@@ -47,9 +50,9 @@ pub(super) async fn allocate_named(
     Ok(named)
 }
 
-/// Cosine and sine of every position, `[context, rotary_dim / 2]` pairs.
-async fn rope_table(gpu: &Gpu, name: &str, rope: &Rope, context: u32) -> Result<Tensor> {
-    let positions: Vec<u32> = (0..context).collect();
+/// Cosine and sine of every position, `[positions, rotary_dim / 2]` pairs.
+async fn rope_table(gpu: &Gpu, name: &str, rope: &Rope, positions: u32) -> Result<Tensor> {
+    let positions: Vec<u32> = (0..positions).collect();
     let (cos, sin) = rope::tables(rope, &positions);
     let pairs: Vec<[f32; 2]> = cos.into_iter().zip(sin).map(|(cos, sin)| [cos, sin]).collect();
     Tensor::upload(gpu, name, &pairs).await

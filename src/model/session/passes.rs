@@ -23,12 +23,15 @@ pub(super) struct Passes {
     pub(super) decode: Prepared,
     /// One of a sequence that is alone in it, where that is another.
     pub(super) alone: Option<Prepared>,
+    /// The input of an encoder.
+    pub(super) encoder: Option<Prepared>,
 }
 
 impl Passes {
     /// What runs.
     pub(super) fn schedules(&self) -> impl Iterator<Item = &Arc<Schedule>> {
-        [&self.part, &self.prefill, &self.decode].into_iter().chain(&self.alone).map(Prepared::schedule)
+        let others = self.alone.iter().chain(&self.encoder);
+        [&self.part, &self.prefill, &self.decode].into_iter().chain(others).map(Prepared::schedule)
     }
 
     /// A decode step of so many sequences.
@@ -59,7 +62,12 @@ impl Passes {
             };
             Prepared::new(model.gpu(), schedule.clone(), memory, pool, &named["span"], find).await
         };
+        let encoder = match &plan.encoder {
+            Some(pass) => Some(prepare(pass).await?),
+            None => None,
+        };
         Ok(Self {
+            encoder,
             model: model.clone(),
             part: prepare(&plan.part).await?,
             prefill: prepare(&plan.prefill).await?,

@@ -13,6 +13,7 @@ use crate::kernel::{MAX_SEQUENCES, SPAN_BYTES, Span};
 use crate::model::config::{Experts, ModelConfig, Op, Routing};
 use crate::model::forward::{LogitRows, Paging, PassOptions, Sampling, expert_places, record};
 use crate::model::layout::Layout;
+use crate::model::slot::Stack;
 use crate::schedule::Schedule;
 use crate::schedule::memory::{MemoryPlan, MemoryPool};
 use crate::tuning::{ProductPath, Tuning};
@@ -36,6 +37,9 @@ pub struct SessionOptions {
     pub batch_invariant: bool,
     /// Most tokens of one prefill pass, of all sequences together.
     pub max_chunk: u32,
+    /// Most tokens of an encoder's input, at most the model's context; without an encoder it says nothing. An input is one
+    /// pass, whatever it costs.
+    pub encoder_tokens: u32,
     /// Most operations of one prefill pass, so that no driver takes it for a hang. Chunks are shortened to fit; a
     /// single row always runs. Models that are served later ([`Session::serve`]) keep the chunks that come of it.
     ///
@@ -72,7 +76,7 @@ pub struct SessionOptions {
 }
 
 impl SessionOptions {
-    /// A session for one sequence that samples its tokens, for `context` of them.
+    /// A session for one sequence that samples its tokens, for `context` of them, and where there is an encoder for an input of as many.
     pub fn new(context: u32, sampling: Sampling) -> Self {
         Self {
             context,
@@ -81,6 +85,7 @@ impl SessionOptions {
             cache: CacheFormat::F32,
             batch_invariant: true,
             max_chunk: 256,
+            encoder_tokens: context,
             chunk_ops: 100_000_000_000,
             logits: LogitRows::Last,
             trace: false,
@@ -110,6 +115,8 @@ pub struct SessionPlan {
     pub decode: (Schedule, MemoryPlan),
     /// One of a sequence that is alone in it, where that is another.
     pub alone: Option<(Schedule, MemoryPlan)>,
+    /// The input of an encoder, if there is one.
+    pub encoder: Option<(Schedule, MemoryPlan)>,
     /// Activation buffers, shared by all passes.
     pub pool: MemoryPool,
     /// Most tokens of one prefill pass.
@@ -141,7 +148,7 @@ impl SessionPlan {
         options: &SessionOptions,
     ) -> Result<Self> {
         check(config, options)?;
-        let pass = |phase, logits, rows| {
+        let pass = |stack, phase, logits, rows| {
             let sampling = options.sampling.filter(|_| logits == LogitRows::Last);
             let trace = options.trace;
             let context = options.context;
@@ -150,9 +157,11 @@ impl SessionPlan {
                 layout,
                 capabilities,
                 &PassOptions {
+                    stack,
                     phase,
                     max_rows: rows,
                     context,
+                    encoder_tokens: options.encoder_tokens,
                     sequences: options.sequences,
                     paging: options.paging,
                     cache: options.cache,
@@ -167,26 +176,31 @@ impl SessionPlan {
             )
         };
         let widest = options.max_chunk.min(options.context);
-        let mut prefill = pass(Phase::Prefill, options.logits, widest)?;
+        let mut prefill = pass(Stack::Decoder, Phase::Prefill, options.logits, widest)?;
         // Fewer rows may take other kernels, which compute more.
         let chunk_rows = loop {
             let rows = rows_within(&prefill, options);
             if rows == prefill.max_rows {
                 break rows;
             }
-            prefill = pass(Phase::Prefill, options.logits, rows)?;
+            prefill = pass(Stack::Decoder, Phase::Prefill, options.logits, rows)?;
         };
-        let part = pass(Phase::Prefill, LogitRows::None, chunk_rows)?;
-        let decode = pass(Phase::Decode, LogitRows::Last, options.sequences)?;
+        let part = pass(Stack::Decoder, Phase::Prefill, LogitRows::None, chunk_rows)?;
+        let decode = pass(Stack::Decoder, Phase::Decode, LogitRows::Last, options.sequences)?;
         let is_alone = options.sequences > 1 && !options.batch_invariant;
-        let alone = if is_alone { Some(pass(Phase::Decode, LogitRows::Last, 1)?) } else { None };
+        let alone = is_alone.then(|| pass(Stack::Decoder, Phase::Decode, LogitRows::Last, 1)).transpose()?;
+        let input = options.encoder_tokens;
+        let has_encoder = config.encoder.is_some();
+        let encoder =
+            has_encoder.then(|| pass(Stack::Encoder, Phase::Prefill, LogitRows::None, input)).transpose()?;
         let mut pool = MemoryPool::default();
         let mut planned = |schedule: Schedule| {
             let memory = pool.plan(&schedule);
             (schedule, memory)
         };
         let [part, prefill, decode] = [part, prefill, decode].map(&mut planned);
-        let alone = alone.map(planned);
+        let alone = alone.map(&mut planned);
+        let encoder = encoder.map(planned);
         let places = expert_places(layout);
         let weight_names = layout
             .matrices()
@@ -195,13 +209,14 @@ impl SessionPlan {
             .chain(places.iter().map(|(name, _)| name.clone()))
             .collect();
         let context = options.context;
-        let uniforms = [&part, &prefill, &decode].into_iter().chain(&alone);
+        let uniforms = [&part, &prefill, &decode].into_iter().chain(&alone).chain(&encoder);
         let uniform_bytes: u64 = uniforms
             .map(|(schedule, _)| schedule.params(capabilities.uniform_alignment).0.len() as u64)
             .sum();
         let tables: u64 = places.iter().map(|(_, places)| size_of_val(&places[..]) as u64).sum();
+        let of_input = encoder.as_ref().map_or(0, |(schedule, _)| note_bytes(schedule, input));
         let of_step = note_bytes(&decode.0, options.sequences);
-        let notes = PASSES_NOTED * of_step + note_bytes(&prefill.0, chunk_rows);
+        let notes = PASSES_NOTED * of_step + note_bytes(&prefill.0, chunk_rows) + of_input;
         let note_bytes = if options.ledger == Level::Off { 0 } else { notes };
         let between = Caches::between_bytes(&decode.0, options.sequences);
         let mut plan = Self {
@@ -209,6 +224,7 @@ impl SessionPlan {
             prefill,
             decode,
             alone,
+            encoder,
             pool,
             chunk_rows,
             context,
@@ -227,8 +243,8 @@ impl SessionPlan {
     /// Tensors that are bound by name and do not belong to the model, with their bytes.
     pub fn named_bytes(&self) -> BTreeMap<String, u64> {
         let mut named = BTreeMap::from([("span".to_owned(), SPAN_BYTES)]);
-        let alone = self.alone.iter().map(|(schedule, _)| schedule);
-        for schedule in [&self.part.0, &self.prefill.0, &self.decode.0].into_iter().chain(alone) {
+        let others = self.alone.iter().chain(&self.encoder);
+        for (schedule, _) in [&self.part, &self.prefill, &self.decode].into_iter().chain(others) {
             for (name, bytes) in named_tensors(schedule) {
                 if !self.weight_names.contains(name) {
                     let entry = named.entry(name.to_owned()).or_default();
@@ -289,6 +305,11 @@ fn check(config: &ModelConfig, options: &SessionOptions) -> Result<()> {
             options.context, config.context_length
         ));
     }
+    let most = config.context_length;
+    if config.encoder.is_some() && !(1..=most).contains(&options.encoder_tokens) {
+        let found = options.encoder_tokens;
+        return refuse(format!("an input of {found} tokens is not between 1 and the model's {most}"));
+    }
     if options.max_chunk == 0 {
         return refuse("a prefill chunk of 0 tokens".into());
     }
@@ -299,6 +320,9 @@ fn check(config: &ModelConfig, options: &SessionOptions) -> Result<()> {
         && (page_tokens == 0 || pages == 0)
     {
         return refuse(format!("{pages} pages of {page_tokens} tokens hold nothing"));
+    }
+    if config.encoder.is_some() && (options.sequences > 1 || options.paging.is_some()) {
+        return refuse("a session of a model with an encoder is one sequence, without pages".into());
     }
     check_task(config, options.task)?;
     let Some(sampling) = options.sampling else { return Ok(()) };

@@ -12,7 +12,7 @@ use crate::energy::PassRecord;
 use crate::kernel::Span;
 use crate::model::config::{Experts, Op};
 use crate::model::router_metrics::{Noise, RouterMetrics, Routes};
-use crate::model::slot::{Place, Role, router_offset, router_parts};
+use crate::model::slot::{Place, Role, Stack, router_offset, router_parts};
 use crate::reference::moe::{Training, softplus, with_noise};
 use crate::{Error, Result};
 
@@ -26,7 +26,8 @@ const PARTS: [&str; 6] =
 type Left<'a> = HashMap<&'static str, &'a [u32]>;
 
 impl Session {
-    /// How the experts of each layer were used in the last pass, one over a prompt's chunk, in the order of the layers. The
+    /// How the experts of each layer, but an encoder's, were used in the last pass, one over a prompt's chunk, in the order of
+    /// the layers. The
     /// session is one with a trace, and the pass has run.
     ///
     /// # Errors
@@ -38,7 +39,7 @@ impl Session {
         let rows = Span::total_rows(spans);
         let schedule = self.passes.prefill.schedule();
         let mut all = Vec::new();
-        for (place, experts) in self.routers() {
+        for (place, experts) in self.routers().filter(|(place, _)| place.stack() == Stack::Decoder) {
             let mut words = Vec::new();
             for part in PARTS {
                 let name = place.name(part);

@@ -47,7 +47,8 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Request`] for no sequence, one twice or one that has left, for no token, too many, one outside the vocabulary or
-    /// beyond the context, for a sampled token where there is none, and where the pages do not suffice; [`Error::DeviceLost`].
+    /// beyond the context, for a sampled token where there is none, where the pages do not suffice,
+    /// and where a model's encoder has read nothing yet; [`Error::DeviceLost`].
     /// Nothing has changed then for any sequence; what the encoder holds of the step is not to be submitted.
     pub fn step(
         &mut self,
@@ -198,6 +199,7 @@ impl Session {
             rows += if feed.is_prompt() { feed.rows() } else { 0 };
             self.check_feed(&self.state.sequences, *id, feed)?;
         }
+        self.check_encoded()?;
         if rows > self.chunk_rows as usize {
             return refuse(format!("a chunk has at most {} tokens, found {rows}", self.chunk_rows));
         }

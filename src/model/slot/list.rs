@@ -1,6 +1,6 @@
 //! Which tensors a model needs.
 
-use super::{Place, Role, Slot};
+use super::{Place, Role, Slot, Stack};
 use crate::model::config::{
     Attention, Experts, FeedForward, LatentAttention, ModelConfig, Norm, NormKind, Op, Routing, Streams,
     SubLayer,
@@ -35,16 +35,30 @@ pub fn slots(config: &ModelConfig) -> impl Iterator<Item = (Slot, Vec<usize>)> {
             last.at(Place::Stream(stream), |list| list.weight(Role::StreamJoin, vec![d, d]));
         }
     }
-    let between = config.sublayers().flat_map(move |(block, index, sublayer)| {
-        let mut list = List::new(Place::sublayer(block, index), vocab);
-        list.input_width = config.layer_inputs.map_or(0, |inputs| inputs.width as usize);
-        if let Some(streams) = streams.filter(|_| index == 0) {
-            list.at(Place::Block(block), |list| list.mixing(&streams, d));
+    let mut after_encoder = List::new(Place::Encoder, vocab);
+    if let Some(encoder) = &config.encoder {
+        after_encoder.norm(Role::FinalNorm, encoder.final_norm, d);
+    }
+    let input_width = config.layer_inputs.map_or(0, |inputs| inputs.width as usize);
+    let of_sublayer = move |(place, sublayer): (Place, &SubLayer)| {
+        let mut list = List::new(place, vocab);
+        list.input_width = input_width;
+        let begins = place.at().filter(|at| at.stack == Stack::Decoder && at.sublayer == 0);
+        if let (Some(streams), Some(at)) = (streams, begins) {
+            list.at(Place::Block(at.block), |list| list.mixing(&streams, d));
         }
         list.sublayer(sublayer, d);
         list.slots
-    });
-    first.slots.into_iter().chain(between).chain(last.slots)
+    };
+    let stack = move |stack: Stack| {
+        let mut shared = List::new(Place::Model.of(stack), vocab);
+        if let (Some(bias), Some(heads)) = (config.relative_bias_of(stack), config.biased_heads(stack)) {
+            shared.weight(Role::RelativeBias, vec![bias.buckets as usize, heads as usize]);
+        }
+        shared.slots.into_iter().chain(config.sublayers_of(stack).flat_map(of_sublayer))
+    };
+    let encoder = stack(Stack::Encoder).chain(after_encoder.slots);
+    first.slots.into_iter().chain(encoder).chain(stack(Stack::Decoder)).chain(last.slots)
 }
 
 /// What stands in the matrix of an expert sub-layer's router, one below the other, with its rows: logits of experts, the

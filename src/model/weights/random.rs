@@ -39,7 +39,7 @@ impl Contents for RandomWeights {
         Ok(words.into_iter().map(|word| (unit(word) - 0.5) / 8.0).collect())
     }
 
-    /// Scales between 1/2 and 3/2, shifts of 0; any experts.
+    /// Scales between 1/2 and 3/2, shifts of 0; biases of scores between -1/2 and 1/2; any experts.
     fn vectors(&mut self, vectors: &Vectors) -> Result<Vec<f32>> {
         let scales = vectors.widths.iter().sum::<u32>() as usize;
         let words = random_words(self.key(&vectors.name, "norm"), 0, scales);
@@ -48,6 +48,9 @@ impl Contents for RandomWeights {
             let first = |n: usize| words[n - n % choices as usize] % count;
             let expert = |n: usize| (first(n) + n as u32 % choices) % count;
             return Ok((0..words.len()).map(|n| expert(n) as f32).collect());
+        }
+        if let VectorsKind::RelativeBias { .. } = vectors.kind {
+            return Ok(words.into_iter().map(|word| unit(word) - 0.5).collect());
         }
         let mut data: Vec<f32> = words.into_iter().map(|word| 0.5 + unit(word)).collect();
         data.resize(vectors.len() as usize, 0.0);

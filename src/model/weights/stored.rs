@@ -12,6 +12,7 @@ use crate::model::layout::{Matrix, Vectors, VectorsKind};
 use crate::model::slot::{Part, Role, Slot};
 use crate::model::source::Source;
 use crate::quant::{Clip, PackedMatrix, WeightFormat};
+use crate::reference::relative_bias::by_distance;
 use crate::{Error, Result};
 
 /// Reads fused rows from the tensors they come from, each looked up and checked once.
@@ -155,6 +156,11 @@ impl Contents for StoredWeights<'_> {
             VectorsKind::Experts { choices, .. } => {
                 let shape = [vectors.width() / choices, choices].map(|n| n as usize);
                 return self.source.fetch(vectors.slots[0], &shape);
+            }
+            VectorsKind::RelativeBias { bias, both_ways, heads } => {
+                let shape = [bias.buckets, heads].map(|n| n as usize);
+                let table = self.read(vectors.slots[0], &shape)?.to_f32();
+                return Ok(by_distance(bias, both_ways, &table));
             }
             VectorsKind::Stored => None,
         };

@@ -4,7 +4,7 @@ use super::cache::KeysAndValues;
 use super::{linear, normed};
 use crate::fragments::CacheFormat;
 use crate::model::config::{self, Norm, NormKind, Temperature};
-use crate::reference::attention::{Attention, KeyValues, Mask, attention};
+use crate::reference::attention::{Attention, KeyValues, Mask, ScoreBias, attention};
 use crate::reference::cache_rows::stored;
 use crate::reference::norm::norm;
 use crate::reference::rope::{rotate, tables};
@@ -25,6 +25,7 @@ pub(super) fn attend(
     weights: &AttentionWeights,
     kv: &mut KeysAndValues,
     (positions, cache): (&[u32], CacheFormat),
+    bias: Option<ScoreBias<'_>>,
     x: &[f32],
 ) -> Vec<f32> {
     let d = x.len() / positions.len();
@@ -70,14 +71,46 @@ pub(super) fn attend(
         scale: op.scale,
         alibi: op.alibi,
         softcap: op.softcap,
-        mask: Mask { causal: true, window: op.window, chunk: op.chunk },
+        mask: Mask { causal: !op.bidirectional, window: op.window, chunk: op.chunk },
     };
     let sinks = weights.sinks.as_deref();
-    let all = KeyValues { keys: &kv.keys, values: &kv.values, positions: &key_positions, sinks };
+    let all = KeyValues { keys: &kv.keys, values: &kv.values, positions: &key_positions, sinks, bias };
     let mixed = attention(&layer, &q, positions, all);
     for rows in [&mut kv.keys, &mut kv.values] {
         let own = stored(cache, &rows[before..], h);
         rows[before..].copy_from_slice(&own);
     }
     linear(&weights.out, &mixed, heads * h)
+}
+
+/// K and V of an encoder's output, `[n, d]`, for one cross-attention.
+pub(super) fn encoded(weights: &AttentionWeights, x: &[f32], d: usize) -> KeysAndValues {
+    let keys = weights.k.as_ref().map(|k| linear(k, x, d)).unwrap_or_default();
+    let values = weights.v.as_ref().map_or_else(|| keys.clone(), |v| linear(v, x, d));
+    KeysAndValues { keys, values }
+}
+
+/// Attention to all that an encoder gave.
+pub(super) fn attend_across(
+    op: &config::Attention,
+    weights: &AttentionWeights,
+    kv: &KeysAndValues,
+    positions: &[u32],
+    x: &[f32],
+) -> Vec<f32> {
+    let (heads, kv_heads, h) = (op.heads as usize, op.kv_heads as usize, op.head_dim as usize);
+    let q = linear(&weights.q, x, x.len() / positions.len());
+    let key_positions: Vec<u32> = (0..(kv.keys.len() / (kv_heads * h)) as u32).collect();
+    let layer = Attention {
+        heads,
+        kv_heads,
+        head_dim: h,
+        scale: op.scale,
+        alibi: None,
+        softcap: op.softcap,
+        mask: Mask::default(),
+    };
+    let sinks = weights.sinks.as_deref();
+    let kv = KeyValues { keys: &kv.keys, values: &kv.values, positions: &key_positions, sinks, bias: None };
+    linear(&weights.out, &attention(&layer, &q, positions, kv), heads * h)
 }

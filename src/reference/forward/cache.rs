@@ -2,7 +2,7 @@
 
 use crate::fragments::CacheFormat;
 use crate::model::config::{ModelConfig, Op};
-use crate::model::slot::SubLayerPlace;
+use crate::model::slot::{Stack, SubLayerPlace};
 
 /// What a sequence is run under, besides its tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Conditions {
     pub cache: CacheFormat,
 }
 
-/// Keys and values of the tokens so far.
+/// Keys and values of the tokens so far, and of what an encoder has read.
 ///
 /// Every layer keeps all of them; a window is left to the mask.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,8 @@ pub struct Cache {
     pub(super) conditions: Conditions,
     pub(super) tokens: u32,
     pub(super) layers: Vec<KeysAndValues>,
+    /// Of every cross-attention, those of the encoder's output; none before there is one.
+    pub(super) encoded: Option<Vec<KeysAndValues>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -31,9 +33,9 @@ pub(super) struct KeysAndValues {
     pub(super) values: Vec<f32>,
 }
 
-/// The sub-layers that have caches of their own, in order.
-fn cache_owners(config: &ModelConfig) -> impl Iterator<Item = SubLayerPlace> {
-    config.ops().filter_map(|(place, op)| match op {
+/// The sub-layers of a stack that have caches of their own, in order.
+fn cache_owners(config: &ModelConfig, stack: Stack) -> impl Iterator<Item = SubLayerPlace> {
+    config.ops_of(stack).filter_map(|(place, op)| match op {
         Op::Attention(attention) if attention.kv_from.is_none() => place.at(),
         Op::LatentAttention(_) => place.at(),
         _ => None,
@@ -41,9 +43,9 @@ fn cache_owners(config: &ModelConfig) -> impl Iterator<Item = SubLayerPlace> {
 }
 
 /// Which cache each attention reads, in order.
-pub(super) fn caches_read(config: &ModelConfig) -> Vec<usize> {
-    let owners: Vec<_> = cache_owners(config).collect();
-    let read = config.ops().filter_map(|(place, op)| match op {
+pub(super) fn caches_read(config: &ModelConfig, stack: Stack) -> Vec<usize> {
+    let owners: Vec<_> = cache_owners(config, stack).collect();
+    let read = config.ops_of(stack).filter_map(|(place, op)| match op {
         Op::Attention(attention) => attention.kv_from.or(place.at()),
         Op::LatentAttention(_) => place.at(),
         _ => None,
@@ -59,8 +61,8 @@ impl Cache {
 
     /// The same under other conditions than none.
     pub fn under(config: &ModelConfig, conditions: Conditions) -> Self {
-        let layers = cache_owners(config).count();
-        Self { conditions, tokens: 0, layers: vec![KeysAndValues::default(); layers] }
+        let layers = cache_owners(config, Stack::Decoder).count();
+        Self { conditions, tokens: 0, layers: vec![KeysAndValues::default(); layers], encoded: None }
     }
 
     /// Tokens so far.

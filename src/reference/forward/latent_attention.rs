@@ -46,7 +46,8 @@ pub(super) fn attend_latents(
     let mask = Mask { causal: true, window: None, chunk: None };
     let layer =
         Attention { heads, kv_heads: heads, head_dim, scale: op.scale, alibi: None, softcap: None, mask };
-    let kv = KeyValues { keys: &kv.keys, values: &kv.values, positions: &key_positions, sinks: None };
+    let kv =
+        KeyValues { keys: &kv.keys, values: &kv.values, positions: &key_positions, sinks: None, bias: None };
     linear(&weights.out, &attention(&layer, &q, positions, kv), heads * value_dim)
 }
 

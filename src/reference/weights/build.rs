@@ -1,16 +1,16 @@
 //! Weights from what a checkpoint holds.
 
 use super::{
-    AttentionWeights, ExpertsWeights, FeedForwardWeights, LatentAttentionWeights, LayerInputWeights,
-    LayerInputsWeights, Linear, MixingWeights, NormWeights, OpWeights, ProjectionWeights, StreamsWeights,
-    SubLayerWeights, Transform, Weights,
+    AttentionWeights, EncoderWeights, ExpertsWeights, FeedForwardWeights, LatentAttentionWeights,
+    LayerInputWeights, LayerInputsWeights, Linear, MixingWeights, NormWeights, OpWeights, ProjectionWeights,
+    StreamsWeights, SubLayerWeights, Transform, Weights,
 };
 use crate::model::config::{
     Attention, Experts, FeedForward, LatentAttention, LayerInputs, ModelConfig, Norm, NormKind, Op, Routing,
     Streams, SubLayer,
 };
 use crate::model::plan::WeightPlan;
-use crate::model::slot::{Part, Place, Role, Slot};
+use crate::model::slot::{Part, Place, Role, Slot, Stack};
 use crate::quant::{Clip, PackedMatrix, WeightFormat};
 use crate::reference::matmul::matmul;
 use crate::tuning::ProductPath;
@@ -26,7 +26,7 @@ impl Weights {
     ///
     /// # Errors
     /// Whatever `fetch` returns, and those of [`PackedMatrix::pack`]; [`crate::Error::Unsupported`] for widths of blocks
-    /// and experts that the model does not have, and for cross-attention.
+    /// and experts that the model does not have, and for cross-attention without an encoder.
     pub fn build(
         config: &ModelConfig,
         plan: &WeightPlan,
@@ -42,7 +42,7 @@ impl Weights {
     ///
     /// # Errors
     /// Whatever `fetch` and `learned` return, and those of [`PackedMatrix::pack_clipped`]; [`crate::Error::Unsupported`]
-    /// for widths of blocks and experts that the model does not have, and for cross-attention.
+    /// for widths of blocks and experts that the model does not have, and for cross-attention without an encoder.
     pub fn build_learned(
         config: &ModelConfig,
         plan: &WeightPlan,
@@ -52,8 +52,9 @@ impl Weights {
     ) -> Result<Self> {
         plan.check(config)?;
         let (vocab, d) = (config.vocab_size as usize, config.hidden_size as usize);
-        let input_width = config.layer_inputs.map_or(0, |inputs| inputs.width as usize);
-        let mut builder = Builder { d, vocab, input_width, plan, path, fetch, learned };
+        let (input_width, has_encoder) =
+            (config.layer_inputs.map_or(0, |inputs| inputs.width as usize), config.encoder.is_some());
+        let mut builder = Builder { d, vocab, input_width, plan, path, has_encoder, fetch, learned };
         let role = if config.head.tied { Role::Embedding } else { Role::Head };
         let head = builder.linear(plan.linear, Place::Model, role, [vocab, d], config.head.bias)?;
         let embedding = builder.linear(plan.embedding, Place::Model, Role::Embedding, [vocab, d], false)?;
@@ -64,9 +65,13 @@ impl Weights {
         let count = config.layer_input_places().count();
         let layer_inputs =
             config.layer_inputs.map(|inputs| builder.layer_inputs(inputs, count)).transpose()?;
-        let mut blocks = vec![Vec::new(); config.blocks.len()];
-        for (block, sublayer, layer) in config.sublayers() {
-            blocks[block].push(builder.sublayer(block, Place::sublayer(block, sublayer), layer)?);
+        let mut encoder = None;
+        if let Some(config_of) = &config.encoder {
+            encoder = Some(EncoderWeights {
+                relative_bias: builder.relative_bias(config, Stack::Encoder)?,
+                blocks: builder.blocks(config, Stack::Encoder)?,
+                final_norm: builder.norm(Place::Encoder, Role::FinalNorm, config_of.final_norm, d)?,
+            });
         }
         Ok(Self {
             embedding: embedding.weight,
@@ -77,8 +82,10 @@ impl Weights {
                 .map(|streams| builder.streams(streams, config.blocks.len()))
                 .transpose()?,
             head,
+            encoder,
+            relative_bias: builder.relative_bias(config, Stack::Decoder)?,
+            blocks: builder.blocks(config, Stack::Decoder)?,
             final_norm: builder.norm(Place::Model, Role::FinalNorm, config.final_norm, d)?,
-            blocks,
         })
     }
 }
@@ -91,6 +98,7 @@ struct Builder<'a, F, L> {
     input_width: usize,
     plan: &'a WeightPlan,
     path: ProductPath,
+    has_encoder: bool,
     fetch: F,
     learned: L,
 }
@@ -100,11 +108,29 @@ where
     F: FnMut(Slot, &[usize]) -> Result<Vec<f32>>,
     L: FnMut(Slot, &[Vec<usize>]) -> Result<Option<Vec<f32>>>,
 {
-    fn sublayer(&mut self, block: usize, place: Place, layer: &SubLayer) -> Result<SubLayerWeights> {
-        let projections = layer.width.map(|width| self.projections(block, place, width as usize));
+    fn blocks(&mut self, config: &ModelConfig, stack: Stack) -> Result<Vec<Vec<SubLayerWeights>>> {
+        let mut blocks = vec![Vec::new(); config.blocks_of(stack).len()];
+        for (place, layer) in config.sublayers_of(stack) {
+            if let Some(at) = place.at() {
+                blocks[at.block].push(self.sublayer(place, layer)?);
+            }
+        }
+        Ok(blocks)
+    }
+
+    fn relative_bias(&mut self, config: &ModelConfig, stack: Stack) -> Result<Option<Vec<f32>>> {
+        let (Some(bias), Some(heads)) = (config.relative_bias_of(stack), config.biased_heads(stack)) else {
+            return Ok(None);
+        };
+        let slot = Slot::weight(Place::Model.of(stack), Role::RelativeBias);
+        (self.fetch)(slot, &[bias.buckets as usize, heads as usize]).map(Some)
+    }
+
+    fn sublayer(&mut self, place: Place, layer: &SubLayer) -> Result<SubLayerWeights> {
+        let projections = layer.width.map(|width| self.projections(place, width as usize));
         let d = self.d;
         self.d = layer.width.map_or(d, |width| width as usize);
-        let op = self.op(block, place, &layer.op)?;
+        let op = self.op(place, &layer.op)?;
         self.d = d;
         let scale = layer.output_scale.then(|| self.stored(place, Role::OutputScale, 1)).transpose()?;
         Ok(SubLayerWeights {
@@ -152,23 +178,23 @@ where
         })
     }
 
-    fn projections(&mut self, block: usize, place: Place, width: usize) -> Result<ProjectionWeights> {
-        let (format, d) = (self.plan.in_block(self.plan.linear, block), self.d);
+    fn projections(&mut self, place: Place, width: usize) -> Result<ProjectionWeights> {
+        let (format, d) = (self.plan.at(place, self.plan.linear), self.d);
         Ok(ProjectionWeights {
             into: self.linear(format, place, Role::ProjectIn, [width, d], false)?,
             out: self.linear(format, place, Role::ProjectOut, [d, width], false)?,
         })
     }
 
-    fn op(&mut self, block: usize, place: Place, op: &Op) -> Result<OpWeights> {
-        let format = self.plan.in_block(self.plan.linear, block);
+    fn op(&mut self, place: Place, op: &Op) -> Result<OpWeights> {
+        let format = self.plan.at(place, self.plan.linear);
         Ok(match op {
             Op::Attention(attention) => OpWeights::Attention(self.attention(format, place, attention)?),
             Op::LatentAttention(attention) => {
                 OpWeights::LatentAttention(self.latent_attention(format, place, attention)?)
             }
             Op::FeedForward(ffn) => OpWeights::FeedForward(self.feed_forward(format, place, ffn)?),
-            Op::Experts(experts) => OpWeights::Experts(self.experts((block, format), place, experts)?),
+            Op::Experts(experts) => OpWeights::Experts(self.experts(format, place, experts)?),
             Op::LayerInput(_) => {
                 let (d, p) = (self.d, self.input_width);
                 OpWeights::LayerInput(LayerInputWeights {
@@ -176,9 +202,10 @@ where
                     projection: self.linear(format, place, Role::InputProjection, [d, p], false)?,
                 })
             }
-            Op::CrossAttention(_) => return Err(Error::no_encoder(place)),
+            Op::CrossAttention(_) if !self.has_encoder => return Err(Error::no_encoder(place)),
+            Op::CrossAttention(cross) => OpWeights::CrossAttention(self.attention(format, place, cross)?),
             Op::Parallel(branches) => {
-                let branch = |(n, branch)| self.sublayer(block, place.branch(n), branch);
+                let branch = |(n, branch)| self.sublayer(place.branch(n), branch);
                 OpWeights::Parallel(branches.iter().enumerate().map(branch).collect::<Result<_>>()?)
             }
         })
@@ -216,12 +243,7 @@ where
         })
     }
 
-    fn experts(
-        &mut self,
-        (block, format): (usize, WeightFormat),
-        place: Place,
-        config: &Experts,
-    ) -> Result<ExpertsWeights> {
+    fn experts(&mut self, format: WeightFormat, place: Place, config: &Experts) -> Result<ExpertsWeights> {
         let (count, d) = (config.count as usize, self.d);
         let topk = config.routing.topk();
         let router = config
@@ -251,7 +273,7 @@ where
             config.shared.map(|shared| self.feed_forward(format, place.shared_expert(), &shared.expert));
         let shared = shared.transpose()?;
         let mut expert = |expert: usize| {
-            let format = self.plan.of_expert(block, expert);
+            let format = self.plan.of_expert_at(place, expert);
             self.feed_forward(format, place.expert(expert), &config.expert)
         };
         Ok(ExpertsWeights {

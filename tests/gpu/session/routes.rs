@@ -31,6 +31,8 @@ fn model(routing: Routing, top_k: u32, capacity: Option<Capacity>) -> ModelConfi
         vocab_size: 64,
         hidden_size: 32,
         context_length: 64,
+        encoder: None,
+        relative_bias: None,
         embedding_scale: 1.0,
         learned_positions: false,
         layer_inputs: None,

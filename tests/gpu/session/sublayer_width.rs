@@ -54,6 +54,8 @@ fn config() -> ModelConfig {
         vocab_size: 64,
         hidden_size: 32,
         context_length: 64,
+        encoder: None,
+        relative_bias: None,
         embedding_scale: 1.0,
         learned_positions: false,
         layer_inputs: None,

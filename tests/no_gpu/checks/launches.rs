@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use wattle::energy::Phase;
 use wattle::fragments::{
-    Activate, CacheFormat, CacheRows, CacheSlots, Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reach,
-    Reduce, ScoreBias, TokenIds,
+    Activate, CacheFormat, CacheRows, CacheSlots, Codec, Epilogue, InputNorm, InputRows, MatrixSize, Reduce,
+    ScoreBias, TokenIds,
 };
 use wattle::gpu::Capabilities;
 use wattle::kernel::{AnyLaunch, Kernel, Launch};
 use wattle::kernels::altup::AltupParams;
-use wattle::kernels::attention::{Attention, AttentionParams, Values};
+use wattle::kernels::attention::{Attention, AttentionParams};
 use wattle::kernels::attention_merge::AttentionMergeParams;
 use wattle::kernels::embed::{Embed, EmbedBy, EmbedParams};
 use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams};
@@ -43,7 +43,7 @@ pub const ATTENTION: AttentionParams = AttentionParams {
     alibi_scale: 1.0,
 };
 pub const MERGE: AttentionMergeParams =
-    AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 8, max_splits: 4 };
+    AttentionMergeParams { heads: 6, head_dim: 10, reach: 0, split_keys: 8, max_splits: 4, slots: 31 };
 pub const KV_WRITE: KvWriteParams = KvWriteParams { kv_heads: 2, slots: 20, pages: 3, chunk_slots: 9 };
 pub const ALTUP: AltupParams =
     AltupParams { width: 33, active_stream: 1, eps: 1e-6, router_stride: 40, mixing_stride: 4 };
@@ -83,8 +83,7 @@ pub const PICK: SamplePickParams = SamplePickParams { vocab_size: 4097, max_samp
 pub fn attention(phase: Phase) -> Attention {
     let (sinks, score_bias) = (phase == Phase::Prefill, ScoreBias::Alibi { bf16: false });
     let cache = CacheRows { slots: CacheSlots::Paged, format: CacheFormat::F16 };
-    let (values, reach) = (Values::Own(10), Reach::Window);
-    Attention { head_dim: 10, values, softcap: true, score_bias, reach, sinks, phase, cache }
+    Attention { softcap: true, score_bias, sinks, cache, ..Attention::new(10, phase) }
 }
 
 pub const KV_WRITER: KvWrite = KvWrite { head_dim: 10, cache: CacheRows::PLAIN, values: true };

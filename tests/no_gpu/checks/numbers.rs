@@ -71,6 +71,8 @@ fn attention_refuses_numbers_that_do_not_fit() {
     assert_refused(whole, AttentionParams { softcap: 0.0, ..ATTENTION }, "softcap");
     assert_refused(split, AttentionParams { split_keys: 0, ..ATTENTION }, "split_keys");
     assert_refused(split, AttentionParams { max_splits: 0, ..ATTENTION }, "max_splits");
+    assert_refused(Attention { reach: Reach::Both, ..split }, ATTENTION, "reach");
+    assert_refused(Attention { v_is_k: true, ..whole }, ATTENTION, "v_is_k");
     for head_dim in [0, 513] {
         assert_refused(Rope { head_dim, ..rope(Some(CacheRows::PLAIN)) }, ROPE, "head_dim");
     }
@@ -81,6 +83,9 @@ fn attention_refuses_numbers_that_do_not_fit() {
         assert_refused(Attention { head_dim, ..whole }, ATTENTION, "head_dim");
     }
     let merge = AttentionMerge { reach: Reach::Window, sinks: false };
+    assert_refused(AttentionMerge { reach: Reach::Both, ..merge }, MERGE, "reach");
+    let of_encoder = AttentionMerge { reach: Reach::Encoder, ..merge };
+    assert_refused(of_encoder, AttentionMergeParams { slots: 0, ..MERGE }, "slots");
     assert_refused(merge, AttentionMergeParams { split_keys: 0, ..MERGE }, "split_keys");
     assert_refused(merge, AttentionMergeParams { head_dim: 0, ..MERGE }, "head_dim");
     for values in [Values::Own(0), Values::Own(513), Values::InKeys(11)] {

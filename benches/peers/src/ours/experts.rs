@@ -83,6 +83,8 @@ fn config(layer: Layer) -> ModelConfig {
         vocab_size: 32,
         hidden_size: layer.width,
         context_length: layer.tokens + 1,
+        encoder: None,
+        relative_bias: None,
         embedding_scale: 1.0,
         learned_positions: false,
         layer_inputs: None,

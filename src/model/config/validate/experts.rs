@@ -2,9 +2,14 @@
 
 use super::{at_most, count, finite, positive, positive_number};
 use crate::kernels::moe_scan::MAX_EXPERTS;
-use crate::model::config::{Capacity, ExpertGroups, Experts, GroupScore, Hierarchical, Later, Routing, Topk};
+use crate::model::config::{
+    Capacity, ExpertGroups, Experts, GroupScore, Hierarchical, Later, Routing, Share, Topk,
+};
 use crate::model::forward::route_rule;
 use crate::{Error, Result};
+
+/// Most tokens that a capacity counts: whole numbers up to it have an f32 of their own.
+const MOST_TOKENS: f32 = 16_777_216.0;
 
 impl Experts {
     pub(super) fn validate(&self, at: &str, hidden_size: u32) -> Result<()> {
@@ -55,6 +60,12 @@ impl Experts {
                 return Err(Error::config(key, "none where experts choose their tokens", "one"));
             }
             (Routing::ExpertChoice { factor }, None) => ("routing.expert_choice.factor", factor),
+            (_, Some(Capacity { factor, share: Share::Tokens, .. })) => {
+                let is_count = factor.fract() == 0.0 && (1.0..=MOST_TOKENS).contains(&factor);
+                let key = format!("{at}.capacity.factor");
+                let expected = format!("a whole number of tokens, 1 to {MOST_TOKENS}");
+                return if is_count { Ok(()) } else { Err(Error::config(key, expected, factor)) };
+            }
             (_, Some(Capacity { factor, .. })) => ("capacity.factor", factor),
             (_, None) => return Ok(()),
         };
