@@ -163,7 +163,8 @@ impl Kernel for Attention {
             Phase::Decode => bindings.push(Binding::write(5, "parts")),
         }
         if self.has_chunk() {
-            bindings.extend([Binding::read(6, "k_chunk"), Binding::read(7, "v_chunk")]);
+            bindings.push(Binding::read(6, "k_chunk"));
+            bindings.extend(self.values.are_own().then_some(Binding::read(7, "v_chunk")));
         }
         bindings.extend(self.sinks.then_some(SINKS));
         bindings.extend(self.cache.slots.binding());

@@ -90,7 +90,7 @@ impl QkNorm {
             Self::Head => u64::from(head_dim) * if heads[1] == 0 { 1 } else { 2 },
             Self::AllHeads => all,
             Self::Layer { by_head: true } => 2 * all,
-            Self::Layer { by_head: false } => 4 * u64::from(head_dim),
+            Self::Layer { by_head: false } => 2 * Self::Head.len(heads, head_dim),
         }
     }
 }
@@ -180,11 +180,12 @@ impl Kernel for Rope {
                     for reduce in Reduce::ALL {
                         let normed = Self { qk_norm: QkNorm::Head, reduce, ..plain };
                         let of_all = Self { qk_norm: QkNorm::AllHeads, ..normed };
-                        let only_q = [normed, of_all].map(|normed| Self { only_q: true, ..normed });
-                        all.extend(only_q.into_iter().filter(|_| to.is_none()));
-                        all.extend([normed, of_all]);
-                        let layer = [false, true].map(|by_head| QkNorm::Layer { by_head });
-                        all.extend(layer.map(|qk_norm| Self { qk_norm, ..normed }));
+                        let [shared, by_head] = [false, true].map(|by_head| QkNorm::Layer { by_head });
+                        let layers = [shared, by_head].map(|qk_norm| Self { qk_norm, ..normed });
+                        let normed_heads = [[normed, of_all], layers].into_iter().flatten();
+                        let only_q = normed_heads.clone().map(|normed| Self { only_q: true, ..normed });
+                        all.extend(only_q.filter(|_| to.is_none()));
+                        all.extend(normed_heads);
                         all.extend([false, true].map(|v_is_k| Self { v_norm: true, v_is_k, ..normed }));
                     }
                 }
