@@ -245,9 +245,12 @@ fn chosen_by_tokens(random: &mut Random) -> Op {
 fn vary(model: &mut ModelConfig, random: &mut Random) {
     model.learned_positions = coin(random);
     model.head.scale = if coin(random) { 1.0 } else { 0.4 };
+    // One bias by distance, not two.
+    let has_bias = model.relative_bias.is_some();
     for attention in attentions(model) {
         let scale = if coin(random) { 1.0 } else { attention.scale };
-        attention.alibi = coin(random).then_some(Alibi { scale, bf16: coin(random) });
+        let alibi = coin(random).then_some(Alibi { scale, bf16: coin(random) });
+        attention.alibi = alibi.filter(|_| !has_bias);
         if let Some(norm) = &mut attention.qk_norm
             && coin(random)
         {
