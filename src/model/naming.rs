@@ -30,6 +30,7 @@ use hugging_face::PREFIXES;
 
 /// A scheme of names.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a model has one, and it is copied into constants")]
 pub enum Naming {
     /// Ours, for any model; see the module's description.
     Native,

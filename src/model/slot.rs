@@ -50,8 +50,7 @@ pub enum Stack {
 }
 
 impl Stack {
-    // Serde asks by reference.
-    #[allow(clippy::trivially_copy_pass_by_ref)]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
     fn is_decoder(&self) -> bool {
         *self == Self::Decoder
     }

@@ -35,7 +35,7 @@ impl Session {
             upload.add(length, 0, &rows.to_ne_bytes());
         }
         upload.record(self.gpu(), encoder)?;
-        pass.encode(encoder, &[input], &mut self.ledger)?;
+        pass.encode(encoder, [input], &mut self.ledger)?;
         self.reset();
         self.state.spans_on_device = None;
         self.state.encoded = Some(rows);
