@@ -4,7 +4,7 @@
 use super::decoder::{Decoder, Defaults};
 use super::keys::{Keys, NotNegative, OneOrEach, Whole};
 use super::layers::{LayerType, layer_types, window};
-use super::{gemma, gemma3, small_gemma};
+use super::{gemma, gemma3, gemma4, small_gemma};
 use crate::Result;
 use crate::model::config::{
     Activation, Attention, Block, FeedForward, ModelConfig, Norm, Op, Streams, SubLayer,
@@ -27,15 +27,7 @@ pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
     let mut decoder = Decoder::read(&keys.without("intermediate_size"), &DEFAULTS)?;
     decoder.embedding_scale = f64::from(decoder.hidden_size).sqrt() as f32;
     decoder.head.softcap = keys.nullable("final_logit_softcapping", Some(30.0))?;
-    let bias = keys.or("attention_bias", false)?;
-    let base = Attention {
-        scale: 1.0,
-        qk_norm: Some(decoder.norm),
-        v_norm: true,
-        qkv_bias: bias,
-        out_bias: bias,
-        ..decoder.attention.clone()
-    };
+    let base = gemma4::base(keys, &decoder)?;
     let known = [LayerType::Full, LayerType::Sliding];
     let types = layer_types(keys, decoder.layers, &known, |layer| {
         if (layer + 1).is_multiple_of(5) { LayerType::Full } else { LayerType::Sliding }

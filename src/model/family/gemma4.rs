@@ -23,15 +23,7 @@ pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
     decoder.post_norm = Some(decoder.norm);
     decoder.embedding_scale = f64::from(decoder.hidden_size).sqrt() as f32;
     decoder.head.softcap = keys.nullable("final_logit_softcapping", None)?;
-    let bias = keys.or("attention_bias", false)?;
-    let base = Attention {
-        scale: 1.0,
-        qk_norm: Some(decoder.norm),
-        v_norm: true,
-        qkv_bias: bias,
-        out_bias: bias,
-        ..decoder.attention.clone()
-    };
+    let base = base(keys, &decoder)?;
     let known = [LayerType::Full, LayerType::Sliding];
     let mut types = layer_types(keys, decoder.layers, &known, |layer| {
         if (layer + 1).is_multiple_of(6) { LayerType::Full } else { LayerType::Sliding }
@@ -77,6 +69,19 @@ pub(super) fn read(keys: &Keys<'_>) -> Result<(ModelConfig, Naming)> {
     let blocks = types.into_iter().enumerate().zip(sources).map(block).collect::<Result<_>>()?;
     let model = ModelConfig { layer_inputs, ..decoder.model("gemma4_text", blocks) };
     Ok((model, Naming::hugging_face(names)))
+}
+
+/// What attention of every layer has in common, here and in Gemma 3n.
+pub(super) fn base(keys: &Keys<'_>, decoder: &Decoder) -> Result<Attention> {
+    let bias = keys.or("attention_bias", false)?;
+    Ok(Attention {
+        scale: 1.0,
+        qk_norm: Some(decoder.norm),
+        v_norm: true,
+        qkv_bias: bias,
+        out_bias: bias,
+        ..decoder.attention.clone()
+    })
 }
 
 /// The attention of a layer. Layers may differ in their heads: those that `per_layer_config` lists, or in older files the
