@@ -1,10 +1,12 @@
 // Attention by streaming softmax (arXiv 2112.05682; 2205.14135): for each query q of a tile
 //   z_s = softcap(scale q . k_s + score_bias), a = softmax over the visible s, o = sum_s a_s v_s.
 // A workgroup takes up to QUERIES queries of a sequence that share a key/value head, (row, head) pairs row by row, and walks
-// the keys that any of them sees, KEYS at a time. Masked scores are flagged by MASKED, a finite number.
-// Needs: query_tile, key_row, key_at (keys/*), value_at (values/*), key_range, store_output (output/*), softcap
+// the keys that any of them sees, KEYS at a time: each key and each value is read once for all of the workgroup's queries.
+// Scores: a lane has a key, its elements wait in workgroup memory, SLICE at a time. Softmax: LANES_PER_QUERY lanes have a
+// query. Outputs: a lane has elements of OUTPUT_QUERIES queries. Masked scores are flagged by MASKED, a finite number.
+// Needs: query_tile, key_row, key_quad (keys/*), value_at (values/*), key_range, store_output (output/*), softcap
 // (softcap/*), visible (reach/*), score_bias (score_bias/*), span.
-// Constants: HEAD_DIM, VALUE_DIM, QUERIES.
+// Constants: HEAD_DIM, VALUE_DIM, QUERIES, WORKGROUP_SIZE, SLICE_QUADS, VALUE_LANES.
 struct Params {
     heads: u32,
     kv_heads: u32,
@@ -20,11 +22,14 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> q: array<f32>;                   // [rows, H, HEAD_DIM]
-const WORKGROUP_SIZE: u32 = 64u;
-const KEYS: u32 = 32u;
-const LANES_PER_QUERY: u32 = WORKGROUP_SIZE / QUERIES;
+const KEYS: u32 = 64u;
+const KEY_GROUPS: u32 = WORKGROUP_SIZE / KEYS;
+const SCORES_PER_LANE: u32 = QUERIES / KEY_GROUPS;
+const LANES_PER_QUERY: u32 = min(WORKGROUP_SIZE / QUERIES, 8u);
 const KEYS_PER_LANE: u32 = KEYS / LANES_PER_QUERY;
-const OUTPUTS_PER_LANE: u32 = (QUERIES * VALUE_DIM + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
+const VALUE_GROUPS: u32 = WORKGROUP_SIZE / VALUE_LANES;
+const OUTPUT_QUERIES: u32 = (QUERIES + VALUE_GROUPS - 1u) / VALUE_GROUPS;
+const ELEMENTS: u32 = (VALUE_DIM + VALUE_LANES - 1u) / VALUE_LANES;
 const MASKED: f32 = -1e30;
 
 struct KeyRange { first: u32, end: u32 }
@@ -32,12 +37,25 @@ struct KeyRange { first: u32, end: u32 }
 // Queries of a key/value head, from `first` on of those that one of the call's sequences has, and which part of the keys.
 struct QueryTile { own: u32, kv_head: u32, first: u32, count: u32, part: u32 }
 
-var<workgroup> queries: array<f32, QUERIES * HEAD_DIM>;
+var<workgroup> key_rows: array<u32, KEYS>;
+var<workgroup> key_slice: array<vec4<f32>, SLICE_QUADS * KEYS>;
+var<workgroup> query_slice: array<vec4<f32>, SLICE_QUADS * QUERIES>;
+var<workgroup> query_row: array<u32, QUERIES>;
 var<workgroup> scores: array<f32, QUERIES * KEYS>;
-var<workgroup> lane_part: array<f32, WORKGROUP_SIZE>;
+var<workgroup> lane_part: array<f32, QUERIES * LANES_PER_QUERY>;
 var<workgroup> query_max: array<f32, QUERIES>;
-var<workgroup> query_sum: array<f32, QUERIES>;
 var<workgroup> query_rescale: array<f32, QUERIES>;
+
+// Elements of a row from 4 quad on; beyond HEAD_DIM there is 0, whatever lies there.
+fn within(elements: vec4<f32>, quad: u32) -> vec4<f32> {
+    let d = vec4<u32>(0u, 1u, 2u, 3u) + 4u * quad;
+    return select(vec4<f32>(0.0), elements, d < vec4<u32>(HEAD_DIM));
+}
+
+fn query_quad(row: u32, quad: u32) -> vec4<f32> {
+    let at = row * HEAD_DIM + 4u * quad;
+    return vec4<f32>(q[at], q[at + 1u], q[at + 2u], q[at + 3u]);
+}
 
 fn run(workgroup: u32, lane: u32) {
     let site = query_tile(workgroup);
@@ -47,102 +65,143 @@ fn run(workgroup: u32, lane: u32) {
     let per_head = params.heads / params.kv_heads;
     let own = span.each[site.own];
     let kv_head = site.kv_head;
-    let first_query = site.first;
-    let tile_count = site.count;
-    let oldest = own.position + first_query / per_head;
-    let newest = own.position + (first_query + tile_count - 1u) / per_head;
+    let oldest = own.position + site.first / per_head;
+    let newest = own.position + (site.first + site.count - 1u) / per_head;
     let range = key_range(oldest, newest, site.part);
     if range.first >= range.end {
         return;
     }
 
-    for (var i = lane; i < tile_count * HEAD_DIM; i += WORKGROUP_SIZE) {
-        let query = first_query + i / HEAD_DIM;
-        let at = (own.first_row + query / per_head) * params.heads + kv_head * per_head + query % per_head;
-        queries[i] = q[at * HEAD_DIM + i % HEAD_DIM];
+    // Queries beyond the last have its row.
+    for (var i = lane; i < QUERIES; i += WORKGROUP_SIZE) {
+        let query = site.first + min(i, site.count - 1u);
+        query_row[i] = (own.first_row + query / per_head) * params.heads + kv_head * per_head + query % per_head;
     }
-    if lane < QUERIES {
-        query_max[lane] = MASKED;
-        query_sum[lane] = 0.0;
-    }
-    workgroupBarrier();
 
+    // What a lane has of scores, of the softmax, and of outputs.
+    let my_key = lane % KEYS;
+    let first_score = lane / KEYS * SCORES_PER_LANE;
     let my_query = lane / LANES_PER_QUERY;
-    let my_position = own.position + (first_query + my_query) / per_head;
-    let my_head = kv_head * per_head + (first_query + my_query) % per_head;
-    let my_first_key = (lane % LANES_PER_QUERY) * KEYS_PER_LANE;
-    var acc = array<f32, OUTPUTS_PER_LANE>();
+    let has_query = my_query < QUERIES;
+    let first_weight = my_query * KEYS + lane % LANES_PER_QUERY * KEYS_PER_LANE;
+    let first_output = lane / VALUE_LANES * OUTPUT_QUERIES;
+    let has_outputs = first_output < QUERIES;
+    var my_max = MASKED;
+    var my_sum = 0.0;
+    var acc = array<f32, OUTPUT_QUERIES * ELEMENTS>();
     for (var tile = range.first; tile < range.end; tile += KEYS) {
-        // Scores: each lane some keys of one query.
-        var part_max = MASKED;
-        for (var j = 0u; j < KEYS_PER_LANE; j += 1u) {
-            let position = tile + my_first_key + j;
-            var z = MASKED;
-            if my_query < tile_count && position < range.end && visible(my_position, position, params.reach) {
-                let at = key_row(own, kv_head, position);
-                var sum = 0.0;
-                for (var d = 0u; d < HEAD_DIM; d += 1u) {
-                    sum += queries[my_query * HEAD_DIM + d] * key_at(at, d);
-                }
-                z = softcap(sum * params.scale + score_bias(my_head, my_position, position));
-            }
-            scores[my_query * KEYS + my_first_key + j] = z;
-            part_max = max(part_max, z);
+        // Keys beyond the last are masked; they have its row.
+        let position = tile + my_key;
+        if lane < KEYS {
+            key_rows[lane] = key_row(own, kv_head, min(position, range.end - 1u));
         }
-        lane_part[lane] = part_max;
+        workgroupBarrier();
+
+        var z = array<f32, SCORES_PER_LANE>();
+        for (var first_quad = 0u; 4u * first_quad < HEAD_DIM; first_quad += SLICE_QUADS) {
+            for (var i = lane; i < SLICE_QUADS * KEYS; i += WORKGROUP_SIZE) {
+                let key = i / SLICE_QUADS;
+                let quad = first_quad + i % SLICE_QUADS;
+                key_slice[i % SLICE_QUADS * KEYS + key] = within(key_quad(key_rows[key], quad), quad);
+            }
+            for (var i = lane; i < SLICE_QUADS * QUERIES; i += WORKGROUP_SIZE) {
+                let query = i / SLICE_QUADS;
+                let quad = first_quad + i % SLICE_QUADS;
+                query_slice[i % SLICE_QUADS * QUERIES + query] = within(query_quad(query_row[query], quad), quad);
+            }
+            workgroupBarrier();
+            for (var quad = 0u; quad < SLICE_QUADS; quad += 1u) {
+                let key = key_slice[quad * KEYS + my_key];
+                for (var n = 0u; n < SCORES_PER_LANE; n += 1u) {
+                    z[n] += dot(query_slice[quad * QUERIES + first_score + n], key);
+                }
+            }
+            workgroupBarrier();
+        }
+        for (var n = 0u; n < SCORES_PER_LANE; n += 1u) {
+            let query = first_score + n;
+            let at = site.first + query;
+            let query_position = own.position + at / per_head;
+            let biased = z[n] * params.scale + score_bias(kv_head * per_head + at % per_head, query_position, position);
+            let is_seen = query < site.count && position < range.end && visible(query_position, position, params.reach);
+            scores[query * KEYS + my_key] = select(MASKED, softcap(biased), is_seen);
+        }
         workgroupBarrier();
 
         // New maximum; scores become weights relative to it.
-        let old_max = query_max[my_query];
-        var new_max = old_max;
-        for (var i = 0u; i < LANES_PER_QUERY; i += 1u) {
-            new_max = max(new_max, lane_part[my_query * LANES_PER_QUERY + i]);
-        }
-        workgroupBarrier();
-        var part_sum = 0.0;
-        for (var j = 0u; j < KEYS_PER_LANE; j += 1u) {
-            let at = my_query * KEYS + my_first_key + j;
-            let z = scores[at];
-            let weight = select(exp(z - new_max), 0.0, z == MASKED);
-            scores[at] = weight;
-            part_sum += weight;
-        }
-        lane_part[lane] = part_sum;
-        workgroupBarrier();
-        if lane % LANES_PER_QUERY == 0u {
-            let rescale = exp(max(old_max - new_max, -80.0));
-            var sum = query_sum[my_query] * rescale;
-            for (var i = 0u; i < LANES_PER_QUERY; i += 1u) {
-                sum += lane_part[lane + i];
+        if has_query {
+            var part_max = MASKED;
+            for (var j = 0u; j < KEYS_PER_LANE; j += 1u) {
+                part_max = max(part_max, scores[first_weight + j]);
             }
-            query_sum[my_query] = sum;
-            query_max[my_query] = new_max;
+            lane_part[lane] = part_max;
+        }
+        workgroupBarrier();
+        if has_query {
+            let old_max = my_max;
+            for (var i = 0u; i < LANES_PER_QUERY; i += 1u) {
+                my_max = max(my_max, lane_part[my_query * LANES_PER_QUERY + i]);
+            }
+            let rescale = exp(max(old_max - my_max, -80.0));
+            my_sum *= rescale;
+            for (var j = 0u; j < KEYS_PER_LANE; j += 1u) {
+                let score = scores[first_weight + j];
+                let weight = select(exp(score - my_max), 0.0, score == MASKED);
+                scores[first_weight + j] = weight;
+                my_sum += weight;
+            }
             query_rescale[my_query] = rescale;
         }
         workgroupBarrier();
 
-        // Weighted values: each lane some (query, element) pairs.
-        let keys = min(KEYS, range.end - tile);
-        for (var n = 0u; n < OUTPUTS_PER_LANE; n += 1u) {
-            let i = n * WORKGROUP_SIZE + lane;
-            if i < tile_count * VALUE_DIM {
-                let query = i / VALUE_DIM;
-                var sum = acc[n] * query_rescale[query];
-                for (var j = 0u; j < keys; j += 1u) {
-                    sum += scores[query * KEYS + j] * value_at(key_row(own, kv_head, tile + j), i % VALUE_DIM);
+        if has_outputs {
+            for (var n = 0u; n < OUTPUT_QUERIES; n += 1u) {
+                let rescale = query_rescale[min(first_output + n, QUERIES - 1u)];
+                for (var e = 0u; e < ELEMENTS; e += 1u) {
+                    acc[n * ELEMENTS + e] *= rescale;
                 }
-                acc[n] = sum;
+            }
+            for (var j = 0u; j < min(KEYS, range.end - tile); j += 4u) {
+                var values = array<vec4<f32>, ELEMENTS>();
+                for (var e = 0u; e < ELEMENTS; e += 1u) {
+                    let d = min(lane % VALUE_LANES + e * VALUE_LANES, VALUE_DIM - 1u);
+                    values[e] = vec4<f32>(
+                        value_at(key_rows[j], d),
+                        value_at(key_rows[j + 1u], d),
+                        value_at(key_rows[j + 2u], d),
+                        value_at(key_rows[j + 3u], d),
+                    );
+                }
+                for (var n = 0u; n < OUTPUT_QUERIES; n += 1u) {
+                    let at = min(first_output + n, QUERIES - 1u) * KEYS + j;
+                    let weights = vec4<f32>(scores[at], scores[at + 1u], scores[at + 2u], scores[at + 3u]);
+                    for (var e = 0u; e < ELEMENTS; e += 1u) {
+                        acc[n * ELEMENTS + e] += dot(weights, values[e]);
+                    }
+                }
             }
         }
         workgroupBarrier();
     }
 
-    for (var n = 0u; n < OUTPUTS_PER_LANE; n += 1u) {
-        let i = n * WORKGROUP_SIZE + lane;
-        let query = first_query + i / VALUE_DIM;
-        if i < tile_count * VALUE_DIM {
-            let head = (own.first_row + query / per_head) * params.heads + kv_head * per_head + query % per_head;
-            store_output(head, site.part, i % VALUE_DIM, acc[n], query_max[i / VALUE_DIM], query_sum[i / VALUE_DIM]);
+    if has_query {
+        lane_part[lane] = my_sum;
+        query_max[my_query] = my_max;
+    }
+    workgroupBarrier();
+    for (var n = 0u; n < OUTPUT_QUERIES; n += 1u) {
+        let query = first_output + n;
+        if query < site.count {
+            var sum = 0.0;
+            for (var i = 0u; i < LANES_PER_QUERY; i += 1u) {
+                sum += lane_part[query * LANES_PER_QUERY + i];
+            }
+            for (var e = 0u; e < ELEMENTS; e += 1u) {
+                let d = lane % VALUE_LANES + e * VALUE_LANES;
+                if d < VALUE_DIM {
+                    store_output(query_row[query], site.part, d, acc[n * ELEMENTS + e], query_max[query], sum);
+                }
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use wattle::fragments::{InputNorm, Reduce};
-use wattle::kernel::Launch;
+use wattle::kernel::{Launch, Span};
 use wattle::kernels::norm::{Norm, NormParams};
 use wattle::{Gpu, Tensor};
 
@@ -21,7 +21,10 @@ const WIDTH: u32 = 256;
 /// Measures and prints every regime.
 pub fn measure(bench: &mut Bench) -> Result<()> {
     let tensors = tensors(&bench.gpu)?;
-    let chain = |links: &[Link], rows, span_rows| Chain::new(&bench.gpu, links, &tensors, rows, span_rows);
+    let chain = |links: &[Link], rows, told_rows| {
+        let [grid, told] = [rows, told_rows].map(Span::of_rows);
+        Chain::new(&bench.gpu, links, &tensors, &[grid], &[told.into()])
+    };
     let (single, many) = ([link(&bench.gpu, 0)], (0..COUNT).map(|n| link(&bench.gpu, n)).collect::<Vec<_>>());
     let mut alone = chain(&single, 1, 1)?;
     let regimes = [

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wattle::energy::{Ledger, Level};
-use wattle::kernel::{AnyLaunch, SPAN_BYTES, Span, span_bytes};
+use wattle::kernel::{AnyLaunch, SPAN_BYTES, SequenceSpan, Span, span_bytes};
 use wattle::schedule::execute::Prepared;
 use wattle::schedule::memory::MemoryPool;
 use wattle::schedule::{Schedule, Site};
@@ -18,7 +18,7 @@ use super::{Result, Times};
 pub struct Chain {
     gpu: Gpu,
     prepared: Prepared,
-    span: Span,
+    spans: Vec<Span>,
     ledger: Ledger,
 }
 
@@ -35,15 +35,15 @@ pub struct Elapsed {
 }
 
 impl Chain {
-    /// Binds launches to tensors. Grids are those of `rows` rows; `span_rows` is what the kernels are told.
+    /// Binds launches to tensors. Grids are those of the spans in `grid`; `told` is what the kernels are told.
     pub fn new(
         gpu: &Gpu,
         links: &[Link],
         tensors: &HashMap<String, Tensor>,
-        rows: u32,
-        span_rows: u32,
+        grid: &[Span],
+        told: &[SequenceSpan],
     ) -> Result<Self> {
-        let mut schedule = Schedule::new(rows);
+        let mut schedule = Schedule::new(Span::total_rows(grid));
         for (launch, ends) in links {
             let mut bound = Vec::new();
             for (binding, name) in ends {
@@ -53,11 +53,11 @@ impl Chain {
             schedule.dispatch(Site { sublayer: None, what: "bench" }, launch.clone(), &bound)?;
         }
         let plan = MemoryPool::default().plan(&schedule);
-        let span = span_tensor(gpu, span_rows)?;
+        let told = span_tensor(gpu, told)?;
         let find = |name: &str| tensors.get(name).cloned();
-        let prepared = gpu.block_on(Prepared::new(gpu, schedule, &plan, &[], &span, find))?;
+        let prepared = gpu.block_on(Prepared::new(gpu, schedule, &plan, &[], &told, find))?;
         let ledger = gpu.block_on(Ledger::new(gpu, Level::Window))?;
-        Ok(Self { gpu: gpu.clone(), prepared, span: Span::of_rows(rows), ledger })
+        Ok(Self { gpu: gpu.clone(), prepared, spans: grid.to_vec(), ledger })
     }
 
     /// Records all of it `times` times, submits, and waits.
@@ -65,7 +65,7 @@ impl Chain {
         let begin = Instant::now();
         let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
         for _ in 0..times {
-            self.prepared.encode(&mut encoder, self.span, &mut self.ledger)?;
+            self.prepared.encode(&mut encoder, &self.spans, &mut self.ledger)?;
         }
         self.gpu.queue().submit([encoder.finish()]);
         wait(&self.gpu)?;
@@ -79,7 +79,7 @@ impl Chain {
 
     /// What one run of all launches moves and computes.
     pub fn work(&self) -> wattle::energy::Work {
-        self.prepared.schedule().work(self.span)
+        self.prepared.schedule().work(&self.spans)
     }
 }
 
@@ -96,9 +96,9 @@ pub fn wait(gpu: &Gpu) -> Result<()> {
 }
 
 /// The uniform that tells kernels their rows.
-fn span_tensor(gpu: &Gpu, rows: u32) -> Result<Tensor> {
+fn span_tensor(gpu: &Gpu, sequences: &[SequenceSpan]) -> Result<Tensor> {
     let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
     let buffer = gpu.block_on(gpu.buffer("span", SPAN_BYTES, usage))?;
-    gpu.queue().write_buffer(&buffer, 0, &span_bytes(0, &[Span::of_rows(rows).into()]));
+    gpu.queue().write_buffer(&buffer, 0, &span_bytes(0, sequences));
     Ok(Tensor::over(gpu, &buffer, 0, SPAN_BYTES)?)
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use wattle::fragments::{Codec, InputNorm, InputRows, MatrixSize, Reduce};
-use wattle::kernel::{AnyLaunch, Launch};
+use wattle::kernel::{AnyLaunch, Launch, Span};
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::Matmul;
 use wattle::kernels::matmul_coop::MatmulCoop;
@@ -126,7 +126,8 @@ impl Products {
             links.push((launch.clone(), ends));
         }
         let y = tensors.get("y 0").cloned().ok_or("no product")?;
-        Ok(Self { chain: Chain::new(gpu, &links, &tensors, rows, rows)?, x, weights, y })
+        let span = Span::of_rows(rows);
+        Ok(Self { chain: Chain::new(gpu, &links, &tensors, &[span], &[span.into()])?, x, weights, y })
     }
 }
 

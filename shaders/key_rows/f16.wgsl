@@ -5,3 +5,8 @@ const KEY_WORDS: u32 = (HEAD_DIM + 1u) / 2u;
 fn cached_key(row: u32, d: u32) -> f32 {
     return unpack2x16float(k_cache[row * KEY_WORDS + d / 2u])[d % 2u];
 }
+
+fn cached_quad(row: u32, quad: u32) -> vec4<f32> {
+    let at = row * KEY_WORDS + 2u * quad;
+    return vec4<f32>(unpack2x16float(k_cache[at]), unpack2x16float(k_cache[at + 1u]));
+}

@@ -6,3 +6,8 @@ fn cached_key(row: u32, d: u32) -> f32 {
     let codes = unpack4xI8(k_cache[row * KEY_WORDS + 1u + d / 4u]);
     return f32(codes[d % 4u]) * bitcast<f32>(k_cache[row * KEY_WORDS]);
 }
+
+fn cached_quad(row: u32, quad: u32) -> vec4<f32> {
+    let codes = unpack4xI8(k_cache[row * KEY_WORDS + 1u + quad]);
+    return vec4<f32>(codes) * bitcast<f32>(k_cache[row * KEY_WORDS]);
+}

@@ -1,5 +1,5 @@
 // Keys from the cache alone: decode, a row of each sequence, where the new ones are written first.
-// Needs: cache_row (cache/*), cached_key (key_rows/*), span. Constants: QUERIES.
+// Needs: cache_row (cache/*), cached_key, cached_quad (key_rows/*), span. Constants: QUERIES.
 fn key_row(own: SequenceSpan, kv_head: u32, position: u32) -> u32 {
     return cache_row(own.sequence, kv_head, position);
 }
@@ -17,4 +17,8 @@ fn query_tile(workgroup: u32) -> QueryTile {
 
 fn key_at(row: u32, d: u32) -> f32 {
     return cached_key(row, d);
+}
+
+fn key_quad(row: u32, quad: u32) -> vec4<f32> {
+    return cached_quad(row, quad);
 }

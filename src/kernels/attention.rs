@@ -1,10 +1,19 @@
 //! Attention over the cache: prefill in tiles of queries, decode split over the keys.
 
+mod tile;
+mod variants;
+mod work;
+
+pub(super) use work::sink_work;
+pub use work::visible_pairs;
+
+use tile::{KEYS, Tile};
+
 use crate::Result;
-use crate::energy::{ByteClass, OpClass, Phase, Work};
+use crate::energy::{Phase, Work};
 use crate::fragments::{CacheRows, Reach, ScoreBias};
 use crate::kernel::check::{at_most, bytes, positive, require};
-use crate::kernel::{Binding, Kernel, Span, distinct, params};
+use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Fragment, Source, fragment};
 
 params! {
@@ -63,6 +72,9 @@ pub struct Attention {
     pub phase: Phase,
     /// Where the cache is, and how its rows are stored.
     pub cache: CacheRows,
+    /// Queries of a key/value head that share a workgroup, and so one pass over the keys: a power of two up to
+    /// [`MAX_QUERIES`].
+    pub queries: u32,
 }
 
 /// Where values are.
@@ -88,19 +100,32 @@ impl Values {
     }
 }
 
-/// Widest head: four sums of its elements for each of 64 lanes are as many as a lane keeps.
+/// Widest value: a lane keeps 64 sums where there are 256 lanes for 32 queries.
 pub const MAX_HEAD_DIM: u32 = 512;
 
-/// Widest key: four queries as wide and their scores are within the 16 KiB of workgroup memory that every device has.
+/// Widest key, beyond the 576 elements of DeepSeek's latents (arXiv 2412.19437, section 4.2).
 pub const MAX_KEY_DIM: u32 = 768;
 
-/// Workgroups that a prompt of a few rows is spread over.
-const SPREAD: u32 = 32;
+/// Most queries that share one pass over the keys: their scores, and a slice of keys, fill the 16 KiB of workgroup memory that
+/// every device has.
+pub const MAX_QUERIES: u32 = 32;
 
-/// Most queries that share one pass over the keys.
-pub fn queries(head_dim: u32) -> u32 {
-    // As many as fit in half of the 16 KiB of workgroup memory every device has; of the widest keys, in three quarters.
-    if head_dim > 256 { 4 } else { 8 }
+/// Queries of a prompt that share one.
+const PREFILL_QUERIES: u32 = 16;
+
+/// [`Attention::queries`] for so many heads: a prompt has enough of them; of a step, all heads of a key/value head share its keys
+/// where they are not too many.
+pub fn queries(phase: Phase, heads: u32, kv_heads: u32) -> u32 {
+    match phase {
+        Phase::Prefill => PREFILL_QUERIES,
+        Phase::Decode => (heads / kv_heads).next_power_of_two().min(MAX_QUERIES),
+    }
+}
+
+/// Keys that one workgroup of a split decode walks: whole tiles of them, at most a quarter of a megabyte of keys where they are not
+/// wider than that.
+pub fn split_keys(head_dim: u32) -> u32 {
+    ((65_536 / head_dim).min(256) / KEYS).max(1) * KEYS
 }
 
 /// Parts of a decode at `position` that sees keys from `first`, cut at multiples of `split_keys`.
@@ -121,10 +146,8 @@ impl Kernel for Attention {
         let source = Source::kernel(Self::NAME, fragment!("attention.wgsl"))
             .with_span()
             .with(self.reach.fragment())
-            .with(fragment!("entry/plain.wgsl"))
-            .constant("HEAD_DIM", self.head_dim)
-            .constant("VALUE_DIM", self.values.dim())
-            .constant("QUERIES", queries(self.head_dim));
+            .with(fragment!("entry/plain.wgsl"));
+        let source = self.tile().add_to(self.head_dim, source);
         let source = match self.has_cache() {
             true => self.values_added(
                 source.with(self.cache.slots.fragment()).with(self.cache.format.key_fragment()),
@@ -137,20 +160,14 @@ impl Kernel for Attention {
             source.with(fragment!("softcap/none.wgsl"))
         };
         let source = self.score_bias.add_to(source);
-        let (keys, is_spread) = self.keys();
-        let source = source.with(keys);
+        let source = source.with(self.keys());
         let source = match self.phase {
             Phase::Prefill => source.with(fragment!("output/whole.wgsl")).with(sinks_fragment(self.sinks)),
             Phase::Decode => source.with(fragment!("output/split.wgsl")),
         };
-        let source = match self.reach {
+        match self.reach {
             Reach::Encoder => source.constant("KEY_HEADS", if self.v_is_k { 1 } else { 2 }),
             Reach::Window | Reach::Chunk | Reach::Both => source,
-        };
-        match (is_spread, self.phase) {
-            (true, Phase::Prefill) => source.constant("SPREAD", SPREAD),
-            (true, Phase::Decode) => source.constant("SPREAD", 1),
-            (false, _) => source,
         }
     }
 
@@ -174,51 +191,7 @@ impl Kernel for Attention {
     }
 
     fn variants() -> Vec<Self> {
-        let mut all = Vec::new();
-        for (head_dim, values) in [
-            (12, Values::Own(7)),
-            (16, Values::Own(24)),
-            (22, Values::InKeys(16)),
-            (MAX_KEY_DIM, Values::InKeys(MAX_HEAD_DIM)),
-        ] {
-            let of = |phase| Self { values, ..Self::new(head_dim, phase) };
-            all.extend([Phase::Prefill, Phase::Decode].map(of));
-        }
-        let mut caches = CacheRows::all().cycle();
-        for head_dim in [1, 8, 10, 12, 16, 64, 80, 96, 128, 256, 512] {
-            for softcap in [false, true] {
-                for (reach, cache) in Reach::CAUSAL.into_iter().zip(&mut caches) {
-                    let plain = |phase| Self { softcap, reach, cache, ..Self::new(head_dim, phase) };
-                    all.extend([Phase::Prefill, Phase::Decode].map(plain));
-                    all.push(Self { sinks: true, ..plain(Phase::Prefill) });
-                }
-                let plain = Self { softcap, ..Self::new(head_dim, Phase::Prefill) };
-                for phase in [Phase::Prefill, Phase::Decode] {
-                    for v_is_k in [false, true] {
-                        all.push(Self { reach: Reach::Encoder, phase, v_is_k, ..plain });
-                    }
-                    let score_bias = ScoreBias::Relative { distance: 5 };
-                    all.push(Self { score_bias, phase, ..plain });
-                }
-                let both = Self { reach: Reach::Both, ..plain };
-                all.extend([both, Self { score_bias: ScoreBias::Relative { distance: 128 }, ..both }]);
-            }
-        }
-        // ... and both phases with every cache.
-        for (phase, cache) in [Phase::Prefill, Phase::Decode]
-            .into_iter()
-            .flat_map(|phase| CacheRows::all().map(move |c| (phase, c)))
-        {
-            all.push(Self { cache, ..Self::new(10, phase) });
-        }
-        // What is added does not know what else a variant is.
-        let is_plain = |of: &&Self| of.has_cache() && of.score_bias == ScoreBias::None;
-        let plain: Vec<_> =
-            all.iter().filter(is_plain).filter(|of| [8, 64].contains(&of.head_dim)).copied().collect();
-        for score_bias in ScoreBias::ALL.into_iter().filter(|bias| *bias != ScoreBias::None) {
-            all.extend(plain.iter().map(|of| Self { score_bias, ..*of }));
-        }
-        distinct(all)
+        variants::all()
     }
 
     fn check(self, params: &AttentionParams) -> Result<()> {
@@ -226,6 +199,8 @@ impl Kernel for Attention {
         at_most(Self::NAME, "head_dim", MAX_KEY_DIM, self.head_dim)?;
         let most = if self.values.are_own() { MAX_HEAD_DIM } else { MAX_HEAD_DIM.min(self.head_dim) };
         at_most(Self::NAME, "values", most, self.values.dim())?;
+        let tiled = self.queries.is_power_of_two() && self.queries <= MAX_QUERIES;
+        require(Self::NAME, "queries", tiled, "a power of two up to 32", self.queries)?;
         positive(Self::NAME, [("heads", heads), ("kv_heads", kv_heads), ("slots", slots)])?;
         let expected = format_args!("a divisor of the {heads} query heads");
         require(Self::NAME, "kv_heads", heads.is_multiple_of(kv_heads), expected, kv_heads)?;
@@ -278,7 +253,7 @@ impl Kernel for Attention {
     fn workgroups_of(self, params: &AttentionParams, spans: &[Span]) -> u64 {
         let tiles = |span: &Span| {
             let queries = u64::from(span.rows) * u64::from(params.heads / params.kv_heads);
-            queries.div_ceil(u64::from(self.queries_per_tile(params, *span)))
+            queries.div_ceil(u64::from(self.queries))
         };
         let splits = |span: &Span| match self.phase {
             Phase::Prefill => 1,
@@ -293,29 +268,12 @@ impl Kernel for Attention {
     }
 
     fn work_of(self, params: &AttentionParams, spans: &[Span]) -> Work {
-        let of_span = |span: &Span| self.work_of_span(params, *span);
-        let mut work = Work::default();
-        spans.iter().map(of_span).for_each(|of_span| work += of_span);
-        if self.sinks && self.phase == Phase::Prefill {
-            let (heads, rows) = (u64::from(params.heads), u64::from(Span::total_rows(spans)));
-            work += sink_work(heads, rows * heads, self.values.dim().into());
-        }
-        work
+        work::of(self, params, spans)
     }
 }
 
 /// The logit of each query head's sink, `[H]`.
 pub(super) const SINKS: Binding = Binding::read(8, "sinks");
-
-/// What sinks add to the outputs of `rows` tokens' heads: a logit each, and two exponentials in each lane of an output.
-pub(super) fn sink_work(heads: u64, outputs: u64, head_dim: u64) -> Work {
-    let lanes = outputs * head_dim;
-    Work::default().with_bytes(ByteClass::Weight, heads * 4, lanes * 4).with_ops(
-        OpClass::Sfu,
-        2 * outputs,
-        2 * lanes,
-    )
-}
 
 /// The fragment that adds sinks to a softmax, or does not.
 pub(super) fn sinks_fragment(sinks: bool) -> Fragment {
@@ -326,17 +284,32 @@ impl Attention {
     /// Plain attention with a causal mask; others differ from it in some field.
     pub const fn new(head_dim: u32, phase: Phase) -> Self {
         let (reach, score_bias, cache) = (Reach::Window, ScoreBias::None, CacheRows::PLAIN);
-        let (values, v_is_k) = (Values::Own(head_dim), false);
-        Self { head_dim, values, softcap: false, reach, score_bias, v_is_k, sinks: false, phase, cache }
+        let (values, v_is_k, queries) = (Values::Own(head_dim), false, PREFILL_QUERIES);
+        Self {
+            head_dim,
+            values,
+            softcap: false,
+            reach,
+            score_bias,
+            v_is_k,
+            sinks: false,
+            phase,
+            cache,
+            queries,
+        }
     }
 
-    /// Where keys are, and whether a few queries are spread over workgroups.
-    fn keys(self) -> (Fragment, bool) {
+    fn tile(self) -> Tile {
+        Tile::new(self.queries, self.values.dim())
+    }
+
+    /// Where keys are.
+    fn keys(self) -> Fragment {
         match (self.reach, self.phase) {
-            (Reach::Both, _) => (fragment!("keys/own.wgsl"), true),
-            (Reach::Encoder, _) => (fragment!("keys/encoder.wgsl"), true),
-            (Reach::Window | Reach::Chunk, Phase::Prefill) => (fragment!("keys/chunk.wgsl"), true),
-            (Reach::Window | Reach::Chunk, Phase::Decode) => (fragment!("keys/cache.wgsl"), false),
+            (Reach::Both, _) => fragment!("keys/own.wgsl"),
+            (Reach::Encoder, _) => fragment!("keys/encoder.wgsl"),
+            (Reach::Window | Reach::Chunk, Phase::Prefill) => fragment!("keys/chunk.wgsl"),
+            (Reach::Window | Reach::Chunk, Phase::Decode) => fragment!("keys/cache.wgsl"),
         }
     }
 
@@ -370,47 +343,6 @@ impl Attention {
         split_count(first, newest, params.split_keys)
     }
 
-    /// What the tokens of one sequence cost, but for sinks.
-    fn work_of_span(self, params: &AttentionParams, span: Span) -> Work {
-        let tokens = if self.reach == Reach::Encoder { params.slots } else { params.reach };
-        let pairs = visible_pairs(span, self.reach, tokens);
-        let (heads, kv_heads) = (u64::from(params.heads), u64::from(params.kv_heads));
-        let (rows, key_dim) = (u64::from(span.rows), u64::from(self.head_dim));
-        let value_dim = u64::from(self.values.dim());
-        // What scores and outputs multiply; values that lie in the keys are read again, but are no bytes more.
-        let both = key_dim + value_dim;
-        let row_bytes = |dim| self.cache.format.row_bytes(dim);
-        let requested_bytes = row_bytes(self.head_dim) + row_bytes(self.values.dim());
-        let stored_bytes = if self.values.are_own() { requested_bytes } else { row_bytes(self.head_dim) };
-        let last = self.reach.key_end(span.position + span.rows - 1, span, params.slots);
-        let distinct = u64::from(last - self.reach.first_visible(span.position, params.reach));
-        // A tile of queries walks the union of what they see.
-        let walked = self.walked_pairs(params, span) * kv_heads;
-        let mut work = Work::default()
-            .with_bytes(ByteClass::ActIn, rows * heads * key_dim * 4, rows * heads * key_dim * 4)
-            .with_bytes(ByteClass::KvRead, distinct * kv_heads * stored_bytes, walked * requested_bytes)
-            .with_ops(OpClass::F32Fma, heads * pairs * both, walked * both)
-            .with_ops(OpClass::Sfu, heads * pairs, walked);
-        let outputs = rows * heads * value_dim * 4;
-        work = match self.phase {
-            Phase::Prefill => work.with_bytes(ByteClass::ActOut, outputs, outputs),
-            Phase::Decode => {
-                let splits = u64::from(self.splits(params, span));
-                let bytes = rows * heads * splits * (value_dim + 2) * 4;
-                work.with_bytes(ByteClass::Scratch, bytes, bytes)
-            }
-        };
-        work = self.cache.format.read_work(distinct * kv_heads * both, walked * both, work);
-        work = self.score_bias.work(heads * pairs, walked, work);
-        if let Some((_, table)) = self.score_bias.size(params.heads) {
-            work = work.with_bytes(ByteClass::Weight, table.min(4 * heads * pairs), 4 * walked);
-        }
-        if self.softcap {
-            work = work.with_ops(OpClass::Sfu, heads * pairs, walked);
-        }
-        work
-    }
-
     /// Refuses chunks of nothing, and sinks where scores are not yet joined.
     fn check_reach(self, params: &AttentionParams) -> Result<()> {
         let reaches = self.reach != Reach::Chunk || params.reach > 0;
@@ -419,71 +351,5 @@ impl Attention {
         require(Self::NAME, "reach", whole, "keys before it for a step", "both ways")?;
         let joined = !self.sinks || self.phase == Phase::Prefill;
         require(Self::NAME, "sinks", joined, "none in a decode", "some")
-    }
-
-    /// Queries of one key/value head that a workgroup takes. A prompt of a few rows is spread over workgroups; a
-    /// decode has its keys to divide.
-    fn queries_per_tile(self, params: &AttentionParams, span: Span) -> u32 {
-        let most = queries(self.head_dim);
-        match self.phase {
-            Phase::Prefill => (span.rows * params.heads).div_ceil(SPREAD).clamp(1, most),
-            Phase::Decode => most,
-        }
-    }
-
-    /// (query, key) pairs that the tiles of one key/value head go through, masked ones included.
-    fn walked_pairs(self, params: &AttentionParams, span: Span) -> u64 {
-        let per_head = params.heads / params.kv_heads;
-        let (count, tile) = (span.rows * per_head, self.queries_per_tile(params, span));
-        (0..count.div_ceil(tile))
-            .map(|t| {
-                let (first, end) = (t * tile, (t * tile + tile).min(count));
-                let oldest = span.position + first / per_head;
-                let newest = span.position + (end - 1) / per_head;
-                let keys = self.reach.key_end(newest, span, params.slots);
-                u64::from(end - first) * u64::from(keys - self.reach.first_visible(oldest, params.reach))
-            })
-            .sum()
-    }
-}
-
-/// Visible (query, key) pairs of one head; `tokens` are those of a window, of a chunk, or of an encoder.
-pub fn visible_pairs(span: Span, reach: Reach, tokens: u32) -> u64 {
-    let (p, rows) = (u64::from(span.position), u64::from(span.rows));
-    let n = u64::from(tokens);
-    // Of all rows from the first of the sequence on.
-    let up_to = |rows: u64| match reach {
-        Reach::Window if n == 0 || rows <= n => rows * (rows + 1) / 2,
-        Reach::Window => n * (n + 1) / 2 + (rows - n) * n,
-        Reach::Chunk => (rows / n) * (n * (n + 1) / 2) + (rows % n) * (rows % n + 1) / 2,
-        Reach::Both => rows * rows,
-        Reach::Encoder => rows * n,
-    };
-    up_to(p + rows) - up_to(p)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn visible_pairs_counts_what_each_row_sees() {
-        for (reach, tokens) in
-            [0, 1, 3, 8].map(|n| (Reach::Window, n)).into_iter().chain([1, 3, 8].map(|n| (Reach::Chunk, n)))
-        {
-            for position in [0, 1, 2, 7, 8, 9, 30] {
-                for rows in [1, 2, 5, 17] {
-                    let span = Span { position, rows };
-                    let counted: u64 = (position..position + rows)
-                        .map(|p| u64::from(p + 1 - reach.first_visible(p, tokens)))
-                        .sum();
-                    assert_eq!(
-                        visible_pairs(span, reach, tokens),
-                        counted,
-                        "{span:?}, {reach:?} of {tokens}"
-                    );
-                }
-            }
-        }
     }
 }

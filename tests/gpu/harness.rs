@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::io::Write;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use wattle::energy::{Ledger, Level};
 use wattle::fragments::InputNorm;
@@ -14,8 +14,9 @@ use wattle::schedule::memory::MemoryPool;
 use wattle::schedule::{Schedule, Site};
 use wattle::shader::Needs;
 use wattle::wgpu::BufferUsages;
-use wattle::{Error, Gpu, GpuOptions, Result, Tensor};
+use wattle::{Error, Gpu, Result, Tensor};
 
+pub use crate::device::{gpu, own_gpu};
 use crate::support::compare::{Tolerance, assert_close, assert_same};
 
 /// What an output holds before a kernel writes it, and what stands behind every tensor: a NaN, and no useful index.
@@ -23,24 +24,7 @@ pub const POISON: u32 = 0x7fc0_dead;
 /// Poisoned words behind every tensor: a kernel that reads on gets NaN, one that writes on is found out.
 const GUARD: usize = 64;
 
-/// The device of all tests.
-pub fn gpu() -> &'static Gpu {
-    static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(|| {
-        let gpu = own_gpu();
-        eprintln!("{}: {:?}", gpu.info().name, gpu.capabilities());
-        gpu
-    })
-}
-
-/// A device of one test's own.
-pub fn own_gpu() -> Gpu {
-    let adapter = std::env::var("WATTLE_ADAPTER").unwrap_or_default();
-    let options = GpuOptions { adapter, cooperative_matrices: true, ..GpuOptions::default() };
-    Gpu::open_blocking(options).unwrap_or_else(|error| panic!("these tests run on a GPU: {error}"))
-}
-
-/// Waits for what happens on the device of all tests, or on another.
+/// Waits for what happens on this test's device, or on another.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     gpu().block_on(future)
 }

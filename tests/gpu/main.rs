@@ -20,6 +20,7 @@ mod expected;
 mod support;
 
 mod bound;
+mod device;
 mod harness;
 mod keys;
 mod linear;

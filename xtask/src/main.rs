@@ -6,6 +6,7 @@ mod compare;
 mod date;
 mod driver;
 mod gpu;
+mod listing;
 mod packages;
 mod root;
 mod shell;

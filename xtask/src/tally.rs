@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::listing::{Failure, Listing};
+
 /// Tests that passed and failed.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Counts {
@@ -9,22 +11,6 @@ pub struct Counts {
     pub passed: u64,
     /// Tests that failed.
     pub failed: u64,
-}
-
-impl Counts {
-    /// Adds what a line says, when it is the closing line of a test program:
-    /// `test result: ok. 3 passed; 0 failed; 1 ignored; ...`.
-    pub fn read(&mut self, line: &str) {
-        let Some((_, rest)) = line.split_once("test result: ") else { return };
-        let Some((_, numbers)) = rest.split_once(". ") else { return };
-        for part in numbers.split(';') {
-            match part.trim().split_once(' ') {
-                Some((number, "passed")) => self.passed += number.parse().unwrap_or(0),
-                Some((number, "failed")) => self.failed += number.parse().unwrap_or(0),
-                _ => {}
-            }
-        }
-    }
 }
 
 /// How a step ended.
@@ -41,6 +27,7 @@ struct Step {
     name: String,
     outcome: Outcome,
     counts: Counts,
+    failures: Vec<Failure>,
     took: Duration,
 }
 
@@ -53,11 +40,12 @@ pub struct Tally {
 impl Tally {
     /// Notes a step and the tests it ran. A step that fails without a failed test (a lint, a build error, a test
     /// program that crashed) counts as one failure, so that the last line cannot say 0.
-    pub fn add(&mut self, name: &str, outcome: Outcome, mut counts: Counts, took: Duration) {
+    pub fn add(&mut self, name: &str, outcome: Outcome, listing: Listing, took: Duration) {
+        let Listing { mut counts, failures, .. } = listing;
         if matches!(outcome, Outcome::Failed) {
             counts.failed = counts.failed.max(1);
         }
-        self.steps.push(Step { name: name.into(), outcome, counts, took });
+        self.steps.push(Step { name: name.into(), outcome, counts, failures, took });
     }
 
     /// The sums of all steps.
@@ -66,11 +54,27 @@ impl Tally {
         Counts { passed: sum(|counts| counts.passed), failed: sum(|counts| counts.failed) }
     }
 
-    /// One line per step; the last line is the total.
+    /// What failed tests said, then one line per step; the last line is the total. Whoever sees only the end of a long log
+    /// sees what to mend.
     pub fn summary(&self) -> String {
+        self.failures() + &self.table()
+    }
+
+    fn failures(&self) -> String {
+        let mut text = String::new();
+        for step in &self.steps {
+            for Failure { test, lines } in &step.failures {
+                text += &format!("failed: {test}, {}\n", step.name);
+                text.extend(lines.iter().map(|line| format!("  {line}\n")));
+            }
+        }
+        text
+    }
+
+    fn table(&self) -> String {
         let width = self.steps.iter().map(|step| step.name.len()).max().unwrap_or(0);
         let mut text = String::from("summary\n");
-        for Step { name, outcome, counts, took } in &self.steps {
+        for Step { name, outcome, counts, took, .. } in &self.steps {
             let seconds = took.as_secs();
             let Counts { passed, failed } = counts;
             text += &match outcome {
@@ -91,31 +95,18 @@ impl Tally {
 mod tests {
     use super::*;
 
-    fn counts(lines: &[&str]) -> Counts {
-        let mut counts = Counts::default();
-        lines.iter().for_each(|line| counts.read(line));
-        counts
-    }
-
-    #[test]
-    fn only_closing_lines_count() {
-        let lines = [
-            "running 4 tests",
-            "test quant::packs ... ok",
-            "test result: FAILED. 3 passed; 1 failed; 2 ignored; 0 measured; 9 filtered out; finished in 0.02s",
-            "test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s",
-            "5 passed; 6 failed",
-        ];
-        assert_eq!(counts(&lines), Counts { passed: 15, failed: 1 });
-    }
-
     #[test]
     fn a_step_that_fails_without_a_test_counts_once() {
         let mut tally = Tally::default();
-        tally.add("clippy", Outcome::Failed, Counts::default(), Duration::ZERO);
-        tally.add("tests", Outcome::Failed, Counts { passed: 5, failed: 2 }, Duration::ZERO);
-        tally.add("wasm32", Outcome::Skipped("no target".into()), Counts::default(), Duration::ZERO);
+        let mut tests = Listing::default();
+        let lines =
+            ["---- a::one stdout ----", "why", "test result: FAILED. 5 passed; 2 failed; finished in 0.02s"];
+        lines.iter().for_each(|line| tests.read(line));
+        tally.add("clippy", Outcome::Failed, Listing::default(), Duration::ZERO);
+        tally.add("tests", Outcome::Failed, tests, Duration::ZERO);
+        tally.add("wasm32", Outcome::Skipped("no target".into()), Listing::default(), Duration::ZERO);
         assert_eq!(tally.total(), Counts { passed: 5, failed: 3 });
+        assert!(tally.summary().starts_with("failed: a::one, tests\n  why\n"));
         assert!(tally.summary().contains("wasm32  not done: no target"));
         assert_eq!(tally.summary().lines().last(), Some("5 passed, 3 failed"));
     }

@@ -11,8 +11,9 @@ use crate::{
     Result,
     driver::{self, Found},
     gpu::{self, NOT_AT_OTHER_WIDTHS, OTHER_WIDTHS, Place, Width},
+    listing::Listing,
     shell,
-    tally::{Counts, Outcome, Tally},
+    tally::{Outcome, Tally},
     variants::{self, Coverage},
     wasm,
 };
@@ -85,7 +86,7 @@ impl Run {
     fn driver(&mut self) {
         if let Err(error) = driver::ensure() {
             eprintln!("{error}");
-            self.tally.add("Vulkan driver", Outcome::Failed, Counts::default(), Duration::ZERO);
+            self.tally.add("Vulkan driver", Outcome::Failed, Listing::default(), Duration::ZERO);
         }
     }
 
@@ -189,22 +190,22 @@ impl Run {
 
     fn step(&mut self, name: &str, mut command: Command) {
         println!("\n== {name}");
-        let (start, mut counts) = (Instant::now(), Counts::default());
-        let outcome = match shell::stream(&mut command, |line| counts.read(line)) {
-            Ok(true) if counts.failed == 0 => Outcome::Ok,
+        let (start, mut listing) = (Instant::now(), Listing::default());
+        let outcome = match shell::stream(&mut command, |line| listing.read(line)) {
+            Ok(true) if listing.counts.failed == 0 => Outcome::Ok,
             Ok(_) => Outcome::Failed,
             Err(error) => {
                 eprintln!("{error}");
                 Outcome::Failed
             }
         };
-        self.tally.add(name, outcome, counts, start.elapsed());
+        self.tally.add(name, outcome, listing, start.elapsed());
     }
 
     fn skip(&mut self, name: &str, why: String) {
         let why = why.lines().map(str::trim).collect::<Vec<_>>().join(" | ");
         println!("\n== {name}\nnot done: {why}");
-        self.tally.add(name, Outcome::Skipped(why), Counts::default(), Duration::ZERO);
+        self.tally.add(name, Outcome::Skipped(why), Listing::default(), Duration::ZERO);
     }
 }
 

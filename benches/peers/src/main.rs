@@ -31,13 +31,17 @@ use wattle::Gpu;
 use wattle::quant::WeightFormat;
 use wattle::wgpu::Features;
 
-const USAGE: &str = "[--experts] [--models] [--shapes 16x1024x1024,4x512x256 or, of experts, 64x512x256x8x2] [--weights f32,int8] [--peers burn-wgsl,burn-spirv,llama] [--all]";
+const USAGE: &str = "[--experts] [--models] [--shapes 16x1024x1024,4x512x256 or, of experts, 64x512x256x8x2] [--weights f32,int8] [--peers burn-wgsl,burn-spirv,llama] [--patience SECONDS] [--all]";
 
 /// Turns that every side has at a row.
 const TURNS: usize = 7;
 
 /// What a turn of Wattle's takes at least, so that a submit costs little beside it.
 const TURN: Duration = Duration::from_millis(30);
+
+/// How long a peer may let us wait for an answer: longer than tuning takes on a GPU. On a software driver burn can spend more on
+/// one kernel's compilation.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     support::exit(run())
@@ -50,12 +54,14 @@ fn run() -> Result<()> {
     let given: Option<Vec<Case>> = arguments.value("--shapes")?.map(parse).transpose()?;
     let weights = arguments.value("--weights")?.unwrap_or_else(|| "f32,f16,int8,int4,int2".into());
     let names = arguments.value("--peers")?.unwrap_or_else(|| "burn-wgsl,burn-spirv,llama".into());
+    let patience = arguments.value("--patience")?.map(|seconds| seconds.parse()).transpose()?;
+    let patience = patience.map_or(PATIENCE, Duration::from_secs);
     arguments.finish(USAGE)?;
     let formats = weights.split(',').map(str::parse).collect::<Result<Vec<WeightFormat>, _>>()?;
 
     let bench = Bench::open("peers")?;
     let gpu = &bench.gpu;
-    let mut peers = peers(gpu, &names)?;
+    let mut peers = peers(gpu, &names, patience)?;
     let roof = Roof::measure(gpu)?;
     let mut comparisons = Comparisons::begin(Case::column(experts));
     let mut skipped = Vec::new();
@@ -72,13 +78,13 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-fn peers(gpu: &Gpu, names: &str) -> Result<Vec<Peer>> {
+fn peers(gpu: &Gpu, names: &str, patience: Duration) -> Result<Vec<Peer>> {
     let mut peers = Vec::new();
     for name in names.split(',') {
         match name {
-            "burn-wgsl" => peers.push(start::burn("burn-wgsl", gpu.info())?),
-            "burn-spirv" => peers.push(start::burn("burn-spirv", gpu.info())?),
-            "llama" => match start::llama(gpu.info()).and_then(|llama| fair(gpu, llama)) {
+            "burn-wgsl" => peers.push(start::burn("burn-wgsl", gpu.info(), patience)?),
+            "burn-spirv" => peers.push(start::burn("burn-spirv", gpu.info(), patience)?),
+            "llama" => match start::llama(gpu.info(), patience).and_then(|llama| fair(gpu, llama)) {
                 Ok(llama) => peers.push(llama),
                 Err(reason) => println!("no rows of llama.cpp: {reason}"),
             },

@@ -29,6 +29,7 @@ pub struct Peer {
     /// Where it reads and writes numbers.
     pub folder: PathBuf,
     command: Command,
+    patience: Duration,
     running: Running,
 }
 
@@ -38,16 +39,18 @@ struct Running {
     answers: Receiver<String>,
 }
 
-/// Longer than tuning takes on a GPU. On a software driver burn can spend more on one kernel's compilation.
-const PATIENCE: Duration = Duration::from_secs(120);
-
 impl Peer {
-    /// Starts a program in a folder of its own.
-    pub fn start(name: &'static str, mut command: Command, folder: PathBuf) -> Result<Self> {
+    /// Starts a program in a folder of its own, to be waited for as long as `patience` for each answer.
+    pub fn start(
+        name: &'static str,
+        mut command: Command,
+        folder: PathBuf,
+        patience: Duration,
+    ) -> Result<Self> {
         command.current_dir(&folder).stdin(Stdio::piped()).stdout(Stdio::piped());
         let running = Running::start(&mut command, &folder)?;
-        let mut peer =
-            Self { name, adapter: String::new(), capabilities: String::new(), folder, command, running };
+        let (adapter, capabilities) = (String::new(), String::new());
+        let mut peer = Self { name, adapter, capabilities, folder, command, patience, running };
         let line = peer.answer()?;
         let (adapter, capabilities) = line.split_once('\t').ok_or("no adapter")?;
         (peer.adapter, peer.capabilities) = (adapter.into(), capabilities.into());
@@ -71,19 +74,19 @@ impl Peer {
 
     /// The next line. A program that has ended, or keeps us waiting for too long, is started again for the next row.
     fn answer(&mut self) -> Result<String> {
-        let problem = match self.running.answers.recv_timeout(PATIENCE) {
+        let problem = match self.running.answers.recv_timeout(self.patience) {
             Ok(line) => {
                 let refused = line.strip_prefix("cannot ").map(str::to_owned);
                 return refused.map_or(Ok(line), |reason| Err(reason.into()));
             }
-            Err(RecvTimeoutError::Timeout) => format!("no answer within {} s", PATIENCE.as_secs()),
+            Err(RecvTimeoutError::Timeout) => format!("no answer within {} s", self.patience.as_secs()),
             Err(RecvTimeoutError::Disconnected) => {
                 format!("it ended; see {}", self.folder.join(LOG).display())
             }
         };
         self.running = Running::start(&mut self.command, &self.folder)?;
         // The line about its adapter.
-        let _ = self.running.answers.recv_timeout(PATIENCE);
+        let _ = self.running.answers.recv_timeout(self.patience);
         Err(problem.into())
     }
 }

@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use wattle::wgpu::{AdapterInfo, DeviceType};
 
@@ -31,7 +32,7 @@ fn folder(name: &str) -> Result<PathBuf> {
 }
 
 /// burn, as WGSL or as SPIR-V. Built apart: together, cargo would give both the features of both.
-pub fn burn(name: &'static str, adapter: &AdapterInfo) -> Result<Peer> {
+pub fn burn(name: &'static str, adapter: &AdapterInfo, patience: Duration) -> Result<Peer> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.args(["build", "--release", "--package", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -42,11 +43,11 @@ pub fn burn(name: &'static str, adapter: &AdapterInfo) -> Result<Peer> {
     fs::write(folder.join("cubecl.toml"), TUNING)?;
     let mut command = Command::new(target().join("release").join(name));
     command.arg(format!("{:?}", adapter.device_type));
-    same_adapter(Peer::start(name, command, folder)?, adapter)
+    same_adapter(Peer::start(name, command, folder, patience)?, adapter)
 }
 
 /// llama.cpp, if `llama/build.sh` has built it.
-pub fn llama(adapter: &AdapterInfo) -> Result<Peer> {
+pub fn llama(adapter: &AdapterInfo, patience: Duration) -> Result<Peer> {
     let program = target().join("llama").join("llama-peer");
     if !program.is_file() {
         return Err(format!("{} is missing; llama/build.sh makes it", program.display()).into());
@@ -57,7 +58,7 @@ pub fn llama(adapter: &AdapterInfo) -> Result<Peer> {
         command.env("GGML_VK_VISIBLE_DEVICES", "0");
     }
     command.env("GGML_NO_BACKTRACE", "1");
-    same_adapter(Peer::start("llama.cpp", command, folder("llama")?)?, adapter)
+    same_adapter(Peer::start("llama.cpp", command, folder("llama")?, patience)?, adapter)
 }
 
 fn same_adapter(peer: Peer, adapter: &AdapterInfo) -> Result<Peer> {

@@ -15,11 +15,6 @@ use crate::model::layout::{AttentionLayout, Vectors};
 use crate::model::slot::Place;
 use crate::schedule::TensorId;
 
-/// Keys that one workgroup of a split decode walks: a megabyte of keys and values would be too much for one.
-pub(super) fn split_keys(head_dim: u32) -> u32 {
-    (65_536 / head_dim).min(256)
-}
-
 /// The cache of an attention sub-layer.
 struct KvCache {
     k: TensorId,
@@ -179,7 +174,7 @@ impl ForwardPass<'_> {
     }
 
     fn attention_params(&self, attention: &Attention, [slots, pages]: [u32; 2]) -> AttentionParams {
-        let split_keys = split_keys(attention.head_dim);
+        let split_keys = kernel::split_keys(attention.head_dim);
         let seen = attention.reach().unwrap_or(self.options.context).min(self.options.context);
         AttentionParams {
             heads: attention.heads,
@@ -222,6 +217,7 @@ impl ForwardPass<'_> {
             score_bias,
             sinks: attention.sinks && phase == Phase::Prefill,
             cache,
+            queries: kernel::queries(phase, attention.heads, attention.kv_heads),
             ..kernel::Attention::new(attention.head_dim, phase)
         }
     }

@@ -1,6 +1,5 @@
 //! Attention to an encoder: its keys and values once for each input, then queries only.
 
-use super::attention::split_keys;
 use super::linear::{Input, NormEnd};
 use super::{End, ForwardPass};
 use crate::Result;
@@ -26,7 +25,7 @@ impl ForwardPass<'_> {
         let kv = self.encoded(attention);
         let length = self.schedule.named("encoder_length", 4);
         let phase = self.options.phase;
-        let split_keys = split_keys(attention.head_dim);
+        let split_keys = kernel::split_keys(attention.head_dim);
         let params = AttentionParams {
             heads: attention.heads,
             kv_heads: attention.kv_heads,
@@ -45,6 +44,7 @@ impl ForwardPass<'_> {
             reach: Reach::Encoder,
             v_is_k: attention.v_is_k,
             sinks: attention.sinks && phase == Phase::Prefill,
+            queries: kernel::queries(phase, attention.heads, attention.kv_heads),
             ..kernel::Attention::new(attention.head_dim, phase)
         };
         let keys = [("q", q), ("k_cache", kv), ("v_cache", kv), ("encoder_length", length)];

@@ -1,14 +1,13 @@
 //! The sub-layer of attention over latents, in its absorbed form (arXiv 2405.04434, section 2.1.2): the heads' matrices of keys
 //! multiply queries and those of values multiply outputs, so that attention reads the latents themselves.
 
-use super::attention::split_keys;
 use super::linear::Input;
 use super::{End, ForwardPass};
 use crate::Result;
 use crate::energy::Phase;
 use crate::fragments::{CacheRows, Codec, Epilogue, Reach, Reduce};
 use crate::kernel::Launch;
-use crate::kernels::attention::{Attention as Attend, AttentionParams, Values};
+use crate::kernels::attention::{Attention as Attend, AttentionParams, Values, queries, split_keys};
 use crate::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use crate::kernels::kv_write::{KvWrite, KvWriteParams};
 use crate::kernels::latent_heads::{LatentHeads, LatentHeadsParams};
@@ -209,5 +208,6 @@ impl ForwardPass<'_> {
 
 /// Attention of all heads to the one row of each token, whose first elements are its values.
 fn attend(attention: &LatentAttention, phase: Phase) -> Attend {
-    Attend { values: Values::InKeys(attention.kv_latent), ..Attend::new(attention.kv_rows(), phase) }
+    let (values, queries) = (Values::InKeys(attention.kv_latent), queries(phase, attention.heads, 1));
+    Attend { values, queries, ..Attend::new(attention.kv_rows(), phase) }
 }

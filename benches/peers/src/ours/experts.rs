@@ -135,7 +135,8 @@ pub fn prepare(gpu: &Gpu, format: WeightFormat, layer: Layer, copies: u32) -> Re
         tensors.insert(name, upload(&table)?);
     }
     let links = links(gpu, &recorded.schedule, copies, &mut tensors)?;
-    let mut chain = Chain::new(gpu, &links, &tensors, layer.tokens, layer.tokens)?;
+    let span = Span::of_rows(layer.tokens);
+    let mut chain = Chain::new(gpu, &links, &tensors, &[span], &[span.into()])?;
     chain.run(1)?;
     let y = gpu.block_on(y.read(gpu, 0, layer.tokens as usize * layer.width as usize))?;
     let chosen = gpu.block_on(chosen.read(gpu, 0, layer.tokens as usize * layer.choices as usize))?;

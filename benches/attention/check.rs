@@ -1,0 +1,54 @@
+//! Holds a kernel against the reference, at a size that the reference can compute.
+
+use wattle::Gpu;
+use wattle::energy::Phase;
+use wattle::reference::attention::{Attention, KeyValues, Mask, attention};
+use wattle::reference::cache_rows::stored;
+
+use super::case::Case;
+use super::layer::{Layer, Numbers, PERIOD};
+use super::support::Result;
+
+/// Tokens, of which a window of [`WINDOW`] has left some behind; neither divides anything.
+const TOKENS: u32 = 150;
+const WINDOW: u32 = 70;
+
+/// The same heads, phase and cache: every output within the rounding of what it sums.
+pub fn check(gpu: &Gpu, case: &Case) -> Result<()> {
+    let batch = if case.phase == Phase::Decode { 2 } else { 1 };
+    let case = &Case { tokens: TOKENS, window: case.window.map(|_| WINDOW), batch, ..*case };
+    let numbers = Numbers::draw(case);
+    let mut layer = Layer::new(gpu, case, &numbers, 1)?;
+    layer.run()?;
+    let found = gpu.block_on(layer.out.read::<f32>(gpu, 0, numbers.q.len()))?;
+    let (heads, kv_heads, head_dim) =
+        (case.heads.heads as usize, case.heads.kv_heads as usize, case.heads.head_dim as usize);
+    // A prompt of one call reads its own keys, a step those of the cache.
+    let seen = |numbers: &[f32]| {
+        let tokens = &numbers[..TOKENS.min(PERIOD) as usize * kv_heads * head_dim];
+        match case.phase {
+            Phase::Prefill => tokens.to_vec(),
+            Phase::Decode => stored(case.cache, tokens, head_dim),
+        }
+    };
+    let (keys, values) = (seen(&numbers.k), seen(&numbers.v));
+    let positions: Vec<u32> = (0..TOKENS).collect();
+    let mask = Mask { causal: true, window: case.window, chunk: None };
+    let scale = (head_dim as f32).sqrt().recip();
+    let of = Attention { heads, kv_heads, head_dim, scale, alibi: None, softcap: None, mask };
+    let kv = KeyValues { keys: &keys, values: &values, positions: &positions, sinks: None, bias: None };
+    let row = heads * head_dim;
+    let expected: Vec<f32> = match case.phase {
+        Phase::Prefill => attention(&of, &numbers.q, &positions, kv),
+        Phase::Decode => numbers.q.chunks(row).flat_map(|q| attention(&of, q, &[TOKENS - 1], kv)).collect(),
+    };
+    let most = values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+    let allowed = 2e-5 * most;
+    for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        let close = (found - expected).abs() <= allowed;
+        if !close {
+            return Err(format!("{case}, output {at}: expected {expected} ±{allowed}, found {found}").into());
+        }
+    }
+    Ok(())
+}

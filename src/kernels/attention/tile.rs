@@ -1,0 +1,66 @@
+//! What a workgroup of `attention` takes, and how its lanes share it. `shaders/attention.wgsl` says what each does.
+
+use crate::shader::Source;
+
+/// Queries of a key/value head that walk the keys together, and the lanes that compute them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Tile {
+    queries: u32,
+    value_dim: u32,
+}
+
+/// Keys that a workgroup looks at at a time: `KEYS` of the shader.
+pub(super) const KEYS: u32 = 64;
+
+/// Sums of outputs that a lane keeps at most, where there can be more lanes.
+const SUMS: u32 = 64;
+
+/// Most lanes that every device has room for.
+const MAX_LANES: u32 = 256;
+
+impl Tile {
+    /// For so many queries, a power of two up to [`super::MAX_QUERIES`], and values so wide.
+    pub(super) fn new(queries: u32, value_dim: u32) -> Self {
+        Self { queries, value_dim }
+    }
+
+    /// As few lanes as have a key each and not too many sums.
+    fn lanes(self) -> u32 {
+        let sums = |lanes: u32| self.value_dim.div_ceil(lanes) * self.queries;
+        let enough = |lanes: &u32| *lanes == MAX_LANES || sums(*lanes) <= SUMS;
+        [KEYS, 2 * KEYS].into_iter().find(enough).unwrap_or(MAX_LANES)
+    }
+
+    /// Elements of keys and of queries that wait in workgroup memory, in fours. 16 of 32 queries and of the keys, with all scores,
+    /// are within the 16 KiB that every device has; fewer queries leave room for 32, and for fewer barriers.
+    fn slice_quads(self, head_dim: u32) -> u32 {
+        let most = if self.queries <= 8 { 8 } else { 4 };
+        head_dim.div_ceil(4).min(most)
+    }
+
+    /// Lanes that have the elements of one query's output.
+    fn value_lanes(self) -> u32 {
+        self.value_dim.next_power_of_two().min(self.lanes())
+    }
+
+    /// Elements of a key that are multiplied, those that fill the last slice up included.
+    pub(super) fn key_width(self, head_dim: u32) -> u32 {
+        head_dim.next_multiple_of(4 * self.slice_quads(head_dim))
+    }
+
+    /// Elements of a value that are multiplied, those of lanes to spare included.
+    pub(super) fn value_width(self) -> u32 {
+        self.value_dim.next_multiple_of(self.value_lanes())
+    }
+
+    /// Tells the shader.
+    pub(super) fn add_to(self, head_dim: u32, source: Source) -> Source {
+        source
+            .constant("HEAD_DIM", head_dim)
+            .constant("VALUE_DIM", self.value_dim)
+            .constant("QUERIES", self.queries)
+            .constant("WORKGROUP_SIZE", self.lanes())
+            .constant("SLICE_QUADS", self.slice_quads(head_dim))
+            .constant("VALUE_LANES", self.value_lanes())
+    }
+}

@@ -1,0 +1,144 @@
+//! What `attention` moves and computes.
+
+use std::ops::Range;
+
+use super::tile::KEYS;
+use super::{Attention, AttentionParams};
+use crate::energy::{ByteClass, OpClass, Phase, Work};
+use crate::fragments::Reach;
+use crate::kernel::Span;
+
+/// Of one call.
+pub(super) fn of(attention: Attention, params: &AttentionParams, spans: &[Span]) -> Work {
+    let mut work = Work::default();
+    spans.iter().map(|span| of_span(attention, params, *span)).for_each(|of_span| work += of_span);
+    if attention.sinks && attention.phase == Phase::Prefill {
+        let (heads, rows) = (u64::from(params.heads), u64::from(Span::total_rows(spans)));
+        work += sink_work(heads, rows * heads, attention.values.dim().into());
+    }
+    work
+}
+
+/// What the tokens of one sequence cost, but for sinks. Of keys and values, what a workgroup reads counts once, however many of
+/// its lanes share it.
+fn of_span(attention: Attention, params: &AttentionParams, span: Span) -> Work {
+    let Attention { head_dim, values, reach, score_bias, .. } = attention;
+    let (tile, format) = (attention.tile(), attention.cache.format);
+    let tokens = if reach == Reach::Encoder { params.slots } else { params.reach };
+    let pairs = visible_pairs(span, reach, tokens);
+    let (heads, kv_heads) = (u64::from(params.heads), u64::from(params.kv_heads));
+    let (rows, key_dim, value_dim) = (u64::from(span.rows), u64::from(head_dim), u64::from(values.dim()));
+    // What scores and outputs multiply; values that lie in the keys are read again, but are no bytes more.
+    let both = key_dim + value_dim;
+    let requested_bytes = format.row_bytes(head_dim) + format.row_bytes(values.dim());
+    let stored_bytes = if values.are_own() { requested_bytes } else { format.row_bytes(head_dim) };
+    let last = reach.key_end(span.position + span.rows - 1, span, params.slots);
+    let distinct = u64::from(last - reach.first_visible(span.position, params.reach)) * kv_heads;
+    let ranges = key_ranges(attention, params, span);
+    let walked = ranges.iter().map(|keys| u64::from(keys.end - keys.start)).sum::<u64>() * kv_heads;
+    let key_tiles = ranges.iter().map(|keys| u64::from((keys.end - keys.start).div_ceil(KEYS))).sum::<u64>();
+    // Scores that are computed, masked ones included.
+    let queries = u64::from(attention.queries) * kv_heads;
+    let scores = queries * key_tiles * u64::from(KEYS);
+    let executed = scores * u64::from(tile.key_width(head_dim))
+        + u64::from(attention.queries) * walked * u64::from(tile.value_width());
+    let mut work = Work::default()
+        .with_bytes(ByteClass::ActIn, rows * heads * key_dim * 4, queries * key_tiles * key_dim * 4)
+        .with_bytes(ByteClass::KvRead, distinct * stored_bytes, walked * requested_bytes)
+        .with_ops(OpClass::F32Fma, heads * pairs * both, executed)
+        .with_ops(OpClass::Sfu, heads * pairs, scores);
+    let outputs = rows * heads * value_dim * 4;
+    work = match attention.phase {
+        Phase::Prefill => work.with_bytes(ByteClass::ActOut, outputs, outputs),
+        Phase::Decode => {
+            let splits = u64::from(attention.splits(params, span));
+            let bytes = rows * heads * splits * (value_dim + 2) * 4;
+            work.with_bytes(ByteClass::Scratch, bytes, bytes)
+        }
+    };
+    work = format.read_work(distinct * both, walked * both, work);
+    work = score_bias.work(heads * pairs, scores, work);
+    if let Some((_, table)) = score_bias.size(params.heads) {
+        work = work.with_bytes(ByteClass::Weight, table.min(4 * heads * pairs), 4 * scores);
+    }
+    if attention.softcap {
+        work = work.with_ops(OpClass::Sfu, heads * pairs, scores);
+    }
+    work
+}
+
+/// The keys that each workgroup of a key/value head walks: the union of what its queries see, or its part of that.
+fn key_ranges(attention: Attention, params: &AttentionParams, span: Span) -> Vec<Range<u32>> {
+    let per_head = params.heads / params.kv_heads;
+    let (count, tile) = (span.rows * per_head, attention.queries);
+    let of_tile = |t: u32| {
+        let (first, end) = (t * tile, (t * tile + tile).min(count));
+        let [oldest, newest] = [first, end - 1].map(|query| span.position + query / per_head);
+        let first = attention.reach.first_visible(oldest, params.reach);
+        first..attention.reach.key_end(newest, span, params.slots)
+    };
+    let tiles = (0..count.div_ceil(tile)).map(of_tile);
+    match attention.phase {
+        Phase::Prefill => tiles.collect(),
+        Phase::Decode => tiles.flat_map(|keys| parts(keys, params.split_keys)).collect(),
+    }
+}
+
+/// A range cut at multiples of `split_keys`.
+fn parts(keys: Range<u32>, split_keys: u32) -> impl Iterator<Item = Range<u32>> {
+    let part = move |n: u32| {
+        keys.start.max(n * split_keys)..keys.end.min(n.saturating_add(1).saturating_mul(split_keys))
+    };
+    (keys.start / split_keys..keys.end.div_ceil(split_keys)).map(part)
+}
+
+/// What sinks add to the outputs of `rows` tokens' heads: a logit each, and two exponentials in each lane of an output.
+pub(in crate::kernels) fn sink_work(heads: u64, outputs: u64, head_dim: u64) -> Work {
+    let lanes = outputs * head_dim;
+    Work::default().with_bytes(ByteClass::Weight, heads * 4, lanes * 4).with_ops(
+        OpClass::Sfu,
+        2 * outputs,
+        2 * lanes,
+    )
+}
+
+/// Visible (query, key) pairs of one head; `tokens` are those of a window, of a chunk, or of an encoder.
+pub fn visible_pairs(span: Span, reach: Reach, tokens: u32) -> u64 {
+    let (p, rows) = (u64::from(span.position), u64::from(span.rows));
+    let n = u64::from(tokens);
+    // Of all rows from the first of the sequence on.
+    let up_to = |rows: u64| match reach {
+        Reach::Window if n == 0 || rows <= n => rows * (rows + 1) / 2,
+        Reach::Window => n * (n + 1) / 2 + (rows - n) * n,
+        Reach::Chunk => (rows / n) * (n * (n + 1) / 2) + (rows % n) * (rows % n + 1) / 2,
+        Reach::Both => rows * rows,
+        Reach::Encoder => rows * n,
+    };
+    up_to(p + rows) - up_to(p)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn visible_pairs_counts_what_each_row_sees() {
+        for (reach, tokens) in
+            [0, 1, 3, 8].map(|n| (Reach::Window, n)).into_iter().chain([1, 3, 8].map(|n| (Reach::Chunk, n)))
+        {
+            for position in [0, 1, 2, 7, 8, 9, 30] {
+                for rows in [1, 2, 5, 17] {
+                    let span = Span { position, rows };
+                    let counted: u64 = (position..position + rows)
+                        .map(|p| u64::from(p + 1 - reach.first_visible(p, tokens)))
+                        .sum();
+                    assert_eq!(
+                        visible_pairs(span, reach, tokens),
+                        counted,
+                        "{span:?}, {reach:?} of {tokens}"
+                    );
+                }
+            }
+        }
+    }
+}
