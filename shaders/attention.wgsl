@@ -2,11 +2,12 @@
 //   z_s = softcap(scale q . k_s + score_bias), a = softmax over the visible s, o = sum_s a_s v_s.
 // A workgroup takes up to QUERIES queries of a sequence that share a key/value head, (row, head) pairs row by row, and walks
 // the keys that any of them sees, KEYS at a time: each key and each value is read once for all of the workgroup's queries.
-// Scores: a lane has a key, its elements wait in workgroup memory, SLICE at a time. Softmax: LANES_PER_QUERY lanes have a
-// query. Outputs: a lane has elements of OUTPUT_QUERIES queries. Masked scores are flagged by MASKED, a finite number.
+// Scores: a lane has SCORE_KEYS keys and SCORE_QUERIES queries, whose elements pass through workgroup memory. Softmax:
+// LANES_PER_QUERY lanes have a query. Outputs: a lane has ELEMENTS elements of OUTPUT_QUERIES queries. Masked scores are
+// flagged by MASKED, a finite number.
 // Needs: query_tile, key_row, key_quad (keys/*), value_at (values/*), key_range, store_output (output/*), softcap
 // (softcap/*), visible (reach/*), score_bias (score_bias/*), span.
-// Constants: HEAD_DIM, VALUE_DIM, QUERIES, WORKGROUP_SIZE, SLICE_QUADS, VALUE_LANES.
+// Constants: HEAD_DIM, VALUE_DIM, QUERIES, WORKGROUP_SIZE, SLICE_QUADS, SCORE_KEYS, VALUE_LANES.
 struct Params {
     heads: u32,
     kv_heads: u32,
@@ -23,12 +24,11 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> q: array<f32>;                   // [rows, H, HEAD_DIM]
 const KEYS: u32 = 64u;
-const KEY_GROUPS: u32 = WORKGROUP_SIZE / KEYS;
-const SCORES_PER_LANE: u32 = QUERIES / KEY_GROUPS;
+const KEY_LANES: u32 = KEYS / SCORE_KEYS;
+const SCORE_QUERIES: u32 = QUERIES * KEY_LANES / WORKGROUP_SIZE;
 const LANES_PER_QUERY: u32 = min(WORKGROUP_SIZE / QUERIES, 8u);
 const KEYS_PER_LANE: u32 = KEYS / LANES_PER_QUERY;
-const VALUE_GROUPS: u32 = WORKGROUP_SIZE / VALUE_LANES;
-const OUTPUT_QUERIES: u32 = (QUERIES + VALUE_GROUPS - 1u) / VALUE_GROUPS;
+const OUTPUT_QUERIES: u32 = QUERIES * VALUE_LANES / WORKGROUP_SIZE;
 const ELEMENTS: u32 = (VALUE_DIM + VALUE_LANES - 1u) / VALUE_LANES;
 const MASKED: f32 = -1e30;
 
@@ -78,26 +78,24 @@ fn run(workgroup: u32, lane: u32) {
         query_row[i] = (own.first_row + query / per_head) * params.heads + kv_head * per_head + query % per_head;
     }
 
-    // What a lane has of scores, of the softmax, and of outputs.
-    let my_key = lane % KEYS;
-    let first_score = lane / KEYS * SCORES_PER_LANE;
+    // What a lane has of scores, of the softmax, and of outputs. Of a tile that is not full, the rest is skipped.
+    let first_key = lane % KEY_LANES;
+    let first_score = lane / KEY_LANES * SCORE_QUERIES;
     let my_query = lane / LANES_PER_QUERY;
     let has_query = my_query < QUERIES;
     let first_weight = my_query * KEYS + lane % LANES_PER_QUERY * KEYS_PER_LANE;
     let first_output = lane / VALUE_LANES * OUTPUT_QUERIES;
-    let has_outputs = first_output < QUERIES;
     var my_max = MASKED;
     var my_sum = 0.0;
     var acc = array<f32, OUTPUT_QUERIES * ELEMENTS>();
     for (var tile = range.first; tile < range.end; tile += KEYS) {
         // Keys beyond the last are masked; they have its row.
-        let position = tile + my_key;
         if lane < KEYS {
-            key_rows[lane] = key_row(own, kv_head, min(position, range.end - 1u));
+            key_rows[lane] = key_row(own, kv_head, min(tile + lane, range.end - 1u));
         }
         workgroupBarrier();
 
-        var z = array<f32, SCORES_PER_LANE>();
+        var z = array<f32, SCORE_QUERIES * SCORE_KEYS>();
         for (var first_quad = 0u; 4u * first_quad < HEAD_DIM; first_quad += SLICE_QUADS) {
             for (var i = lane; i < SLICE_QUADS * KEYS; i += WORKGROUP_SIZE) {
                 let key = i / SLICE_QUADS;
@@ -111,20 +109,33 @@ fn run(workgroup: u32, lane: u32) {
             }
             workgroupBarrier();
             for (var quad = 0u; quad < SLICE_QUADS; quad += 1u) {
-                let key = key_slice[quad * KEYS + my_key];
-                for (var n = 0u; n < SCORES_PER_LANE; n += 1u) {
-                    z[n] += dot(query_slice[quad * QUERIES + first_score + n], key);
+                var keys = array<vec4<f32>, SCORE_KEYS>();
+                for (var k = 0u; k < SCORE_KEYS; k += 1u) {
+                    keys[k] = key_slice[quad * KEYS + first_key + k * KEY_LANES];
+                }
+                for (var n = 0u; n < SCORE_QUERIES; n += 1u) {
+                    let query = query_slice[quad * QUERIES + first_score + n];
+                    if first_score + n < site.count {
+                        for (var k = 0u; k < SCORE_KEYS; k += 1u) {
+                            z[n * SCORE_KEYS + k] += dot(query, keys[k]);
+                        }
+                    }
                 }
             }
             workgroupBarrier();
         }
-        for (var n = 0u; n < SCORES_PER_LANE; n += 1u) {
+        for (var n = 0u; n < SCORE_QUERIES; n += 1u) {
             let query = first_score + n;
             let at = site.first + query;
+            let head = kv_head * per_head + at % per_head;
             let query_position = own.position + at / per_head;
-            let biased = z[n] * params.scale + score_bias(kv_head * per_head + at % per_head, query_position, position);
-            let is_seen = query < site.count && position < range.end && visible(query_position, position, params.reach);
-            scores[query * KEYS + my_key] = select(MASKED, softcap(biased), is_seen);
+            for (var k = 0u; k < SCORE_KEYS; k += 1u) {
+                let key = first_key + k * KEY_LANES;
+                let position = tile + key;
+                let score = softcap(z[n * SCORE_KEYS + k] * params.scale + score_bias(head, query_position, position));
+                let is_seen = query < site.count && position < range.end && visible(query_position, position, params.reach);
+                scores[query * KEYS + key] = select(MASKED, score, is_seen);
+            }
         }
         workgroupBarrier();
 
@@ -154,27 +165,27 @@ fn run(workgroup: u32, lane: u32) {
         }
         workgroupBarrier();
 
-        if has_outputs {
-            for (var n = 0u; n < OUTPUT_QUERIES; n += 1u) {
-                let rescale = query_rescale[min(first_output + n, QUERIES - 1u)];
-                for (var e = 0u; e < ELEMENTS; e += 1u) {
-                    acc[n * ELEMENTS + e] *= rescale;
-                }
+        for (var n = 0u; n < OUTPUT_QUERIES; n += 1u) {
+            let rescale = query_rescale[first_output + n];
+            for (var e = 0u; e < ELEMENTS; e += 1u) {
+                acc[n * ELEMENTS + e] *= rescale;
             }
-            for (var j = 0u; j < min(KEYS, range.end - tile); j += 4u) {
-                var values = array<vec4<f32>, ELEMENTS>();
-                for (var e = 0u; e < ELEMENTS; e += 1u) {
-                    let d = min(lane % VALUE_LANES + e * VALUE_LANES, VALUE_DIM - 1u);
-                    values[e] = vec4<f32>(
-                        value_at(key_rows[j], d),
-                        value_at(key_rows[j + 1u], d),
-                        value_at(key_rows[j + 2u], d),
-                        value_at(key_rows[j + 3u], d),
-                    );
-                }
-                for (var n = 0u; n < OUTPUT_QUERIES; n += 1u) {
-                    let at = min(first_output + n, QUERIES - 1u) * KEYS + j;
-                    let weights = vec4<f32>(scores[at], scores[at + 1u], scores[at + 2u], scores[at + 3u]);
+        }
+        for (var j = 0u; j < min(KEYS, range.end - tile); j += 4u) {
+            var values = array<vec4<f32>, ELEMENTS>();
+            for (var e = 0u; e < ELEMENTS; e += 1u) {
+                let d = min(lane % VALUE_LANES + e * VALUE_LANES, VALUE_DIM - 1u);
+                values[e] = vec4<f32>(
+                    value_at(key_rows[j], d),
+                    value_at(key_rows[j + 1u], d),
+                    value_at(key_rows[j + 2u], d),
+                    value_at(key_rows[j + 3u], d),
+                );
+            }
+            for (var n = 0u; n < OUTPUT_QUERIES; n += 1u) {
+                let at = (first_output + n) * KEYS + j;
+                let weights = vec4<f32>(scores[at], scores[at + 1u], scores[at + 2u], scores[at + 3u]);
+                if first_output + n < site.count {
                     for (var e = 0u; e < ELEMENTS; e += 1u) {
                         acc[n * ELEMENTS + e] += dot(weights, values[e]);
                     }

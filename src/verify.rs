@@ -21,7 +21,7 @@ use crate::quant::WeightFormat;
 use crate::reference::forward::{RouteTrace, routed_layers};
 use crate::tuning::{ProductPath, Tuning};
 
-use compare::{agree, compare, compare_input};
+use compare::{agree, compare, compare_input, logit_scale};
 use oracle::Oracle;
 use runner::{Run, Runner};
 
@@ -50,6 +50,9 @@ pub struct Report {
     pub dispatches: Vec<(&'static str, u64)>,
     /// Relative root mean square that the path's rounding may bring to logits and hidden states; 0 where it is f32.
     pub rounding: f64,
+    /// How far logits move at most where each sub-layer's sums are off by one rounding of f32, on the CPU reference; 0 where golden
+    /// outputs are what is expected.
+    pub moved: f64,
     /// What is wrong although everything agrees.
     pub failure: Option<String>,
 }
@@ -106,6 +109,9 @@ impl fmt::Display for Report {
             write!(f, " | rms of the reference: logits {:.1e}, hidden {most:.1e}", self.logits.rms())?;
             write!(f, ", bound {:.1e}", self.rounding)?;
         }
+        if logit_scale(self.moved) > 1.0 {
+            write!(f, " | roundings alone move logits by {:.1e}", self.moved)?;
+        }
         write!(f, " | tokens {} | rms {:.1e} of golden", self.tokens, self.relative_rms)?;
         match &self.failure {
             Some(failure) => write!(f, " | FAILED: {failure}"),
@@ -142,8 +148,10 @@ pub async fn check(
     arithmetic: impl Into<Arithmetic>,
 ) -> Result<Report> {
     let arithmetic = arithmetic.into();
-    let mut oracle = Oracle::new(case, plan, arithmetic.path);
-    let rounding = rounding(&case.source.config, plan, &arithmetic);
+    let mut oracle = Oracle::new(case, plan, arithmetic.clone());
+    let rounds_cache = arithmetic.cache != CacheFormat::F32;
+    let amplification = if rounds_cache { oracle.amplification()? } else { 1.0 };
+    let rounding = rounding(&case.source.config, plan, &arithmetic, amplification);
     let mut runner = Runner::new(case, device, plan, arithmetic).await?;
     let as_trained = case.conditions.training.is_some();
     let has_experts = routed_layers(&case.source.config, as_trained).next().is_some();
@@ -164,8 +172,8 @@ pub async fn check(
         // Of chunks, the device keeps no hidden states.
         expected.trace.hidden.clear();
         for chunk in CHUNKS {
-            if compares_tokens {
-                // Another chunk is another group of tokens.
+            if compares_tokens || rounds_cache {
+                // Another chunk is another group of tokens, and reads other keys and values from the cache.
                 expected = oracle.chunked(prompt, chunk)?;
                 expected.trace.hidden.clear();
             }
@@ -213,9 +221,11 @@ fn hold(
 /// one after the other are independent and add up as squares. The integer path rounds to steps of `most / 127`, where
 /// the largest of 32 inputs is about 3.5 times their root mean square: `e = 3.5 / 127 / sqrt(12)`. The reference rounds
 /// alike, but from inputs that differ in their last bits, so that after a few products it is another draw of the same
-/// error. f16 has `e = 2^-11` of each operand, and the reference does not round to it. Nor does it round keys and values, of
-/// which each attention has both; a row of codes has steps of `most / 127` of all of a head.
-fn rounding(config: &ModelConfig, plan: &WeightPlan, arithmetic: &Arithmetic) -> f64 {
+/// error. f16 has `e = 2^-11` of each operand, and the reference does not round to it. It does round keys and values,
+/// of which each attention has both, and again from numbers that differ in their last bits; a row of codes has steps of
+/// `most / 127` of all of a head. A key that takes the other code than the reference's moves all that follows, by as much more than
+/// itself as the model makes of a rounding: its `amplification`.
+fn rounding(config: &ModelConfig, plan: &WeightPlan, arithmetic: &Arithmetic, amplification: f64) -> f64 {
     let coded = [plan.linear, plan.experts].iter().any(|format| matches!(format, WeightFormat::Int(_)));
     let (codes, half) = (3.5 / 127.0 / 12f64.sqrt(), 2f64.powi(-11));
     let of_product = match arithmetic.path {
@@ -231,6 +241,7 @@ fn rounding(config: &ModelConfig, plan: &WeightPlan, arithmetic: &Arithmetic) ->
     // Into a sub-layer and out of it, and the head.
     let products = 2 * config.ops().count() + 1;
     let attentions = config.ops().filter(|(_, op)| matches!(op, Op::Attention(_))).count();
+    let of_cache = of_cache * amplification;
     (2.0 * (of_product.powi(2) * products as f64 + of_cache.powi(2) * attentions as f64)).sqrt()
 }
 

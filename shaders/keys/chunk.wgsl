@@ -1,6 +1,6 @@
 // Keys before this call from the cache, this call's own from its chunk: prefill into a ring of exactly
 // `window` slots, whose old entries the chunk's first tokens still need.
-// Needs: cache_row (cache/*), cached_key, cached_quad (key_rows/*), span. Constants: HEAD_DIM, QUERIES.
+// Needs: tile_height (height/*), cache_row (cache/*), cached_key, cached_quad (key_rows/*), span. Constants: HEAD_DIM.
 @group(0) @binding(6) var<storage, read> k_chunk: array<f32>;             // [G, chunk_slots, HEAD_DIM]
 const IN_CHUNK: u32 = 0x80000000u;
 
@@ -18,10 +18,11 @@ fn query_tile(workgroup: u32) -> QueryTile {
     var tile = workgroup / params.kv_heads;
     for (var own = 0u; own < span.sequences; own += 1u) {
         let queries = span.each[own].rows * per_head;
-        let tiles = (queries + QUERIES - 1u) / QUERIES;
+        let height = tile_height(queries, span.each[own].position + span.each[own].rows);
+        let tiles = (queries + height - 1u) / height;
         if tile < tiles {
-            let first = tile * QUERIES;
-            return QueryTile(own, workgroup % params.kv_heads, first, min(QUERIES, queries - first), 0u);
+            let first = tile * height;
+            return QueryTile(own, workgroup % params.kv_heads, first, min(height, queries - first), 0u);
         }
         tile -= tiles;
     }

@@ -1,5 +1,5 @@
 // Keys and values of this call alone, which begins a sequence, the only one of the call.
-// Constants: HEAD_DIM, QUERIES.
+// Needs: tile_height (height/*). Constants: HEAD_DIM.
 @group(0) @binding(3) var<storage, read> k_cache: array<f32>;             // [G, slots, HEAD_DIM], and so are values
 @group(0) @binding(4) var<storage, read> v_cache: array<f32>;
 
@@ -9,11 +9,12 @@ fn key_row(own: SequenceSpan, kv_head: u32, position: u32) -> u32 {
 
 fn query_tile(workgroup: u32) -> QueryTile {
     let queries = span.each[0].rows * (params.heads / params.kv_heads);
-    let first = workgroup / params.kv_heads * QUERIES;
+    let height = tile_height(queries, span.each[0].rows);
+    let first = workgroup / params.kv_heads * height;
     if first >= queries {
         return QueryTile();
     }
-    return QueryTile(0u, workgroup % params.kv_heads, first, min(QUERIES, queries - first), 0u);
+    return QueryTile(0u, workgroup % params.kv_heads, first, min(height, queries - first), 0u);
 }
 
 fn value_at(row: u32, d: u32) -> f32 {

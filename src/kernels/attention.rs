@@ -113,6 +113,10 @@ pub const MAX_QUERIES: u32 = 32;
 /// Queries of a prompt that share one.
 const PREFILL_QUERIES: u32 = 16;
 
+/// Workgroups that a few queries are spread over where each has more than [`MANY_KEYS`] to walk.
+const SPREAD: u32 = 32;
+const MANY_KEYS: u32 = 256;
+
 /// [`Attention::queries`] for so many heads: a prompt has enough of them; of a step, all heads of a key/value head share its keys
 /// where they are not too many.
 pub fn queries(phase: Phase, heads: u32, kv_heads: u32) -> u32 {
@@ -160,7 +164,7 @@ impl Kernel for Attention {
             source.with(fragment!("softcap/none.wgsl"))
         };
         let source = self.score_bias.add_to(source);
-        let source = source.with(self.keys());
+        let source = self.height_added(source.with(self.keys()));
         let source = match self.phase {
             Phase::Prefill => source.with(fragment!("output/whole.wgsl")).with(sinks_fragment(self.sinks)),
             Phase::Decode => source.with(fragment!("output/split.wgsl")),
@@ -253,7 +257,7 @@ impl Kernel for Attention {
     fn workgroups_of(self, params: &AttentionParams, spans: &[Span]) -> u64 {
         let tiles = |span: &Span| {
             let queries = u64::from(span.rows) * u64::from(params.heads / params.kv_heads);
-            queries.div_ceil(u64::from(self.queries))
+            queries.div_ceil(u64::from(self.queries_per_tile(params, *span)))
         };
         let splits = |span: &Span| match self.phase {
             Phase::Prefill => 1,
@@ -301,6 +305,29 @@ impl Attention {
 
     fn tile(self) -> Tile {
         Tile::new(self.queries, self.values.dim())
+    }
+
+    /// Adds what says how many queries a workgroup takes, where the keys are not all in the cache.
+    fn height_added(self, source: Source) -> Source {
+        match (self.phase, self.reach) {
+            (Phase::Prefill, _) => source
+                .with(fragment!("height/spread.wgsl"))
+                .constant("SPREAD", SPREAD)
+                .constant("MANY_KEYS", MANY_KEYS),
+            (Phase::Decode, Reach::Encoder) => source.with(fragment!("height/full.wgsl")),
+            (Phase::Decode, Reach::Window | Reach::Chunk | Reach::Both) => source,
+        }
+    }
+
+    /// Queries of one key/value head that a workgroup takes, `tile_height` of the shader.
+    fn queries_per_tile(self, params: &AttentionParams, span: Span) -> u32 {
+        let keys = if self.reach == Reach::Encoder { params.slots } else { span.position + span.rows };
+        match self.phase {
+            Phase::Prefill if keys > MANY_KEYS => {
+                (span.rows * params.heads).div_ceil(SPREAD).clamp(1, self.queries)
+            }
+            Phase::Prefill | Phase::Decode => self.queries,
+        }
     }
 
     /// Where keys are.

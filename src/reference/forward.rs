@@ -164,6 +164,17 @@ fn pass(
     Ok(trace)
 }
 
+/// Moves every number by a rounding, up or down as a hash of its place and of the draw says; draw 0 moves none.
+fn shake(draw: u32, x: &mut [f32]) {
+    if draw == 0 {
+        return;
+    }
+    for (at, x) in (0u32..).zip(x) {
+        let is_up = (at ^ draw.wrapping_mul(0x85eb_ca6b)).wrapping_mul(0x9e37_79b9) >> 31 == 1;
+        *x *= if is_up { 1.0 + f32::EPSILON } else { 1.0 - f32::EPSILON };
+    }
+}
+
 /// What sub-layers share.
 struct Pass<'a> {
     stack: Stack,
@@ -224,6 +235,7 @@ impl<'a> Pass<'a> {
         if let Some(table) = &weights.positions {
             add_positions(&mut x, table, d, &self.positions);
         }
+        shake(self.conditions.shaken, &mut x);
         self.layer_inputs = embed_layers(config, weights, self.ids, &x).into_iter();
         if let Some(streams) = config.streams {
             let on_streams = OnStreams::new(streams, weights)?;
@@ -255,6 +267,7 @@ impl<'a> Pass<'a> {
         let output = self.sublayer(layer, weights, x, None)?;
         let scale = weights.output_scale.unwrap_or(1.0) * layer.output_factor.unwrap_or(1.0);
         x.iter_mut().zip(output).for_each(|(x, output)| *x = (*x + output) * scale);
+        shake(self.conditions.shaken, x);
         Ok(())
     }
 

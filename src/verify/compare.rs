@@ -10,6 +10,8 @@ use crate::reference::forward::RouteTrace;
 const ABSOLUTE: f64 = 5e-4;
 /// Part that does.
 const RELATIVE: f64 = 1e-4;
+/// Roundings of a sub-layer that may add up.
+const ROUNDINGS: f64 = 8.0;
 /// Distance of two logits below which it is a tie which token is chosen.
 const TOKEN_MARGIN: f32 = 3e-3;
 /// Distance of what a router chooses by below which it is a tie which expert is chosen.
@@ -70,6 +72,12 @@ impl fmt::Display for Deviation {
     }
 }
 
+/// What the fixed part of the tolerance of a token's logits is multiplied by, where one rounding in each sub-layer moves them by
+/// `moved`. A sub-layer rounds more than its sum: products, exponentials and norms too, each by some units in the last place.
+pub(super) fn logit_scale(moved: f64) -> f64 {
+    (ROUNDINGS * moved / ABSOLUTE).max(1.0)
+}
+
 /// Choices compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Agreement {
@@ -111,10 +119,23 @@ fn margin(exact: f32, logits: &[f32], rounding: f64) -> f32 {
     exact.max((4.0 * 2f64.sqrt() * rounding * rms) as f32)
 }
 
+fn compare_logits(report: &mut Report, expected: &Run, found: &Run) {
+    let (logits, rounding) = (&expected.trace.logits, report.rounding);
+    if expected.moved.is_empty() || found.trace.logits.len() != logits.len() {
+        return report.logits.add(1.0, logits, &found.trace.logits, rounding);
+    }
+    let vocab = logits.len() / expected.moved.len();
+    let rows = logits.chunks(vocab).zip(found.trace.logits.chunks(vocab));
+    for (moved, (expected, found)) in expected.moved.iter().zip(rows) {
+        report.logits.add(logit_scale(*moved), expected, found, rounding);
+        report.moved = report.moved.max(*moved);
+    }
+}
+
 /// Everything that is expected: logits, tokens, and where there are any, hidden states and routes.
 pub(super) fn compare(report: &mut Report, expected: &Run, found: &Run) {
     let rounding = report.rounding;
-    report.logits.add(1.0, &expected.trace.logits, &found.trace.logits, rounding);
+    compare_logits(report, expected, found);
     compare_hidden(&mut report.hidden, expected, found, rounding);
     if let Some(agreement) = report.routes.as_mut().filter(|_| !expected.trace.routes.is_empty()) {
         compare_routes(agreement, &expected.trace.routes, &found.trace.routes, rounding);

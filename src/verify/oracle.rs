@@ -2,17 +2,21 @@
 
 use super::compare::{agree, first_miss, parting};
 use super::runner::{CpuInput, OnCpu, Run};
-use super::{Case, Input, Prompt};
+use super::{Arithmetic, Case, Input, Prompt};
 use crate::Result;
+use crate::fragments::CacheFormat;
 use crate::model::plan::WeightPlan;
 use crate::reference::forward::{RouteTrace, Trace};
 use crate::reference::sample::argmax;
 use crate::tuning::ProductPath;
 
+/// Draws of roundings: one may happen to leave alone what another moves.
+const DRAWS: u32 = 3;
+
 pub(super) struct Oracle<'a> {
     case: &'a Case,
     plan: &'a WeightPlan,
-    path: ProductPath,
+    arithmetic: Arithmetic,
     /// Loaded when first needed, which with golden weights is hardly ever.
     reference: Option<OnCpu<'a>>,
     /// What the encoder has read.
@@ -20,17 +24,17 @@ pub(super) struct Oracle<'a> {
 }
 
 impl<'a> Oracle<'a> {
-    pub(super) fn new(case: &'a Case, plan: &'a WeightPlan, path: ProductPath) -> Self {
-        Self { case, plan, path, reference: None, input: CpuInput::default() }
+    pub(super) fn new(case: &'a Case, plan: &'a WeightPlan, arithmetic: Arithmetic) -> Self {
+        Self { case, plan, arithmetic, reference: None, input: CpuInput::default() }
     }
 
     /// What the encoder should give. Where it chose other experts by a near tie, all tokens hang on that, and all that follows:
     /// then the reference goes on with its experts.
     pub(super) fn input(&mut self, input: &Input, found: &Run, rounding: f64) -> Result<Run> {
         self.input = CpuInput { ids: input.ids.clone(), experts: None };
-        let mut expected = match self.plan.is_f32() {
-            true => Run { trace: input.trace.clone(), tokens: Vec::new() },
-            false => Run { trace: self.reference()?.begin()?, tokens: Vec::new() },
+        let mut expected = match self.is_as_in_file() {
+            true => Run { trace: input.trace.clone(), ..Run::default() },
+            false => Run { trace: self.reference()?.begin()?, ..Run::default() },
         };
         let known = &expected.trace.routes;
         if agree(&expected, found, rounding) || parting(known, &found.trace.routes).is_none() {
@@ -55,8 +59,11 @@ impl<'a> Oracle<'a> {
     /// What a prompt should give.
     pub(super) fn prompt(&mut self, prompt: &Prompt) -> Result<Run> {
         match self.is_golden() {
-            true => Ok(Run { trace: prompt.trace.clone(), tokens: Vec::new() }),
-            false => self.reference()?.prompt(&prompt.ids, prompt.ids.len()),
+            true => Ok(Run { trace: prompt.trace.clone(), ..Run::default() }),
+            false => {
+                let run = self.reference()?.prompt(&prompt.ids, prompt.ids.len())?;
+                self.with_moved(run, &prompt.ids)
+            }
         }
     }
 
@@ -71,8 +78,13 @@ impl<'a> Oracle<'a> {
             true => Ok(Run {
                 trace: Trace { logits: prompt.greedy_logits.clone(), ..Trace::default() },
                 tokens: prompt.greedy_ids.clone(),
+                ..Run::default()
             }),
-            false => self.reference()?.greedy_path(prompt.start(), prompt.greedy_ids.len()),
+            false => {
+                let run = self.reference()?.greedy_path(prompt.start(), prompt.greedy_ids.len())?;
+                let walked = [prompt.start(), &run.tokens[..run.tokens.len().saturating_sub(1)]].concat();
+                self.with_moved(run, &walked)
+            }
         }
     }
 
@@ -111,15 +123,72 @@ impl<'a> Oracle<'a> {
         Ok(Some(run))
     }
 
-    /// Whether weights are as in the file, and experts of an encoder, so that its outputs are what to expect.
+    /// By how much more than itself a rounding in each sub-layer moves the logits of the case's prompts, as root mean squares; at
+    /// least 1.
+    pub(super) fn amplification(&mut self) -> Result<f64> {
+        let (mut moved, mut all) = (0.0, 0.0);
+        for prompt in &self.case.prompts {
+            let ids = prompt.input.as_ref().map_or_else(Vec::new, |input| input.ids.clone());
+            self.input = CpuInput { ids, experts: None };
+            let (still, draws) = self.shaken(&prompt.ids)?;
+            all += still.iter().map(|logit| f64::from(*logit).powi(2)).sum::<f64>() * draws.len() as f64;
+            let square = |(a, b): (&f32, &f32)| f64::from(a - b).powi(2);
+            moved += draws.iter().flat_map(|draw| still.iter().zip(draw)).map(square).sum::<f64>();
+        }
+        let roundings = self.case.source.config.ops().count() as f64 + 1.0;
+        let once = f64::from(f32::EPSILON) * roundings.sqrt();
+        Ok(((moved / all.max(f64::MIN_POSITIVE)).sqrt() / once).max(1.0))
+    }
+
+    /// A run of the reference over `ids`, with how far roundings alone move its logits, where nothing else is rounded.
+    fn with_moved(&mut self, run: Run, ids: &[u32]) -> Result<Run> {
+        // Where more is rounded than sums, a bound on the root mean square is what holds.
+        if self.arithmetic.path != ProductPath::Float || self.arithmetic.cache != CacheFormat::F32 {
+            return Ok(run);
+        }
+        let rows = run.trace.logits.len() / self.case.source.config.vocab_size as usize;
+        Ok(Run { moved: self.moved(ids, rows)?, ..run })
+    }
+
+    /// How far a rounding of f32 in each sub-layer moves the logits of the last `rows` tokens: the farthest of each token.
+    fn moved(&mut self, ids: &[u32], rows: usize) -> Result<Vec<f64>> {
+        let vocab = self.case.source.config.vocab_size as usize;
+        let (still, draws) = self.shaken(ids)?;
+        let mut moved = vec![0.0; rows];
+        for draw in &draws {
+            let tokens = still.chunks_exact(vocab).zip(draw.chunks_exact(vocab)).skip(ids.len() - rows);
+            for (moved, (a, b)) in moved.iter_mut().zip(tokens) {
+                *moved = a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).fold(*moved, f64::max);
+            }
+        }
+        Ok(moved)
+    }
+
+    /// The reference's logits of all tokens, and with some draws of a rounding in each sub-layer.
+    fn shaken(&mut self, ids: &[u32]) -> Result<(Vec<f32>, Vec<Vec<f32>>)> {
+        let reference = self.reference()?;
+        let mut draws = Vec::new();
+        for draw in 1..=DRAWS {
+            reference.conditions.shaken = draw;
+            draws.push(reference.prompt(ids, ids.len())?.trace.logits);
+        }
+        reference.conditions.shaken = 0;
+        Ok((reference.prompt(ids, ids.len())?.trace.logits, draws))
+    }
+
+    /// Whether weights are as in the file, keys and values too, and experts of an encoder, so that its outputs are what to expect.
     fn is_golden(&self) -> bool {
-        self.plan.is_f32() && !self.follows_input()
+        self.is_as_in_file() && !self.follows_input()
+    }
+
+    fn is_as_in_file(&self) -> bool {
+        self.plan.is_f32() && self.arithmetic.cache == CacheFormat::F32
     }
 
     fn reference(&mut self) -> Result<&mut OnCpu<'a>> {
         let reference = match &mut self.reference {
             Some(reference) => reference,
-            empty => empty.insert(OnCpu::new(self.case, self.plan, &self.path.into())?),
+            empty => empty.insert(OnCpu::new(self.case, self.plan, &self.arithmetic)?),
         };
         reference.input.clone_from(&self.input);
         Ok(reference)
@@ -145,6 +214,7 @@ fn spliced_run(expected: &Run, after: &Trace, tokens: usize, first_row: usize, f
             routes: Vec::new(),
         },
         tokens: chosen,
+        moved: expected.moved.clone(),
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Run {
     pub trace: Trace,
     /// The tokens chosen from the logits; none in a prompt.
     pub tokens: Vec<u32>,
+    /// How far roundings alone move the logits of each token at most; nothing where that is not known.
+    pub moved: Vec<f64>,
 }
 
 /// A loaded model and one sequence of it.
@@ -49,7 +51,7 @@ pub(super) struct OnGpu {
 
 pub(super) struct OnCpu<'a> {
     config: &'a ModelConfig,
-    conditions: Conditions,
+    pub(super) conditions: Conditions,
     weights: Weights,
     cache: Cache,
     pub(super) input: CpuInput,
@@ -113,7 +115,7 @@ impl<'a> Runner<'a> {
             }
             Self::Gpu(gpu) => gpu.read_input(ids).await?,
         };
-        Ok(Run { trace, tokens: Vec::new() })
+        Ok(Run { trace, ..Run::default() })
     }
 
     /// A prompt from an empty cache, `chunk` tokens at a time. In more than one chunk, the GPU's hidden states are left
@@ -257,7 +259,7 @@ impl<'a> OnCpu<'a> {
         for ids in ids.chunks(chunk) {
             join(&mut trace, forward(self.config, &self.weights, &mut self.cache, ids)?);
         }
-        Ok(Run { trace, tokens: Vec::new() })
+        Ok(Run { trace, ..Run::default() })
     }
 
     /// The greedy continuation of a prompt and the logits it was chosen from.
@@ -299,7 +301,7 @@ impl OnGpu {
         for part in ids.chunks(chunk) {
             join(&mut trace, self.trace(part, chunk >= ids.len()).await?);
         }
-        Ok(Run { trace, tokens: Vec::new() })
+        Ok(Run { trace, ..Run::default() })
     }
 
     /// What the encoder leaves of an input.

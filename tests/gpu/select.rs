@@ -17,7 +17,7 @@ fn wants_subgroups() -> bool {
 }
 
 /// `WATTLE_SELECTION`: runs with other numbers take other variants where there is a choice.
-fn selection() -> usize {
+pub fn selection() -> usize {
     std::env::var("WATTLE_SELECTION").ok().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 

@@ -15,6 +15,9 @@ pub(super) const KEYS: u32 = 64;
 /// Sums of outputs that a lane keeps at most, where there can be more lanes.
 const SUMS: u32 = 64;
 
+/// Keys of a lane whose elements it keeps at most.
+const MAX_SCORE_KEYS: u32 = 4;
+
 /// Most lanes that every device has room for.
 const MAX_LANES: u32 = 256;
 
@@ -24,7 +27,7 @@ impl Tile {
         Self { queries, value_dim }
     }
 
-    /// As few lanes as have a key each and not too many sums.
+    /// As few lanes as have not too many sums each.
     fn lanes(self) -> u32 {
         let sums = |lanes: u32| self.value_dim.div_ceil(lanes) * self.queries;
         let enough = |lanes: &u32| *lanes == MAX_LANES || sums(*lanes) <= SUMS;
@@ -38,9 +41,18 @@ impl Tile {
         head_dim.div_ceil(4).min(most)
     }
 
-    /// Lanes that have the elements of one query's output.
+    /// Keys of a lane that multiplies as many queries, or twice as many: squares read least for each product.
+    fn score_keys(self) -> u32 {
+        let scores = KEYS * self.queries / self.lanes();
+        (1 << (scores.ilog2() / 2)).min(MAX_SCORE_KEYS)
+    }
+
+    /// Lanes that have the elements of one query's output: each about as many elements as queries, for the same reason.
     fn value_lanes(self) -> u32 {
-        self.value_dim.next_power_of_two().min(self.lanes())
+        let (lanes, queries) = (self.lanes(), self.queries);
+        let square = (self.value_dim * lanes / queries).isqrt().max(1).next_power_of_two();
+        let most = lanes.min(self.value_dim.next_power_of_two());
+        square.min(most).max(lanes / queries)
     }
 
     /// Elements of a key that are multiplied, those that fill the last slice up included.
@@ -61,6 +73,7 @@ impl Tile {
             .constant("QUERIES", self.queries)
             .constant("WORKGROUP_SIZE", self.lanes())
             .constant("SLICE_QUADS", self.slice_quads(head_dim))
+            .constant("SCORE_KEYS", self.score_keys())
             .constant("VALUE_LANES", self.value_lanes())
     }
 }

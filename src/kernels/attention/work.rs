@@ -34,16 +34,16 @@ fn of_span(attention: Attention, params: &AttentionParams, span: Span) -> Work {
     let stored_bytes = if values.are_own() { requested_bytes } else { format.row_bytes(head_dim) };
     let last = reach.key_end(span.position + span.rows - 1, span, params.slots);
     let distinct = u64::from(last - reach.first_visible(span.position, params.reach)) * kv_heads;
-    let ranges = key_ranges(attention, params, span);
-    let walked = ranges.iter().map(|keys| u64::from(keys.end - keys.start)).sum::<u64>() * kv_heads;
-    let key_tiles = ranges.iter().map(|keys| u64::from((keys.end - keys.start).div_ceil(KEYS))).sum::<u64>();
-    // Scores that are computed, masked ones included.
-    let queries = u64::from(attention.queries) * kv_heads;
-    let scores = queries * key_tiles * u64::from(KEYS);
-    let executed = scores * u64::from(tile.key_width(head_dim))
-        + u64::from(attention.queries) * walked * u64::from(tile.value_width());
+    let walks = walks(attention, params, span);
+    let sum = |of: fn(&Walk) -> u64| walks.iter().map(of).sum::<u64>() * kv_heads;
+    let walked = sum(|walk| walk.keys());
+    // Scores that are computed, masked ones included, and weights that multiply values.
+    let scores = sum(|walk| walk.queries * walk.keys().next_multiple_of(u64::from(KEYS)));
+    let weights = sum(|walk| walk.queries * walk.keys());
+    let executed = scores * u64::from(tile.key_width(head_dim)) + weights * u64::from(tile.value_width());
+    let q_reads = scores / u64::from(KEYS) * key_dim * 4;
     let mut work = Work::default()
-        .with_bytes(ByteClass::ActIn, rows * heads * key_dim * 4, queries * key_tiles * key_dim * 4)
+        .with_bytes(ByteClass::ActIn, rows * heads * key_dim * 4, q_reads)
         .with_bytes(ByteClass::KvRead, distinct * stored_bytes, walked * requested_bytes)
         .with_ops(OpClass::F32Fma, heads * pairs * both, executed)
         .with_ops(OpClass::Sfu, heads * pairs, scores);
@@ -67,20 +67,37 @@ fn of_span(attention: Attention, params: &AttentionParams, span: Span) -> Work {
     work
 }
 
-/// The keys that each workgroup of a key/value head walks: the union of what its queries see, or its part of that.
-fn key_ranges(attention: Attention, params: &AttentionParams, span: Span) -> Vec<Range<u32>> {
+/// What one workgroup goes through.
+struct Walk {
+    queries: u64,
+    keys: Range<u32>,
+}
+
+impl Walk {
+    fn keys(&self) -> u64 {
+        u64::from(self.keys.end - self.keys.start)
+    }
+}
+
+/// What each workgroup of a key/value head goes through: the union of the keys that its queries see, or its part of that.
+fn walks(attention: Attention, params: &AttentionParams, span: Span) -> Vec<Walk> {
     let per_head = params.heads / params.kv_heads;
-    let (count, tile) = (span.rows * per_head, attention.queries);
+    let (count, tile) = (span.rows * per_head, attention.queries_per_tile(params, span));
     let of_tile = |t: u32| {
         let (first, end) = (t * tile, (t * tile + tile).min(count));
         let [oldest, newest] = [first, end - 1].map(|query| span.position + query / per_head);
-        let first = attention.reach.first_visible(oldest, params.reach);
-        first..attention.reach.key_end(newest, span, params.slots)
+        let keys = attention.reach.first_visible(oldest, params.reach)
+            ..attention.reach.key_end(newest, span, params.slots);
+        Walk { queries: u64::from(end - first), keys }
     };
     let tiles = (0..count.div_ceil(tile)).map(of_tile);
     match attention.phase {
         Phase::Prefill => tiles.collect(),
-        Phase::Decode => tiles.flat_map(|keys| parts(keys, params.split_keys)).collect(),
+        Phase::Decode => tiles
+            .flat_map(|Walk { queries, keys }| {
+                parts(keys, params.split_keys).map(move |keys| Walk { queries, keys })
+            })
+            .collect(),
     }
 }
 

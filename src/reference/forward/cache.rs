@@ -13,6 +13,9 @@ pub struct Conditions {
     pub training: Option<u32>,
     /// What keys and values are stored as: those of a prompt's pass after its attention, that of a single token before it.
     pub cache: CacheFormat,
+    /// A draw of roundings of f32 by which every sum of sub-layers is moved; 0: by none. What comes of it is how much the model makes
+    /// of roundings, which no computation of it in f32 can avoid.
+    pub shaken: u32,
 }
 
 /// Keys and values of the tokens so far, and of what an encoder has read.
