@@ -2,6 +2,7 @@
 
 mod caches;
 mod encode;
+mod fill;
 mod generate;
 mod members;
 mod named;

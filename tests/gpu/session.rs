@@ -6,6 +6,7 @@ mod bad_input;
 mod context;
 mod encoder;
 mod experts;
+mod fill;
 mod generate;
 mod host;
 mod learned;
