@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use wattle::fragments::CacheFormat;
+use wattle::model::config::ModelConfig;
 use wattle::model::forward::Sampling;
+use wattle::model::layout::Layout;
 use wattle::model::plan::WeightPlan;
 use wattle::model::presets::preset;
 use wattle::model::session::SessionPlan;
@@ -44,27 +46,30 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let info = gpu.info();
     println!("adapter  {} ({}, {} {})", info.name, info.backend, info.driver, info.driver_info);
     let config = preset(&options.model).ok_or_else(|| format!("there is no model '{}'", options.model))?;
-    let config = wattle::model::config::ModelConfig { context_length: options.tokens, ..config };
-    let begin = Instant::now();
-    let model = gpu.block_on(Model::random(&gpu, &config, WeightPlan::uniform(options.weights), 1))?;
+    let config = ModelConfig { context_length: options.tokens, ..config };
+    let weight_plan = WeightPlan::uniform(options.weights);
+    let layout = Layout::new(&config, &weight_plan, gpu.capabilities())?;
     let session_options =
         SessionOptions { cache: options.cache, ..SessionOptions::new(options.tokens, Sampling::GREEDY) };
-    let plan = SessionPlan::new(&config, model.layout(), gpu.capabilities(), &session_options)?;
+    let plan = SessionPlan::new(&config, &layout, gpu.capabilities(), &session_options)?;
     let mb = |bytes: u64| bytes as f64 / 1e6;
     let caches = plan.named_bytes().into_iter().filter(|(name, _)| name.ends_with("_cache"));
     let caches: u64 = caches.map(|(_, bytes)| bytes).sum();
-    let weights = model.layout().bytes();
+    let weights = layout.bytes();
     println!(
-        "planned  {:.1} MB: weights {:.1} MB in {}, caches {:.1} MB in {}",
+        "planned  {:.1} MB: weights {:.1} MB in {}, the embedding in {}, caches {:.1} MB in {}",
         mb(weights + plan.bytes()),
         mb(weights),
         options.weights,
+        weight_plan.embedding,
         mb(caches),
         options.cache
     );
-    for matrix in model.layout().matrices().filter(|matrix| matrix.shards.len() > 1) {
+    for matrix in layout.matrices().filter(|matrix| matrix.shards.len() > 1) {
         println!("split    {} over {} bindings", matrix.name, matrix.shards.len());
     }
+    let begin = Instant::now();
+    let model = gpu.block_on(Model::random(&gpu, &config, weight_plan, 1))?;
     println!("loaded   in {:.1} s", begin.elapsed().as_secs_f64());
 
     let mut session = gpu.block_on(Session::new(&model, session_options))?;
@@ -84,10 +89,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         if let Some(at) = logits.iter().position(|logit| !logit.is_finite()) {
             return Err(format!("logit {at} is {}", logits[at]).into());
         }
-        println!(
-            "step     token {token} in {:.2} s, pipelines built in the first",
-            begin.elapsed().as_secs_f64()
-        );
+        println!("step     token {token} in {:.2} s", begin.elapsed().as_secs_f64());
     }
     Ok(())
 }

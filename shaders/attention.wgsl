@@ -1,13 +1,14 @@
 // Attention by streaming softmax (arXiv 2112.05682; 2205.14135): for each query q of a tile
 //   z_s = softcap(scale q . k_s + score_bias), a = softmax over the visible s, o = sum_s a_s v_s.
 // A workgroup takes up to QUERIES queries of a sequence that share a key/value head, (row, head) pairs row by row, and walks
-// the keys that any of them sees, KEYS at a time: each key and each value is read once for all of the workgroup's queries.
+// the keys that any of them sees, KEYS at a time: for all of its queries a key is read once, and a value
+// by as many lanes as share its elements, at the same time.
 // Scores: a lane has SCORE_KEYS keys and SCORE_QUERIES queries, whose elements pass through workgroup memory. Softmax:
 // LANES_PER_QUERY lanes have a query. Outputs: a lane has ELEMENTS elements of OUTPUT_QUERIES queries. Masked scores are
 // flagged by MASKED, a finite number.
 // Needs: query_tile, key_row, key_quad (keys/*), value_at (values/*), key_range, store_output (output/*), softcap
 // (softcap/*), visible (reach/*), score_bias (score_bias/*), span.
-// Constants: HEAD_DIM, VALUE_DIM, QUERIES, WORKGROUP_SIZE, SLICE_QUADS, SCORE_KEYS, VALUE_LANES.
+// Constants: HEAD_DIM, VALUE_DIM, QUERIES, KEYS, WORKGROUP_SIZE, SLICE_QUADS, SCORE_KEYS, VALUE_LANES.
 struct Params {
     heads: u32,
     kv_heads: u32,
@@ -23,7 +24,6 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> q: array<f32>;                   // [rows, H, HEAD_DIM]
-const KEYS: u32 = 64u;
 const KEY_LANES: u32 = KEYS / SCORE_KEYS;
 const SCORE_QUERIES: u32 = QUERIES * KEY_LANES / WORKGROUP_SIZE;
 const LANES_PER_QUERY: u32 = min(WORKGROUP_SIZE / QUERIES, 8u);
@@ -161,7 +161,9 @@ fn run(workgroup: u32, lane: u32) {
                 scores[first_weight + j] = weight;
                 my_sum += weight;
             }
-            query_rescale[my_query] = rescale;
+            if lane % LANES_PER_QUERY == 0u {
+                query_rescale[my_query] = rescale;
+            }
         }
         workgroupBarrier();
 
@@ -197,7 +199,9 @@ fn run(workgroup: u32, lane: u32) {
 
     if has_query {
         lane_part[lane] = my_sum;
-        query_max[my_query] = my_max;
+        if lane % LANES_PER_QUERY == 0u {
+            query_max[my_query] = my_max;
+        }
     }
     workgroupBarrier();
     for (var n = 0u; n < OUTPUT_QUERIES; n += 1u) {

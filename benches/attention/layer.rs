@@ -24,7 +24,7 @@ pub const PERIOD: u32 = 256;
 const MOST_COPIES: u64 = 64;
 
 /// Tokens of a prompt that one call takes.
-const CHUNK: u32 = 2048;
+pub const CHUNK: u32 = 2048;
 
 /// Random numbers: of queries `[rows, H, h]`, of keys and of values `[PERIOD, G, h]`.
 pub struct Numbers {
@@ -34,13 +34,14 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    pub fn draw(case: &Case) -> Self {
+    /// For a case whose prompts go in chunks of so many tokens.
+    pub fn draw(case: &Case, chunk: u32) -> Self {
         let of = |rows: u32, heads: u32, seed| {
             let (rows, width) = (0..rows as usize, (heads * case.heads.head_dim) as usize);
             PackedMatrix::random(WeightFormat::F32, rows, width, seed).unpack()
         };
         let rows = match case.phase {
-            Phase::Prefill => CHUNK.min(case.tokens),
+            Phase::Prefill => chunk.min(case.tokens),
             Phase::Decode => case.batch,
         };
         let kv_heads = case.heads.kv_heads;
@@ -59,16 +60,16 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Uploads what a case needs, with so many copies of its caches.
-    pub fn new(gpu: &Gpu, case: &Case, numbers: &Numbers, copies: u32) -> Result<Self> {
+    /// Uploads what a case needs: a prompt in chunks of so many tokens, or a step with so many copies of its caches.
+    pub fn new(gpu: &Gpu, case: &Case, numbers: &Numbers, (chunk, copies): (u32, u32)) -> Result<Self> {
         match case.phase {
-            Phase::Prefill => Self::of_prompt(gpu, case, numbers),
+            Phase::Prefill => Self::of_prompt(gpu, case, numbers, chunk),
             Phase::Decode => Self::of_step(gpu, case, numbers, copies),
         }
     }
 
-    fn of_prompt(gpu: &Gpu, case: &Case, numbers: &Numbers) -> Result<Self> {
-        let rows = CHUNK.min(case.tokens);
+    fn of_prompt(gpu: &Gpu, case: &Case, numbers: &Numbers, chunk: u32) -> Result<Self> {
+        let rows = chunk.min(case.tokens);
         let launch = Launch { variant: variant(case), params: params(case, rows) };
         let zeroed = |bytes: u64| gpu.block_on(Tensor::zeroed(gpu, "attention", bytes));
         let upload = |words: &[u32]| gpu.block_on(Tensor::upload(gpu, "attention", words));

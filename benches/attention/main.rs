@@ -18,7 +18,7 @@ use std::time::Duration;
 use case::{Case, Heads, MODELS, cases};
 use check::check;
 use copies::rotated;
-use layer::{Layer, Numbers};
+use layer::{CHUNK, Layer, Numbers};
 use peaks::Peaks;
 use support::arguments::Arguments;
 use support::chain::median_device;
@@ -122,7 +122,7 @@ fn row(
         Ok(copies) => copies,
         Err(why) => return Ok(Err(why)),
     };
-    let mut layer = Layer::new(&bench.gpu, case, &Numbers::draw(case), copies)?;
+    let mut layer = Layer::new(&bench.gpu, case, &Numbers::draw(case, CHUNK), (CHUNK, copies))?;
     let runs = repeat(|| layer.run())?;
     let times = Times::new(runs.iter().map(|run| run.wall / layer.times));
     let device = median_device(&runs).map(|device| device / layer.times);

@@ -1,5 +1,5 @@
 // Keys and values of an encoder's tokens as they come out of their projection, beside each other; the call has one sequence.
-// Where values are the keys there is one of them. Constants: HEAD_DIM, KEY_HEADS.
+// Where values are the keys there is one of them. Needs: tile_height (height/*). Constants: HEAD_DIM, KEY_HEADS.
 @group(0) @binding(3) var<storage, read> k_cache: array<f32>;             // [slots, KEY_HEADS, G, HEAD_DIM]: keys, then values
 @group(0) @binding(4) var<storage, read> v_cache: array<f32>;             // the same
 

@@ -307,7 +307,7 @@ impl Attention {
         Tile::new(self.queries, self.values.dim())
     }
 
-    /// Adds what says how many queries a workgroup takes, where the keys are not all in the cache.
+    /// Adds what says how many queries a workgroup takes; steps over a cache say so themselves.
     fn height_added(self, source: Source) -> Source {
         match (self.phase, self.reach) {
             (Phase::Prefill, _) => source

@@ -24,9 +24,9 @@ use super::transform::transform;
 use super::weights::{
     FeedForwardWeights, Linear, NormWeights, OpWeights, ProjectionWeights, SubLayerWeights, Weights,
 };
-use crate::fragments::CacheFormat;
 use crate::model::config::{Experts, FeedForward, Head, ModelConfig, Norm, Op, SubLayer};
 use crate::model::slot::{Place, Stack};
+use crate::quant::mix;
 use crate::{Error, Result};
 use attention::{attend, attend_across};
 use cache::{KeysAndValues, caches_read};
@@ -164,17 +164,6 @@ fn pass(
     Ok(trace)
 }
 
-/// Moves every number by a rounding, up or down as a hash of its place and of the draw says; draw 0 moves none.
-fn shake(draw: u32, x: &mut [f32]) {
-    if draw == 0 {
-        return;
-    }
-    for (at, x) in (0u32..).zip(x) {
-        let is_up = (at ^ draw.wrapping_mul(0x85eb_ca6b)).wrapping_mul(0x9e37_79b9) >> 31 == 1;
-        *x *= if is_up { 1.0 + f32::EPSILON } else { 1.0 - f32::EPSILON };
-    }
-}
-
 /// What sub-layers share.
 struct Pass<'a> {
     stack: Stack,
@@ -193,6 +182,8 @@ struct Pass<'a> {
     layer_inputs: std::vec::IntoIter<Vec<f32>>,
     chosen: Option<&'a [&'a [u32]]>,
     routes: Vec<RouteTrace>,
+    /// Sums that were moved by roundings.
+    shaken: u64,
 }
 
 impl<'a> Pass<'a> {
@@ -224,6 +215,20 @@ impl<'a> Pass<'a> {
             layer_inputs: Vec::new().into_iter(),
             chosen: None,
             routes: Vec::new(),
+            shaken: 0,
+        }
+    }
+
+    /// Moves every number by a unit in the last place, up or down as a hash says of the draw, of how many sums came before and of the
+    /// number's place; draw 0 moves none.
+    fn shake(&mut self, x: &mut [f32]) {
+        if self.conditions.shaken == 0 {
+            return;
+        }
+        let key = mix(u64::from(self.conditions.shaken) << 32 | self.shaken);
+        self.shaken += 1;
+        for (at, x) in (0u64..).zip(x) {
+            *x = if mix(key.wrapping_add(at)) >> 63 == 0 { x.next_up() } else { x.next_down() };
         }
     }
 
@@ -235,7 +240,7 @@ impl<'a> Pass<'a> {
         if let Some(table) = &weights.positions {
             add_positions(&mut x, table, d, &self.positions);
         }
-        shake(self.conditions.shaken, &mut x);
+        self.shake(&mut x);
         self.layer_inputs = embed_layers(config, weights, self.ids, &x).into_iter();
         if let Some(streams) = config.streams {
             let on_streams = OnStreams::new(streams, weights)?;
@@ -267,7 +272,7 @@ impl<'a> Pass<'a> {
         let output = self.sublayer(layer, weights, x, None)?;
         let scale = weights.output_scale.unwrap_or(1.0) * layer.output_factor.unwrap_or(1.0);
         x.iter_mut().zip(output).for_each(|(x, output)| *x = (*x + output) * scale);
-        shake(self.conditions.shaken, x);
+        self.shake(x);
         Ok(())
     }
 
@@ -308,9 +313,7 @@ impl<'a> Pass<'a> {
             (Op::Attention(op), OpWeights::Attention(weights)) => {
                 let cache = self.caches_read.next().and_then(|at| self.kv.get_mut(at));
                 let kv = cache.ok_or_else(|| unfit("the cache"))?;
-                // What sees both ways has no cache.
-                let format = if op.bidirectional { CacheFormat::F32 } else { self.conditions.cache };
-                attend(op, weights, kv, (&self.positions, format), self.bias, input)
+                attend(op, weights, kv, (&self.positions, self.conditions), self.bias, input)
             }
             (Op::CrossAttention(op), OpWeights::CrossAttention(weights)) => {
                 let kv = self.encoded.next().ok_or_else(|| unfit("the cache"))?;

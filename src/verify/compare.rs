@@ -10,8 +10,10 @@ use crate::reference::forward::RouteTrace;
 const ABSOLUTE: f64 = 5e-4;
 /// Part that does.
 const RELATIVE: f64 = 1e-4;
-/// Roundings of a sub-layer that may add up.
-const ROUNDINGS: f64 = 8.0;
+/// Units in the last place that roundings of a sub-layer may add up to.
+const UNITS: f64 = 8.0;
+/// Beyond this, a token hangs on roundings so much that a tolerance which allows for them would hide mistakes.
+const MOST_SCALE: f64 = 20.0;
 /// Distance of two logits below which it is a tie which token is chosen.
 const TOKEN_MARGIN: f32 = 3e-3;
 /// Distance of what a router chooses by below which it is a tie which expert is chosen.
@@ -22,8 +24,8 @@ const EXPERT_MARGIN: f32 = 3e-4;
 pub struct Deviation {
     /// Largest absolute difference.
     pub largest: f64,
-    /// Where nothing is rounded, largest ratio of a difference to `5e-4 s + 1e-4 |expected|`; `s` is 1 for logits, and
-    /// for hidden states the tensor's root mean square where that is above 1. Else the ratio of [`Deviation::rms`] to
+    /// Where nothing is rounded, largest ratio of a difference to `5e-4 s + 1e-4 |expected|`; `s` is 1 for logits, or
+    /// what [`logit_scale`] says, and for hidden states the tensor's root mean square where that is above 1. Else the ratio of [`Deviation::rms`] to
     /// what rounding may bring.
     pub of_tolerance: f64,
     /// Sums of the squares of differences, and of what was expected.
@@ -72,10 +74,10 @@ impl fmt::Display for Deviation {
     }
 }
 
-/// What the fixed part of the tolerance of a token's logits is multiplied by, where one rounding in each sub-layer moves them by
+/// What the fixed part of the tolerance of a token's logits is multiplied by, where a unit in the last place of each sub-layer's sums moves them by
 /// `moved`. A sub-layer rounds more than its sum: products, exponentials and norms too, each by some units in the last place.
 pub(super) fn logit_scale(moved: f64) -> f64 {
-    (ROUNDINGS * moved / ABSOLUTE).max(1.0)
+    (UNITS * moved / ABSOLUTE).clamp(1.0, MOST_SCALE)
 }
 
 /// Choices compared.

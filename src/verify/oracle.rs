@@ -10,7 +10,7 @@ use crate::reference::forward::{RouteTrace, Trace};
 use crate::reference::sample::argmax;
 use crate::tuning::ProductPath;
 
-/// Draws of roundings: one may happen to leave alone what another moves.
+/// Draws: one may happen to leave alone what another moves.
 const DRAWS: u32 = 3;
 
 pub(super) struct Oracle<'a> {
@@ -123,7 +123,7 @@ impl<'a> Oracle<'a> {
         Ok(Some(run))
     }
 
-    /// By how much more than itself a rounding in each sub-layer moves the logits of the case's prompts, as root mean squares; at
+    /// By how much more than itself a unit in the last place of each sub-layer's sum moves the logits of the case's prompts, as root mean squares; at
     /// least 1.
     pub(super) fn amplification(&mut self) -> Result<f64> {
         let (mut moved, mut all) = (0.0, 0.0);
@@ -136,7 +136,8 @@ impl<'a> Oracle<'a> {
             moved += draws.iter().flat_map(|draw| still.iter().zip(draw)).map(square).sum::<f64>();
         }
         let roundings = self.case.source.config.ops().count() as f64 + 1.0;
-        let once = f64::from(f32::EPSILON) * roundings.sqrt();
+        // A unit in the last place, as a share of numbers between powers of two: sqrt(3 / (8 ln 2)) of the largest share.
+        let once = f64::from(f32::EPSILON) * (0.375 / std::f64::consts::LN_2).sqrt() * roundings.sqrt();
         Ok(((moved / all.max(f64::MIN_POSITIVE)).sqrt() / once).max(1.0))
     }
 
@@ -150,7 +151,7 @@ impl<'a> Oracle<'a> {
         Ok(Run { moved: self.moved(ids, rows)?, ..run })
     }
 
-    /// How far a rounding of f32 in each sub-layer moves the logits of the last `rows` tokens: the farthest of each token.
+    /// How far a unit in the last place of each sub-layer's sums moves the logits of the last `rows` tokens: the farthest of each token.
     fn moved(&mut self, ids: &[u32], rows: usize) -> Result<Vec<f64>> {
         let vocab = self.case.source.config.vocab_size as usize;
         let (still, draws) = self.shaken(ids)?;
@@ -164,16 +165,18 @@ impl<'a> Oracle<'a> {
         Ok(moved)
     }
 
-    /// The reference's logits of all tokens, and with some draws of a rounding in each sub-layer.
+    /// The reference's logits of all tokens; and with some draws of a unit in the last place in each sub-layer, but with the same
+    /// experts.
     fn shaken(&mut self, ids: &[u32]) -> Result<(Vec<f32>, Vec<Vec<f32>>)> {
         let reference = self.reference()?;
+        let still = reference.prompt(ids, ids.len())?.trace;
         let mut draws = Vec::new();
         for draw in 1..=DRAWS {
             reference.conditions.shaken = draw;
-            draws.push(reference.prompt(ids, ids.len())?.trace.logits);
+            draws.push(reference.follow(ids, &still.routes).map(|trace| trace.logits));
         }
         reference.conditions.shaken = 0;
-        Ok((reference.prompt(ids, ids.len())?.trace.logits, draws))
+        Ok((still.logits, draws.into_iter().collect::<Result<_>>()?))
     }
 
     /// Whether weights are as in the file, keys and values too, and experts of an encoder, so that its outputs are what to expect.

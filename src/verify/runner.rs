@@ -150,7 +150,10 @@ impl<'a> Runner<'a> {
             join(
                 &mut whole,
                 match self {
-                    Self::Cpu(cpu) => forward(cpu.config, &cpu.weights, &mut cpu.cache, &[*token])?,
+                    Self::Cpu(cpu) => {
+                        cpu.cache.set_step(true);
+                        forward(cpu.config, &cpu.weights, &mut cpu.cache, &[*token])?
+                    }
                     Self::Gpu(gpu) => Trace { routes: gpu.routes_of_step(*token).await?, ..Trace::default() },
                 },
             );
@@ -179,7 +182,7 @@ impl<'a> Runner<'a> {
         match self {
             Self::Cpu(cpu) => {
                 cpu.begin()?;
-                cpu.last_logits(prompt)
+                cpu.last_logits(prompt, false)
             }
             Self::Gpu(gpu) => {
                 gpu.decode.reset();
@@ -195,7 +198,7 @@ impl<'a> Runner<'a> {
     /// Logits after one more token, which the device may already hold as its own choice.
     async fn step(&mut self, token: u32, chosen: bool) -> Result<Vec<f32>> {
         match self {
-            Self::Cpu(cpu) => cpu.last_logits(&[token]),
+            Self::Cpu(cpu) => cpu.last_logits(&[token], true),
             Self::Gpu(gpu) => {
                 let session = &mut gpu.decode;
                 let device = session.model().gpu().clone();
@@ -266,13 +269,13 @@ impl<'a> OnCpu<'a> {
     pub(super) fn greedy_path(&mut self, prompt: &[u32], count: usize) -> Result<Run> {
         let mut run = Run::default();
         self.begin()?;
-        let mut logits = self.last_logits(prompt)?;
+        let mut logits = self.last_logits(prompt, false)?;
         while run.tokens.len() < count {
             let token = argmax(&logits);
             run.tokens.push(token);
             run.trace.logits.append(&mut logits);
             if run.tokens.len() < count {
-                logits = self.last_logits(&[token])?;
+                logits = self.last_logits(&[token], true)?;
             }
         }
         Ok(run)
@@ -285,7 +288,9 @@ impl<'a> OnCpu<'a> {
         forward_with_experts(self.config, &self.weights, &mut cache, ids, &experts)
     }
 
-    fn last_logits(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
+    /// Of a prompt, or of a step.
+    fn last_logits(&mut self, ids: &[u32], is_step: bool) -> Result<Vec<f32>> {
+        self.cache.set_step(is_step);
         let mut logits = forward(self.config, &self.weights, &mut self.cache, ids)?.logits;
         Ok(logits.split_off(logits.len() - self.config.vocab_size as usize))
     }

@@ -265,7 +265,7 @@ fn variant(call: &Call<'_>, phase: Phase, causal: Reach) -> Attention {
 }
 
 /// Heads, key/value heads, window, slots (0: all positions), position, rows.
-const PREFILLS: [(usize, usize, u32, usize, usize, usize); 11] = [
+const PREFILLS: [(usize, usize, u32, usize, usize, usize); 14] = [
     (1, 1, 0, 0, 0, 1),
     (4, 1, 0, 0, 0, 9),
     (4, 4, 1, 1, 5, 3),
@@ -277,6 +277,10 @@ const PREFILLS: [(usize, usize, u32, usize, usize, usize); 11] = [
     (2, 2, 300, 300, 31, 34),
     (5, 1, 33, 33, 64, 32),
     (2, 1, u32::MAX, 0, 40, 9),
+    // So many keys that a few queries are spread over workgroups, by one, two and five.
+    (2, 1, 0, 0, 290, 1),
+    (6, 2, 0, 0, 283, 6),
+    (10, 2, 300, 300, 270, 13),
 ];
 
 /// Heads, key/value heads, window, slots (0: all positions), keys per part, position.

@@ -9,7 +9,7 @@ pub(super) struct Tile {
     value_dim: u32,
 }
 
-/// Keys that a workgroup looks at at a time: `KEYS` of the shader.
+/// Keys that a workgroup looks at at a time.
 pub(super) const KEYS: u32 = 64;
 
 /// Sums of outputs that a lane keeps at most, where there can be more lanes.
@@ -71,6 +71,7 @@ impl Tile {
             .constant("HEAD_DIM", head_dim)
             .constant("VALUE_DIM", self.value_dim)
             .constant("QUERIES", self.queries)
+            .constant("KEYS", KEYS)
             .constant("WORKGROUP_SIZE", self.lanes())
             .constant("SLICE_QUADS", self.slice_quads(head_dim))
             .constant("SCORE_KEYS", self.score_keys())

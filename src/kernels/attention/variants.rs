@@ -27,12 +27,10 @@ pub(super) fn all() -> Vec<Attention> {
         let of = |phase| Attention { values, ..Attention::new(head_dim, phase) };
         all.extend([Phase::Prefill, Phase::Decode].map(of));
     }
-    // Every height of a tile, where values share lanes and where a lane has several elements of them.
-    for queries in (0..=MAX_QUERIES.ilog2()).map(|log| 1u32 << log) {
-        let phase = [Phase::Prefill, Phase::Decode][queries.ilog2() as usize % 2];
-        all.extend(
-            [12, MAX_HEAD_DIM].map(|head_dim| Attention { queries, ..Attention::new(head_dim, phase) }),
-        );
+    // Every height of a tile of a step, where values share lanes and where a lane has several elements of them.
+    for queries in (0..=MAX_QUERIES.ilog2()).map(|log| 1 << log) {
+        let of = |head_dim| Attention { queries, ..Attention::new(head_dim, Phase::Decode) };
+        all.extend([12, MAX_HEAD_DIM].map(of));
     }
     distinct(all)
 }

@@ -20,7 +20,7 @@ pub(super) fn of(attention: Attention, params: &AttentionParams, spans: &[Span])
 }
 
 /// What the tokens of one sequence cost, but for sinks. Of keys and values, what a workgroup reads counts once, however many of
-/// its lanes share it.
+/// its lanes share it or read the last one again to fill a tile.
 fn of_span(attention: Attention, params: &AttentionParams, span: Span) -> Work {
     let Attention { head_dim, values, reach, score_bias, .. } = attention;
     let (tile, format) = (attention.tile(), attention.cache.format);
@@ -37,16 +37,18 @@ fn of_span(attention: Attention, params: &AttentionParams, span: Span) -> Work {
     let walks = walks(attention, params, span);
     let sum = |of: fn(&Walk) -> u64| walks.iter().map(of).sum::<u64>() * kv_heads;
     let walked = sum(|walk| walk.keys());
-    // Scores that are computed, masked ones included, and weights that multiply values.
-    let scores = sum(|walk| walk.queries * walk.keys().next_multiple_of(u64::from(KEYS)));
+    // Scores that are computed, masked ones included, and weights that multiply values; and those of queries that a tile lacks, which
+    // are masked and go through the softmax all the same.
+    let scores = sum(|walk| walk.queries * walk.key_tiles() * u64::from(KEYS));
+    let softmax = sum(|walk| walk.key_tiles() * u64::from(KEYS)) * u64::from(attention.queries);
     let weights = sum(|walk| walk.queries * walk.keys());
     let executed = scores * u64::from(tile.key_width(head_dim)) + weights * u64::from(tile.value_width());
-    let q_reads = scores / u64::from(KEYS) * key_dim * 4;
+    let q_reads = softmax / u64::from(KEYS) * key_dim * 4;
     let mut work = Work::default()
         .with_bytes(ByteClass::ActIn, rows * heads * key_dim * 4, q_reads)
         .with_bytes(ByteClass::KvRead, distinct * stored_bytes, walked * requested_bytes)
         .with_ops(OpClass::F32Fma, heads * pairs * both, executed)
-        .with_ops(OpClass::Sfu, heads * pairs, scores);
+        .with_ops(OpClass::Sfu, heads * pairs, softmax);
     let outputs = rows * heads * value_dim * 4;
     work = match attention.phase {
         Phase::Prefill => work.with_bytes(ByteClass::ActOut, outputs, outputs),
@@ -57,12 +59,12 @@ fn of_span(attention: Attention, params: &AttentionParams, span: Span) -> Work {
         }
     };
     work = format.read_work(distinct * both, walked * both, work);
-    work = score_bias.work(heads * pairs, scores, work);
+    work = score_bias.work(heads * pairs, softmax, work);
     if let Some((_, table)) = score_bias.size(params.heads) {
-        work = work.with_bytes(ByteClass::Weight, table.min(4 * heads * pairs), 4 * scores);
+        work = work.with_bytes(ByteClass::Weight, table.min(4 * heads * pairs), 4 * softmax);
     }
     if attention.softcap {
-        work = work.with_ops(OpClass::Sfu, heads * pairs, scores);
+        work = work.with_ops(OpClass::Sfu, heads * pairs, softmax);
     }
     work
 }
@@ -76,6 +78,10 @@ struct Walk {
 impl Walk {
     fn keys(&self) -> u64 {
         u64::from(self.keys.end - self.keys.start)
+    }
+
+    fn key_tiles(&self) -> u64 {
+        self.keys().div_ceil(u64::from(KEYS))
     }
 }
 

@@ -5,6 +5,7 @@ use super::sequences::SequenceId;
 use crate::fragments::CacheFormat;
 use crate::model::config::Op;
 use crate::model::slot::Stack;
+use crate::quant::random_words;
 use crate::reference::cache_rows::pack;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
@@ -14,12 +15,13 @@ const ROWS: u64 = 2048;
 
 impl Session {
     /// Puts a sequence that has no tokens yet at `tokens`, with keys and values from -1 to 1, drawn from `seed`, in everything that
-    /// its layers keep of them. Takes effect before whatever is submitted next.
+    /// its layers keep of them. Takes effect before whatever is submitted next, so passes that are recorded must have been submitted:
+    /// one of a sequence that had the same place or the same pages would write over it.
     ///
     /// # Errors
     /// [`Error::Request`] where the sequence has left, has tokens already, or would have more than the context or the free pages
     /// hold, and for a model with an encoder; [`Error::TensorMismatch`] where a cache lies in a buffer of the host's that cannot be
-    /// copied to. Then nothing has changed.
+    /// copied to; [`Error::Gpu`] where the device is lost. Then nothing has changed.
     pub fn fill(&mut self, id: SequenceId, tokens: u32, seed: u64) -> Result<()> {
         if self.state.sequences.get(id)?.position > 0 {
             return Err(Error::Request("a sequence that has tokens already cannot be filled".into()));
@@ -28,12 +30,16 @@ impl Session {
             return Err(Error::Request("what an encoder gives cannot be filled".into()));
         }
         self.check_room(0, tokens as usize)?;
+        if tokens == 0 {
+            return Ok(());
+        }
+        self.gpu().check()?;
         let caches = self.filled()?;
         self.state.sequences.grow(id, tokens)?;
         let sequence = self.state.sequences.get_mut(id)?;
         (sequence.position, sequence.next_on_device) = (tokens, false);
         let pages = sequence.pages.clone();
-        let mut random = Random(seed);
+        let mut random = Random { key: seed, made: 0 };
         for cache in &caches {
             let parts = if cache.paged { pages.as_slice() } else { &[id.slot()] };
             parts.iter().for_each(|part| self.fill_part(cache, *part, &mut random));
@@ -78,8 +84,7 @@ impl Session {
         let rows = cache.part_bytes / row_bytes;
         for first in (0..rows).step_by(ROWS as usize) {
             let elements = ROWS.min(rows - first) * u64::from(cache.head_dim);
-            let numbers: Vec<f32> = (0..elements).map(|_| random.next()).collect();
-            let words = pack(cache.format, &numbers, cache.head_dim as usize);
+            let words = pack(cache.format, &random.take(elements as usize), cache.head_dim as usize);
             let at = begin + first * row_bytes;
             self.gpu().queue().write_buffer(cache.tensor.buffer(), at, bytemuck::cast_slice(&words));
         }
@@ -95,12 +100,16 @@ struct Filled {
     head_dim: u32,
 }
 
-/// Numbers from -1 to 1 by a linear congruential generator (Knuth, The Art of Computer Programming, volume 2, section 3.3.4).
-struct Random(u64);
+/// Numbers from -1 to 1.
+struct Random {
+    key: u64,
+    made: usize,
+}
 
 impl Random {
-    fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    fn take(&mut self, count: usize) -> Vec<f32> {
+        let words = random_words(self.key, self.made, count);
+        self.made += count;
+        words.into_iter().map(|word| (word >> 8) as f32 / (1u32 << 23) as f32 - 1.0).collect()
     }
 }

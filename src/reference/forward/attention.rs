@@ -1,6 +1,6 @@
 //! The attention sub-layer: projections, norms of heads, rotation, cache.
 
-use super::cache::KeysAndValues;
+use super::cache::{Conditions, KeysAndValues};
 use super::{linear, normed};
 use crate::fragments::CacheFormat;
 use crate::model::config::{self, Norm, NormKind, Temperature};
@@ -24,11 +24,13 @@ pub(super) fn attend(
     op: &config::Attention,
     weights: &AttentionWeights,
     kv: &mut KeysAndValues,
-    (positions, cache): (&[u32], CacheFormat),
+    (positions, conditions): (&[u32], Conditions),
     bias: Option<ScoreBias<'_>>,
     x: &[f32],
 ) -> Vec<f32> {
     let d = x.len() / positions.len();
+    // What sees both ways has no cache.
+    let cache = if op.bidirectional { CacheFormat::F32 } else { conditions.cache };
     let (heads, kv_heads, h) = (op.heads as usize, op.kv_heads as usize, op.head_dim as usize);
     let project = |matrix: &Option<Linear>| matrix.as_ref().map(|matrix| linear(matrix, x, d));
     let (mut q, mut k) = (linear(&weights.q, x, d), project(&weights.k).unwrap_or_default());
@@ -57,7 +59,7 @@ pub(super) fn attend(
             q.iter_mut().for_each(|q| *q = (f64::from(*q) * factor) as f32);
         }
     }
-    if positions.len() == 1 {
+    if conditions.is_step {
         [&mut k, &mut v].into_iter().for_each(|rows| *rows = stored(cache, rows, h));
     }
     let before = kv.keys.len();

@@ -11,10 +11,13 @@ pub struct Conditions {
     pub task: Option<u32>,
     /// Tokens are routed as in training, with draws from this seed.
     pub training: Option<u32>,
-    /// What keys and values are stored as: those of a prompt's pass after its attention, that of a single token before it.
+    /// What keys and values are stored as.
     pub cache: CacheFormat,
-    /// A draw of roundings of f32 by which every sum of sub-layers is moved; 0: by none. What comes of it is how much the model makes
-    /// of roundings, which no computation of it in f32 can avoid.
+    /// Whether a pass is a step: the keys and values of its one token are stored before its attention. Those of a prompt are stored
+    /// after it, also where that has one token.
+    pub is_step: bool,
+    /// A draw of units in the last place by which every sum of sub-layers is moved; 0: by none. What comes of it is how much the model
+    /// makes of roundings, which no computation of it in f32 can avoid.
     pub shaken: u32,
 }
 
@@ -60,6 +63,11 @@ impl Cache {
     /// A cache before the first token.
     pub fn new(config: &ModelConfig) -> Self {
         Self::under(config, Conditions::default())
+    }
+
+    /// Whether the passes to come are steps.
+    pub(crate) fn set_step(&mut self, is_step: bool) {
+        self.conditions.is_step = is_step;
     }
 
     /// The same under other conditions than none.

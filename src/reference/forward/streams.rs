@@ -57,6 +57,7 @@ impl<'a> OnStreams<'a> {
                 let others = streams.chunks_exact_mut(self.d).skip(1);
                 others.for_each(|stream| stream.iter_mut().zip(output).for_each(|(x, output)| *x += output));
             }
+            pass.shake(&mut streams);
         }
         Ok(streams)
     }

@@ -9,7 +9,7 @@ use crate::harness::{block_on, gpu};
 use crate::support::compare::assert_same;
 
 fn options(cache: CacheFormat, paged: bool) -> SessionOptions {
-    let paging = paged.then_some(Paging { page_tokens: 4, pages: 20 });
+    let paging = paged.then_some(Paging { page_tokens: 4, pages: 16 });
     SessionOptions { sequences: 2, paging, cache, sampling: None, ..greedy(40) }
 }
 
@@ -46,19 +46,25 @@ fn a_seed_gives_the_same_keys_and_another_seed_others() {
 
 #[test]
 fn what_cannot_be_filled_is_refused_and_stays() {
-    let model = model("gemma3_text");
-    let mut session = session(&model, options(CacheFormat::F32, true));
+    let gemma = model("gemma3_text");
+    let mut session = super::harness::session(&gemma, options(CacheFormat::F32, true));
     let (first, other) = (session.first(), session.join(SequenceOptions::default()).unwrap());
     assert!(session.fill(other, 41, 1).unwrap_err().to_string().contains("context"));
     session.fill(first, 40, 1).unwrap();
     assert!(session.fill(first, 4, 1).unwrap_err().to_string().contains("already"));
-    // 20 pages of 4 tokens are for two of them, and the other has another 40.
-    session.fill(other, 40, 1).unwrap();
+    // Of 16 pages, 10 are taken.
+    assert!(session.fill(other, 40, 1).unwrap_err().to_string().contains("pages"));
+    assert_eq!((session.position_of(other).unwrap(), session.free_pages()), (0, Some(6)));
+    session.fill(other, 24, 1).unwrap();
     session.leave(other).unwrap();
     assert!(session.fill(other, 1, 1).unwrap_err().to_string().contains("left"));
     let again = session.join(SequenceOptions::default()).unwrap();
-    let ids = tokens(&model, 5);
+    let ids = tokens(&gemma, 5);
     submit(gpu(), |encoder| session.step(encoder, &[(again, Feed::Prompt(&ids))]));
     assert!(session.fill(again, 8, 1).unwrap_err().to_string().contains("already"));
     assert_eq!(session.position_of(again).unwrap(), 5);
+
+    let t5 = model("t5");
+    let mut session = super::harness::session(&t5, SessionOptions { sampling: None, ..greedy(8) });
+    assert!(session.fill(session.first(), 4, 1).unwrap_err().to_string().contains("encoder"));
 }

@@ -1,4 +1,4 @@
-//! The device of all tests, golden models on it, and what of a session can be compared.
+//! Golden models on a test's device, and what of a session can be compared.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub fn source(name: &str) -> Source {
     open(directory().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// A golden model on the device of all tests.
+/// A golden model on the test's device.
 pub fn model(name: &str) -> Model {
     load(gpu(), name, &F32).unwrap_or_else(|error| panic!("{name}: {error}"))
 }

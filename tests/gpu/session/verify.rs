@@ -132,8 +132,9 @@ fn other_formats_agree_with_the_reference() {
 
 /// Every n-th case: others in runs with another number of their selection, all where everything is wanted.
 fn some_of(n: usize, cases: &[Case]) -> impl Iterator<Item = (usize, &Case)> {
-    let is_taken = move |(c, _): &(usize, &Case)| wants_everything() || c % n == selection() * 3 % n;
-    cases.iter().enumerate().filter(is_taken)
+    let (first, step) = if wants_everything() { (0, 1) } else { (selection() * 3 % n, n) };
+    // Counted from another number in each run, so that what goes by turns goes by others.
+    cases.iter().skip(first).step_by(step).enumerate().map(|(c, case)| (c + selection(), case))
 }
 
 /// Inputs rounded to codes, on the device and by the reference.
@@ -154,7 +155,7 @@ fn the_integer_path_rounds_as_the_reference_does() {
 fn caches_round_as_the_reference_does() {
     let mut failures = Vec::new();
     for (c, case) in some_of(8, &cases()) {
-        let cache = [CacheFormat::F16, CacheFormat::Int8][c / 8 % 2];
+        let cache = [CacheFormat::F16, CacheFormat::Int8][c % 2];
         failures.extend(failure_on(
             case,
             &F32,
