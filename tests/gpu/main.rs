@@ -2,7 +2,7 @@
 //!
 //! `WATTLE_ADAPTER` chooses an adapter by a part of its name. `WATTLE_TEST_ALL=1` runs every variant of every kernel
 //! instead of a selection that covers each choice, and each pair of choices. `WATTLE_SELECTION` numbers the
-//! selection: another number, other variants. `WATTLE_SUBGROUPS=1` leaves out variants that do without subgroups.
+//! selection: another number, other variants, and above 0 fewer. `WATTLE_SUBGROUPS=1` leaves out variants that do without subgroups.
 //! `WATTLE_VARIANTS_DIR` names a directory that gets a list of the variants that ran.
 
 #![cfg(feature = "files")]

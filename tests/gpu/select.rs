@@ -23,7 +23,8 @@ pub fn selection() -> usize {
 
 /// The variants to run: all that the device supports when `WATTLE_TEST_ALL` is set or there are few, else enough of
 /// them that any two fragments or constants that occur together in some variant occur together in one of these. With
-/// `WATTLE_SUBGROUPS`, those of them that use subgroups or matrices, or one that does not.
+/// `WATTLE_SUBGROUPS`, those of them that use subgroups or matrices, or one that does not. Half of it where this [is not the
+/// first](is_first) of several runs.
 pub fn selected<K: Kernel>() -> Vec<K> {
     const FEW: usize = 24;
     let mut all: Vec<K> = K::variants().into_iter().filter(is_supported).collect();
@@ -41,7 +42,13 @@ pub fn selected<K: Kernel>() -> Vec<K> {
     // Of equals the first is taken, so another order is another selection.
     let first = selection() * 577 % all.len();
     all.rotate_left(first);
-    cover(all)
+    cover(all).into_iter().step_by(if is_first() { 1 } else { 2 }).collect()
+}
+
+/// Whether this is the first of several runs. Some drivers of the others take seconds to compile a kernel, so that they take every
+/// second or third of what the first takes whole.
+pub fn is_first() -> bool {
+    wants_everything() || selection() == 0
 }
 
 /// Takes the variant with the most new pairs until there are none.
