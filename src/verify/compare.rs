@@ -25,7 +25,7 @@ pub struct Deviation {
     /// Largest absolute difference.
     pub largest: f64,
     /// Where nothing is rounded, largest ratio of a difference to `5e-4 s + 1e-4 |expected|`; `s` is 1 for logits, or
-    /// what [`logit_scale`] says, and for hidden states the tensor's root mean square where that is above 1. Else the ratio of [`Deviation::rms`] to
+    /// more where roundings alone move them, and for hidden states the tensor's root mean square where that is above 1. Else the ratio of [`Deviation::rms`] to
     /// what rounding may bring.
     pub of_tolerance: f64,
     /// Sums of the squares of differences, and of what was expected.
