@@ -12,15 +12,16 @@ use wattle::reference::softmax::softcap;
 
 use crate::bound::{EPS, abs, roundings, scaled};
 use crate::harness::{Outputs, POISON, Run};
-use crate::select::is_first;
+use crate::select::every;
 use crate::support::compare::Tolerance;
 use crate::support::random::Random;
 
-/// A format for every codec, the blocks by turns; for a third of them where this is not the first of several runs.
+/// A format for [`every`] codec, others and the blocks by turns.
 pub fn formats(turn: usize) -> impl Iterator<Item = WeightFormat> {
-    let codecs = Codec::all().filter(|codec| *codec != Codec::F16Native);
-    let is_taken = move |(n, _): &(usize, Codec)| is_first() || (n + turn).is_multiple_of(3);
-    codecs.enumerate().filter(is_taken).map(move |(n, codec)| {
+    let mut codecs: Vec<_> = Codec::all().filter(|codec| *codec != Codec::F16Native).enumerate().collect();
+    let first = turn % codecs.len();
+    codecs.rotate_left(first);
+    every(1, codecs).map(move |(n, codec)| {
         let formats = formats_of(codec);
         formats[(n + turn) % formats.len()]
     })

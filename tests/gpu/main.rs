@@ -64,3 +64,4 @@ mod sparse_glu;
 mod stream_add;
 mod stream_match;
 mod stream_take;
+mod verify;

@@ -1,6 +1,7 @@
 //! Which variants of a kernel a run of the tests takes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
 use wattle::kernel::Kernel;
 
@@ -45,37 +46,58 @@ pub fn selected<K: Kernel>() -> Vec<K> {
     cover(all).into_iter().step_by(if is_first() { 1 } else { 2 }).collect()
 }
 
-/// Whether this is the first of several runs. Some drivers of the others take seconds to compile a kernel, so that they take every
-/// second or third of what the first takes whole.
+/// Every n-th of these, or all where everything is wanted; a third of that where this [is not the first](is_first) of several
+/// runs, others in each.
+pub fn every<T>(n: usize, of: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
+    let step = match (wants_everything(), is_first()) {
+        (true, _) => 1,
+        (false, true) => n,
+        (false, false) => 3 * n,
+    };
+    of.into_iter().skip(5 * selection() % step).step_by(step)
+}
+
+/// Whether this is the first of several runs. Those on other drivers take a part of what the first takes whole: what differs
+/// there are a few features and the driver's compiler, which takes seconds for some kernels.
 pub fn is_first() -> bool {
     wants_everything() || selection() == 0
 }
 
-/// Takes the variant with the most new pairs until there are none.
+/// Takes the variant with the most new pairs until there are none; of equals the first, so that the selection is the same
+/// everywhere.
 fn cover<K: Kernel>(all: Vec<K>) -> Vec<K> {
     let mut ids = HashMap::new();
-    let pairs_of: Vec<BTreeSet<usize>> = all.iter().map(|variant| pairs(*variant, &mut ids)).collect();
+    let pairs_of: Vec<Vec<usize>> = all.iter().map(|variant| pairs(*variant, &mut ids)).collect();
     let mut open = vec![true; ids.len()];
     let mut taken = Vec::new();
-    loop {
-        let new = |v: usize| pairs_of[v].iter().filter(|&&pair| open[pair]).count();
-        // Of equals the first, so that the selection is the same everywhere.
-        let best = (0..all.len()).rev().max_by_key(|&v| new(v)).filter(|&v| new(v) > 0);
-        let Some(best) = best else { return taken };
-        pairs_of[best].iter().for_each(|&pair| open[pair] = false);
-        taken.push(all[best]);
+    // A variant has never more new pairs than when it was counted, so one that is still first when counted again is the best.
+    let mut counted: BinaryHeap<(usize, Reverse<usize>)> =
+        pairs_of.iter().enumerate().map(|(v, pairs)| (pairs.len(), Reverse(v))).collect();
+    while let Some((_, Reverse(v))) = counted.pop() {
+        let new = pairs_of[v].iter().filter(|&&pair| open[pair]).count();
+        if new == 0 {
+            continue;
+        }
+        if counted.peek().is_some_and(|next| *next > (new, Reverse(v))) {
+            counted.push((new, Reverse(v)));
+            continue;
+        }
+        pairs_of[v].iter().for_each(|&pair| open[pair] = false);
+        taken.push(all[v]);
     }
+    taken
 }
 
 /// Pairs of parts of a variant's source, by number.
-fn pairs<K: Kernel>(variant: K, ids: &mut HashMap<(String, String), usize>) -> BTreeSet<usize> {
+fn pairs<K: Kernel>(variant: K, ids: &mut HashMap<(String, String), usize>) -> Vec<usize> {
     let source = variant.source().to_string();
-    let parts: Vec<&str> = source.split_whitespace().collect();
-    let mut pairs = BTreeSet::new();
+    let parts: BTreeSet<&str> = source.split_whitespace().collect();
+    let parts: Vec<&str> = parts.into_iter().collect();
+    let mut pairs = Vec::new();
     for (i, &a) in parts.iter().enumerate() {
         for &b in &parts[i..] {
             let next = ids.len();
-            pairs.insert(*ids.entry((a.to_owned(), b.to_owned())).or_insert(next));
+            pairs.push(*ids.entry((a.to_owned(), b.to_owned())).or_insert(next));
         }
     }
     pairs

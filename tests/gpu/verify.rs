@@ -8,16 +8,16 @@ use wattle::quant::WeightFormat;
 use wattle::tuning::{ProductPath, Tuning};
 use wattle::verify::{Arithmetic, Case, Device, check};
 
-use super::harness::F32;
 use crate::harness::{block_on, gpu};
-use crate::select::{selection, wants_everything};
+use crate::select::{every, selection, wants_everything};
+use crate::session::harness::F32;
 use crate::support::golden::directory;
 
-#[path = "../../support/models.rs"]
+#[path = "../support/models.rs"]
 mod models;
 use models::MODELS;
 
-#[path = "../../support/near_tie.rs"]
+#[path = "../support/near_tie.rs"]
 mod near_tie;
 
 /// Each format, and each way to share scales.
@@ -100,11 +100,11 @@ fn assert_none(failures: Vec<String>) {
 #[test]
 fn f32_is_golden() {
     let mut failures = Vec::new();
-    for (c, case) in cases().iter().enumerate() {
-        failures.extend(failure(case, &F32, false));
-        if wants_everything() || c.is_multiple_of(3) {
-            failures.extend(failure(case, &F32, true));
-        }
+    for case in every(1, cases()) {
+        failures.extend(failure(&case, &F32, false));
+    }
+    for case in every(3, cases()) {
+        failures.extend(failure(&case, &F32, true));
     }
     assert_none(failures);
 }
@@ -116,13 +116,13 @@ fn other_formats_agree_with_the_reference() {
     let all = wants_everything();
     let format = |n: usize| FORMATS[n % FORMATS.len()].parse::<WeightFormat>().unwrap();
     let mut failures = Vec::new();
-    for (c, case) in cases().iter().enumerate() {
+    for (c, case) in every(1, cases().into_iter().enumerate()) {
         for n in 0..FORMATS.len() {
             let chosen = all || (c + n).is_multiple_of(FORMATS.len());
             let plan = WeightPlan { experts: format(n + 2), ..WeightPlan::uniform(format(n)) };
             for baseline in [false, true] {
                 if all || (chosen && baseline == c.is_multiple_of(2)) {
-                    failures.extend(failure(case, &plan, baseline));
+                    failures.extend(failure(&case, &plan, baseline));
                 }
             }
         }
@@ -130,11 +130,9 @@ fn other_formats_agree_with_the_reference() {
     assert_none(failures);
 }
 
-/// Every n-th case: others in runs with another number of their selection, all where everything is wanted.
-fn some_of(n: usize, cases: &[Case]) -> impl Iterator<Item = (usize, &Case)> {
-    let (first, step) = if wants_everything() { (0, 1) } else { (selection() * 3 % n, n) };
-    // Counted from another number in each run, so that what goes by turns goes by others.
-    cases.iter().skip(first).step_by(step).enumerate().map(|(c, case)| (c + selection(), case))
+/// [`every`] n-th case, counted from another number in each run, so that what goes by turns goes by others.
+fn some_of(n: usize) -> impl Iterator<Item = (usize, Case)> {
+    every(n, cases()).enumerate().map(|(c, case)| (c + selection(), case))
 }
 
 /// Inputs rounded to codes, on the device and by the reference.
@@ -142,10 +140,10 @@ fn some_of(n: usize, cases: &[Case]) -> impl Iterator<Item = (usize, &Case)> {
 fn the_integer_path_rounds_as_the_reference_does() {
     let formats = ["int8", "int4:planes", "int2:64", "int6:channel", "int3:parent", "int4:f16"];
     let mut failures = Vec::new();
-    for (c, case) in some_of(4, &cases()) {
+    for (c, case) in some_of(4) {
         let format = |n: usize| formats[n % formats.len()].parse::<WeightFormat>().unwrap();
         let plan = WeightPlan { experts: format(c + 4), ..WeightPlan::uniform(format(c)) };
-        failures.extend(failure_on(case, &plan, ProductPath::Integer.into(), "quantize", c % 2 == 0));
+        failures.extend(failure_on(&case, &plan, ProductPath::Integer.into(), "quantize", c % 2 == 0));
     }
     assert_none(failures);
 }
@@ -154,10 +152,10 @@ fn the_integer_path_rounds_as_the_reference_does() {
 #[test]
 fn caches_round_as_the_reference_does() {
     let mut failures = Vec::new();
-    for (c, case) in some_of(8, &cases()) {
+    for (c, case) in some_of(8) {
         let cache = [CacheFormat::F16, CacheFormat::Int8][c % 2];
         failures.extend(failure_on(
-            case,
+            &case,
             &F32,
             Arithmetic { cache, ..Arithmetic::default() },
             "attention",
@@ -171,10 +169,10 @@ fn caches_round_as_the_reference_does() {
 #[test]
 fn kernels_of_gpus_agree_with_the_reference() {
     let mut failures = Vec::new();
-    for (c, case) in some_of(8, &cases()) {
+    for (c, case) in some_of(8) {
         let plan = WeightPlan::uniform(["int4", "int8:planes", "f16"][c % 3].parse().unwrap());
         for path in [ProductPath::Float, ProductPath::Integer] {
-            failures.extend(failure_on(case, &plan, as_on_gpus(path), "matmul", c % 2 == 1));
+            failures.extend(failure_on(&case, &plan, as_on_gpus(path), "matmul", c % 2 == 1));
         }
     }
     assert_none(failures);
