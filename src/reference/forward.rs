@@ -15,7 +15,7 @@ use super::attention::ScoreBias;
 use super::embed::{add_positions, embed};
 use super::expert_plan::NONE;
 use super::matmul::matmul;
-use super::moe::NextGroup;
+use super::moe::{Chosen, NextGroup};
 use super::norm::norm;
 use super::quantize::quantize;
 use super::softmax::softcap;
@@ -56,6 +56,8 @@ pub struct RouteTrace {
     pub keys: Vec<f32>,
     /// Where groups of experts are chosen from, `[T]`: [`Router::next_groups`](super::moe::Router::next_groups).
     pub next_groups: Vec<NextGroup>,
+    /// Of a sparse mixer, `[T, k, E]`: [`Router::margins`](super::moe::Router::margins).
+    pub margins: Vec<f64>,
     /// `[T, k]`, best first.
     pub experts: Vec<u32>,
     /// `[T, k]`.
@@ -72,7 +74,7 @@ pub fn forward(config: &ModelConfig, weights: &Weights, cache: &mut Cache, ids: 
     pass(config, weights, cache, ids, None)
 }
 
-/// [`forward`] with experts that were chosen elsewhere: in the n-th expert sub-layer `experts[n]`, `[T, k]`, weighted
+/// [`forward`] with experts that were chosen elsewhere: in the n-th expert sub-layer `experts[n]`, of `T` tokens, weighted
 /// by the logits computed here. The trace's routes say what would have been chosen here after those before.
 ///
 /// Where a router is all but undecided, rounding decides, and everything after it differs; this is how to compare
@@ -85,7 +87,7 @@ pub fn forward_with_experts(
     weights: &Weights,
     cache: &mut Cache,
     ids: &[u32],
-    experts: &[&[u32]],
+    experts: &[Chosen<'_>],
 ) -> Result<Trace> {
     check_chosen(config, Stack::Decoder, cache, ids, experts)?;
     pass(config, weights, cache, ids, Some(experts))
@@ -97,14 +99,16 @@ fn check_chosen(
     stack: Stack,
     cache: &Cache,
     ids: &[u32],
-    experts: &[&[u32]],
+    experts: &[Chosen<'_>],
 ) -> Result<()> {
     let as_trained = cache.conditions.training.is_some();
     let layers: Vec<&Experts> =
         routed_layers_of(config, stack, as_trained).map(|(_, experts)| experts).collect();
-    let fits = |(layer, experts): (&&Experts, &&[u32])| {
-        experts.len() == ids.len() * layer.top_k as usize
-            && experts.iter().all(|&e| e < layer.count || (e == NONE && layer.may_leave_out()))
+    let fits = |(layer, chosen): (&&Experts, &Chosen<'_>)| {
+        let (slots, margins) = (ids.len() * layer.top_k as usize, chosen.margins.len());
+        chosen.experts.len() == slots
+            && [0, slots * layer.count as usize].contains(&margins)
+            && chosen.experts.iter().all(|&e| e < layer.count || (e == NONE && layer.may_leave_out()))
     };
     if layers.len() != experts.len() || !layers.iter().zip(experts).all(fits) {
         return Err(unfit("a choice of experts"));
@@ -145,7 +149,7 @@ fn pass(
     weights: &Weights,
     cache: &mut Cache,
     ids: &[u32],
-    chosen: Option<&[&[u32]]>,
+    chosen: Option<&[Chosen<'_>]>,
 ) -> Result<Trace> {
     check(config, cache, ids)?;
     if config.encoder.is_some() && cache.encoded.is_none() {
@@ -180,7 +184,7 @@ struct Pass<'a> {
     bias: Option<ScoreBias<'a>>,
     /// What the sub-layers to come read that have embeddings of their own, `[T, p]` each.
     layer_inputs: std::vec::IntoIter<Vec<f32>>,
-    chosen: Option<&'a [&'a [u32]]>,
+    chosen: Option<&'a [Chosen<'a>]>,
     routes: Vec<RouteTrace>,
     /// Sums that were moved by roundings.
     shaken: u64,

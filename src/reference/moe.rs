@@ -43,6 +43,21 @@ pub struct Router<'a> {
     pub training: Option<Training<'a>>,
 }
 
+/// What was chosen elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen<'a> {
+    /// `[n, k]`.
+    pub experts: &'a [u32],
+    /// Who has a part in the weights of these, as [`Router::margins`] says; nothing where the logits at hand say it.
+    pub margins: &'a [f64],
+}
+
+impl<'a> From<&'a [u32]> for Chosen<'a> {
+    fn from(experts: &'a [u32]) -> Self {
+        Self { experts, margins: &[] }
+    }
+}
+
 /// What routing as in training draws from.
 #[derive(Clone, Copy, Debug)]
 pub struct Training<'a> {
@@ -208,6 +223,14 @@ impl Router<'_> {
 
     /// Weights of `experts` `[n, k]`, whoever chose them, in the order of their choice.
     pub fn weigh(&self, logits: &[f32], experts: &[u32]) -> Vec<f32> {
+        self.weigh_chosen(logits, experts.into())
+    }
+
+    /// The same of what was chosen elsewhere.
+    pub fn weigh_chosen(&self, logits: &[f32], chosen: Chosen<'_>) -> Vec<f32> {
+        let Chosen { experts, margins } = chosen;
+        let own = if margins.is_empty() { self.margins(logits, experts) } else { Vec::new() };
+        let mut margins = margins.iter().chain(&own);
         let mut weights = Vec::with_capacity(experts.len());
         // What a rule leaves unused has its part in the sum that weights are divided by.
         let unused = matches!(self.routing, Routing::Topk(topk) if topk.may_leave_out());
@@ -218,7 +241,7 @@ impl Router<'_> {
             let all = all.get(token * self.top_k..(token + 1) * self.top_k).unwrap_or(experts);
             weights.extend(match self.routing {
                 Routing::Topk(topk) => self.of_scores(topk, &logits, (experts, all)),
-                Routing::SparseMixer { jitter } => mixed(jitter, logits, experts),
+                Routing::SparseMixer { .. } => mixed(&logits, experts, &mut margins),
                 Routing::Hierarchical(rule) => self.of_groups(rule, token, &logits, experts),
                 Routing::Base { .. } => self.of_scores(Topk::of(Score::Sigmoid), &logits, (experts, all)),
                 Routing::Sinkhorn { .. } if self.training.is_some() => {
@@ -229,6 +252,26 @@ impl Router<'_> {
             });
         }
         weights
+    }
+
+    /// How far within the part of a softmax that weighs the chosen `experts` `[n, k]` of a sparse mixer each expert is, `[n, k, E]`: what
+    /// is below 0 has no part. None for other rules, where nothing leaps as a logit moves but the choice itself.
+    pub fn margins(&self, logits: &[f32], experts: &[u32]) -> Vec<f64> {
+        let Routing::SparseMixer { jitter } = self.routing else { return Vec::new() };
+        let mut margins = Vec::with_capacity(experts.len() * self.count);
+        for (logits, experts) in logits.chunks_exact(self.count).zip(experts.chunks_exact(self.top_k)) {
+            let mut left = without_nan(logits);
+            for &expert in experts {
+                let most = left.get(expert as usize).copied().unwrap_or(f64::NAN);
+                let margin = |l: &f64| match *l > f64::NEG_INFINITY {
+                    true => 2.0 * f64::from(jitter) * l.abs().max(most) - (most - l),
+                    false => f64::NEG_INFINITY,
+                };
+                margins.extend(left.iter().map(margin));
+                left.iter_mut().skip(expert as usize).take(1).for_each(|taken| *taken = f64::NEG_INFINITY);
+            }
+        }
+        margins
     }
 
     /// Scores, divided by their sum where the rule says so, times the rule's scale and those of the experts.
@@ -283,18 +326,15 @@ fn scores(score: Score, logits: &[f64]) -> Vec<f64> {
     }
 }
 
-/// The sparse mixer's weights: see [`Routing::SparseMixer`].
-fn mixed(jitter: f32, mut logits: Vec<f64>, experts: &[u32]) -> Vec<f32> {
-    let mut weights = Vec::with_capacity(experts.len());
-    for &expert in experts {
-        let most = logits[expert as usize];
-        let is_near =
-            |l: &&f64| **l > f64::NEG_INFINITY && most - **l <= 2.0 * f64::from(jitter) * l.abs().max(most);
-        let sum: f64 = logits.iter().filter(is_near).map(|l| (l - most).max(-80.0).exp()).sum();
-        weights.push(if sum > 0.0 { 1.0 / sum } else { 0.0 } as f32);
-        logits[expert as usize] = f64::NEG_INFINITY;
-    }
-    weights
+/// The sparse mixer's weights, see [`Routing::SparseMixer`], of the experts that the next `margins` give a part.
+fn mixed<'m>(logits: &[f64], experts: &[u32], margins: &mut impl Iterator<Item = &'m f64>) -> Vec<f32> {
+    let weight = |expert: &u32| {
+        let most = logits[*expert as usize];
+        let terms = logits.iter().zip(&mut *margins).filter(|(_, margin)| **margin >= 0.0);
+        let sum: f64 = terms.map(|(l, _)| (l - most).max(-80.0).exp()).sum();
+        if sum > 0.0 { (1.0 / sum) as f32 } else { 0.0 }
+    };
+    experts.iter().map(weight).collect()
 }
 
 /// What a balance takes a logit for.

@@ -186,11 +186,13 @@ impl Golden {
             let bias = selection_bias(source, *place, experts)?;
             let router = Router::new(experts.routing, count, top_k);
             let router = Router { selection_bias: bias.as_deref(), ..router };
+            let chosen = self.integers(&name("topk_idx", layer), &[tokens, top_k])?;
             Ok(RouteTrace {
                 keys: router.keys(&logits),
                 next_groups: router.next_groups(&logits),
+                margins: router.margins(&logits, &chosen),
                 logits,
-                experts: self.integers(&name("topk_idx", layer), &[tokens, top_k])?,
+                experts: chosen,
                 weights: self.floats(&name("topk_weight", layer), &[tokens, top_k])?,
                 top_k,
             })
@@ -278,6 +280,7 @@ fn part_of_routes(all: &RouteTrace, batch: usize, row: usize) -> RouteTrace {
         logits: part(&all.logits, batch, row),
         keys: part(&all.keys, batch, row),
         next_groups: part(&all.next_groups, batch, row),
+        margins: part(&all.margins, batch, row),
         experts: part(&all.experts, batch, row),
         weights: part(&all.weights, batch, row),
         top_k: all.top_k,

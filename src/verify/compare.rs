@@ -226,9 +226,12 @@ impl RouteTrace {
         let mut keys = self.keys_of(token).to_vec();
         let margin = margin(EXPERT_MARGIN, self.logits_of(token), rounding);
         keys.sort_by(|a, b| b.total_cmp(a));
-        let next = keys.get(self.top_k.saturating_sub(1)..).unwrap_or(&[]);
+        // What a sparse mixer weighs an expert by hangs on which of the chosen were before it.
+        let first = if self.margins.is_empty() { self.top_k.saturating_sub(1) } else { 0 };
+        let next = keys.get(first..keys.len().min(self.top_k + 1)).unwrap_or(&[]);
         let of_groups = self.next_groups.get(token).is_some_and(|next| next.gap < margin);
-        of_groups || matches!(next, [last, next, ..] if last - next < margin)
+        let of_weights = self.margins_of(token).iter().any(|within| within.abs() < f64::from(margin));
+        of_groups || of_weights || next.windows(2).any(|pair| pair[0] - pair[1] < margin)
     }
 
     /// How far apart the keys are of the experts that only one of the two chose for a token, or the groups where the other chose
@@ -240,7 +243,7 @@ impl RouteTrace {
         };
         let (dropped, taken) = (without(ours, theirs), without(theirs, ours));
         if dropped.is_empty() && taken.is_empty() && ours.len() == theirs.len() {
-            return None;
+            return self.distance_of_weights(found, token);
         }
         if let Some(next) = self.next_groups.get(token)
             && without(&next.experts, theirs).is_empty()
@@ -258,6 +261,26 @@ impl RouteTrace {
         let range = (f32::INFINITY, f32::NEG_INFINITY);
         let (least, most) = exchanged.fold(range, |(least, most), l| (least.min(l), most.max(l)));
         Some(most - least)
+    }
+
+    /// Where both chose the same for a token, how far a sparse mixer's logits are from where its weights leap that are another's in
+    /// the other: those of two experts that changed places, or who has a part in a softmax.
+    fn distance_of_weights(&self, found: &Self, token: usize) -> Option<f32> {
+        let (ours, theirs) = (self.margins_of(token), found.margins_of(token));
+        let keys = self.keys_of(token);
+        let key = |expert: &u32| keys.get(*expert as usize).copied().unwrap_or(f32::INFINITY);
+        let places = self.experts_of(token).iter().zip(found.experts_of(token));
+        let moved = places.filter(|(a, b)| !ours.is_empty() && a != b).map(|(a, b)| (key(a) - key(b)).abs());
+        if let Some(farthest) = moved.reduce(f32::max) {
+            return Some(farthest);
+        }
+        let sides = ours.iter().zip(theirs).filter(|(a, b)| (**a >= 0.0) != (**b >= 0.0));
+        sides.map(|(within, _)| within.abs() as f32).reduce(f32::max)
+    }
+
+    fn margins_of(&self, token: usize) -> &[f64] {
+        let count = self.margins.len() / self.tokens().max(1);
+        self.margins.get(token * count..(token + 1) * count).unwrap_or(&[])
     }
 
     fn experts_of(&self, token: usize) -> &[u32] {

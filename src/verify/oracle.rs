@@ -31,7 +31,7 @@ impl<'a> Oracle<'a> {
     /// What the encoder should give. Where it chose other experts by a near tie, all tokens hang on that, and all that follows:
     /// then the reference goes on with its experts.
     pub(super) fn input(&mut self, input: &Input, found: &Run, rounding: f64) -> Result<Run> {
-        self.input = CpuInput { ids: input.ids.clone(), experts: None };
+        self.input = CpuInput { ids: input.ids.clone(), routes: None };
         let mut expected = match self.is_as_in_file() {
             true => Run { trace: input.trace.clone(), ..Run::default() },
             false => Run { trace: self.reference()?.begin()?, ..Run::default() },
@@ -40,7 +40,7 @@ impl<'a> Oracle<'a> {
         if agree(&expected, found, rounding) || parting(known, &found.trace.routes).is_none() {
             return Ok(expected);
         }
-        self.input.experts = Some(found.trace.routes.iter().map(|route| route.experts.clone()).collect());
+        self.input.routes = Some(found.trace.routes.clone());
         let after = self.reference()?.begin()?;
         let parted_before = |layer: usize| match parting(&known[..layer], &found.trace.routes) {
             Some(_) => 0,
@@ -53,7 +53,7 @@ impl<'a> Oracle<'a> {
 
     /// Whether the encoder of the prompt at hand chose other experts.
     pub(super) fn follows_input(&self) -> bool {
-        self.input.experts.is_some()
+        self.input.routes.is_some()
     }
 
     /// What a prompt should give.
@@ -129,7 +129,7 @@ impl<'a> Oracle<'a> {
         let (mut moved, mut all) = (0.0, 0.0);
         for prompt in &self.case.prompts {
             let ids = prompt.input.as_ref().map_or_else(Vec::new, |input| input.ids.clone());
-            self.input = CpuInput { ids, experts: None };
+            self.input = CpuInput { ids, routes: None };
             let (still, draws) = self.shaken(&prompt.ids)?;
             all += still.iter().map(|logit| f64::from(*logit).powi(2)).sum::<f64>() * draws.len() as f64;
             let square = |(a, b): (&f32, &f32)| f64::from(a - b).powi(2);
@@ -235,6 +235,7 @@ fn spliced_routes(
             logits: splice(&before.logits, &after.logits, tokens, from),
             keys: splice(&before.keys, &after.keys, tokens, from),
             next_groups: splice(&before.next_groups, &after.next_groups, tokens, from),
+            margins: splice(&before.margins, &after.margins, tokens, from),
             experts: splice(&before.experts, &after.experts, tokens, from),
             weights: splice(&before.weights, &after.weights, tokens, from),
             top_k: after.top_k,

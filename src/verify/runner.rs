@@ -12,6 +12,7 @@ use crate::reference::forward::{
     Cache, Conditions, RouteTrace, Trace, encode, encode_with_experts, forward, forward_with_experts,
     routed_layers_of,
 };
+use crate::reference::moe::{Chosen, Router};
 use crate::reference::sample::argmax;
 use crate::reference::weights::Weights;
 use crate::{Error, Result};
@@ -61,8 +62,8 @@ pub(super) struct OnCpu<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct CpuInput {
     pub ids: Vec<u32>,
-    /// Experts that were chosen elsewhere, by layer.
-    pub experts: Option<Vec<Vec<u32>>>,
+    /// What was chosen elsewhere, by layer.
+    pub routes: Option<Vec<RouteTrace>>,
 }
 
 impl<'a> Runner<'a> {
@@ -244,13 +245,12 @@ impl<'a> OnCpu<'a> {
 
     fn begun(&self) -> Result<(Cache, Trace)> {
         let mut cache = Cache::under(self.config, self.conditions);
-        let CpuInput { ids, experts } = &self.input;
-        let trace = match experts {
+        let CpuInput { ids, routes } = &self.input;
+        let trace = match routes {
             _ if ids.is_empty() => Trace::default(),
             None => encode(self.config, &self.weights, &mut cache, ids)?,
-            Some(experts) => {
-                let experts: Vec<&[u32]> = experts.iter().map(Vec::as_slice).collect();
-                encode_with_experts(self.config, &self.weights, &mut cache, ids, &experts)?
+            Some(routes) => {
+                encode_with_experts(self.config, &self.weights, &mut cache, ids, &chosen(routes))?
             }
         };
         Ok((cache, trace))
@@ -283,9 +283,8 @@ impl<'a> OnCpu<'a> {
 
     /// What tokens give with experts that were chosen elsewhere.
     pub(super) fn follow(&self, ids: &[u32], routes: &[RouteTrace]) -> Result<Trace> {
-        let experts: Vec<&[u32]> = routes.iter().map(|route| route.experts.as_slice()).collect();
         let (mut cache, _) = self.begun()?;
-        forward_with_experts(self.config, &self.weights, &mut cache, ids, &experts)
+        forward_with_experts(self.config, &self.weights, &mut cache, ids, &chosen(routes))
     }
 
     /// Of a prompt, or of a step.
@@ -367,11 +366,15 @@ impl OnGpu {
             // Behind the logits stands what else reads the router's input.
             let columns = router_parts(experts).iter().map(|(_, rows)| *rows as usize).sum();
             let logits: Vec<f32> = self.read(&at("router_logits"), rows * columns).await?;
+            let logits: Vec<f32> =
+                logits.chunks_exact(columns).flat_map(|row| &row[..count]).copied().collect();
+            let chosen: Vec<u32> = self.read(&at("expert_of_slot"), rows * top_k).await?;
             routes.push(RouteTrace {
-                logits: logits.chunks_exact(columns).flat_map(|row| &row[..count]).copied().collect(),
                 keys: Vec::new(),
                 next_groups: Vec::new(),
-                experts: self.read(&at("expert_of_slot"), rows * top_k).await?,
+                margins: Router::new(experts.routing, count, top_k).margins(&logits, &chosen),
+                logits,
+                experts: chosen,
                 weights: self.read(&at("weight_of_slot"), rows * top_k).await?,
                 top_k,
             });
@@ -383,6 +386,11 @@ impl OnGpu {
         let tensor = self.prompts.tensor(name).ok_or_else(|| Error::MissingTensor { name: name.into() })?;
         tensor.read(self.prompts.model().gpu(), 0, count).await
     }
+}
+
+/// What each layer's router chose.
+fn chosen(routes: &[RouteTrace]) -> Vec<Chosen<'_>> {
+    routes.iter().map(|route| Chosen { experts: &route.experts, margins: &route.margins }).collect()
 }
 
 /// Appends the rows of a chunk to those before it.
@@ -398,6 +406,7 @@ fn join(whole: &mut Trace, chunk: Trace) {
         route.logits.extend(more.logits);
         route.keys.extend(more.keys);
         route.next_groups.extend(more.next_groups);
+        route.margins.extend(more.margins);
         route.experts.extend(more.experts);
         route.weights.extend(more.weights);
     }

@@ -199,7 +199,7 @@ fn near_ties_of_experts_are_followed() {
     let mut failures = Vec::new();
     for baseline in [false, true] {
         let device = Device::Gpu(gpu().with_baseline(baseline));
-        for case in [near_tie::case, near_tie::case_of_groups] {
+        for case in [near_tie::case, near_tie::case_of_groups, near_tie::case_of_mixers] {
             let other = case(&directory(), 1e-5, false);
             let report = block_on(check(&other, &device, &F32, ProductPath::Float)).unwrap();
             assert!(report.rerouted > 0 && report.passed(), "baseline {baseline}: {report}");

@@ -2,7 +2,7 @@
 
 use super::attention::encoded;
 use super::cache::{Cache, KeysAndValues};
-use super::{Pass, Trace, check, check_chosen, normed};
+use super::{Chosen, Pass, Trace, check, check_chosen, normed};
 use crate::model::config::{ModelConfig, Op};
 use crate::model::slot::Stack;
 use crate::reference::weights::{AttentionWeights, OpWeights, SubLayerWeights, Weights};
@@ -27,7 +27,7 @@ pub fn encode_with_experts(
     weights: &Weights,
     cache: &mut Cache,
     ids: &[u32],
-    experts: &[&[u32]],
+    experts: &[Chosen<'_>],
 ) -> Result<Trace> {
     check_chosen(config, Stack::Encoder, cache, ids, experts)?;
     encode_pass(config, weights, cache, ids, Some(experts))
@@ -38,7 +38,7 @@ fn encode_pass(
     weights: &Weights,
     cache: &mut Cache,
     ids: &[u32],
-    chosen: Option<&[&[u32]]>,
+    chosen: Option<&[Chosen<'_>]>,
 ) -> Result<Trace> {
     let (Some(encoder), Some(of_encoder)) = (&config.encoder, &weights.encoder) else {
         return Err(Error::Request("the model has no encoder".into()));

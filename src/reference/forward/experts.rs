@@ -75,13 +75,16 @@ impl Pass<'_> {
             return Ok(own);
         }
         let routes = match self.chosen.map(|chosen| chosen[self.routes.len()]) {
-            Some(given) => Routes { experts: given.to_vec(), weights: router.weigh(&logits, given) },
+            Some(given) => {
+                Routes { experts: given.experts.to_vec(), weights: router.weigh_chosen(&logits, given) }
+            }
             None => own.clone(),
         };
         let Routes { experts, weights } = own;
         self.routes.push(RouteTrace {
             keys: router.keys(&logits),
             next_groups: router.next_groups(&logits),
+            margins: router.margins(&logits, &experts),
             logits: unnoised,
             experts,
             weights,
