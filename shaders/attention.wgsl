@@ -6,36 +6,15 @@
 // Scores: a lane has SCORE_KEYS keys and SCORE_QUERIES queries, whose elements pass through workgroup memory. Softmax:
 // LANES_PER_QUERY lanes have a query. Outputs: a lane has ELEMENTS elements of OUTPUT_QUERIES queries. Masked scores are
 // flagged by MASKED, a finite number.
-// Needs: query_tile, key_row, key_quad (keys/*), value_at (values/*), key_range, store_output (output/*), softcap
-// (softcap/*), visible (reach/*), score_bias (score_bias/*), span.
+// Needs: MASKED, within, query_quad (attention/params), query_tile, key_row, key_quad (keys/*), value_at (values/*), key_range,
+// store_output (output/*), softcap (softcap/*), visible (reach/*), score_bias (score_bias/*), span.
 // Constants: HEAD_DIM, VALUE_DIM, QUERIES, KEYS, WORKGROUP_SIZE, SLICE_QUADS, SCORE_KEYS, VALUE_LANES.
-struct Params {
-    heads: u32,
-    kv_heads: u32,
-    slots: u32,         // rows per head of a sequence's cache, or of a page
-    pages: u32,         // that a sequence may have
-    chunk_slots: u32,   // rows per head of a chunk's own keys
-    reach: u32,         // tokens of a window or a chunk; 0: all before it
-    split_keys: u32,    // keys per workgroup where the cache is split
-    max_splits: u32,    // parts there can be
-    scale: f32,
-    softcap: f32,
-    alibi_scale: f32,   // of score_bias/alibi
-}
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> q: array<f32>;                   // [rows, H, HEAD_DIM]
 const KEY_LANES: u32 = KEYS / SCORE_KEYS;
 const SCORE_QUERIES: u32 = QUERIES * KEY_LANES / WORKGROUP_SIZE;
 const LANES_PER_QUERY: u32 = min(WORKGROUP_SIZE / QUERIES, 8u);
 const KEYS_PER_LANE: u32 = KEYS / LANES_PER_QUERY;
 const OUTPUT_QUERIES: u32 = QUERIES * VALUE_LANES / WORKGROUP_SIZE;
 const ELEMENTS: u32 = (VALUE_DIM + VALUE_LANES - 1u) / VALUE_LANES;
-const MASKED: f32 = -1e30;
-
-struct KeyRange { first: u32, end: u32 }
-
-// Queries of a key/value head, from `first` on of those that one of the call's sequences has, and which part of the keys.
-struct QueryTile { own: u32, kv_head: u32, first: u32, count: u32, part: u32 }
 
 var<workgroup> key_rows: array<u32, KEYS>;
 var<workgroup> key_slice: array<vec4<f32>, SLICE_QUADS * KEYS>;
@@ -45,17 +24,6 @@ var<workgroup> scores: array<f32, QUERIES * KEYS>;
 var<workgroup> lane_part: array<f32, QUERIES * LANES_PER_QUERY>;
 var<workgroup> query_max: array<f32, QUERIES>;
 var<workgroup> query_rescale: array<f32, QUERIES>;
-
-// Elements of a row from 4 quad on; beyond HEAD_DIM there is 0, whatever lies there.
-fn within(elements: vec4<f32>, quad: u32) -> vec4<f32> {
-    let d = vec4<u32>(0u, 1u, 2u, 3u) + 4u * quad;
-    return select(vec4<f32>(0.0), elements, d < vec4<u32>(HEAD_DIM));
-}
-
-fn query_quad(row: u32, quad: u32) -> vec4<f32> {
-    let at = row * HEAD_DIM + 4u * quad;
-    return vec4<f32>(q[at], q[at + 1u], q[at + 2u], q[at + 3u]);
-}
 
 fn run(workgroup: u32, lane: u32) {
     let site = query_tile(workgroup);

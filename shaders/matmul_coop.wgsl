@@ -1,10 +1,10 @@
 // Matrix product on cooperative matrices: y[r, n] = epilogue(sum_k w[n, k] * x[r, k]), for many rows r.
 // A workgroup computes a tile of 32 rows by 64 outputs, each subgroup a block of two by two matrices of it. Inputs and
 // weights become f16 on their way into workgroup memory, 32 at a time; sums are f32.
-// f16 ends at 65504: a row of x is multiplied by the power of two that brings its largest magnitude to between 2^14 and
-// 2^15, and its sums are divided by it; a weight beyond that range is cut off at its end.
+// A row of x is multiplied by a power of two (matrix/row_scale), and its sums are divided by it; a weight beyond the range of f16
+// is cut off at its end.
 // Needs: decode16 (codec/*), load4 (linear/input), tile_site (rows/*_tile), slot_at, input_at (tile_rows/*), store4 (epilogue/*),
-// Rows, Columns, Sums, SIDE (matrix/*), subgroup_index (entry/subgroup).
+// Rows, Columns, Sums, SIDE (matrix/*), subgroup_index (entry/subgroup), exponent_for, power_of, inverse_power_of, F16_MAX (matrix/row_scale).
 // Constants: WORKGROUP_SIZE, TILE_ROWS, TILE_OUTPUTS.
 const DEPTH: u32 = 32u;                     // inputs per pass
 const QUADS: u32 = DEPTH / 4u;              // the same in fours
@@ -14,14 +14,13 @@ const BLOCK: u32 = 2u * SIDE;
 const BLOCKS_ACROSS: u32 = TILE_OUTPUTS / BLOCK;
 const BLOCKS: u32 = (TILE_ROWS / BLOCK) * BLOCKS_ACROSS;
 const AREA: u32 = SIDE * SIDE;
-const F16_MAX: f32 = 65504.0;
 const_assert TILE_ROWS % BLOCK == 0u && TILE_OUTPUTS % BLOCK == 0u && DEPTH % SIDE == 0u;
 const_assert TILE_ROWS <= WORKGROUP_SIZE && TILE_ROWS * QUADS <= BLOCKS * AREA;
 
 var<workgroup> x_tile: array<f16, TILE_ROWS * STRIDE>;
 var<workgroup> w_tile: array<f16, TILE_OUTPUTS * STRIDE>;
 var<workgroup> sums: array<f32, BLOCKS * AREA>;             // one matrix of each block; at first, maxima of rows
-var<workgroup> scale_exponent: array<u32, TILE_ROWS>;       // as in the bits of an f32
+var<workgroup> scale_exponent: array<u32, TILE_ROWS>;       // of the powers of two that rows are multiplied by
 
 fn input4(tile: TileSite, r: u32, quad: u32) -> vec4<f32> {
     if r < tile.count && 4u * quad < params.in_features {
@@ -44,18 +43,9 @@ fn choose_scales(tile: TileSite, in_features: u32, lane: u32) {
         for (var q = 0u; q < QUADS; q += 1u) {
             most = max(most, sums[lane * QUADS + q]);
         }
-        // The exponents of two numbers, 127 too large each, whose product is at 2^14; one and its inverse are normal.
-        scale_exponent[lane] = min(268u - (bitcast<u32>(most) >> 23u), 253u);
+        scale_exponent[lane] = exponent_for(most);
     }
     workgroupBarrier();
-}
-
-fn scale(r: u32) -> f32 {
-    return bitcast<f32>(scale_exponent[r] << 23u);
-}
-
-fn inverse_scale(r: u32) -> f32 {
-    return bitcast<f32>((254u - scale_exponent[r]) << 23u);
 }
 
 fn run(workgroup: u32, lane: u32) {
@@ -78,7 +68,7 @@ fn run(workgroup: u32, lane: u32) {
     for (var k_first = 0u; k_first < in_features; k_first += DEPTH) {
         for (var i = lane; i < TILE_ROWS * QUADS; i += WORKGROUP_SIZE) {
             let r = i / QUADS;
-            let x4 = vec4<f16>(scale(r) * input4(tile, r, k_first / 4u + i % QUADS));
+            let x4 = vec4<f16>(power_of(scale_exponent[r]) * input4(tile, r, k_first / 4u + i % QUADS));
             let at = r * STRIDE + 4u * (i % QUADS);
             for (var j = 0u; j < 4u; j += 1u) {
                 x_tile[at + j] = x4[j];
@@ -137,7 +127,7 @@ fn run(workgroup: u32, lane: u32) {
             let n = n_first + BLOCK * (block % BLOCKS_ACROSS) + SIDE * (part % 2u) + i % SIDE;
             if r < tile.count && n < params.out_features {
                 let acc = vec4<f32>(sums[i], sums[i + 1u], sums[i + 2u], sums[i + 3u]);
-                store4(slot_at(tile.first + r), tile.expert, n, inverse_scale(r) * acc);
+                store4(slot_at(tile.first + r), tile.expert, n, inverse_power_of(scale_exponent[r]) * acc);
             }
         }
         workgroupBarrier();

@@ -3,6 +3,7 @@
 
 pub mod altup;
 pub mod attention;
+pub mod attention_coop;
 pub mod attention_merge;
 pub mod embed;
 pub mod expert_plan;
@@ -46,6 +47,7 @@ pub fn all_variants() -> Vec<Arc<dyn AnyLaunch>> {
     let mut all = Vec::new();
     add::<altup::Altup>(&mut all);
     add::<attention::Attention>(&mut all);
+    add::<attention_coop::AttentionCoop>(&mut all);
     add::<attention_merge::AttentionMerge>(&mut all);
     add::<embed::Embed>(&mut all);
     add::<kv_write::KvWrite>(&mut all);

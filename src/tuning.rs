@@ -86,7 +86,8 @@ pub enum ProductKernel {
 pub enum ProductPath {
     /// Nothing: inputs in f32, weights as they are stored.
     Float,
-    /// f16, on cooperative matrices, where the device was opened with them; else as [`ProductPath::Float`].
+    /// f16, on cooperative matrices, where the device was opened with them; else as [`ProductPath::Float`]. Attention to a prompt
+    /// follows the product that makes its queries.
     #[default]
     Matrix,
     /// Inputs to 8-bit codes in blocks of 32 ([`crate::kernels::quantize`]), where weights are codes too and the table

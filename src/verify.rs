@@ -245,8 +245,14 @@ fn rounding(config: &ModelConfig, plan: &WeightPlan, arithmetic: &Arithmetic, am
         CacheFormat::F16 => half,
         CacheFormat::Int8 => codes,
     };
-    // Into a sub-layer and out of it, and the head.
-    let products = 2 * config.ops().count() + 1;
+    // Into a sub-layer and out of it, and the head; of an attention also those of queries with keys and of weights with values.
+    let is_attention =
+        |op: &Op| matches!(op, Op::Attention(_) | Op::LatentAttention(_) | Op::CrossAttention(_));
+    let of_attentions = match arithmetic.path {
+        ProductPath::Matrix => 2 * config.ops().filter(|(_, op)| is_attention(op)).count(),
+        ProductPath::Float | ProductPath::Integer => 0,
+    };
+    let products = 2 * config.ops().count() + 1 + of_attentions;
     let attentions = config.ops_of(Stack::Decoder).filter(|(_, op)| matches!(op, Op::Attention(_))).count();
     let of_cache = of_cache * amplification;
     let bound = (2.0 * (of_product.powi(2) * products as f64 + of_cache.powi(2) * attentions as f64)).sqrt();

@@ -1,15 +1,18 @@
 //! The dispatches of one case, and what they read.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use wattle::energy::{Phase, Work};
-use wattle::fragments::{CacheRows, CacheSlots, Reach};
-use wattle::kernel::{Kernel, Launch, SequenceSpan, Span};
+use wattle::fragments::{CacheRows, CacheSlots, MatrixSize, Reach};
+use wattle::kernel::{AnyLaunch, Kernel, Launch, SequenceSpan, Span};
 use wattle::kernels::attention::{Attention, AttentionParams, queries, split_keys};
+use wattle::kernels::attention_coop::AttentionCoop;
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::quant::{PackedMatrix, WeightFormat};
 use wattle::reference::cache_rows::pack;
+use wattle::tuning::ProductPath;
 use wattle::{Gpu, Tensor};
 
 use super::case::Case;
@@ -70,7 +73,7 @@ impl Layer {
 
     fn of_prompt(gpu: &Gpu, case: &Case, numbers: &Numbers, chunk: u32) -> Result<Self> {
         let rows = chunk.min(case.tokens);
-        let launch = Launch { variant: variant(case), params: params(case, rows) };
+        let launch = prompt(gpu, case, params(case, rows));
         let zeroed = |bytes: u64| gpu.block_on(Tensor::zeroed(gpu, "attention", bytes));
         let upload = |words: &[u32]| gpu.block_on(Tensor::upload(gpu, "attention", words));
         let out = zeroed(numbers.q.len() as u64 * 4)?;
@@ -87,7 +90,7 @@ impl Layer {
             tensors.insert(format!("{name}_chunk"), upload(bytemuck::cast_slice(&chunk))?);
         }
         let names = ["q", "k_cache", "v_cache", "k_chunk", "v_chunk", "out"];
-        let link: Link = (launch.shared(), names.map(|name| (name, name.to_owned())).to_vec());
+        let link: Link = (launch, names.map(|name| (name, name.to_owned())).to_vec());
         let chunk = |position: u32| {
             let span = Span { position, rows: rows.min(case.tokens - position) };
             Chain::new(gpu, std::slice::from_ref(&link), &tensors, &[span], &[span.into()])
@@ -152,6 +155,15 @@ impl Layer {
         let mut work = Work::default();
         self.chains.iter().for_each(|chain| work += chain.work());
         work
+    }
+}
+
+/// On lanes or on matrices.
+fn prompt(gpu: &Gpu, case: &Case, params: AttentionParams) -> Arc<dyn AnyLaunch> {
+    let size = MatrixSize::of(gpu.capabilities()).filter(|_| case.path == ProductPath::Matrix);
+    match size.and_then(|size| AttentionCoop::of(variant(case), size)) {
+        Some(variant) => Launch { variant, params }.shared(),
+        None => Launch { variant: variant(case), params }.shared(),
     }
 }
 

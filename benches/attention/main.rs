@@ -1,15 +1,20 @@
 //! Attention of one layer, prompts and steps, local and global, at the head shapes of published models.
 //!
-//! `cargo bench --bench attention -- [--all] [--models gemma3-1b] [--phases prefill,decode] [--caches f32,f16,int8] [--tokens 2048]`
+//! `cargo bench --bench attention -- [--all] [--models gemma3-1b] [--phases prefill,decode] [--caches f32,f16,int8] [--paths float,matrix] [--tokens 2048]`,
+//! and with `--models gemma3-1b --caches f16 --curve FILE.svg` a picture of a step's time over the context.
 
 mod case;
 mod check;
 #[expect(dead_code, reason = "the bench of products uses the rest")]
 #[path = "../support/copies.rs"]
 mod copies;
+mod curve;
 mod layer;
 #[path = "../support/peaks.rs"]
 mod peaks;
+#[expect(dead_code, reason = "an example uses the rest")]
+#[path = "../support/plot.rs"]
+mod plot;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -18,6 +23,7 @@ use std::time::Duration;
 use case::{Case, Heads, MODELS, cases};
 use check::check;
 use copies::rotated;
+use curve::Curve;
 use layer::{CHUNK, Layer, Numbers};
 use peaks::Peaks;
 use support::arguments::Arguments;
@@ -27,15 +33,16 @@ use support::table::Table;
 use support::{Bench, LONGEST, Result, Row, SLOW_RUNS, Times, microseconds, print_skipped, repeat};
 use wattle::energy::Phase;
 use wattle::fragments::CacheFormat;
+use wattle::tuning::ProductPath;
 
-const USAGE: &str =
-    "[--all] [--models gemma3-1b] [--phases prefill,decode] [--caches f32,f16,int8] [--tokens 2048]";
+const USAGE: &str = "[--all] [--models gemma3-1b] [--phases prefill,decode] [--caches f32,f16,int8] [--paths float,matrix] [--tokens 2048] [--curve FILE.svg]";
 
-const COLUMNS: [(&str, usize); 12] = [
+const COLUMNS: [(&str, usize); 13] = [
     ("attention", 22),
     ("tokens", 14),
     ("batch", 5),
     ("cache", 5),
+    ("path", 6),
     ("us", 16),
     ("device us", 10),
     ("MB", 9),
@@ -56,33 +63,50 @@ fn run() -> Result<()> {
     let models = arguments.value("--models")?.map_or(Ok(MODELS.to_vec()), |names| self::models(&names))?;
     let phases = arguments.value("--phases")?.unwrap_or_else(|| "prefill,decode".into());
     let caches = arguments.value("--caches")?.unwrap_or_else(|| "f32,f16,int8".into());
+    let paths = arguments.value("--paths")?.unwrap_or_else(|| "float,matrix".into());
     let most = arguments.value("--tokens")?.map_or(Ok(u32::MAX), |most| most.parse())?;
+    let picture = arguments.value("--curve")?;
     arguments.finish(USAGE)?;
     let phases = phases.split(',').map(phase).collect::<Result<Vec<_>>>()?;
     let caches = caches.split(',').map(str::parse).collect::<Result<Vec<CacheFormat>, _>>()?;
 
+    let paths = paths.split(',').map(path).collect::<Result<Vec<_>>>()?;
+    let mut curve = picture.is_some().then(|| Curve::new(&models, &caches)).transpose()?;
     let mut bench = Bench::open("attention")?;
     let (roof, peaks) = (Roof::measure(&bench.gpu)?, Peaks::measure(&bench.gpu)?);
     let table = Table::begin(&COLUMNS);
-    let (mut skipped, mut checked) = (Vec::new(), Vec::new());
-    for case in cases(&models, &phases, &caches, most) {
+    let (mut skipped, mut checked, mut no_matrices) = (Vec::new(), Vec::new(), false);
+    for case in cases((&models, &phases), (&caches, &paths), most) {
+        if case.path == ProductPath::Matrix && !bench.gpu.capabilities().has_matrices() {
+            no_matrices = true;
+            continue;
+        }
         // What a kernel is made for.
-        let kind = (case.heads, case.phase, case.cache, case.window.is_some());
+        let kind = (case.heads, case.phase, case.cache, case.path, case.window.is_some());
         if !checked.contains(&kind) {
             check(&bench.gpu, &case)?;
             checked.push(kind);
         }
         match row(&mut bench, (&roof, &peaks), &table, &case, longest)? {
-            Ok(()) => {}
+            Ok(time) => curve.iter_mut().for_each(|curve| curve.add(&case, time)),
             Err(why) => skipped.push(format!(
-                "{case:<22}  {:>14}  {:>5}  {:<5}  {why}",
+                "{case:<22}  {:>14}  {:>5}  {:<5}  {:<6}  {why}",
                 tokens(&case),
                 case.batch,
-                case.cache
+                case.cache,
+                case.path
             )),
         }
     }
+    if no_matrices {
+        skipped.push("path matrix: the device has no cooperative matrices".into());
+    }
     print_skipped(&skipped);
+    if let (Some(file), Some(curve)) = (picture, curve) {
+        std::fs::write(&file, curve.svg(&bench.measured_on())?)
+            .map_err(|error| format!("{file}: {error}"))?;
+        println!("\nthe time of a step over the context: {file}");
+    }
     Ok(())
 }
 
@@ -103,6 +127,12 @@ fn phase(name: &str) -> Result<Phase> {
     }
 }
 
+fn path(name: &str) -> Result<ProductPath> {
+    let known = [ProductPath::Float, ProductPath::Matrix];
+    let found = known.into_iter().find(|path| path.to_string() == name);
+    found.ok_or_else(|| format!("there is no path '{name}'; there are float and matrix").into())
+}
+
 fn tokens(case: &Case) -> String {
     match case.phase {
         Phase::Prefill => format!("prefill {}", case.tokens),
@@ -110,14 +140,14 @@ fn tokens(case: &Case) -> String {
     }
 }
 
-/// Measures and prints a row, or says why not.
+/// Measures and prints a row, and returns its time; or says why not.
 fn row(
     bench: &mut Bench,
     (roof, peaks): (&Roof, &Peaks),
     table: &Table,
     case: &Case,
     longest: Option<Duration>,
-) -> Result<Result<(), String>> {
+) -> Result<Result<Duration, String>> {
     let copies = match layer::copies(&bench.gpu, roof, case, rotated(&bench.gpu), (SLOW_RUNS, longest)) {
         Ok(copies) => copies,
         Err(why) => return Ok(Err(why)),
@@ -135,6 +165,7 @@ fn row(
         tokens(case),
         case.batch.to_string(),
         case.cache.to_string(),
+        case.path.to_string(),
         format!("{:.1} ±{:.0}%", microseconds(times.median()), 50.0 * times.spread()),
         device.map_or("-".into(), |device| format!("{:.1}", microseconds(device))),
         format!("{:.3}", bytes / f64::from(layer.times) / 1e6),
@@ -154,7 +185,7 @@ fn row(
     ];
     metrics.extend(device.map(|device| ("device_ns", device.as_nanos() as f64)));
     let (shape, variant) =
-        (case.to_string(), format!("{} batch {} {}", tokens(case), case.batch, case.cache));
+        (case.to_string(), format!("{} batch {} {} {}", tokens(case), case.batch, case.cache, case.path));
     bench.record(&Row { name: bench.name, shape, variant, times: &times, metrics })?;
-    Ok(Ok(()))
+    Ok(Ok(times.median()))
 }

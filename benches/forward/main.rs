@@ -1,10 +1,11 @@
 //! Whole forward passes: prompts and answers of models with random weights, then what launching a kernel costs.
 //!
-//! `cargo bench --bench forward -- [--all] [--models a,b] [--weights f32,int4] [--tokens N]`
+//! `cargo bench --bench forward -- [--all] [--models a,b] [--blocks N] [--serial] [--weights f32,int4] [--tokens N]`
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod blocks;
 mod case;
 mod launch;
 mod memory;
@@ -22,7 +23,8 @@ use wattle::quant::WeightFormat;
 
 use case::Case;
 
-const USAGE: &str = "[--all] [--models a,b] [--weights f32,f16,int8,int4,int2] [--tokens N]";
+const USAGE: &str =
+    "[--all] [--models a,b] [--blocks N] [--serial] [--weights f32,f16,int8,int4,int2] [--tokens N]";
 
 struct Options {
     all: bool,
@@ -84,17 +86,25 @@ fn row(
 impl Options {
     fn read() -> Result<Self> {
         let mut arguments = Arguments::read();
-        let all = arguments.flag("--all");
+        let (all, with_serial) = (arguments.flag("--all"), arguments.flag("--serial"));
+        let blocks = arguments.value("--blocks")?.map_or(Ok(usize::MAX), |n| n.parse());
         let (models, weights) = (arguments.value("--models")?, arguments.value("--weights")?);
         let tokens = arguments.value("--tokens")?.map_or(Ok(128), |n| n.parse());
         arguments.finish(USAGE)?;
         let known = || PRESETS.map(|(name, _)| name).join(",");
         let models = models.unwrap_or_else(known);
         let find = |name| preset(name).ok_or_else(|| format!("no model '{name}'; there are {}", known()));
+        let models = models.split(',').map(find).collect::<Result<Vec<_>, _>>()?;
+        let blocks = blocks.ok().filter(|blocks| *blocks > 0).ok_or("--blocks takes a positive number")?;
+        let models = models.into_iter().map(|config| blocks::first(config, blocks));
+        let with_serial = |config: ModelConfig| {
+            let serial = with_serial.then(|| blocks::serial(&config)).flatten();
+            std::iter::once(config).chain(serial)
+        };
         let weights = weights.unwrap_or_else(|| "f32,f16,int8,int4,int2".into());
         Ok(Self {
             all,
-            models: models.split(',').map(find).collect::<Result<_, _>>()?,
+            models: models.flat_map(with_serial).collect(),
             weights: weights.split(',').map(str::parse).collect::<Result<_, _>>()?,
             tokens: tokens.ok().filter(|tokens| *tokens > 0).ok_or("--tokens takes a positive number")?,
         })

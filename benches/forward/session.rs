@@ -13,7 +13,7 @@ use super::support::{Result, Row, Times, microseconds, repeat};
 
 /// Columns of the table.
 pub const COLUMNS: [(&str, usize); 12] = [
-    ("model", 13),
+    ("model", 14),
     ("weights", 12),
     ("peak MB", 8),
     ("load s", 7),

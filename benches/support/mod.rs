@@ -57,11 +57,17 @@ impl Bench {
     pub fn open(name: &'static str) -> Result<Self> {
         let gpu = Gpu::open_blocking(GpuOptions { cooperative_matrices: true, ..GpuOptions::default() })?;
         let date = date::utc(SystemTime::now());
-        let info = gpu.info();
-        println!("{name} on {}, {} {}, {}, {date}", info.name, info.driver, info.driver_info, info.backend);
         let open = |path| OpenOptions::new().create(true).append(true).open(path);
         let rows = std::env::var_os("WATTLE_BENCH_JSON").map(open).transpose()?;
-        Ok(Self { gpu, name, date, rows })
+        let bench = Self { gpu, name, date, rows };
+        println!("{name} on {}", bench.measured_on());
+        Ok(bench)
+    }
+
+    /// The adapter, its driver and the date.
+    pub fn measured_on(&self) -> String {
+        let info = self.gpu.info();
+        format!("{}, {} {}, {}, {}", info.name, info.driver, info.driver_info, info.backend, self.date)
     }
 
     /// Appends a row to the file, if there is one.

@@ -39,6 +39,9 @@ impl MatrixSize {
 
     /// Adds its fragments, entry point included.
     pub(crate) fn add_to(self, source: Source) -> Source {
-        source.with(self.fragment()).with(fragment!("entry/subgroup.wgsl"))
+        source
+            .with(self.fragment())
+            .with(fragment!("matrix/row_scale.wgsl"))
+            .with(fragment!("entry/subgroup.wgsl"))
     }
 }

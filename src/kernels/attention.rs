@@ -4,8 +4,8 @@ mod tile;
 mod variants;
 mod work;
 
-pub(super) use work::sink_work;
 pub use work::visible_pairs;
+pub(super) use work::{Steps, of as work_of, sink_work};
 
 use tile::{KEYS, Tile};
 
@@ -147,32 +147,9 @@ impl Kernel for Attention {
     const NAME: &'static str = "attention";
 
     fn source(self) -> Source {
-        let source = Source::kernel(Self::NAME, fragment!("attention.wgsl"))
-            .with_span()
-            .with(self.reach.fragment())
-            .with(fragment!("entry/plain.wgsl"));
-        let source = self.tile().add_to(self.head_dim, source);
-        let source = match self.has_cache() {
-            true => self.values_added(
-                source.with(self.cache.slots.fragment()).with(self.cache.format.key_fragment()),
-            ),
-            false => source,
-        };
-        let source = if self.softcap {
-            source.with(fragment!("softcap/tanh.wgsl")).with(fragment!("common/safe_tanh.wgsl"))
-        } else {
-            source.with(fragment!("softcap/none.wgsl"))
-        };
-        let source = self.score_bias.add_to(source);
-        let source = self.height_added(source.with(self.keys()));
-        let source = match self.phase {
-            Phase::Prefill => source.with(fragment!("output/whole.wgsl")).with(sinks_fragment(self.sinks)),
-            Phase::Decode => source.with(fragment!("output/split.wgsl")),
-        };
-        match self.reach {
-            Reach::Encoder => source.constant("KEY_HEADS", if self.v_is_k { 1 } else { 2 }),
-            Reach::Window | Reach::Chunk | Reach::Both => source,
-        }
+        let source =
+            Source::kernel(Self::NAME, fragment!("attention.wgsl")).with(fragment!("entry/plain.wgsl"));
+        self.add_to(self.tile().add_to(source, self.head_dim))
     }
 
     fn bindings(self) -> Vec<Binding> {
@@ -199,29 +176,7 @@ impl Kernel for Attention {
     }
 
     fn check(self, params: &AttentionParams) -> Result<()> {
-        let AttentionParams { heads, kv_heads, slots, .. } = *params;
-        at_most(Self::NAME, "head_dim", MAX_KEY_DIM, self.head_dim)?;
-        let most = if self.values.are_own() { MAX_HEAD_DIM } else { MAX_HEAD_DIM.min(self.head_dim) };
-        at_most(Self::NAME, "values", most, self.values.dim())?;
-        let tiled = self.queries.is_power_of_two() && self.queries <= MAX_QUERIES;
-        require(Self::NAME, "queries", tiled, "a power of two up to 32", self.queries)?;
-        positive(Self::NAME, [("heads", heads), ("kv_heads", kv_heads), ("slots", slots)])?;
-        let expected = format_args!("a divisor of the {heads} query heads");
-        require(Self::NAME, "kv_heads", heads.is_multiple_of(kv_heads), expected, kv_heads)?;
-        let capped = !self.softcap || params.softcap > 0.0;
-        require(Self::NAME, "softcap", capped, "a positive number", params.softcap)?;
-        self.check_reach(params)?;
-        let of_encoder = !self.v_is_k || self.reach == Reach::Encoder;
-        require(Self::NAME, "v_is_k", of_encoder, "values of their own but of an encoder's keys", "keys")?;
-        let cached = self.has_cache() || self.cache == CacheRows::PLAIN;
-        require(Self::NAME, "cache", cached, "plain rows where there is no cache", "others")?;
-        match self.phase {
-            Phase::Prefill if self.has_chunk() => positive(Self::NAME, [("chunk_slots", params.chunk_slots)]),
-            Phase::Prefill => Ok(()),
-            Phase::Decode => {
-                positive(Self::NAME, [("split_keys", params.split_keys), ("max_splits", params.max_splits)])
-            }
-        }
+        self.check_for(Self::NAME, params)
     }
 
     fn sizes(self, params: &AttentionParams, rows: u32) -> Vec<(&'static str, u64)> {
@@ -272,7 +227,7 @@ impl Kernel for Attention {
     }
 
     fn work_of(self, params: &AttentionParams, spans: &[Span]) -> Work {
-        work::of(self, params, spans)
+        work_of(self, self.tile().steps(self.head_dim), params, spans)
     }
 }
 
@@ -300,6 +255,38 @@ impl Attention {
             phase,
             cache,
             queries,
+        }
+    }
+
+    /// What every kernel needs to find queries, keys and values, and to store outputs.
+    pub(super) fn add_to(self, source: Source) -> Source {
+        let source = source
+            .with_span()
+            .with(fragment!("attention/params.wgsl"))
+            .with(self.reach.fragment())
+            .constant("HEAD_DIM", self.head_dim)
+            .constant("VALUE_DIM", self.values.dim())
+            .constant("QUERIES", self.queries);
+        let source = match self.has_cache() {
+            true => self.values_added(
+                source.with(self.cache.slots.fragment()).with(self.cache.format.key_fragment()),
+            ),
+            false => source,
+        };
+        let source = if self.softcap {
+            source.with(fragment!("softcap/tanh.wgsl")).with(fragment!("common/safe_tanh.wgsl"))
+        } else {
+            source.with(fragment!("softcap/none.wgsl"))
+        };
+        let source = self.score_bias.add_to(source);
+        let source = self.height_added(source.with(self.keys()));
+        let source = match self.phase {
+            Phase::Prefill => source.with(fragment!("output/whole.wgsl")).with(sinks_fragment(self.sinks)),
+            Phase::Decode => source.with(fragment!("output/split.wgsl")),
+        };
+        match self.reach {
+            Reach::Encoder => source.constant("KEY_HEADS", if self.v_is_k { 1 } else { 2 }),
+            Reach::Window | Reach::Chunk | Reach::Both => source,
         }
     }
 
@@ -370,13 +357,40 @@ impl Attention {
         split_count(first, newest, params.split_keys)
     }
 
+    /// [`Kernel::check`] of a kernel by the name of `kernel`, which computes this attention.
+    pub(super) fn check_for(self, kernel: &'static str, params: &AttentionParams) -> Result<()> {
+        let AttentionParams { heads, kv_heads, slots, .. } = *params;
+        at_most(kernel, "head_dim", MAX_KEY_DIM, self.head_dim)?;
+        let most = if self.values.are_own() { MAX_HEAD_DIM } else { MAX_HEAD_DIM.min(self.head_dim) };
+        at_most(kernel, "values", most, self.values.dim())?;
+        let tiled = self.queries.is_power_of_two() && self.queries <= MAX_QUERIES;
+        require(kernel, "queries", tiled, "a power of two up to 32", self.queries)?;
+        positive(kernel, [("heads", heads), ("kv_heads", kv_heads), ("slots", slots)])?;
+        let expected = format_args!("a divisor of the {heads} query heads");
+        require(kernel, "kv_heads", heads.is_multiple_of(kv_heads), expected, kv_heads)?;
+        let capped = !self.softcap || params.softcap > 0.0;
+        require(kernel, "softcap", capped, "a positive number", params.softcap)?;
+        self.check_reach(kernel, params)?;
+        let of_encoder = !self.v_is_k || self.reach == Reach::Encoder;
+        require(kernel, "v_is_k", of_encoder, "values of their own but of an encoder's keys", "keys")?;
+        let cached = self.has_cache() || self.cache == CacheRows::PLAIN;
+        require(kernel, "cache", cached, "plain rows where there is no cache", "others")?;
+        match self.phase {
+            Phase::Prefill if self.has_chunk() => positive(kernel, [("chunk_slots", params.chunk_slots)]),
+            Phase::Prefill => Ok(()),
+            Phase::Decode => {
+                positive(kernel, [("split_keys", params.split_keys), ("max_splits", params.max_splits)])
+            }
+        }
+    }
+
     /// Refuses chunks of nothing, and sinks where scores are not yet joined.
-    fn check_reach(self, params: &AttentionParams) -> Result<()> {
+    fn check_reach(self, kernel: &'static str, params: &AttentionParams) -> Result<()> {
         let reaches = self.reach != Reach::Chunk || params.reach > 0;
-        require(Self::NAME, "reach", reaches, "at least 1 token in a chunk", params.reach)?;
+        require(kernel, "reach", reaches, "at least 1 token in a chunk", params.reach)?;
         let whole = self.reach != Reach::Both || self.phase == Phase::Prefill;
-        require(Self::NAME, "reach", whole, "keys before it for a step", "both ways")?;
+        require(kernel, "reach", whole, "keys before it for a step", "both ways")?;
         let joined = !self.sinks || self.phase == Phase::Prefill;
-        require(Self::NAME, "sinks", joined, "none in a decode", "some")
+        require(kernel, "sinks", joined, "none in a decode", "some")
     }
 }

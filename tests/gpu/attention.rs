@@ -1,7 +1,8 @@
 use wattle::energy::Phase;
-use wattle::fragments::{CacheRows, CacheSlots, Reach, ScoreBias};
+use wattle::fragments::{CacheRows, CacheSlots, MatrixSize, Reach, ScoreBias};
 use wattle::kernel::{Kernel, SequenceSpan};
 use wattle::kernels::attention::{Attention, AttentionParams, Values, split_count};
+use wattle::kernels::attention_coop::AttentionCoop;
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::model::config::{Alibi, RelativeBias};
 use wattle::reference::attention::{self as reference, Mask};
@@ -131,8 +132,11 @@ impl Call<'_> {
 
     fn prefill(&self, chunk_slots: usize, what: &str, golden: Option<&[f32]>) {
         let params = AttentionParams { chunk_slots: chunk_slots as u32, ..self.params() };
-        let run = self
-            .run(variant(self, Phase::Prefill, Reach::Window), params, what)
+        let run = match prompt(variant(self, Phase::Prefill, Reach::Window), self.first()) {
+            (variant, None) => self.run(variant, params, what),
+            (_, Some(variant)) => self.run(variant, params, what),
+        };
+        let run = run
             .with("q", &self.q())
             .with("k_cache", &self.cached(|of| &of.k, false))
             .with("k_chunk", &self.chunk(|of| &of.k, chunk_slots));
@@ -195,15 +199,15 @@ fn with_bias(run: Run, sequence: &Sequence) -> Run {
 fn both_ways(sequence: &Sequence, slots: usize, what: &str, golden: Option<&[f32]>) {
     assert_eq!(sequence.position, 0);
     let params = AttentionParams { slots: slots as u32, ..sequence.params() };
-    let run = Run::new(
-        variant(&Call::one(sequence, slots), Phase::Prefill, Reach::Both),
-        params,
-        span(0, sequence.rows),
-        what,
-    )
-    .with("q", &sequence.q)
-    .with("k_cache", &Call::one(sequence, slots).chunk(|of| &of.k, slots))
-    .with("v_cache", &Call::one(sequence, slots).chunk(|of| &of.v, slots));
+    let at = span(0, sequence.rows);
+    let run = match prompt(variant(&Call::one(sequence, slots), Phase::Prefill, Reach::Both), sequence) {
+        (variant, None) => Run::new(variant, params, at, what),
+        (_, Some(variant)) => Run::new(variant, params, at, what),
+    };
+    let run = run
+        .with("q", &sequence.q)
+        .with("k_cache", &Call::one(sequence, slots).chunk(|of| &of.k, slots))
+        .with("v_cache", &Call::one(sequence, slots).chunk(|of| &of.v, slots));
     Call::one(sequence, slots).check(with_bias(with_sinks(run, sequence), sequence), golden, false);
 }
 
@@ -223,7 +227,11 @@ fn across(
     let variant = Attention { v_is_k, ..variant(&Call::one(sequence, slots), phase, Reach::Encoder) };
     let (rows, at) = (*rows, span(3, *rows));
     let beside = sequence.beside(slots, v_is_k);
-    let run = Run::new(variant, params, at, what)
+    let run = match prompt(variant, sequence) {
+        (variant, None) => Run::new(variant, params, at, what),
+        (_, Some(variant)) => Run::new(variant, params, at, what),
+    };
+    let run = run
         .with("q", &sequence.q)
         .with("k_cache", &beside)
         .with("v_cache", &beside)
@@ -264,8 +272,13 @@ fn variant(call: &Call<'_>, phase: Phase, causal: Reach) -> Attention {
     }
 }
 
+/// The kernel for lanes, and that for cooperative matrices where they compute the sequence.
+fn prompt(variant: Attention, sequence: &Sequence) -> (Attention, Option<AttentionCoop>) {
+    (variant, sequence.on.and_then(|size| AttentionCoop::of(variant, size)))
+}
+
 /// Heads, key/value heads, window, slots (0: all positions), position, rows.
-const PREFILLS: [(usize, usize, u32, usize, usize, usize); 14] = [
+pub const PREFILLS: [(usize, usize, u32, usize, usize, usize); 14] = [
     (1, 1, 0, 0, 0, 1),
     (4, 1, 0, 0, 0, 9),
     (4, 4, 1, 1, 5, 3),
@@ -310,7 +323,12 @@ fn variants_agree_with_the_reference() {
     }
 }
 
-fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
+pub fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
+    run_case_on(None, variant, softcap, seed, size);
+}
+
+/// The same where prompts are computed on cooperative matrices.
+pub fn run_case_on(on: Option<MatrixSize>, variant: Attention, softcap: f32, seed: usize, size: f32) {
     let what = format!("size {size}, seed {seed}");
     let (seed_64, head_dim) = (seed as u64, variant.head_dim as usize);
     let of = |heads, kv_heads, tokens| reference::Attention {
@@ -327,6 +345,7 @@ fn run_case(variant: Attention, softcap: f32, seed: usize, size: f32) {
         true => sequence.with_sinks(seed_64),
         false => sequence,
     };
+    let with = |sequence: Sequence| with(Sequence { on, ..sequence });
     let with = |sequence: Sequence| match variant.score_bias {
         ScoreBias::Relative { distance } => with(sequence).with_bias(distance, seed_64),
         ScoreBias::None | ScoreBias::Alibi { .. } => with(sequence),
@@ -413,7 +432,7 @@ fn every_shape_agrees_with_the_reference() {
     }
 }
 
-fn of_size(head_dim: u32, softcap: f32, reach: Reach, sinks: bool, phase: Phase) -> Attention {
+pub fn of_size(head_dim: u32, softcap: f32, reach: Reach, sinks: bool, phase: Phase) -> Attention {
     let values = Values::Own(head_dim);
     Attention { values, softcap: softcap > 0.0, reach, sinks, ..Attention::new(head_dim, phase) }
 }
@@ -444,7 +463,8 @@ fn golden_sequence(golden: &Golden, softcap: f32) -> Sequence {
     let rows = golden.shape("q")[0];
     let sinks = golden.has("sinks").then(|| golden.floats("sinks"));
     let values = Values::Own(golden.shape("v")[2] as u32);
-    Sequence { layer, values, position: golden.shape("k")[0] - rows, rows, q, k, v, sinks, bias: None }
+    let position = golden.shape("k")[0] - rows;
+    Sequence { layer, values, position, rows, q, k, v, sinks, bias: None, on: None }
 }
 
 const FILES: [&str; 20] = [
@@ -516,6 +536,7 @@ fn attention_to_all_keys_is_golden() {
             v,
             sinks: None,
             bias: None,
+            on: None,
         };
         for split_keys in [8, 32] {
             across(&one, (Phase::Decode, false), split_keys, &format!("attn_cross, row {row}"), Some(out));
@@ -584,8 +605,8 @@ fn chunks_over_a_ring_are_golden() {
         let q = whole.q[position * row..end * row].to_vec();
         let (k, v) = (whole.k[..seen].to_vec(), whole.v[..seen].to_vec());
         let (layer, values) = (whole.layer, whole.values);
-        let (sinks, bias) = (None, None);
-        let chunk = Sequence { layer, values, position, rows: end - position, q, k, v, sinks, bias };
+        let rows = end - position;
+        let chunk = Sequence { layer, values, position, rows, q, k, v, sinks: None, bias: None, on: None };
         let what = format!("chunk at {position}");
         Call::one(&chunk, ring).prefill(most, &what, Some(&out[position * row..end * row]));
     }

@@ -1,6 +1,6 @@
 //! What tests of attention share: sequences, caches, expected outputs and their tolerances.
 
-use wattle::fragments::{CacheFormat, Reach};
+use wattle::fragments::{CacheFormat, MatrixSize, Reach};
 use wattle::kernels::attention::{AttentionParams, Values};
 use wattle::model::config::RelativeBias;
 use wattle::reference::attention::{Attention, KeyValues, Mask, ScoreBias, attention};
@@ -85,6 +85,8 @@ pub struct Sequence {
     pub sinks: Option<Vec<f32>>,
     /// What is added to scores, `[buckets, H]`.
     pub bias: Option<(RelativeBias, Vec<f32>)>,
+    /// The cooperative matrices that compute it, if any do.
+    pub on: Option<MatrixSize>,
 }
 
 /// How far back queries see: a window or a chunk of so many tokens, or all.
@@ -117,7 +119,7 @@ impl Sequence {
             }
         };
         q.iter_mut().for_each(|q| *q *= size);
-        Self { layer, values, position, rows, q, k, v, sinks: None, bias: None }
+        Self { layer, values, position, rows, q, k, v, sinks: None, bias: None, on: None }
     }
 
     /// Elements of a value.
@@ -184,7 +186,8 @@ impl Sequence {
         let (k, v) =
             (self.k[..seen * self.layer.head_dim].to_vec(), self.v[..seen * self.value_dim()].to_vec());
         let (values, sinks, bias) = (self.values, self.sinks.clone(), self.bias.clone());
-        Self { layer: self.layer, values, position: self.position + row, rows: 1, q, k, v, sinks, bias }
+        let position = self.position + row;
+        Self { layer: self.layer, values, position, rows: 1, q, k, v, sinks, bias, on: None }
     }
 
     /// The uniform, but for the sizes of buffers.
@@ -254,9 +257,25 @@ impl Sequence {
             let (row, head) = (at / self.layer.heads, at % self.layer.heads);
             let score = self.largest_score(row, head) * roundings(width) + cap + alibi;
             let c = 2.0 * score + exp + rescaled + roundings(keys);
-            sizes.iter().map(|size| 2.0 * c * EPS * size).collect::<Vec<f32>>()
+            let (of_size, least) = self.on.map_or((0.0, 0.0), |_| self.in_f16(row, head));
+            sizes.iter().map(|size| (2.0 * c * EPS + of_size) * size + least).collect::<Vec<f32>>()
         };
         sizes.chunks(self.value_dim()).enumerate().flat_map(of_query).collect()
+    }
+
+    /// What rounding to f16 adds: in proportion to `sum |a v|`, and besides. WGSL lets a conversion go to either neighbour. Weights
+    /// that have become subnormal lose what is below the last bit of all.
+    fn in_f16(&self, row: usize, head: usize) -> (f32, f32) {
+        let Attention { heads, head_dim, scale, .. } = self.layer;
+        let unit = 2f32.powi(-10);
+        let q = &self.q[(row * heads + head) * head_dim..][..head_dim];
+        // A key below 2^-14 may become 0.
+        let of_keys = scale * 2f32.powi(-14) * q.iter().map(|q| q.abs()).sum::<f32>();
+        let of_score = 2.0 * unit * self.largest_score(row, head) + of_keys;
+        let most = self.v.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+        // Where a score of 1e4 is rounded, any key may be the one that counts.
+        let of_size = (2.0 * of_score).exp_m1().min(1e6) + 4.0 * unit;
+        (of_size, (self.position + self.rows) as f32 * 2f32.powi(-24) * most)
     }
 
     fn attention(&self, values: &[f32]) -> Vec<f32> {

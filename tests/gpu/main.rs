@@ -30,6 +30,7 @@ mod tile_rows;
 
 mod altup;
 mod attention;
+mod attention_coop;
 mod attention_merge;
 mod embed;
 mod integers;

@@ -1,9 +1,10 @@
 //! What a variant of a kernel adds to its work.
 
 use wattle::energy::{ByteClass, OpClass, Phase, Work};
-use wattle::fragments::{ExpertWeight, GroupLimit, Reach, RouteRule, ScoreBias, Selection};
+use wattle::fragments::{ExpertWeight, GroupLimit, MatrixSize, Reach, RouteRule, ScoreBias, Selection};
 use wattle::kernel::{Kernel, Span};
 use wattle::kernels::attention::{Attention, AttentionParams};
+use wattle::kernels::attention_coop::AttentionCoop;
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
 use wattle::kernels::rope::{QkNorm, Rope, RopeParams};
@@ -67,6 +68,33 @@ fn sinks_are_counted_where_outputs_are_final() {
     let merge =
         |sinks| AttentionMerge { reach: Reach::Window, sinks }.work(&params, Span { position: 7, rows: 1 });
     assert_eq!(added(merge(true), merge(false)), ([6 * 4, 6 * 10 * 4], 2 * 6));
+}
+
+/// On matrices of 8 by 8 a tile of 32 queries and 32 keys is multiplied whole, 10 elements as 16; what must be computed is the same.
+#[test]
+fn matrices_multiply_what_fills_them_up() {
+    let attention = of_prefill(ScoreBias::None, false);
+    let on_matrices = AttentionCoop::of(attention, MatrixSize::Eight).unwrap();
+    let params = AttentionParams {
+        heads: 6,
+        kv_heads: 6,
+        slots: 64,
+        pages: 0,
+        chunk_slots: 16,
+        reach: 0,
+        split_keys: 32,
+        max_splits: 2,
+        scale: 1.0,
+        softcap: 0.0,
+        alibi_scale: 1.0,
+    };
+    let span = Span { position: 7, rows: 3 };
+    let [lanes, matrices] = [attention.work(&params, span), on_matrices.work(&params, span)];
+    let (by_lanes, by_matrices) = (lanes.ops_of(OpClass::F32Fma), matrices.ops_of(OpClass::CoopFma));
+    assert_eq!([by_lanes.least, by_matrices.least], [27 * 6 * (10 + 10); 2]);
+    assert_eq!(by_matrices.most, 6 * 32 * 32 * (16 + 16));
+    assert_eq!(matrices.ops_of(OpClass::F32Fma).most, 0);
+    assert_eq!(matrices.bytes_of(ByteClass::KvRead), lanes.bytes_of(ByteClass::KvRead));
 }
 
 /// A power of two and three products or differences for every score: 3 rows after 7 see 8, 9 and 10 keys, in 6 heads.

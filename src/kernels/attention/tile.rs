@@ -1,5 +1,7 @@
 //! What a workgroup of `attention` takes, and how its lanes share it. `shaders/attention.wgsl` says what each does.
 
+use super::Steps;
+use crate::energy::OpClass;
 use crate::shader::Source;
 
 /// Queries of a key/value head that walk the keys together, and the lanes that compute them.
@@ -56,21 +58,24 @@ impl Tile {
     }
 
     /// Elements of a key that are multiplied, those that fill the last slice up included.
-    pub(super) fn key_width(self, head_dim: u32) -> u32 {
+    fn key_width(self, head_dim: u32) -> u32 {
         head_dim.next_multiple_of(4 * self.slice_quads(head_dim))
     }
 
     /// Elements of a value that are multiplied, those of lanes to spare included.
-    pub(super) fn value_width(self) -> u32 {
+    fn value_width(self) -> u32 {
         self.value_dim.next_multiple_of(self.value_lanes())
     }
 
+    /// What a workgroup computes at a time: of a tile that is not full, not what it lacks.
+    pub(super) fn steps(self, head_dim: u32) -> Steps {
+        let [key_width, value_width] = [self.key_width(head_dim), self.value_width()].map(u64::from);
+        Steps { keys: KEYS, key_width, value_width, whole: false, class: OpClass::F32Fma }
+    }
+
     /// Tells the shader.
-    pub(super) fn add_to(self, head_dim: u32, source: Source) -> Source {
+    pub(super) fn add_to(self, source: Source, head_dim: u32) -> Source {
         source
-            .constant("HEAD_DIM", head_dim)
-            .constant("VALUE_DIM", self.value_dim)
-            .constant("QUERIES", self.queries)
             .constant("KEYS", KEYS)
             .constant("WORKGROUP_SIZE", self.lanes())
             .constant("SLICE_QUADS", self.slice_quads(head_dim))

@@ -2,16 +2,35 @@
 
 use std::ops::Range;
 
-use super::tile::KEYS;
 use super::{Attention, AttentionParams};
 use crate::energy::{ByteClass, OpClass, Phase, Work};
 use crate::fragments::Reach;
 use crate::kernel::Span;
 
+/// What a workgroup computes at a time.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Steps {
+    /// Keys.
+    pub keys: u32,
+    /// Elements of a key that are multiplied, those that fill it up included.
+    pub key_width: u64,
+    /// The same of a value.
+    pub value_width: u64,
+    /// Whether queries and keys that a tile lacks are multiplied all the same.
+    pub whole: bool,
+    /// What multiplies.
+    pub class: OpClass,
+}
+
 /// Of one call.
-pub(super) fn of(attention: Attention, params: &AttentionParams, spans: &[Span]) -> Work {
+pub(in crate::kernels) fn of(
+    attention: Attention,
+    steps: Steps,
+    params: &AttentionParams,
+    spans: &[Span],
+) -> Work {
     let mut work = Work::default();
-    spans.iter().map(|span| of_span(attention, params, *span)).for_each(|of_span| work += of_span);
+    spans.iter().map(|span| of_span(attention, steps, params, *span)).for_each(|of_span| work += of_span);
     if attention.sinks && attention.phase == Phase::Prefill {
         let (heads, rows) = (u64::from(params.heads), u64::from(Span::total_rows(spans)));
         work += sink_work(heads, rows * heads, attention.values.dim().into());
@@ -21,9 +40,9 @@ pub(super) fn of(attention: Attention, params: &AttentionParams, spans: &[Span])
 
 /// What the tokens of one sequence cost, but for sinks. Of keys and values, what a workgroup reads counts once, however many of
 /// its lanes share it or read the last one again to fill a tile.
-fn of_span(attention: Attention, params: &AttentionParams, span: Span) -> Work {
+fn of_span(attention: Attention, steps: Steps, params: &AttentionParams, span: Span) -> Work {
     let Attention { head_dim, values, reach, score_bias, .. } = attention;
-    let (tile, format) = (attention.tile(), attention.cache.format);
+    let format = attention.cache.format;
     let tokens = if reach == Reach::Encoder { params.slots } else { params.reach };
     let pairs = visible_pairs(span, reach, tokens);
     let (heads, kv_heads) = (u64::from(params.heads), u64::from(params.kv_heads));
@@ -35,19 +54,22 @@ fn of_span(attention: Attention, params: &AttentionParams, span: Span) -> Work {
     let last = reach.key_end(span.position + span.rows - 1, span, params.slots);
     let distinct = u64::from(last - reach.first_visible(span.position, params.reach)) * kv_heads;
     let walks = walks(attention, params, span);
-    let sum = |of: fn(&Walk) -> u64| walks.iter().map(of).sum::<u64>() * kv_heads;
-    let walked = sum(|walk| walk.keys());
+    let sum = |of: &dyn Fn(&Walk) -> u64| walks.iter().map(of).sum::<u64>() * kv_heads;
+    let walked = sum(&Walk::keys);
     // Scores that are computed, masked ones included, and weights that multiply values; and those of queries that a tile lacks, which
     // are masked and go through the softmax all the same.
-    let scores = sum(|walk| walk.queries * walk.key_tiles() * u64::from(KEYS));
-    let softmax = sum(|walk| walk.key_tiles() * u64::from(KEYS)) * u64::from(attention.queries);
-    let weights = sum(|walk| walk.queries * walk.keys());
-    let executed = scores * u64::from(tile.key_width(head_dim)) + weights * u64::from(tile.value_width());
-    let q_reads = softmax / u64::from(KEYS) * key_dim * 4;
+    let filled_up = |walk: &Walk| walk.keys().next_multiple_of(u64::from(steps.keys));
+    let softmax = sum(&filled_up) * u64::from(attention.queries);
+    let [scores, weights] = match steps.whole {
+        true => [softmax; 2],
+        false => [sum(&|walk| walk.queries * filled_up(walk)), sum(&|walk| walk.queries * walk.keys())],
+    };
+    let executed = scores * steps.key_width + weights * steps.value_width;
+    let q_reads = softmax / u64::from(steps.keys) * key_dim * 4;
     let mut work = Work::default()
         .with_bytes(ByteClass::ActIn, rows * heads * key_dim * 4, q_reads)
         .with_bytes(ByteClass::KvRead, distinct * stored_bytes, walked * requested_bytes)
-        .with_ops(OpClass::F32Fma, heads * pairs * both, executed)
+        .with_ops(steps.class, heads * pairs * both, executed)
         .with_ops(OpClass::Sfu, heads * pairs, softmax);
     let outputs = rows * heads * value_dim * 4;
     work = match attention.phase {
@@ -78,10 +100,6 @@ struct Walk {
 impl Walk {
     fn keys(&self) -> u64 {
         u64::from(self.keys.end - self.keys.start)
-    }
-
-    fn key_tiles(&self) -> u64 {
-        self.keys().div_ceil(u64::from(KEYS))
     }
 }
 

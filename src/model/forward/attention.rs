@@ -4,16 +4,18 @@ use super::linear::Input;
 use super::{End, ForwardPass, PassOptions};
 use crate::Result;
 use crate::energy::Phase;
-use crate::fragments::{CacheRows, CacheSlots, Epilogue, InputNorm, Reach, Reduce, ScoreBias};
+use crate::fragments::{CacheRows, CacheSlots, Epilogue, InputNorm, MatrixSize, Reach, Reduce, ScoreBias};
 use crate::kernel::Launch;
 use crate::kernels::attention::{self as kernel, AttentionParams};
+use crate::kernels::attention_coop::AttentionCoop;
 use crate::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use crate::kernels::kv_write::{KvWrite, KvWriteParams};
 use crate::kernels::rope::{QkNorm, Rope as RopeKernel, RopeParams};
 use crate::model::config::{Attention, RopeLayout};
-use crate::model::layout::{AttentionLayout, Vectors};
+use crate::model::layout::{AttentionLayout, Matrix, Vectors};
 use crate::model::slot::Place;
 use crate::schedule::TensorId;
+use crate::tuning::ProductKernel;
 
 /// The cache of an attention sub-layer.
 struct KvCache {
@@ -233,8 +235,26 @@ impl ForwardPass<'_> {
         let mut tensors = vec![("q", heads.q), ("k_cache", heads.k), ("v_cache", heads.v), ("out", out)];
         tensors.extend(weights.sinks.iter().map(|sinks| ("sinks", self.vectors(sinks))));
         tensors.extend(table);
-        self.dispatch("attend", Launch { variant, params }, &tensors)?;
+        self.attend_prompt(&weights.qkv, variant, params, &tensors)?;
         Ok(out)
+    }
+
+    /// Attention of a prompt: on cooperative matrices where the product with `matrix` is, which makes the queries. Both round
+    /// to f16, and both pay where there are enough rows.
+    pub(super) fn attend_prompt(
+        &mut self,
+        matrix: &Matrix,
+        variant: kernel::Attention,
+        params: AttentionParams,
+        tensors: &[(&'static str, TensorId)],
+    ) -> Result<()> {
+        let kernel = self.tuning.kernel(self.shape(matrix));
+        let on_matrices = kernel == ProductKernel::MatmulCoop {} && !self.is_one_row();
+        let size = MatrixSize::of(self.capabilities).filter(|_| on_matrices);
+        match size.and_then(|size| AttentionCoop::of(variant, size)) {
+            Some(variant) => self.dispatch("attend", Launch { variant, params }, tensors),
+            None => self.dispatch("attend", Launch { variant, params }, tensors),
+        }
     }
 
     /// Prefill: tiles of queries over the old keys and the chunk's own.
@@ -260,7 +280,7 @@ impl ForwardPass<'_> {
         tensors.extend(cache.page_table.map(|table| ("page_table", table)));
         tensors.extend(weights.sinks.iter().map(|sinks| ("sinks", self.vectors(sinks))));
         tensors.extend(table);
-        self.dispatch("attend", Launch { variant, params }, &tensors)?;
+        self.attend_prompt(&weights.qkv, variant, params, &tensors)?;
         Ok(out)
     }
 

@@ -53,7 +53,7 @@ impl ForwardPass<'_> {
                 let out = self.schedule.activation("mixed", self.row_bytes(attention.q_rows()));
                 let mut tensors = [&keys[..], &[("out", out)]].concat();
                 tensors.extend(weights.sinks.iter().map(|sinks| ("sinks", self.vectors(sinks))));
-                self.dispatch("attend", Launch { variant, params }, &tensors)?;
+                self.attend_prompt(&weights.q, variant, params, &tensors)?;
                 out
             }
             Phase::Decode => {

@@ -48,7 +48,7 @@ impl ForwardPass<'_> {
                 let chunk_bytes = self.row_bytes(attention.kv_rows());
                 let chunk = self.schedule.activation("k_chunk", chunk_bytes);
                 let q = self.latent_heads(weights, [q, latent], chunk)?;
-                let mixed = self.attend_latents(attention, q, cache, chunk)?;
+                let mixed = self.attend_latents(weights, q, cache, chunk)?;
                 self.latent_write(attention, chunk, cache)?;
                 mixed
             }
@@ -118,15 +118,16 @@ impl ForwardPass<'_> {
     /// Prefill: tiles of queries over the old latents and the chunk's own.
     fn attend_latents(
         &mut self,
-        attention: &LatentAttention,
+        weights: &LatentAttentionLayout,
         q: TensorId,
         cache: TensorId,
         chunk: TensorId,
     ) -> Result<TensorId> {
+        let attention = &weights.config;
         let out = self.schedule.activation("mixed", self.row_bytes(attention.heads * attention.kv_latent));
         let (variant, params) = (attend(attention, Phase::Prefill), self.latent_params(attention));
         let tensors = [("q", q), ("k_cache", cache), ("k_chunk", chunk), ("out", out)];
-        self.dispatch("attend", Launch { variant, params }, &tensors)?;
+        self.attend_prompt(&weights.q, variant, params, &tensors)?;
         Ok(out)
     }
 

@@ -371,12 +371,17 @@ pub(super) fn check_task(config: &ModelConfig, task: Option<u32>) -> Result<()> 
     }
 }
 
-/// The most rows of a schedule whose operations at the end of the context stay within the budget, at least 1.
+/// Rows of a schedule whose operations at the end of the context stay within the budget: all if they do, else as many as halving
+/// finds, at least 1.
 fn rows_within(schedule: &Schedule, options: &SessionOptions) -> u32 {
     let fits = |rows: u32| {
         let span = Span { position: options.context - rows, rows };
         schedule.most_ops(span) <= options.chunk_ops
     };
+    // Tiles that fewer rows leave partly empty may cost more than full ones.
+    if fits(schedule.max_rows) {
+        return schedule.max_rows;
+    }
     let (mut least, mut most) = (1, schedule.max_rows);
     while least < most {
         let middle = least + (most - least).div_ceil(2);

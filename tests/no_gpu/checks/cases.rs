@@ -39,8 +39,8 @@ use wattle::quant::Width;
 
 use super::launches::{
     ADDED, ALTUP, ATTENTION, BEST, CHOSEN, COMBINE, GATED, KV_WRITE, KV_WRITER, LATENT_HEADS, MERGE,
-    MULTIPLIED, PICK, ROPE, ROUTE, SLOTS, WEIGHTED, attention, embed, expert, grouped_i8, in_i8,
-    latent_heads, launch, linear, matmul, matvec, on_matrices, positions, quantize, rope,
+    MULTIPLIED, PICK, ROPE, ROUTE, SLOTS, WEIGHTED, attention, attention_on_matrices, embed, expert,
+    grouped_i8, in_i8, latent_heads, launch, linear, matmul, matvec, on_matrices, positions, quantize, rope,
 };
 
 /// A launch, and the words that each of its tensors needs for [`super::ROWS`] rows.
@@ -79,7 +79,8 @@ fn attention_cases() -> Vec<Case> {
     let of_shared = Rope { qk_norm: QkNorm::AllHeads, v_is_k: true, ..rope(None) };
     let written = [("k_chunk", chunk), ("v_chunk", chunk), ("k_out", cache), ("v_out", cache)];
     vec![
-        (launch(attention(Phase::Prefill), ATTENTION), prefill),
+        (launch(attention(Phase::Prefill), ATTENTION), prefill.clone()),
+        (launch(attention_on_matrices(), ATTENTION), prefill),
         (
             launch(attention(Phase::Decode), ATTENTION),
             vec![("q", q), ("k_cache", halves), ("v_cache", halves), ("parts", parts), ("page_table", 3)],

@@ -11,6 +11,7 @@ use wattle::gpu::Capabilities;
 use wattle::kernel::{AnyLaunch, Kernel, Launch};
 use wattle::kernels::altup::AltupParams;
 use wattle::kernels::attention::{Attention, AttentionParams};
+use wattle::kernels::attention_coop::AttentionCoop;
 use wattle::kernels::attention_merge::AttentionMergeParams;
 use wattle::kernels::embed::{Embed, EmbedBy, EmbedParams};
 use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams};
@@ -84,6 +85,15 @@ pub fn attention(phase: Phase) -> Attention {
     let (sinks, score_bias) = (phase == Phase::Prefill, ScoreBias::Alibi { bf16: false });
     let cache = CacheRows { slots: CacheSlots::Paged, format: CacheFormat::F16 };
     Attention { softcap: true, score_bias, sinks, cache, ..Attention::new(10, phase) }
+}
+
+/// The same of a prompt on cooperative matrices.
+pub fn attention_on_matrices() -> AttentionCoop {
+    let attention = attention(Phase::Prefill);
+    AttentionCoop {
+        attention: Attention { queries: AttentionCoop::QUERIES, ..attention },
+        size: MatrixSize::Sixteen,
+    }
 }
 
 pub const KV_WRITER: KvWrite = KvWrite { head_dim: 10, cache: CacheRows::PLAIN, values: true };

@@ -3,12 +3,13 @@
 use wattle::Error;
 use wattle::energy::Phase;
 use wattle::fragments::{
-    Activate, CacheRows, Codec, Epilogue, ExpertWeight, GroupLimit, InputNorm, InputRows, LaterRule, Members,
-    NestedGroups, Queue, Reach, Reduce, RouteRule, Selection, TokenIds,
+    Activate, CacheRows, Codec, Epilogue, ExpertWeight, GroupLimit, InputNorm, InputRows, LaterRule,
+    MatrixSize, Members, NestedGroups, Queue, Reach, Reduce, RouteRule, Selection, TokenIds,
 };
 use wattle::kernel::{Kernel, Launch};
 use wattle::kernels::altup::{Altup, AltupParams, AltupStep};
 use wattle::kernels::attention::{Attention, AttentionParams, Values};
+use wattle::kernels::attention_coop::AttentionCoop;
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::kernels::embed::EmbedParams;
 use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams};
@@ -79,9 +80,12 @@ fn attention_refuses_numbers_that_do_not_fit() {
     for head_dim in [0, 769] {
         assert_refused(Attention { head_dim, ..whole }, ATTENTION, "head_dim");
     }
-    for head_dim in [0, 769] {
-        assert_refused(Attention { head_dim, ..whole }, ATTENTION, "head_dim");
-    }
+    let (size, queries) = (MatrixSize::Eight, AttentionCoop::QUERIES);
+    let split = Attention { queries, ..split };
+    assert_refused(AttentionCoop { attention: split, size }, ATTENTION, "phase");
+    assert_refused(AttentionCoop { attention: whole, size }, ATTENTION, "queries");
+    let narrow = Attention { head_dim: 0, queries, ..whole };
+    assert_refused(AttentionCoop { attention: narrow, size }, ATTENTION, "head_dim");
     let merge = AttentionMerge { reach: Reach::Window, sinks: false };
     assert_refused(AttentionMerge { reach: Reach::Both, ..merge }, MERGE, "reach");
     let of_encoder = AttentionMerge { reach: Reach::Encoder, ..merge };
