@@ -3,12 +3,13 @@
 // KEYS at a time. Queries and keys pass through workgroup memory DEPTH elements at a time, and so do values; on their way they become
 // f16, and so do the weights of values. Sums are f32. Of the subgroups, TEAMS multiply: of outputs, each has a column of
 // matrices of every slice.
-// Queries are multiplied by a power of two (matrix/row_scale); keys and values beyond the range of f16 are cut off at its end.
-// Weights are relative to 2^power, a whole power for each query that is raised before a weight would pass 2^HEADROOM: sums then
-// change by a power of two, which is exact, so that no query's bits depend on when those beside it make that necessary.
+// Queries are multiplied by a power of two; keys and values beyond the range of f16 are cut off at its end (matrix/row_scale).
+// Weights are relative to 2^power, a whole power for each query that begins 2^(15 - HEADROOM) below its largest weight and is raised
+// before a weight would pass 2^15: few tiles of keys raise one, and sums are then divided by a power of two, which loses
+// nothing. Queries beside one that is raised are multiplied by 1.
 // Needs: MASKED, within, query_quad (attention/params), query_tile, key_row, key_quad (keys/*), value_at (values/*), key_range,
 // store_output (output/*), softcap (softcap/*), visible (reach/*), score_bias (score_bias/*), span, Rows, Columns, Sums, SIDE
-// (matrix/*), subgroup_index (entry/subgroup), exponent_for, power_of, inverse_power_of, F16_MAX (matrix/row_scale).
+// (matrix/*), subgroup_index (entry/subgroup), exponent_for, power_of, inverse_power_of, cut_off (matrix/row_scale).
 // Constants: HEAD_DIM, VALUE_DIM, QUERIES, KEYS, DEPTH, WORKGROUP_SIZE.
 const QUADS: u32 = DEPTH / 4u;
 const STRIDE: u32 = DEPTH + 8u;             // matrices are read from multiples of 16 bytes; 8 more spread the banks
@@ -25,7 +26,9 @@ const LANE_KEYS: u32 = KEYS / QUERY_LANES;
 const HEADROOM: f32 = 8.0;
 const LOG2_E: f32 = 1.44269504;
 const LN_2: f32 = 0.69314718;
-const_assert QUERY_BLOCKS * KEY_BLOCKS % TEAMS == 0u && TEAMS * AREA <= QUERIES * KEYS && WEIGHT_STRIDE <= STRIDE;
+const_assert QUERIES % SIDE == 0u && KEYS % SIDE == 0u && DEPTH % SIDE == 0u;
+const_assert TEAMS % KEY_BLOCKS == 0u && QUERY_BLOCKS * KEY_BLOCKS % TEAMS == 0u;
+const_assert KEYS % QUERY_LANES == 0u && KEYS <= WORKGROUP_SIZE && TEAMS * AREA <= QUERIES * KEYS && WEIGHT_STRIDE <= STRIDE;
 
 var<workgroup> a_tile: array<f16, QUERIES * STRIDE>;        // a slice of queries; then the weights, WEIGHT_STRIDE apart
 var<workgroup> b_tile: array<f16, KEYS * STRIDE>;           // a slice of keys, then of values
@@ -61,7 +64,10 @@ fn fill_queries(first: u32, lane: u32) {
     for (var i = lane; i < QUERIES * QUADS; i += WORKGROUP_SIZE) {
         let query = i / QUADS;
         let quad = first / 4u + i % QUADS;
-        let x4 = vec4<f16>(power_of(query_exponent[query]) * within(query_quad(query_row[query], quad), quad));
+        var x4 = vec4<f16>();
+        if 4u * quad < HEAD_DIM {
+            x4 = vec4<f16>(power_of(query_exponent[query]) * within(query_quad(query_row[query], quad), quad));
+        }
         let at = query * STRIDE + 4u * (i % QUADS);
         for (var j = 0u; j < 4u; j += 1u) {
             a_tile[at + j] = x4[j];
@@ -73,11 +79,13 @@ fn fill_keys(first: u32, lane: u32) {
     for (var i = lane; i < KEYS * QUADS; i += WORKGROUP_SIZE) {
         let key = i / QUADS;
         let quad = first / 4u + i % QUADS;
-        let k4 = within(key_quad(key_rows[key], quad), quad);
-        let x4 = vec4<f16>(clamp(k4, vec4<f32>(-F16_MAX), vec4<f32>(F16_MAX)));
+        var k4 = vec4<f32>();
+        if 4u * quad < HEAD_DIM {
+            k4 = within(key_quad(key_rows[key], quad), quad);
+        }
         let at = key * STRIDE + 4u * (i % QUADS);
         for (var j = 0u; j < 4u; j += 1u) {
-            b_tile[at + j] = x4[j];
+            b_tile[at + j] = f16(cut_off(k4[j]));
         }
     }
 }
@@ -87,7 +95,7 @@ fn fill_values(first: u32, lane: u32) {
         let d = first + i % DEPTH;
         var value = 0.0;
         if d < VALUE_DIM {
-            value = clamp(value_at(key_rows[i / DEPTH], d), -F16_MAX, F16_MAX);
+            value = cut_off(value_at(key_rows[i / DEPTH], d));
         }
         b_tile[i / DEPTH * STRIDE + i % DEPTH] = f16(value);
     }
@@ -171,7 +179,7 @@ fn run(workgroup: u32, lane: u32) {
         for (var i = 0u; i < QUERY_LANES; i += 1u) {
             most = max(most, lane_part[my_query * QUERY_LANES + i]);
         }
-        let power = ceil(most * LOG2_E);
+        let power = ceil(most * LOG2_E) - (15.0 - HEADROOM);
         var rescale = 1.0;
         if most != MASKED && power > my_power + HEADROOM {
             rescale = select(ldexp(1.0, i32(max(my_power - power, -126.0))), 1.0, my_power == MASKED);

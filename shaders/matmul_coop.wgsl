@@ -4,7 +4,8 @@
 // A row of x is multiplied by a power of two (matrix/row_scale), and its sums are divided by it; a weight beyond the range of f16
 // is cut off at its end.
 // Needs: decode16 (codec/*), load4 (linear/input), tile_site (rows/*_tile), slot_at, input_at (tile_rows/*), store4 (epilogue/*),
-// Rows, Columns, Sums, SIDE (matrix/*), subgroup_index (entry/subgroup), exponent_for, power_of, inverse_power_of, F16_MAX (matrix/row_scale).
+// Rows, Columns, Sums, SIDE (matrix/*), subgroup_index (entry/subgroup), exponent_for, power_of, inverse_power_of, cut_off
+// (matrix/row_scale).
 // Constants: WORKGROUP_SIZE, TILE_ROWS, TILE_OUTPUTS.
 const DEPTH: u32 = 32u;                     // inputs per pass
 const QUADS: u32 = DEPTH / 4u;              // the same in fours
@@ -83,9 +84,8 @@ fn run(workgroup: u32, lane: u32) {
             }
             let at = (i / PIECES) * STRIDE + 16u * (i % PIECES);
             for (var q = 0u; q < 4u; q += 1u) {
-                let w4 = vec4<f16>(clamp(w16[q], vec4<f32>(-F16_MAX), vec4<f32>(F16_MAX)));
                 for (var j = 0u; j < 4u; j += 1u) {
-                    w_tile[at + 4u * q + j] = w4[j];
+                    w_tile[at + 4u * q + j] = f16(cut_off(w16[q][j]));
                 }
             }
         }

@@ -74,7 +74,7 @@ impl Curve {
         if all().next().is_none() {
             return Err("no context was measured with all in sight and with the model's window".into());
         }
-        let x = Axis::of_powers(4.0, all().map(|point| point[0]), X);
+        let x = Axis::of_powers(2.0, all().map(|point| point[0]), X);
         let y = Axis::of_powers(10.0, all().map(|point| point[1]), Y);
         let mut svg = Svg::new(SIZE);
         let (name, window, cache) = (self.heads.name, self.window, self.cache);

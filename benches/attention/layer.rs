@@ -7,7 +7,7 @@ use std::time::Duration;
 use wattle::energy::{Phase, Work};
 use wattle::fragments::{CacheRows, CacheSlots, MatrixSize, Reach};
 use wattle::kernel::{AnyLaunch, Kernel, Launch, SequenceSpan, Span};
-use wattle::kernels::attention::{Attention, AttentionParams, queries, split_keys};
+use wattle::kernels::attention::{Attention, AttentionParams, split_keys};
 use wattle::kernels::attention_coop::AttentionCoop;
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::quant::{PackedMatrix, WeightFormat};
@@ -170,8 +170,8 @@ fn prompt(gpu: &Gpu, case: &Case, params: AttentionParams) -> Arc<dyn AnyLaunch>
 fn variant(case: &Case) -> Attention {
     let Case { heads, phase, cache, .. } = *case;
     let cache = CacheRows { slots: CacheSlots::Own, format: cache };
-    let queries = queries(phase, heads.heads, heads.kv_heads);
-    Attention { cache, queries, ..Attention::new(heads.head_dim, phase) }
+    let variant = Attention { cache, ..Attention::new(heads.head_dim, phase) };
+    variant.for_heads(heads.heads, heads.kv_heads)
 }
 
 fn params(case: &Case, chunk_slots: u32) -> AttentionParams {

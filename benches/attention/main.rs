@@ -1,7 +1,8 @@
 //! Attention of one layer, prompts and steps, local and global, at the head shapes of published models.
 //!
-//! `cargo bench --bench attention -- [--all] [--models gemma3-1b] [--phases prefill,decode] [--caches f32,f16,int8] [--paths float,matrix] [--tokens 2048]`,
-//! and with `--models gemma3-1b --caches f16 --curve FILE.svg` a picture of a step's time over the context.
+//! `cargo bench --bench attention -- [--all] [--models gemma3-1b] [--phases prefill,decode] [--caches f32,f16,int8]
+//! [--paths float,matrix] [--tokens 2048]`, and with `--models gemma3-1b --caches f16 --curve FILE.svg` a picture of a step's time over
+//! the context.
 
 mod case;
 mod check;
@@ -18,6 +19,8 @@ mod plot;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::fs;
+use std::io::Write;
 use std::time::Duration;
 
 use case::{Case, Heads, MODELS, cases};
@@ -35,7 +38,8 @@ use wattle::energy::Phase;
 use wattle::fragments::CacheFormat;
 use wattle::tuning::ProductPath;
 
-const USAGE: &str = "[--all] [--models gemma3-1b] [--phases prefill,decode] [--caches f32,f16,int8] [--paths float,matrix] [--tokens 2048] [--curve FILE.svg]";
+const USAGE: &str = "[--all] [--models gemma3-1b] [--phases prefill,decode] [--caches f32,f16,int8] \
+                     [--paths float,matrix] [--tokens 2048] [--curve FILE.svg]";
 
 const COLUMNS: [(&str, usize); 13] = [
     ("attention", 22),
@@ -71,6 +75,11 @@ fn run() -> Result<()> {
     let caches = caches.split(',').map(str::parse).collect::<Result<Vec<CacheFormat>, _>>()?;
 
     let paths = paths.split(',').map(path).collect::<Result<Vec<_>>>()?;
+    if picture.is_some() && !phases.contains(&Phase::Decode) {
+        return Err("a curve is of steps: --phases decode".into());
+    }
+    // A file that cannot be written is known before anything is measured.
+    let picture = picture.map(|file| fs::File::create(&file).map(|open| (file, open))).transpose()?;
     let mut curve = picture.is_some().then(|| Curve::new(&models, &caches)).transpose()?;
     let mut bench = Bench::open("attention")?;
     let (roof, peaks) = (Roof::measure(&bench.gpu)?, Peaks::measure(&bench.gpu)?);
@@ -102,9 +111,8 @@ fn run() -> Result<()> {
         skipped.push("path matrix: the device has no cooperative matrices".into());
     }
     print_skipped(&skipped);
-    if let (Some(file), Some(curve)) = (picture, curve) {
-        std::fs::write(&file, curve.svg(&bench.measured_on())?)
-            .map_err(|error| format!("{file}: {error}"))?;
+    if let (Some((file, mut open)), Some(curve)) = (picture, curve) {
+        open.write_all(curve.svg(&bench.measured_on())?.as_bytes())?;
         println!("\nthe time of a step over the context: {file}");
     }
     Ok(())
@@ -159,6 +167,8 @@ fn row(
     let (work, seconds) = (layer.work(), times.median().as_secs_f64() * f64::from(layer.times));
     let bytes = work.total_bytes().least as f64;
     let (bytes_per_s, ops_per_s) = (bytes / seconds, work.total_ops().least as f64 / seconds);
+    // No kernel here measures that of matrices: a share of a vendor's figure would be no measurement.
+    let peak = (case.path != ProductPath::Matrix).then_some(peaks.f32_ops_per_s);
     let share = |rate: f64, most: f64| format!("{:.0}%", 100.0 * rate / most);
     table.row(&[
         case.to_string(),
@@ -173,7 +183,7 @@ fn row(
         share(bytes_per_s, peaks.read_bytes_per_s),
         share(bytes_per_s, roof.bytes_per_s),
         format!("{:.1}", ops_per_s / 1e9),
-        share(ops_per_s, peaks.f32_ops_per_s),
+        peak.map_or("-".into(), |peak| share(ops_per_s, peak)),
     ]);
     let mut metrics = vec![
         ("bytes", bytes / f64::from(layer.times)),
@@ -181,8 +191,8 @@ fn row(
         ("share_of_read", bytes_per_s / peaks.read_bytes_per_s),
         ("share_of_copy", bytes_per_s / roof.bytes_per_s),
         ("operations_per_s", ops_per_s),
-        ("share_of_peak", ops_per_s / peaks.f32_ops_per_s),
     ];
+    metrics.extend(peak.map(|peak| ("share_of_peak", ops_per_s / peak)));
     metrics.extend(device.map(|device| ("device_ns", device.as_nanos() as f64)));
     let (shape, variant) =
         (case.to_string(), format!("{} batch {} {} {}", tokens(case), case.batch, case.cache, case.path));

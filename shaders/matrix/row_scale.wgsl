@@ -8,6 +8,11 @@ fn exponent_for(most: f32) -> u32 {
     return min(268u - (bitcast<u32>(most) >> 23u), 253u);
 }
 
+// What has no size at all stays so.
+fn cut_off(x: f32) -> f32 {
+    return select(x, sign(x) * F16_MAX, abs(x) > F16_MAX);
+}
+
 fn power_of(exponent: u32) -> f32 {
     return bitcast<f32>(exponent << 23u);
 }

@@ -23,10 +23,19 @@ impl MatrixSize {
     }
 
     /// Rows of a matrix, and columns.
-    pub fn side(self) -> u32 {
+    pub const fn side(self) -> u32 {
         match self {
             Self::Eight => 8,
             Self::Sixteen => 16,
+        }
+    }
+
+    /// Lanes that a subgroup has at most where [`Capabilities`] report these. Kernels have so many lanes that there is a subgroup
+    /// for each part of their work.
+    pub const fn widest_subgroup(self) -> u32 {
+        match self {
+            Self::Eight => 32,
+            Self::Sixteen => 64,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a device can do.
 
+use crate::fragments::MatrixSize;
 use crate::shader::Needs;
 
 /// What a device can do, as far as kernels care. Plain data, so that schedules can be planned without a device.
@@ -64,15 +65,15 @@ impl Capabilities {
             reported.iter().any(|m| sizes(m) == [side; 3] && m.ab_type == F16 && m.cr_type == F32)
         };
         let info = adapter.get_info();
-        // A workgroup of matmul_coop must have a subgroup for every block, so none may be too wide.
         let widest = info.subgroup_max_size;
         // Mesa's software driver has them for subgroups of 8 lanes. With 4 it reports sizes and refuses the feature, with
         // 16 its compiler crashes (26.1).
         let works = info.device_type != wgpu::DeviceType::Cpu || widest == 8;
         let is_there = adapter.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
         let is_usable = is_there && works && self.f16 && self.subgroups;
-        self.matrices_8 = is_usable && widest <= 32 && has(8);
-        self.matrices_16 = is_usable && widest <= 64 && has(16);
+        let is_there = |size: MatrixSize| is_usable && widest <= size.widest_subgroup() && has(size.side());
+        self.matrices_8 = is_there(MatrixSize::Eight);
+        self.matrices_16 = is_there(MatrixSize::Sixteen);
         self
     }
 

@@ -1,5 +1,6 @@
 //! Attention over the cache: prefill in tiles of queries, decode split over the keys.
 
+mod source;
 mod tile;
 mod variants;
 mod work;
@@ -7,7 +8,7 @@ mod work;
 pub use work::visible_pairs;
 pub(super) use work::{Steps, of as work_of, sink_work};
 
-use tile::{KEYS, Tile};
+use tile::{MAX_KEYS, Tile};
 
 use crate::Result;
 use crate::energy::{Phase, Work};
@@ -73,7 +74,7 @@ pub struct Attention {
     /// Where the cache is, and how its rows are stored.
     pub cache: CacheRows,
     /// Queries of a key/value head that share a workgroup, and so one pass over the keys: a power of two up to
-    /// [`MAX_QUERIES`].
+    /// [`MAX_QUERIES`], fewer of wide values.
     pub queries: u32,
 }
 
@@ -100,15 +101,18 @@ impl Values {
     }
 }
 
-/// Widest value: a lane keeps 64 sums where there are 256 lanes for 32 queries.
+/// Widest value: a lane keeps 64 of the [`SUMS`] where there are 256 lanes for 32 queries.
 pub const MAX_HEAD_DIM: u32 = 512;
 
 /// Widest key, beyond the 576 elements of DeepSeek's latents (arXiv 2412.19437, section 4.2).
 pub const MAX_KEY_DIM: u32 = 768;
 
-/// Most queries that share one pass over the keys: their scores, and a slice of keys, fill the 16 KiB of workgroup memory that
+/// Most queries that share one pass over the keys: they, their scores, and a slice of keys fill the 16 KiB of workgroup memory that
 /// every device has.
-pub const MAX_QUERIES: u32 = 32;
+pub const MAX_QUERIES: u32 = 128;
+
+/// Most elements of outputs that a workgroup sums up at a time, 64 in each of 256 lanes.
+const SUMS: u32 = 64 * 256;
 
 /// Queries of a prompt that share one.
 const PREFILL_QUERIES: u32 = 16;
@@ -117,19 +121,10 @@ const PREFILL_QUERIES: u32 = 16;
 const SPREAD: u32 = 32;
 const MANY_KEYS: u32 = 256;
 
-/// [`Attention::queries`] for so many heads: a prompt has enough of them; of a step, all heads of a key/value head share its keys
-/// where they are not too many.
-pub fn queries(phase: Phase, heads: u32, kv_heads: u32) -> u32 {
-    match phase {
-        Phase::Prefill => PREFILL_QUERIES,
-        Phase::Decode => (heads / kv_heads).next_power_of_two().min(MAX_QUERIES),
-    }
-}
-
 /// Keys that one workgroup of a split decode walks: whole tiles of them, at most a quarter of a megabyte of keys where they are not
 /// wider than that.
 pub fn split_keys(head_dim: u32) -> u32 {
-    ((65_536 / head_dim).min(256) / KEYS).max(1) * KEYS
+    ((65_536 / head_dim).min(256) / MAX_KEYS).max(1) * MAX_KEYS
 }
 
 /// Parts of a decode at `position` that sees keys from `first`, cut at multiples of `split_keys`.
@@ -258,52 +253,25 @@ impl Attention {
         }
     }
 
-    /// What every kernel needs to find queries, keys and values, and to store outputs.
-    pub(super) fn add_to(self, source: Source) -> Source {
-        let source = source
-            .with_span()
-            .with(fragment!("attention/params.wgsl"))
-            .with(self.reach.fragment())
-            .constant("HEAD_DIM", self.head_dim)
-            .constant("VALUE_DIM", self.values.dim())
-            .constant("QUERIES", self.queries);
-        let source = match self.has_cache() {
-            true => self.values_added(
-                source.with(self.cache.slots.fragment()).with(self.cache.format.key_fragment()),
-            ),
-            false => source,
+    /// The same with as many queries that share a pass over the keys as are good for so many heads: a prompt has enough of them; of a
+    /// step, all heads of a key/value head share its keys where they and their values are not too many.
+    #[must_use]
+    pub fn for_heads(self, heads: u32, kv_heads: u32) -> Self {
+        let queries = match self.phase {
+            Phase::Prefill => PREFILL_QUERIES,
+            Phase::Decode => (heads / kv_heads).next_power_of_two().min(self.most_queries()),
         };
-        let source = if self.softcap {
-            source.with(fragment!("softcap/tanh.wgsl")).with(fragment!("common/safe_tanh.wgsl"))
-        } else {
-            source.with(fragment!("softcap/none.wgsl"))
-        };
-        let source = self.score_bias.add_to(source);
-        let source = self.height_added(source.with(self.keys()));
-        let source = match self.phase {
-            Phase::Prefill => source.with(fragment!("output/whole.wgsl")).with(sinks_fragment(self.sinks)),
-            Phase::Decode => source.with(fragment!("output/split.wgsl")),
-        };
-        match self.reach {
-            Reach::Encoder => source.constant("KEY_HEADS", if self.v_is_k { 1 } else { 2 }),
-            Reach::Window | Reach::Chunk | Reach::Both => source,
-        }
+        Self { queries, ..self }
+    }
+
+    /// A power of two, whose outputs are not too many.
+    fn most_queries(self) -> u32 {
+        let fit = (SUMS / self.values.dim().max(1)).max(1);
+        (1 << fit.ilog2()).min(MAX_QUERIES)
     }
 
     fn tile(self) -> Tile {
         Tile::new(self.queries, self.values.dim())
-    }
-
-    /// Adds what says how many queries a workgroup takes; steps over a cache say so themselves.
-    fn height_added(self, source: Source) -> Source {
-        match (self.phase, self.reach) {
-            (Phase::Prefill, _) => source
-                .with(fragment!("height/spread.wgsl"))
-                .constant("SPREAD", SPREAD)
-                .constant("MANY_KEYS", MANY_KEYS),
-            (Phase::Decode, Reach::Encoder) => source.with(fragment!("height/full.wgsl")),
-            (Phase::Decode, Reach::Window | Reach::Chunk | Reach::Both) => source,
-        }
     }
 
     /// Queries of one key/value head that a workgroup takes, `tile_height` of the shader.
@@ -315,29 +283,6 @@ impl Attention {
             }
             Phase::Prefill | Phase::Decode => self.queries,
         }
-    }
-
-    /// Where keys are.
-    fn keys(self) -> Fragment {
-        match (self.reach, self.phase) {
-            (Reach::Both, _) => fragment!("keys/own.wgsl"),
-            (Reach::Encoder, _) => fragment!("keys/encoder.wgsl"),
-            (Reach::Window | Reach::Chunk, Phase::Prefill) => fragment!("keys/chunk.wgsl"),
-            (Reach::Window | Reach::Chunk, Phase::Decode) => fragment!("keys/cache.wgsl"),
-        }
-    }
-
-    /// Adds what finds values beside keys.
-    fn values_added(self, source: Source) -> Source {
-        let source = match self.values {
-            Values::Own(_) => source.with(self.cache.format.value_fragment()),
-            Values::InKeys(_) => source,
-        };
-        source.with(match (self.values, self.phase) {
-            (Values::InKeys(_), _) => fragment!("values/in_keys.wgsl"),
-            (Values::Own(_), Phase::Prefill) => fragment!("values/chunk.wgsl"),
-            (Values::Own(_), Phase::Decode) => fragment!("values/cache.wgsl"),
-        })
     }
 
     /// Whether there is a cache.
@@ -363,8 +308,9 @@ impl Attention {
         at_most(kernel, "head_dim", MAX_KEY_DIM, self.head_dim)?;
         let most = if self.values.are_own() { MAX_HEAD_DIM } else { MAX_HEAD_DIM.min(self.head_dim) };
         at_most(kernel, "values", most, self.values.dim())?;
-        let tiled = self.queries.is_power_of_two() && self.queries <= MAX_QUERIES;
-        require(kernel, "queries", tiled, "a power of two up to 32", self.queries)?;
+        let tiled = self.queries.is_power_of_two() && self.queries <= self.most_queries();
+        let expected = format_args!("a power of two up to {}", self.most_queries());
+        require(kernel, "queries", tiled, expected, self.queries)?;
         positive(kernel, [("heads", heads), ("kv_heads", kv_heads), ("slots", slots)])?;
         let expected = format_args!("a divisor of the {heads} query heads");
         require(kernel, "kv_heads", heads.is_multiple_of(kv_heads), expected, kv_heads)?;

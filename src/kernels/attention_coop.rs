@@ -1,6 +1,6 @@
 //! Attention of prompts on cooperative matrices, where a device has them.
 
-use super::attention::{Attention, AttentionParams, MAX_QUERIES, Steps, work_of};
+use super::attention::{Attention, AttentionParams, Steps, work_of};
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Phase, Work};
 use crate::fragments::MatrixSize;
@@ -14,15 +14,17 @@ const KEYS: u32 = 32;
 /// Elements of queries and keys, or of values, that wait in workgroup memory.
 const DEPTH: u32 = 64;
 
-/// Enough for a subgroup of its own for every column of matrices in a slice: [`Capabilities`](crate::gpu::Capabilities) reports matrices
-/// of 16 by 16 where subgroups have up to 64 lanes, and of 8 by 8 where they have up to 32.
+/// Lanes of a workgroup: a subgroup of its own for every column of matrices in a slice.
 const LANES: u32 = 256;
+const _: () = assert!(LANES >= DEPTH / MatrixSize::Eight.side() * MatrixSize::Eight.widest_subgroup());
+const _: () = assert!(LANES >= DEPTH / MatrixSize::Sixteen.side() * MatrixSize::Sixteen.widest_subgroup());
 
 /// What an [`Attention`] of a prompt computes, with the same tensors, from queries, keys and values rounded to f16; sums are f32, and
 /// so is the softmax, whose weights are rounded to f16 in turn.
 ///
-/// Queries are off by up to `2^-11` of themselves, and those below `2^-28` of their row's largest may become 0. Keys, values and
-/// weights are off by as much; below `2^-14` they may become 0, and keys and values beyond 65504 are cut off.
+/// Queries are off by up to `2^-10` of themselves, and those below `2^-28` of their row's largest may become 0; so are weights, and
+/// those below `2^-20` of a query's largest. Keys and values are off by as much; below `2^-14` they may become 0, and beyond
+/// 65504 they are cut off. What raises of the weights' reference take is not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AttentionCoop {
     /// Which attention: of a prompt, with [`AttentionCoop::QUERIES`] that share a pass over the keys.
@@ -33,7 +35,7 @@ pub struct AttentionCoop {
 
 impl AttentionCoop {
     /// Queries of a key/value head that share a workgroup.
-    pub const QUERIES: u32 = MAX_QUERIES;
+    pub const QUERIES: u32 = 32;
 
     /// The same attention on cooperative matrices; nothing of a step.
     pub fn of(attention: Attention, size: MatrixSize) -> Option<Self> {
@@ -95,10 +97,14 @@ impl Kernel for AttentionCoop {
     }
 
     fn work_of(self, params: &AttentionParams, spans: &[Span]) -> Work {
-        // Queries are read once more for their magnitudes.
-        let scaled = self.workgroups_of(params, spans) * u64::from(Self::QUERIES * self.attention.head_dim);
-        work_of(self.attention, self.steps(), params, spans)
-            .with_bytes(ByteClass::ActIn, 0, 4 * scaled)
-            .with_ops(OpClass::F32Other, 0, scaled)
+        let of_keys = work_of(self.attention, self.steps(), params, spans);
+        // Queries are read once more for their magnitudes, and are scaled with every tile of keys.
+        let compared = self.workgroups_of(params, spans) * u64::from(Self::QUERIES * self.attention.head_dim);
+        let scaled = of_keys.bytes_of(ByteClass::ActIn).most / 4;
+        of_keys.with_bytes(ByteClass::ActIn, 0, 4 * compared).with_ops(
+            OpClass::F32Other,
+            0,
+            compared + scaled,
+        )
     }
 }

@@ -37,13 +37,10 @@ impl MatmulCoop {
         codec != Codec::F32
     }
 
-    /// Lanes of a workgroup: a subgroup for each block of two by two matrices, of up to 32 lanes where matrices are
-    /// small and up to 64 where they are large. [`Capabilities`] reports matrices only where subgroups are no wider.
+    /// Lanes of a workgroup: a subgroup for each block of two by two matrices.
     fn lanes(self) -> u32 {
-        match self.size {
-            MatrixSize::Eight => 256,
-            MatrixSize::Sixteen => 128,
-        }
+        let block = 2 * self.size.side();
+        (TILE_ROWS / block) * (TILE_OUTPUTS as u32 / block) * self.size.widest_subgroup()
     }
 }
 

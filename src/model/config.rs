@@ -313,8 +313,17 @@ impl ModelConfig {
 impl SubLayer {
     /// A sub-layer with a norm before it, as most are.
     pub const fn new(norm: Norm, op: Op) -> Self {
+        Self::with(Some(norm), op)
+    }
+
+    /// A branch, which reads what the norm of its group gives.
+    pub const fn branch(op: Op) -> Self {
+        Self::with(None, op)
+    }
+
+    const fn with(norm: Option<Norm>, op: Op) -> Self {
         Self {
-            norm: Some(norm),
+            norm,
             width: None,
             op,
             post_norm: None,

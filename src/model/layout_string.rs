@@ -80,7 +80,7 @@ impl Letters {
                     let Some(op) = self.op(letter) else { return refuse(&self.known()) };
                     match &mut group {
                         None => sublayers.push(self.sublayer(op)),
-                        Some(branches) => branches.push(branch(op)),
+                        Some(branches) => branches.push(SubLayer::branch(op)),
                     }
                     group
                 }
@@ -112,20 +112,7 @@ impl Letters {
     }
 
     fn sublayer(&self, op: Op) -> SubLayer {
-        SubLayer { norm: self.norm, post_norm: self.post_norm, ..branch(op) }
-    }
-}
-
-/// A branch reads what the norm of its group gives.
-fn branch(op: Op) -> SubLayer {
-    SubLayer {
-        norm: None,
-        width: None,
-        op,
-        post_norm: None,
-        output_scale: false,
-        output_factor: None,
-        keep_input: false,
+        SubLayer { norm: self.norm, post_norm: self.post_norm, ..SubLayer::branch(op) }
     }
 }
 

@@ -5,17 +5,19 @@ mod cache;
 mod encode;
 mod experts;
 mod latent_attention;
+mod routes;
 mod streams;
 
 pub use cache::{Cache, Conditions};
 pub use encode::{encode, encode_with_experts};
+pub use routes::RouteTrace;
+pub(crate) use routes::{routed_layers, routed_layers_of};
 
 use super::activation::{activate, clamped_gated, gated};
 use super::attention::ScoreBias;
 use super::embed::{add_positions, embed};
-use super::expert_plan::NONE;
 use super::matmul::matmul;
-use super::moe::{Chosen, NextGroup};
+use super::moe::Chosen;
 use super::norm::norm;
 use super::quantize::quantize;
 use super::softmax::softcap;
@@ -24,13 +26,14 @@ use super::transform::transform;
 use super::weights::{
     FeedForwardWeights, Linear, NormWeights, OpWeights, ProjectionWeights, SubLayerWeights, Weights,
 };
-use crate::model::config::{Experts, FeedForward, Head, ModelConfig, Norm, Op, SubLayer};
+use crate::model::config::{FeedForward, Head, ModelConfig, Norm, Op, SubLayer};
 use crate::model::slot::{Place, Stack};
 use crate::quant::mix;
 use crate::{Error, Result};
 use attention::{attend, attend_across};
 use cache::{KeysAndValues, caches_read};
 use latent_attention::attend_latents;
+use routes::{check_chosen, expert_layers};
 use streams::OnStreams;
 
 /// What a forward pass computed on its way, for `T` tokens.
@@ -45,25 +48,6 @@ pub struct Trace {
     pub logits: Vec<f32>,
     /// One for every expert sub-layer where each token chooses for itself, in order.
     pub routes: Vec<RouteTrace>,
-}
-
-/// What a router computed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RouteTrace {
-    /// `[T, E]`, before the softmax.
-    pub logits: Vec<f32>,
-    /// What experts are chosen by, `[T, E]`: [`Router::keys`](super::moe::Router::keys).
-    pub keys: Vec<f32>,
-    /// Where groups of experts are chosen from, `[T]`: [`Router::next_groups`](super::moe::Router::next_groups).
-    pub next_groups: Vec<NextGroup>,
-    /// Of a sparse mixer, `[T, k, E]`: [`Router::margins`](super::moe::Router::margins).
-    pub margins: Vec<f64>,
-    /// `[T, k]`, best first.
-    pub experts: Vec<u32>,
-    /// `[T, k]`.
-    pub weights: Vec<f32>,
-    /// `k`.
-    pub top_k: usize,
 }
 
 /// Feeds `ids` to the model after the tokens in `cache`, and adds them to it.
@@ -91,57 +75,6 @@ pub fn forward_with_experts(
 ) -> Result<Trace> {
     check_chosen(config, Stack::Decoder, cache, ids, experts)?;
     pass(config, weights, cache, ids, Some(experts))
-}
-
-/// Refuses experts that are not those of a stack's routed layers, or of other tokens.
-fn check_chosen(
-    config: &ModelConfig,
-    stack: Stack,
-    cache: &Cache,
-    ids: &[u32],
-    experts: &[Chosen<'_>],
-) -> Result<()> {
-    let as_trained = cache.conditions.training.is_some();
-    let layers: Vec<&Experts> =
-        routed_layers_of(config, stack, as_trained).map(|(_, experts)| experts).collect();
-    let fits = |(layer, chosen): (&&Experts, &Chosen<'_>)| {
-        let (slots, margins) = (ids.len() * layer.top_k as usize, chosen.margins.len());
-        chosen.experts.len() == slots
-            && [0, slots * layer.count as usize].contains(&margins)
-            && chosen.experts.iter().all(|&e| e < layer.count || (e == NONE && layer.may_leave_out()))
-    };
-    if layers.len() != experts.len() || !layers.iter().zip(experts).all(fits) {
-        return Err(unfit("a choice of experts"));
-    }
-    Ok(())
-}
-
-/// The sub-layers of a stack with experts, in order.
-fn expert_layers(config: &ModelConfig, stack: Stack) -> impl Iterator<Item = (Place, &Experts)> {
-    config.ops_of(stack).filter_map(|(place, op)| match op {
-        Op::Experts(experts) => Some((place, experts)),
-        Op::Attention(_) | Op::LatentAttention(_) | Op::CrossAttention(_) | Op::FeedForward(_) => None,
-        Op::LayerInput(_) | Op::Parallel(_) => None,
-    })
-}
-
-/// The sub-layers with experts where each token chooses for itself, those of an encoder first.
-pub(crate) fn routed_layers(
-    config: &ModelConfig,
-    as_trained: bool,
-) -> impl Iterator<Item = (Place, &Experts)> {
-    [Stack::Encoder, Stack::Decoder]
-        .into_iter()
-        .flat_map(move |stack| routed_layers_of(config, stack, as_trained))
-}
-
-/// The same of one stack.
-pub(crate) fn routed_layers_of(
-    config: &ModelConfig,
-    stack: Stack,
-    as_trained: bool,
-) -> impl Iterator<Item = (Place, &Experts)> {
-    expert_layers(config, stack).filter(move |(_, experts)| experts.chooses_by_token(as_trained))
 }
 
 fn pass(

@@ -145,10 +145,13 @@ pub(super) fn compare(report: &mut Report, expected: &Run, found: &Run) {
     report.tokens.differ += expected.tokens.len().abs_diff(found.tokens.len()) as u64;
     let vocab = expected.trace.logits.len() / expected.tokens.len().max(1);
     let chosen = expected.tokens.iter().zip(&found.tokens);
-    for ((token, chosen), logits) in chosen.zip(expected.trace.logits.chunks_exact(vocab.max(1))) {
+    let rows = expected.trace.logits.chunks_exact(vocab.max(1)).enumerate();
+    for ((token, chosen), (row, logits)) in chosen.zip(rows) {
         let logit = |token: &u32| logits.get(*token as usize).copied().unwrap_or(f32::INFINITY);
         let distance = (token != chosen).then(|| (logit(token) - logit(chosen)).abs());
-        report.tokens.add(distance, margin(TOKEN_MARGIN, logits, rounding));
+        // Each of two logits may be off by its tolerance.
+        let exact = TOKEN_MARGIN.max((2.0 * ABSOLUTE * expected.logit_scale(row)) as f32);
+        report.tokens.add(distance, margin(exact, logits, rounding));
     }
 }
 
@@ -161,13 +164,19 @@ pub(super) fn agree(expected: &Run, found: &Run, rounding: f64) -> bool {
 
 /// The first row of logits that is too far from the expected one.
 pub(super) fn first_miss(expected: &Run, found: &Run, vocab: usize, rounding: f64) -> Option<usize> {
-    let rows = [expected, found].map(|run| run.trace.logits.chunks_exact(vocab));
-    let [expected, mut found] = rows;
-    expected.into_iter().position(|expected| {
+    let mut found = found.trace.logits.chunks_exact(vocab);
+    expected.trace.logits.chunks_exact(vocab).enumerate().position(|(row, logits)| {
         let mut deviation = Deviation::default();
-        deviation.add(1.0, expected, found.next().unwrap_or(&[]), rounding);
+        deviation.add(expected.logit_scale(row), logits, found.next().unwrap_or(&[]), rounding);
         !deviation.within()
     })
+}
+
+impl Run {
+    /// [`logit_scale`] of a row of logits.
+    fn logit_scale(&self, row: usize) -> f64 {
+        self.moved.get(row).map_or(1.0, |moved| logit_scale(*moved))
+    }
 }
 
 /// The first token for which one of the layers chose other experts.

@@ -85,6 +85,8 @@ pub struct Sequence {
     pub sinks: Option<Vec<f32>>,
     /// What is added to scores, `[buckets, H]`.
     pub bias: Option<(RelativeBias, Vec<f32>)>,
+    /// How many of its queries share a workgroup, where it is not as many as a prompt's.
+    pub queries: Option<u32>,
     /// The cooperative matrices that compute it, if any do.
     pub on: Option<MatrixSize>,
 }
@@ -119,7 +121,7 @@ impl Sequence {
             }
         };
         q.iter_mut().for_each(|q| *q *= size);
-        Self { layer, values, position, rows, q, k, v, sinks: None, bias: None, on: None }
+        Self { layer, values, position, rows, q, k, v, sinks: None, bias: None, queries: None, on: None }
     }
 
     /// Elements of a value.
@@ -187,7 +189,7 @@ impl Sequence {
             (self.k[..seen * self.layer.head_dim].to_vec(), self.v[..seen * self.value_dim()].to_vec());
         let (values, sinks, bias) = (self.values, self.sinks.clone(), self.bias.clone());
         let position = self.position + row;
-        Self { layer: self.layer, values, position, rows: 1, q, k, v, sinks, bias, on: None }
+        Self { layer: self.layer, values, position, rows: 1, q, k, v, sinks, bias, queries: None, on: None }
     }
 
     /// The uniform, but for the sizes of buffers.
@@ -244,7 +246,7 @@ impl Sequence {
 
     /// An output moves by the error of the weights times how far values are from it, and by the roundings of the sum.
     /// A weight is off by the error of its score, which is that of `q . k`, and by that of `exp`, of which the far keys'
-    /// counts little; every tile of keys rescales what came before.
+    /// counts little; every tile of keys rescales what came before. Besides, kernels take no weight for less than e^-80 of the largest.
     pub fn tolerances(&self) -> Vec<f32> {
         let (width, keys) = (self.layer.head_dim, self.k.len() / (self.layer.kv_heads * self.layer.head_dim));
         let exp = 2.0 * exp_roundings((keys as f32).ln() + 2.0);
@@ -253,18 +255,20 @@ impl Sequence {
         // A slope is good to 5 units in the last place and is multiplied twice; a key that is down by more than 16 hardly counts.
         let alibi = self.layer.alibi.map_or(0.0, |_| 16.0 * (2.0 * 5.0 + 2.0));
         let sizes = self.attention(&abs(&self.v));
+        let most = self.v.iter().fold(0.0f32, |most, v| most.max(v.abs()));
         let of_query = |(at, sizes): (usize, &[f32])| {
             let (row, head) = (at / self.layer.heads, at % self.layer.heads);
             let score = self.largest_score(row, head) * roundings(width) + cap + alibi;
             let c = 2.0 * score + exp + rescaled + roundings(keys);
-            let (of_size, least) = self.on.map_or((0.0, 0.0), |_| self.in_f16(row, head));
+            let (of_size, least) = self.on.map_or((0.0, (-80f32).exp()), |_| self.in_f16(row, head));
+            let least = least * keys as f32 * most;
             sizes.iter().map(|size| (2.0 * c * EPS + of_size) * size + least).collect::<Vec<f32>>()
         };
         sizes.chunks(self.value_dim()).enumerate().flat_map(of_query).collect()
     }
 
-    /// What rounding to f16 adds: in proportion to `sum |a v|`, and besides. WGSL lets a conversion go to either neighbour. Weights
-    /// that have become subnormal lose what is below the last bit of all.
+    /// What rounding to f16 adds: in proportion to `sum |a v|`, and for each key to the largest value. WGSL lets a conversion go to
+    /// either neighbour. Weights below 2^-20 of the largest may become 0.
     fn in_f16(&self, row: usize, head: usize) -> (f32, f32) {
         let Attention { heads, head_dim, scale, .. } = self.layer;
         let unit = 2f32.powi(-10);
@@ -272,10 +276,9 @@ impl Sequence {
         // A key below 2^-14 may become 0.
         let of_keys = scale * 2f32.powi(-14) * q.iter().map(|q| q.abs()).sum::<f32>();
         let of_score = 2.0 * unit * self.largest_score(row, head) + of_keys;
-        let most = self.v.iter().fold(0.0f32, |most, v| most.max(v.abs()));
         // Where a score of 1e4 is rounded, any key may be the one that counts.
         let of_size = (2.0 * of_score).exp_m1().min(1e6) + 4.0 * unit;
-        (of_size, (self.position + self.rows) as f32 * 2f32.powi(-24) * most)
+        (of_size, 2f32.powi(-20))
     }
 
     fn attention(&self, values: &[f32]) -> Vec<f32> {

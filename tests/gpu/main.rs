@@ -19,6 +19,7 @@ mod expected;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attention_case;
 mod bound;
 mod device;
 mod harness;

@@ -25,15 +25,12 @@ pub fn selection() -> usize {
 /// The variants to run: all that the device supports when `WATTLE_TEST_ALL` is set or there are few, else enough of
 /// them that any two fragments or constants that occur together in some variant occur together in one of these. With
 /// `WATTLE_SUBGROUPS`, those of them that use subgroups or matrices, or one that does not. Half of it where this [is not the
-/// first](is_first) of several runs.
+/// first](is_first) of several runs, but for matrices, which the first may not have.
 pub fn selected<K: Kernel>() -> Vec<K> {
     const FEW: usize = 24;
     let mut all: Vec<K> = K::variants().into_iter().filter(is_supported).collect();
     if wants_subgroups() && !wants_everything() {
-        let of_subgroups = |variant: &K| {
-            let needs = variant.source().needs();
-            needs.subgroups || needs.matrices_8 || needs.matrices_16
-        };
+        let of_subgroups = |variant: &K| variant.source().needs().subgroups || needs_matrices(variant);
         let (with, without): (Vec<K>, Vec<K>) = all.into_iter().partition(of_subgroups);
         all = if with.is_empty() { without.into_iter().take(1).collect() } else { with };
     }
@@ -43,7 +40,13 @@ pub fn selected<K: Kernel>() -> Vec<K> {
     // Of equals the first is taken, so another order is another selection.
     let first = selection() * 577 % all.len();
     all.rotate_left(first);
-    cover(all).into_iter().step_by(if is_first() { 1 } else { 2 }).collect()
+    let is_taken = |(n, variant): &(usize, K)| is_first() || n.is_multiple_of(2) || needs_matrices(variant);
+    cover(all).into_iter().enumerate().filter(is_taken).map(|(_, variant)| variant).collect()
+}
+
+fn needs_matrices<K: Kernel>(variant: &K) -> bool {
+    let needs = variant.source().needs();
+    needs.matrices_8 || needs.matrices_16
 }
 
 /// Every n-th of these, or all where everything is wanted; a third of that where this [is not the first](is_first) of several

@@ -87,6 +87,14 @@ fn prompts_use_cooperative_matrices_where_there_are_any() {
     };
     assert_eq!(products(&with, "int4", " matmul_coop "), [4, 0]);
     assert_eq!(products(&with, "int4", " matmul "), [0, 0]);
+    // Attention follows its queries.
+    assert_eq!(products(&with, "int4", " attention_coop "), [1, 0]);
+    assert_eq!(products(&with, "int4", " attention "), [0, 1]);
+    for device in [&with, &without] {
+        let format = if device == &with { "f32" } else { "int4" };
+        assert_eq!(products(device, format, " attention_coop "), [0, 0]);
+        assert_eq!(products(device, format, " attention "), [1, 1]);
+    }
     assert_eq!(products(&with, "int4", " router/computed "), [1, 0]);
     assert_eq!(products(&with, "f32", " matmul_coop "), [0, 0]);
     assert_eq!(products(&without, "int4", " matmul_coop "), [0, 0]);

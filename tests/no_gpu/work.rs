@@ -3,7 +3,7 @@
 use wattle::energy::{ByteClass, OpClass, Phase, Work};
 use wattle::fragments::{ExpertWeight, GroupLimit, MatrixSize, Reach, RouteRule, ScoreBias, Selection};
 use wattle::kernel::{Kernel, Span};
-use wattle::kernels::attention::{Attention, AttentionParams};
+use wattle::kernels::attention::{Attention, AttentionParams, split_keys};
 use wattle::kernels::attention_coop::AttentionCoop;
 use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
@@ -70,6 +70,30 @@ fn sinks_are_counted_where_outputs_are_final() {
     assert_eq!(added(merge(true), merge(false)), ([6 * 4, 6 * 10 * 4], 2 * 6));
 }
 
+/// Falcon 7B, Llama 3 8B, Gemma 3 1B: a step requests no byte of the cache twice.
+#[test]
+fn a_step_reads_keys_once_for_all_heads() {
+    for (heads, kv_heads, head_dim) in [(71, 1, 64), (32, 8, 128), (4, 1, 256)] {
+        let params = AttentionParams {
+            heads,
+            kv_heads,
+            slots: 5000,
+            pages: 0,
+            chunk_slots: 0,
+            reach: 0,
+            split_keys: split_keys(head_dim),
+            max_splits: 5000u32.div_ceil(split_keys(head_dim)),
+            scale: 1.0,
+            softcap: 0.0,
+            alibi_scale: 0.0,
+        };
+        let step = Attention::new(head_dim, Phase::Decode).for_heads(heads, kv_heads);
+        let read = step.work(&params, Span { position: 4999, rows: 1 }).bytes_of(ByteClass::KvRead);
+        let once = 5000 * 2 * u64::from(kv_heads * head_dim) * 4;
+        assert_eq!([read.least, read.most], [once; 2], "{heads} heads");
+    }
+}
+
 /// On matrices of 8 by 8 a tile of 32 queries and 32 keys is multiplied whole, 10 elements as 16; what must be computed is the same.
 #[test]
 fn matrices_multiply_what_fills_them_up() {
@@ -94,6 +118,13 @@ fn matrices_multiply_what_fills_them_up() {
     assert_eq!([by_lanes.least, by_matrices.least], [27 * 6 * (10 + 10); 2]);
     assert_eq!(by_matrices.most, 6 * 32 * 32 * (16 + 16));
     assert_eq!(matrices.ops_of(OpClass::F32Fma).most, 0);
+    // Queries are compared once, and read and scaled with every tile of keys; 60 of them are two.
+    for (position, tiles) in [(7, 1), (57, 2)] {
+        let work = on_matrices.work(&params, Span { position, rows: 3 });
+        let queries = 6 * 32 * 10;
+        assert_eq!(work.bytes_of(ByteClass::ActIn).most, 4 * (1 + tiles) * queries);
+        assert_eq!(work.ops_of(OpClass::F32Other).most, (1 + tiles) * queries);
+    }
     assert_eq!(matrices.bytes_of(ByteClass::KvRead), lanes.bytes_of(ByteClass::KvRead));
 }
 

@@ -53,7 +53,8 @@ fn excess(found: f32, expected: f32, tolerance: f32) -> f32 {
     if found == expected || (found.is_nan() && expected.is_nan()) {
         return 0.0;
     }
-    let excess = (found - expected).abs() / tolerance;
+    // A sum of nothing may be -0, and an error must not be less than none for that.
+    let excess = (found - expected).abs() / tolerance.abs();
     if excess.is_nan() { f32::INFINITY } else { excess }
 }
 

@@ -31,8 +31,8 @@ pub fn case_of_groups(golden: &Path, lead: f32, model_has_lead: bool) -> Case {
     of(routed(golden, groups), 2, led(lead, model_has_lead))
 }
 
-/// The same of a sparse mixer, whose second expert is where it has just a part in the first one's weight, by `lead`; the model's own
-/// has just none, or as much where `model_has_lead`.
+/// The same of a sparse mixer, whose second expert is by `lead` within what has a part in the first one's weight; the model's own is by
+/// as much outside, or within where `model_has_lead`.
 pub fn case_of_mixers(golden: &Path, lead: f32, model_has_lead: bool) -> Case {
     let jitter = 0.01;
     let edge = 1.0 - 2.0 * jitter;

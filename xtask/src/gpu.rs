@@ -15,8 +15,8 @@ pub type Width = (&'static str, u32);
 /// Vector widths besides the driver's own choice on most machines, 256.
 pub const OTHER_WIDTHS: [Width; 2] = [("128", 4), ("512", 16)];
 
-/// Tests that are left out at other widths: sessions, and whole models in anything but f32. Every kernel is held to the reference
-/// at every width by tests of its own.
+/// Tests that are left out at other widths: sessions, random models, and golden models in anything but f32. Every kernel is held to
+/// the reference at every width by tests of its own.
 pub const NOT_AT_OTHER_WIDTHS: [&str; 8] = [
     "session::",
     "shapes::",

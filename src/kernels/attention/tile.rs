@@ -11,16 +11,21 @@ pub(super) struct Tile {
     value_dim: u32,
 }
 
-/// Keys that a workgroup looks at at a time.
-pub(super) const KEYS: u32 = 64;
+/// Keys that a workgroup looks at at a time, at most: what is a multiple of these is one of fewer.
+pub(super) const MAX_KEYS: u32 = 64;
+
+/// Scores that a workgroup computes at a time, at most: half of the 16 KiB that every device has.
+const SCORES: u32 = 2048;
 
 /// Sums of outputs that a lane keeps at most, where there can be more lanes.
 const SUMS: u32 = 64;
 
+/// Fewest lanes, and most that every device has room for.
+const MIN_LANES: u32 = 64;
+
 /// Keys of a lane whose elements it keeps at most.
 const MAX_SCORE_KEYS: u32 = 4;
 
-/// Most lanes that every device has room for.
 const MAX_LANES: u32 = 256;
 
 impl Tile {
@@ -33,19 +38,28 @@ impl Tile {
     fn lanes(self) -> u32 {
         let sums = |lanes: u32| self.value_dim.div_ceil(lanes) * self.queries;
         let enough = |lanes: &u32| *lanes == MAX_LANES || sums(*lanes) <= SUMS;
-        [KEYS, 2 * KEYS].into_iter().find(enough).unwrap_or(MAX_LANES)
+        [MIN_LANES, 2 * MIN_LANES].into_iter().find(enough).unwrap_or(MAX_LANES)
     }
 
-    /// Elements of keys and of queries that wait in workgroup memory, in fours. 16 of 32 queries and of the keys, with all scores,
-    /// are within the 16 KiB that every device has; fewer queries leave room for 32, and for fewer barriers.
+    /// Keys that a workgroup looks at at a time.
+    fn keys(self) -> u32 {
+        (SCORES / self.queries).min(MAX_KEYS)
+    }
+
+    /// Elements of keys and of queries that wait in workgroup memory, in fours. 16 of 64 queries and of their keys, with all scores,
+    /// are within the 16 KiB that every device has; fewer queries leave room for 32, and for fewer barriers, more for 8.
     fn slice_quads(self, head_dim: u32) -> u32 {
-        let most = if self.queries <= 8 { 8 } else { 4 };
+        let most = match self.queries {
+            0..=8 => 8,
+            9..=64 => 4,
+            _ => 2,
+        };
         head_dim.div_ceil(4).min(most)
     }
 
     /// Keys of a lane that multiplies as many queries, or twice as many: squares read least for each product.
     fn score_keys(self) -> u32 {
-        let scores = KEYS * self.queries / self.lanes();
+        let scores = self.keys() * self.queries / self.lanes();
         (1 << (scores.ilog2() / 2)).min(MAX_SCORE_KEYS)
     }
 
@@ -70,13 +84,13 @@ impl Tile {
     /// What a workgroup computes at a time: of a tile that is not full, not what it lacks.
     pub(super) fn steps(self, head_dim: u32) -> Steps {
         let [key_width, value_width] = [self.key_width(head_dim), self.value_width()].map(u64::from);
-        Steps { keys: KEYS, key_width, value_width, whole: false, class: OpClass::F32Fma }
+        Steps { keys: self.keys(), key_width, value_width, whole: false, class: OpClass::F32Fma }
     }
 
     /// Tells the shader.
     pub(super) fn add_to(self, source: Source, head_dim: u32) -> Source {
         source
-            .constant("KEYS", KEYS)
+            .constant("KEYS", self.keys())
             .constant("WORKGROUP_SIZE", self.lanes())
             .constant("SLICE_QUADS", self.slice_quads(head_dim))
             .constant("SCORE_KEYS", self.score_keys())

@@ -28,9 +28,9 @@ pub(super) fn all() -> Vec<Attention> {
         all.extend([Phase::Prefill, Phase::Decode].map(of));
     }
     // Every height of a tile of a step, where values share lanes and where a lane has several elements of them.
-    for queries in (0..=MAX_QUERIES.ilog2()).map(|log| 1 << log) {
-        let of = |head_dim| Attention { queries, ..Attention::new(head_dim, Phase::Decode) };
-        all.extend([12, MAX_HEAD_DIM].map(of));
+    for heads in (0..=MAX_QUERIES.ilog2()).map(|log| 1 << log) {
+        let of = |head_dim| Attention::new(head_dim, Phase::Decode).for_heads(heads, 1);
+        all.extend([12, 128, MAX_HEAD_DIM].map(of));
     }
     distinct(all)
 }

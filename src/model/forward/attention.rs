@@ -213,15 +213,15 @@ impl ForwardPass<'_> {
 
     fn variant(&self, attention: &Attention, score_bias: ScoreBias, cache: CacheRows) -> kernel::Attention {
         let phase = self.options.phase;
-        kernel::Attention {
+        let variant = kernel::Attention {
             softcap: attention.softcap.is_some(),
             reach: reach(attention),
             score_bias,
             sinks: attention.sinks && phase == Phase::Prefill,
             cache,
-            queries: kernel::queries(phase, attention.heads, attention.kv_heads),
             ..kernel::Attention::new(attention.head_dim, phase)
-        }
+        };
+        variant.for_heads(attention.heads, attention.kv_heads)
     }
 
     /// An encoder: tiles of queries over all of the pass's own keys, which no later pass needs.
@@ -249,8 +249,7 @@ impl ForwardPass<'_> {
         tensors: &[(&'static str, TensorId)],
     ) -> Result<()> {
         let kernel = self.tuning.kernel(self.shape(matrix));
-        let on_matrices = kernel == ProductKernel::MatmulCoop {} && !self.is_one_row();
-        let size = MatrixSize::of(self.capabilities).filter(|_| on_matrices);
+        let size = MatrixSize::of(self.capabilities).filter(|_| kernel == ProductKernel::MatmulCoop {});
         match size.and_then(|size| AttentionCoop::of(variant, size)) {
             Some(variant) => self.dispatch("attend", Launch { variant, params }, tensors),
             None => self.dispatch("attend", Launch { variant, params }, tensors),

@@ -44,9 +44,9 @@ impl ForwardPass<'_> {
             reach: Reach::Encoder,
             v_is_k: attention.v_is_k,
             sinks: attention.sinks && phase == Phase::Prefill,
-            queries: kernel::queries(phase, attention.heads, attention.kv_heads),
             ..kernel::Attention::new(attention.head_dim, phase)
         };
+        let variant = variant.for_heads(attention.heads, attention.kv_heads);
         let keys = [("q", q), ("k_cache", kv), ("v_cache", kv), ("encoder_length", length)];
         let mixed = match phase {
             Phase::Prefill => {

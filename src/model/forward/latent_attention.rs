@@ -7,7 +7,7 @@ use crate::Result;
 use crate::energy::Phase;
 use crate::fragments::{CacheRows, Codec, Epilogue, Reach, Reduce};
 use crate::kernel::Launch;
-use crate::kernels::attention::{Attention as Attend, AttentionParams, Values, queries, split_keys};
+use crate::kernels::attention::{Attention as Attend, AttentionParams, Values, split_keys};
 use crate::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use crate::kernels::kv_write::{KvWrite, KvWriteParams};
 use crate::kernels::latent_heads::{LatentHeads, LatentHeadsParams};
@@ -209,6 +209,6 @@ impl ForwardPass<'_> {
 
 /// Attention of all heads to the one row of each token, whose first elements are its values.
 fn attend(attention: &LatentAttention, phase: Phase) -> Attend {
-    let (values, queries) = (Values::InKeys(attention.kv_latent), queries(phase, attention.heads, 1));
-    Attend { values, queries, ..Attend::new(attention.kv_rows(), phase) }
+    let values = Values::InKeys(attention.kv_latent);
+    Attend { values, ..Attend::new(attention.kv_rows(), phase) }.for_heads(attention.heads, 1)
 }
