@@ -259,7 +259,10 @@ impl Attention {
     pub fn for_heads(self, heads: u32, kv_heads: u32) -> Self {
         let queries = match self.phase {
             Phase::Prefill => PREFILL_QUERIES,
-            Phase::Decode => (heads / kv_heads).next_power_of_two().min(self.most_queries()),
+            Phase::Decode => {
+                let of_one = (heads / kv_heads.max(1)).min(MAX_QUERIES);
+                of_one.next_power_of_two().min(self.most_queries())
+            }
         };
         Self { queries, ..self }
     }
