@@ -101,7 +101,7 @@ impl Values {
     }
 }
 
-/// Widest value: a lane keeps 64 of the [`SUMS`] where there are 256 lanes for 32 queries.
+/// Widest value: a lane keeps 64 sums where there are 256 lanes for 32 queries.
 pub const MAX_HEAD_DIM: u32 = 512;
 
 /// Widest key, beyond the 576 elements of DeepSeek's latents (arXiv 2412.19437, section 4.2).

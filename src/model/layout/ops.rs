@@ -105,7 +105,7 @@ pub struct ExpertsLayout {
     pub config: Experts,
     /// The norm of what the router reads, in place of the sub-layer's.
     pub router_norm: Option<Vectors>,
-    /// `[E, d]`, always f32, with what else reads its input ([`router_parts`](super::slot::router_parts)): the gate of the
+    /// `[E, d]`, always f32, with what else reads its input ([`router_parts`](crate::model::slot::router_parts)): the gate of the
     /// shared expert, spreads of noise, logits of groups. Absent where there is nothing of it.
     pub router: Option<Matrix>,
     /// The experts of each token id or of each task, `[any, k]`.
