@@ -9,6 +9,21 @@ use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
 use wattle::kernels::rope::{QkNorm, Rope, RopeParams};
 
+/// Six heads with keys of their own.
+const PROMPT: AttentionParams = AttentionParams {
+    heads: 6,
+    kv_heads: 6,
+    slots: 64,
+    pages: 0,
+    chunk_slots: 16,
+    reach: 0,
+    split_keys: 32,
+    max_splits: 2,
+    scale: 1.0,
+    softcap: 0.0,
+    alibi_scale: 1.0,
+};
+
 /// Counted by hand for 3 tokens of 8 experts, of which 2 are chosen.
 #[test]
 fn a_router_counts_what_its_rule_asks_for() {
@@ -48,19 +63,7 @@ fn sinks_are_counted_where_outputs_are_final() {
         assert_eq!(bytes(&without).most, 0);
         ([bytes(&with).least, bytes(&with).most], exps(&with) - exps(&without))
     };
-    let params = AttentionParams {
-        heads: 6,
-        kv_heads: 2,
-        slots: 64,
-        pages: 0,
-        chunk_slots: 16,
-        reach: 0,
-        split_keys: 32,
-        max_splits: 2,
-        scale: 1.0,
-        softcap: 0.0,
-        alibi_scale: 1.0,
-    };
+    let params = AttentionParams { kv_heads: 2, ..PROMPT };
     let prefill = |sinks| of_prefill(ScoreBias::None, sinks).work(&params, Span { position: 7, rows: 3 });
     assert_eq!(added(prefill(true), prefill(false)), ([6 * 4, 3 * 6 * 10 * 4], 2 * 3 * 6));
     let params =
@@ -74,19 +77,9 @@ fn sinks_are_counted_where_outputs_are_final() {
 #[test]
 fn a_step_reads_keys_once_for_all_heads() {
     for (heads, kv_heads, head_dim) in [(71, 1, 64), (32, 8, 128), (4, 1, 256)] {
-        let params = AttentionParams {
-            heads,
-            kv_heads,
-            slots: 5000,
-            pages: 0,
-            chunk_slots: 0,
-            reach: 0,
-            split_keys: split_keys(head_dim),
-            max_splits: 5000u32.div_ceil(split_keys(head_dim)),
-            scale: 1.0,
-            softcap: 0.0,
-            alibi_scale: 0.0,
-        };
+        let split_keys = split_keys(head_dim);
+        let (slots, max_splits) = (5000, 5000u32.div_ceil(split_keys));
+        let params = AttentionParams { heads, kv_heads, slots, split_keys, max_splits, ..PROMPT };
         let step = Attention::new(head_dim, Phase::Decode).for_heads(heads, kv_heads);
         let read = step.work(&params, Span { position: 4999, rows: 1 }).bytes_of(ByteClass::KvRead);
         let once = 5000 * 2 * u64::from(kv_heads * head_dim) * 4;
@@ -99,19 +92,7 @@ fn a_step_reads_keys_once_for_all_heads() {
 fn matrices_multiply_what_fills_them_up() {
     let attention = of_prefill(ScoreBias::None, false);
     let on_matrices = AttentionCoop::of(attention, MatrixSize::Eight).unwrap();
-    let params = AttentionParams {
-        heads: 6,
-        kv_heads: 6,
-        slots: 64,
-        pages: 0,
-        chunk_slots: 16,
-        reach: 0,
-        split_keys: 32,
-        max_splits: 2,
-        scale: 1.0,
-        softcap: 0.0,
-        alibi_scale: 1.0,
-    };
+    let params = PROMPT;
     let span = Span { position: 7, rows: 3 };
     let [lanes, matrices] = [attention.work(&params, span), on_matrices.work(&params, span)];
     let (by_lanes, by_matrices) = (lanes.ops_of(OpClass::F32Fma), matrices.ops_of(OpClass::CoopFma));
@@ -131,19 +112,7 @@ fn matrices_multiply_what_fills_them_up() {
 /// A power of two and three products or differences for every score: 3 rows after 7 see 8, 9 and 10 keys, in 6 heads.
 #[test]
 fn alibi_is_counted_for_every_score() {
-    let params = AttentionParams {
-        heads: 6,
-        kv_heads: 6,
-        slots: 64,
-        pages: 0,
-        chunk_slots: 16,
-        reach: 0,
-        split_keys: 32,
-        max_splits: 2,
-        scale: 1.0,
-        softcap: 0.0,
-        alibi_scale: 1.0,
-    };
+    let params = PROMPT;
     let work = |bias| of_prefill(bias, false).work(&params, Span { position: 7, rows: 3 });
     let [without, with] = [ScoreBias::None, ScoreBias::Alibi { bf16: false }].map(work);
     let added = |class| with.ops_of(class).least - without.ops_of(class).least;
