@@ -6,8 +6,8 @@ use wattle::reference::attention::{Attention, KeyValues, Mask, attention};
 use wattle::reference::cache_rows::stored;
 use wattle::tuning::ProductPath;
 
-use super::case::Case;
-use super::layer::{Layer, Numbers, PERIOD};
+use super::attention::case::Case;
+use super::attention::layer::{Layer, Numbers, PERIOD};
 use super::support::Result;
 
 /// Tokens, of which a window of [`WINDOW`] has left some behind; neither divides anything.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wattle::energy::Phase;
 use wattle::fragments::CacheFormat;
 
-use super::case::{Case, Heads};
+use super::attention::case::{Case, Heads};
 use super::plot::{Axis, Svg};
 use super::support::{Result, microseconds};
 

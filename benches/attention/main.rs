@@ -4,13 +4,13 @@
 //! [--paths float,matrix] [--tokens 2048]`, and with `--models gemma3-1b --caches f16 --curve FILE.svg` a picture of a step's time over
 //! the context.
 
-mod case;
+#[path = "../support/attention/mod.rs"]
+mod attention;
 mod check;
 #[expect(dead_code, reason = "the bench of products uses the rest")]
 #[path = "../support/copies.rs"]
 mod copies;
 mod curve;
-mod layer;
 #[path = "../support/peaks.rs"]
 mod peaks;
 #[expect(dead_code, reason = "an example uses the rest")]
@@ -23,11 +23,11 @@ use std::fs;
 use std::io::Write;
 use std::time::Duration;
 
-use case::{Case, Heads, MODELS, cases};
+use attention::case::{Case, Heads, MODELS, cases};
+use attention::layer::{self, CHUNK, Layer, Numbers};
 use check::check;
 use copies::rotated;
 use curve::Curve;
-use layer::{CHUNK, Layer, Numbers};
 use peaks::Peaks;
 use support::arguments::Arguments;
 use support::chain::median_device;

@@ -1,7 +1,8 @@
-//! burn's side: products or layers of experts asked for on standard input, a line each, and answered with a line each.
+//! burn's side: products, attention or layers of experts asked for on standard input, a line each, and answered with a line each.
 //! `src/peer.rs` has the other end. One source for two programs: burn decides by its features whether kernels are WGSL or
 //! SPIR-V.
 
+mod attention;
 mod experts;
 mod products;
 mod work;
@@ -85,6 +86,10 @@ fn prepare(
     match (what, numbers) {
         ("product", &[rows, outputs, inputs]) => {
             products::prepare(device, format, copies, [rows, outputs, inputs])
+        }
+        ("attention", &[sequences, rows, tokens, heads, kv_heads, width, window]) => {
+            let shape = attention::Shape { sequences, rows, tokens, heads, kv_heads, width, window };
+            attention::prepare(device, format, copies, shape)
         }
         ("experts", &[tokens, width, hidden, experts, choices]) => {
             let shape = experts::Shape { tokens, width, hidden, experts, choices };

@@ -1,4 +1,4 @@
-//! What products and layers of experts share: how weights are stored, numbers in files, and the choice of the quickest.
+//! What products, attention and layers of experts share: how weights are stored, numbers in files, and the choice of the quickest.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,9 +1,11 @@
-// What products and layers of experts share: numbers in files, formats, and a graph that is computed again and again.
+// What products, attention and layers of experts share: numbers in files, formats, and a graph that is computed again and again.
 // Uses ggml's public functions only.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -86,6 +88,9 @@ struct work {
     // How it computes.
     virtual std::string note() const = 0;
 
+    // Writes what it computes, and the weights as they are after rounding.
+    virtual void write_results() const = 0;
+
     // Once the graph is complete.
     void allocate() {
         for (int n = 0; n < ggml_graph_n_nodes(graph); n++) {
@@ -111,3 +116,26 @@ struct work {
         return std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count();
     }
 };
+
+// Of two ways the quicker; of one that is not possible the other.
+template <typename Way> std::unique_ptr<work> quicker(const Way & way) {
+    std::unique_ptr<work> best;
+    long long least = 0;
+    std::string problem;
+    for (const bool second : {false, true}) {
+        try {
+            std::unique_ptr<work> candidate = way(second);
+            const long long time = std::min({candidate->run(1), candidate->run(1), candidate->run(1)});
+            if (!best || time < least) {
+                best = std::move(candidate);
+                least = time;
+            }
+        } catch (const std::exception & error) {
+            problem += std::string(problem.empty() ? "" : "; ") + error.what();
+        }
+    }
+    if (!best) {
+        throw std::runtime_error(problem);
+    }
+    return best;
+}

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
 
 #include "common.h"
 
@@ -55,7 +54,7 @@ struct experts : work {
     }
 
     // What came out, and what it was computed with: `order` has all experts of a token, of which the first are chosen.
-    void write_results() const {
+    void write_results() const override {
         write("y.f32", download<float>(y));
         const std::vector<int32_t> all = download<int32_t>(order);
         std::vector<int32_t> routes;
@@ -142,18 +141,7 @@ struct experts : work {
     }
 };
 
-// The quicker of both ways to store gate and up, with its results written.
+// The quicker of both ways to store gate and up.
 inline std::unique_ptr<work> quicker_experts(ggml_type type, experts_shape shape, int copies) {
-    std::unique_ptr<experts> best;
-    long long least = 0;
-    for (const bool merged : {false, true}) {
-        auto way = std::make_unique<experts>(type, shape, copies, merged);
-        const long long time = std::min({way->run(1), way->run(1), way->run(1)});
-        if (!best || time < least) {
-            best = std::move(way);
-            least = time;
-        }
-    }
-    best->write_results();
-    return best;
+    return quicker([&](bool merged) { return std::make_unique<experts>(type, shape, copies, merged); });
 }

@@ -1,9 +1,10 @@
-// llama.cpp's side: products or layers of experts asked for on standard input, a line each, and answered with a line
+// llama.cpp's side: products, attention or layers of experts asked for on standard input, a line each, and answered with a line
 // each, as burn's.
 
 #include <iostream>
 #include <sstream>
 
+#include "attention.h"
 #include "experts.h"
 #include "products.h"
 
@@ -26,6 +27,11 @@ static std::unique_ptr<work> prepare(std::istringstream & words) {
         int64_t rows, outputs, inputs;
         words >> rows >> outputs >> inputs;
         return std::make_unique<products>(type_of(format), rows, outputs, inputs, copies);
+    }
+    if (what == "attention") {
+        attention_shape shape;
+        words >> shape.sequences >> shape.rows >> shape.tokens >> shape.heads >> shape.kv_heads >> shape.width >> shape.window;
+        return quicker_attention(type_of(format), shape, copies);
     }
     if (what == "experts") {
         experts_shape shape;
@@ -58,6 +64,7 @@ int main() {
                 // First of all, the memory of the row before.
                 prepared.reset();
                 prepared = prepare(words);
+                prepared->write_results();
                 std::cout << prepared->note() << std::endl;
             } else if (request == "run" && prepared) {
                 int times;

@@ -5,6 +5,8 @@
 
 struct products : work {
     ggml_type type;
+    ggml_tensor * first;
+    std::vector<float> stored;
 
     products(ggml_type type, int64_t rows, int64_t outputs, int64_t inputs, int copies)
         : work(2 * copies + 1), type(type) {
@@ -16,15 +18,19 @@ struct products : work {
             ggml_build_forward_expand(graph, y.back());
         }
         allocate();
-        std::vector<float> values = read("w.f32", outputs * inputs);
-        const std::vector<char> stored = pack(type, values.data(), outputs, inputs);
+        first = y[0];
+        stored = read("w.f32", outputs * inputs);
+        const std::vector<char> packed = pack(type, stored.data(), outputs, inputs);
         for (ggml_tensor * tensor : weights) {
-            upload(tensor, stored);
+            upload(tensor, packed);
         }
         upload(x, read("x.f32", rows * inputs));
         run(1);
-        write("y.f32", download<float>(y[0]));
-        write("stored.f32", values);
+    }
+
+    void write_results() const override {
+        write("y.f32", download<float>(first));
+        write("stored.f32", stored);
     }
 
     std::string note() const override { return ggml_type_name(type); }

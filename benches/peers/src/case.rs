@@ -1,57 +1,89 @@
-//! What is compared: a product, or a layer of experts.
+//! What is compared: products, attention, or layers of experts.
 
 use std::time::Duration;
 
 use wattle::Gpu;
+use wattle::fragments::CacheFormat;
 use wattle::quant::WeightFormat;
 use wattle::tuning::ProductPath;
 
 use crate::TURNS;
-use crate::copies::copies;
+use crate::attention;
+use crate::copies::{copies, rotated};
+use crate::heads::{self, Shape as Heads};
 use crate::layer::{self, Layer};
-use crate::ours::{Ours, experts, products};
+use crate::ours::{self, Ours, experts, products};
 use crate::shapes::{self, ROWS, Shape};
 use crate::support::Result;
 use crate::support::roof::Roof;
 
-/// One of either.
+/// What a table is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Products,
+    Attention,
+    Experts,
+}
+
+/// One of a table.
 #[derive(Clone, Copy)]
 pub enum Case {
     Product(Shape),
+    Attention(attention::case::Case),
     Experts(Layer),
 }
 
-impl Case {
+impl Kind {
     /// Small ones, or those of models.
-    pub fn all(experts: bool, models: bool) -> Vec<Self> {
-        match experts {
-            true => {
-                let layers = Layer::all(if models { &layer::MODELS } else { &layer::SMALL });
-                layers.into_iter().map(Self::Experts).collect()
-            }
-            false => {
+    pub fn cases(self, models: bool) -> Vec<Case> {
+        match self {
+            Self::Products => {
                 let shapes = shapes::shapes(if models { &shapes::MODELS } else { &shapes::SMALL }, &ROWS);
-                shapes.into_iter().map(Self::Product).collect()
+                shapes.into_iter().map(Case::Product).collect()
+            }
+            Self::Attention => heads::all(models).into_iter().map(Case::Attention).collect(),
+            Self::Experts => {
+                let layers = Layer::all(if models { &layer::MODELS } else { &layer::SMALL });
+                layers.into_iter().map(Case::Experts).collect()
             }
         }
     }
 
     /// As somebody writes it.
-    pub fn parse(experts: bool, text: &str) -> Result<Self, String> {
-        if experts { Layer::parse(text).map(Self::Experts) } else { shapes::parse(text).map(Self::Product) }
-    }
-
-    /// For people.
-    pub fn title(self) -> String {
+    pub fn parse(self, text: &str) -> Result<Case, String> {
         match self {
-            Self::Product(shape) => shapes::title(shape),
-            Self::Experts(layer) => layer.title(),
+            Self::Products => shapes::parse(text).map(Case::Product),
+            Self::Attention => heads::parse(text).map(Case::Attention),
+            Self::Experts => Layer::parse(text).map(Case::Experts),
         }
     }
 
     /// What [`Case::title`] tells.
-    pub fn column(experts: bool) -> &'static str {
-        if experts { "tokens, experts, widths" } else { "rows x outputs x inputs" }
+    pub fn column(self) -> &'static str {
+        match self {
+            Self::Products => "rows x outputs x inputs",
+            Self::Attention => "tokens, heads",
+            Self::Experts => "tokens, experts, widths",
+        }
+    }
+
+    /// Formats of weights, or of keys and values, that are compared unless others are asked for.
+    pub fn formats(self) -> &'static str {
+        match self {
+            Self::Products | Self::Experts => "f32,f16,int8,int4,int2",
+            Self::Attention => "f32,f16,int8",
+        }
+    }
+}
+
+impl Case {
+    /// For people.
+    pub fn title(self) -> String {
+        match self {
+            Self::Product(shape) => shapes::title(shape),
+            Self::Attention(case) => Heads::of(case).title(),
+            Self::Experts(layer) => layer.title(),
+        }
     }
 
     /// What a peer is asked for.
@@ -59,6 +91,12 @@ impl Case {
         match self {
             Self::Product([rows, outputs, inputs]) => {
                 format!("product {format} {copies} {rows} {outputs} {inputs}")
+            }
+            Self::Attention(case) => {
+                let Heads { sequences, rows, tokens, heads, kv_heads, width, window } = Heads::of(case);
+                format!(
+                    "attention {format} {copies} {sequences} {rows} {tokens} {heads} {kv_heads} {width} {window}"
+                )
             }
             Self::Experts(Layer { tokens, width, hidden, experts, choices }) => {
                 format!("experts {format} {copies} {tokens} {width} {hidden} {experts} {choices}")
@@ -81,6 +119,10 @@ impl Case {
                 let runs = (runs, 1, shape[0].div_ceil(16), longest);
                 copies(gpu, roof, format, shape, ProductPath::Matrix, runs)
             }
+            Self::Attention(case) => {
+                let case = stored_as(case, format)?;
+                attention::layer::copies(gpu, roof, &case, rotated(gpu), (runs, longest))
+            }
             Self::Experts(layer) => experts::copies(gpu, roof, format, layer, (runs, longest)),
         }
     }
@@ -89,7 +131,15 @@ impl Case {
     pub fn prepare(self, gpu: &Gpu, format: WeightFormat, copies: u32) -> Result<Ours> {
         match self {
             Self::Product(shape) => products::prepare(gpu, format, shape, copies),
+            Self::Attention(case) => ours::attention::prepare(gpu, &stored_as(case, format)?, copies),
             Self::Experts(layer) => experts::prepare(gpu, format, layer, copies),
         }
     }
+}
+
+/// With keys and values in the format of a cache that has the name of one of weights.
+fn stored_as(case: attention::case::Case, format: WeightFormat) -> Result<attention::case::Case, String> {
+    let cache: Result<CacheFormat, _> = format.to_string().parse();
+    let cache = cache.map_err(|_| format!("keys and values are not stored as {format}"))?;
+    Ok(attention::case::Case { cache, ..case })
 }

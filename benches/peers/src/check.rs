@@ -1,5 +1,6 @@
 //! Whether a result is right: some of it beside the same in f64.
 
+mod attention;
 mod layer;
 mod product;
 
@@ -8,6 +9,7 @@ use std::path::Path;
 
 use wattle::quant::WeightFormat;
 
+use crate::heads::Shape as Heads;
 use crate::layer::Layer;
 use crate::routes::Routes;
 use crate::shapes::Shape;
@@ -16,21 +18,23 @@ use crate::support::Result;
 /// What is computed, and with which numbers.
 pub struct Numbers {
     pub task: Task,
-    /// `[rows, inputs]`.
+    /// `[rows, inputs]`; of attention queries, `[sequences, rows, heads, width]`.
     pub x: Vec<f32>,
-    /// `[outputs, inputs]`; of experts all gates, all ups, all downs.
+    /// `[outputs, inputs]`; of experts all gates, all ups, all downs; of attention keys, then values, `[tokens, kv_heads, width]`,
+    /// the same for every sequence.
     pub weights: Vec<f32>,
 }
 
-/// A product, or a layer of experts.
+/// A product, attention, or a layer of experts.
 pub enum Task {
     Product(Shape),
+    Attention(Heads),
     Experts(Layer, Routes),
 }
 
 /// What somebody has computed.
 pub struct Found {
-    /// `[rows, outputs]`.
+    /// `[rows, outputs]`, or like the queries.
     pub y: Vec<f32>,
     /// The experts of each token, in any order.
     pub routes: Vec<u32>,
@@ -57,19 +61,21 @@ impl Numbers {
     /// What a peer has left there, and the weights as it has them stored.
     pub fn read(&self, folder: &Path) -> Result<(Found, Vec<f32>)> {
         let routes = match self.task {
-            Task::Product(_) => Vec::new(),
+            Task::Product(_) | Task::Attention(_) => Vec::new(),
             Task::Experts(..) => read(&folder.join("routes.u32"))?,
         };
         Ok((Found { y: read(&folder.join("y.f32"))?, routes }, read(&folder.join("stored.f32"))?))
     }
 
-    /// How wrong a result is, with these weights in place of the original ones: see [`product::error`], [`layer::error`].
+    /// How wrong a result is, with these weights in place of the original ones: see [`product::error`],
+    /// [`attention::error`], [`layer::error`].
     pub fn error(&self, weights: &[f32], found: &Found) -> Result<f64> {
         if weights.len() != self.weights.len() {
             return Err("there are other weights".into());
         }
         match &self.task {
             Task::Product(shape) => product::error(*shape, (&self.x, weights), &found.y),
+            Task::Attention(shape) => attention::error(*shape, (&self.x, weights), &found.y),
             Task::Experts(layer, routes) => {
                 routes.check(*layer, &found.routes)?;
                 layer::error(*layer, routes, (&self.x, weights), &found.y)
@@ -80,6 +86,7 @@ impl Numbers {
     pub fn allowed(&self) -> Allowed {
         match self.task {
             Task::Product(_) => product::ALLOWED,
+            Task::Attention(_) => attention::ALLOWED,
             Task::Experts(..) => layer::ALLOWED,
         }
     }

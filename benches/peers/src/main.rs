@@ -1,9 +1,12 @@
-//! The same products, or layers of experts, by Wattle, burn and llama.cpp: on one adapter, in one run, taking turns.
+//! The same products, attention or layers of experts, by Wattle, burn and llama.cpp: on one adapter, in one run, taking turns.
 
+#[path = "../../support/attention/mod.rs"]
+mod attention;
 mod case;
 mod check;
 #[path = "../../support/copies.rs"]
 mod copies;
+mod heads;
 mod layer;
 mod ours;
 mod peer;
@@ -19,7 +22,7 @@ mod table;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use case::Case;
+use case::{Case, Kind};
 use check::allowed_rounding;
 use ours::Ours;
 use peer::Peer;
@@ -31,7 +34,7 @@ use wattle::Gpu;
 use wattle::quant::WeightFormat;
 use wattle::wgpu::Features;
 
-const USAGE: &str = "[--experts] [--models] [--shapes 16x1024x1024,4x512x256 or, of experts, 64x512x256x8x2] [--weights f32,int8] [--peers burn-wgsl,burn-spirv,llama] [--patience SECONDS] [--all]";
+const USAGE: &str = "[--attention | --experts] [--models] [--shapes 16x1024x1024,4x512x256 or, of experts, 64x512x256x8x2, of attention 8x4096x32x8x128] [--weights f32,int8] [--peers burn-wgsl,burn-spirv,llama] [--patience SECONDS] [--all]";
 
 /// Turns that every side has at a row.
 const TURNS: usize = 7;
@@ -49,10 +52,17 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let mut arguments = Arguments::read();
-    let [experts, models, all] = ["--experts", "--models", "--all"].map(|name| arguments.flag(name));
-    let parse = |text: String| text.split(',').map(|text| Case::parse(experts, text)).collect();
+    let [attention, experts] = ["--attention", "--experts"].map(|name| arguments.flag(name));
+    let [models, all] = ["--models", "--all"].map(|name| arguments.flag(name));
+    let kind = match (attention, experts) {
+        (false, false) => Kind::Products,
+        (true, false) => Kind::Attention,
+        (false, true) => Kind::Experts,
+        (true, true) => return Err("--attention and --experts are two tables".into()),
+    };
+    let parse = |text: String| text.split(',').map(|text| kind.parse(text)).collect();
     let given: Option<Vec<Case>> = arguments.value("--shapes")?.map(parse).transpose()?;
-    let weights = arguments.value("--weights")?.unwrap_or_else(|| "f32,f16,int8,int4,int2".into());
+    let weights = arguments.value("--weights")?.unwrap_or_else(|| kind.formats().into());
     let names = arguments.value("--peers")?.unwrap_or_else(|| "burn-wgsl,burn-spirv,llama".into());
     let patience = arguments.value("--patience")?.map(|seconds| seconds.parse()).transpose()?;
     let patience = patience.map_or(PATIENCE, Duration::from_secs);
@@ -63,9 +73,9 @@ fn run() -> Result<()> {
     let gpu = &bench.gpu;
     let mut peers = peers(gpu, &names, patience)?;
     let roof = Roof::measure(gpu)?;
-    let mut comparisons = Comparisons::begin(Case::column(experts));
+    let mut comparisons = Comparisons::begin(kind.column());
     let mut skipped = Vec::new();
-    for case in given.unwrap_or_else(|| Case::all(experts, models)) {
+    for case in given.unwrap_or_else(|| kind.cases(models)) {
         for format in &formats {
             match case.copies(gpu, &roof, *format, (!all).then_some(LONGEST)) {
                 Ok(copies) => row(gpu, &mut peers, (case, *format), copies, &mut comparisons, &mut skipped)?,

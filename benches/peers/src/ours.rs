@@ -1,5 +1,6 @@
 //! Wattle's side of a row.
 
+pub mod attention;
 pub mod experts;
 pub mod products;
 
@@ -9,10 +10,10 @@ use crate::check::{Found, Numbers};
 use crate::support::Result;
 use crate::support::chain::Chain;
 
-/// A product or a layer, ready to run.
+/// A product, attention or a layer, ready to run.
 pub struct Ours {
-    chain: Chain,
-    /// What computes the products.
+    chains: Vec<Chain>,
+    /// What computes the products, or attends.
     pub kernel: &'static str,
     /// What is computed, with weights as kernels see them.
     pub numbers: Numbers,
@@ -20,16 +21,16 @@ pub struct Ours {
 
 impl Ours {
     /// Unless what it computed is wrong.
-    fn checked(chain: Chain, kernel: &'static str, numbers: Numbers, found: &Found) -> Result<Self> {
+    fn checked(chains: Vec<Chain>, kernel: &'static str, numbers: Numbers, found: &Found) -> Result<Self> {
         let error = numbers.error(&numbers.weights, found)?;
         match error <= numbers.allowed().ours {
-            true => Ok(Self { chain, kernel, numbers }),
+            true => Ok(Self { chains, kernel, numbers }),
             false => Err(format!("Wattle's {kernel} is wrong by {error:.1e}").into()),
         }
     }
 
     /// Everything `times` times.
     pub fn run(&mut self, times: u64) -> Result<Duration> {
-        Ok(self.chain.run(times)?.wall)
+        self.chains.iter_mut().map(|chain| Ok(chain.run(times)?.wall)).sum()
     }
 }

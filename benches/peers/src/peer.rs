@@ -5,6 +5,7 @@
 //! | none, at the start | the adapter's name, a tab, what it is capable of |
 //! | `prepare product FORMAT COPIES ROWS OUTPUTS INPUTS` | how it computes; from `x.f32` and `w.f32` in its folder it has made `y.f32` and `stored.f32` |
 //! | `prepare experts FORMAT COPIES TOKENS WIDTH HIDDEN EXPERTS CHOICES` | the same, and from `router.f32` besides `routes.u32`; weights are all gates, all ups, all downs, each expert's by outputs |
+//! | `prepare attention FORMAT COPIES SEQUENCES ROWS TOKENS HEADS KV_HEADS WIDTH WINDOW` | the same; of a prompt all tokens are rows, and each sees those up to its own, `WINDOW` of them or with 0 all; the one row of a step sees all tokens; weights are keys, then values, by tokens, and all sequences have the same, each for itself |
 //! | `run TIMES` | nanoseconds |
 //!
 //! An answer that begins with `cannot` says why not. Both programs run at the same time and take turns.

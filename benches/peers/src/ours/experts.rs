@@ -143,7 +143,7 @@ pub fn prepare(gpu: &Gpu, format: WeightFormat, layer: Layer, copies: u32) -> Re
     let product = recorded.schedule.steps.iter().find(|step| step.site.what == "expert_up");
     let kernel = product.ok_or("no experts are computed")?.launch.name();
     let numbers = Numbers { task: Task::Experts(layer, routes), x, weights };
-    Ours::checked(chain, kernel, numbers, &Found { y, routes: chosen })
+    Ours::checked(vec![chain], kernel, numbers, &Found { y, routes: chosen })
 }
 
 /// Every copy of the layer, one after the other. They share what a layer leaves behind, but not the weights.

@@ -23,5 +23,5 @@ pub fn prepare(gpu: &Gpu, format: WeightFormat, shape: Shape, copies: u32) -> Re
         ProductKernel::MatmulCoop {} => "matmul_coop",
     };
     let numbers = Numbers { task: Task::Product(shape), x: products.x, weights };
-    Ours::checked(products.chain, kernel, numbers, &Found { y, routes: Vec::new() })
+    Ours::checked(vec![products.chain], kernel, numbers, &Found { y, routes: Vec::new() })
 }

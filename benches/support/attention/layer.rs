@@ -16,9 +16,9 @@ use wattle::tuning::ProductPath;
 use wattle::{Gpu, Tensor};
 
 use super::case::Case;
-use super::support::Result;
-use super::support::chain::{Chain, Elapsed, Link};
-use super::support::roof::Roof;
+use crate::support::Result;
+use crate::support::chain::{Chain, Elapsed, Link};
+use crate::support::roof::Roof;
 
 /// Keys and values repeat after so many tokens, so that a long cache is made in no time.
 pub const PERIOD: u32 = 256;
@@ -55,7 +55,10 @@ impl Numbers {
 /// Attention, ready to run. A prompt runs chunk by chunk; a step runs with several copies of its caches, of which none is
 /// in the device's own when its turn comes.
 pub struct Layer {
-    chains: Vec<Chain>,
+    /// One for each chunk of a prompt, one for a step.
+    pub chains: Vec<Chain>,
+    /// What attends.
+    pub kernel: &'static str,
     /// Steps of one run.
     pub times: u32,
     /// `[rows, H, h]` of the last chunk or step.
@@ -74,6 +77,7 @@ impl Layer {
     fn of_prompt(gpu: &Gpu, case: &Case, numbers: &Numbers, chunk: u32) -> Result<Self> {
         let rows = chunk.min(case.tokens);
         let launch = prompt(gpu, case, params(case, rows));
+        let kernel = launch.name();
         let zeroed = |bytes: u64| gpu.block_on(Tensor::zeroed(gpu, "attention", bytes));
         let upload = |words: &[u32]| gpu.block_on(Tensor::upload(gpu, "attention", words));
         let out = zeroed(numbers.q.len() as u64 * 4)?;
@@ -96,7 +100,7 @@ impl Layer {
             Chain::new(gpu, std::slice::from_ref(&link), &tensors, &[span], &[span.into()])
         };
         let chains = (0..case.tokens).step_by(rows as usize).map(chunk).collect::<Result<_>>()?;
-        Ok(Self { chains, times: 1, out })
+        Ok(Self { chains, kernel, times: 1, out })
     }
 
     fn of_step(gpu: &Gpu, case: &Case, numbers: &Numbers, copies: u32) -> Result<Self> {
@@ -106,6 +110,7 @@ impl Layer {
         let merge = AttentionMergeParams { heads, head_dim, reach, split_keys, max_splits, slots };
         let merge = Launch { variant: AttentionMerge { reach: Reach::Window, sinks: false }, params: merge };
         let (attend, merge) = (Launch { variant, params }.shared(), merge.shared());
+        let kernel = attend.name();
         let zeroed = |bytes: u64| gpu.block_on(Tensor::zeroed(gpu, "attention", bytes));
         let part_bytes = u64::from(case.batch * heads) * u64::from(max_splits) * u64::from(head_dim + 2) * 4;
         let out = zeroed(numbers.q.len() as u64 * 4)?;
@@ -137,7 +142,7 @@ impl Layer {
         let sequences: Vec<_> = (0..case.batch).map(of).collect();
         let spans = sequences.iter().map(|sequence| sequence.span()).collect::<Vec<_>>();
         let chain = Chain::new(gpu, &links, &tensors, &spans, &sequences)?;
-        Ok(Self { chains: vec![chain], times: copies, out })
+        Ok(Self { chains: vec![chain], kernel, times: copies, out })
     }
 
     /// Everything once.
@@ -192,7 +197,7 @@ fn params(case: &Case, chunk_slots: u32) -> AttentionParams {
 }
 
 /// The elements of a token's head.
-fn element<'a>(case: &Case, numbers: &'a [f32], token: u32, head: u32) -> &'a [f32] {
+pub fn element<'a>(case: &Case, numbers: &'a [f32], token: u32, head: u32) -> &'a [f32] {
     let at = (token % PERIOD * case.heads.kv_heads + head) * case.heads.head_dim;
     &numbers[at as usize..][..case.heads.head_dim as usize]
 }
