@@ -18,7 +18,7 @@ mod streams;
 
 pub(super) use choices::route_rule;
 pub use expert_places::expert_places;
-pub use options::{LogitRows, Paging, PassOptions, Sampling};
+pub use options::{LogitRows, Paging, PassOptions, Sampling, TokenGroups};
 pub use rope_tables::rope_tables;
 
 use std::collections::HashMap;
@@ -341,6 +341,12 @@ impl<'a> ForwardPass<'a> {
     /// reads it.
     fn is_one_row(&self) -> bool {
         self.options.phase == Phase::Decode && self.schedule.max_rows == 1
+    }
+
+    /// Whether tokens compete for experts. One token of each sequence does not, unless the batch is asked to.
+    fn is_group(&self) -> bool {
+        let is_batch = self.options.groups == TokenGroups::Batch && self.schedule.max_rows > 1;
+        self.options.phase == Phase::Prefill || is_batch
     }
 
     /// The tensor that a result goes to.

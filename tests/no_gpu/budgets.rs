@@ -172,6 +172,18 @@ fn few_tokens_need_no_plan() {
     }
 }
 
+/// A step of more sequences is planned, so that it reads an expert once for all tokens that have it.
+#[test]
+fn steps_of_many_sequences_are_planned() {
+    for (name, config) in routings() {
+        for (sequences, is_planned) in [(8, false), (9, true)] {
+            let plan = plan_many(&config, &devices()[0], "f32", sequences);
+            let has_plan = plan.decode.0.steps.iter().any(|step| step.launch.name() == "moe_scan");
+            assert_eq!(has_plan, is_planned, "{name}, {sequences} sequences");
+        }
+    }
+}
+
 /// Inputs become codes once for each product that reads them, and nothing else changes.
 #[test]
 fn the_integer_path_takes_a_dispatch_more_for_each_product() {
