@@ -23,8 +23,9 @@ const COLUMNS: [(&str, usize); 9] = [
 
 /// A layer over one token, over few and over many.
 pub fn run(lab: &mut Lab, bases: &[Layer]) -> Result<()> {
-    println!("\n{NAME}: what each dispatch of a layer does");
+    println!();
     let peaks = Peaks::measure(&lab.bench.gpu)?;
+    println!("\n{NAME}: what each dispatch of a layer does");
     let table = Table::begin(&COLUMNS);
     for base in bases {
         let mut rows = vec![1, 16, base.rows];
