@@ -198,10 +198,8 @@ impl Question {
         let table =
             Table::begin(&self.columns.iter().map(|(title, width, _)| (*title, *width)).collect::<Vec<_>>());
         let mut why_no_energy = None;
-        for (n, (format, subjects)) in parts.iter().enumerate() {
-            if n > 0 {
-                println!();
-            }
+        let mut has_rows = false;
+        for (format, subjects) in parts {
             let mut first = None;
             for subject in subjects {
                 let line = match subject {
@@ -209,6 +207,10 @@ impl Question {
                     Subject::Model(config, rows) => lab.model(config, *format, *rows)?,
                 };
                 let Some(line) = line else { continue };
+                if first.is_none() && has_rows {
+                    println!();
+                }
+                has_rows = true;
                 let first: &Line = first.get_or_insert_with(|| line.clone());
                 table.row(&self.columns.iter().map(|(.., cell)| cell(&line, first)).collect::<Vec<_>>());
                 why_no_energy = why_no_energy.or(line.measured.joules.clone().err());

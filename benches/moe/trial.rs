@@ -154,7 +154,11 @@ fn counted(schedule: &Schedule, span: Span) -> (f64, u64) {
     let products = schedule.steps.iter().filter(|step| step.site.what.starts_with("expert_"));
     let (mut least, mut most) = (0, 0);
     for step in products {
-        let ops = step.launch.work(&[span]).ops_of(OpClass::F32Fma);
+        let work = step.launch.work(&[span]);
+        // What products multiply with, by their path; on the integer path scales are multiplied in f32 besides.
+        let classes = [OpClass::I8Dot4, OpClass::CoopFma, OpClass::F32Fma];
+        let ops = classes.map(|class| work.ops_of(class)).into_iter().find(|ops| ops.most > 0);
+        let ops = ops.unwrap_or_default();
         (least, most) = (least + ops.least, most + ops.most);
     }
     let executed = if least == 0 { 1.0 } else { most as f64 / least as f64 };
