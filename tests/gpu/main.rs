@@ -16,8 +16,13 @@
 mod assignment;
 #[path = "../support/expected.rs"]
 mod expected;
+#[path = "../support/fill.rs"]
+mod fill;
 #[path = "../support/mod.rs"]
 mod support;
+
+// What `fill` finds beside it in benches, too.
+use support::random;
 
 mod attention_case;
 mod bound;

@@ -4,22 +4,21 @@
 use std::collections::BTreeMap;
 
 use wattle::model::Source;
-use wattle::model::checkpoint::Checkpoint;
 use wattle::model::config::{
     Activation, Alibi, Attention, Block, Capacity, Encoder, ExpertGroups, Experts, FeedForward, GateClamp,
     GrantOrder, GroupScore, Head, Hierarchical, LatentAttention, Later, LayerInput, LayerInputs, ModelConfig,
     Norm, NormKind, Op, RelativeBias, Rope, RopeLayout, RopeScaling, Routing, Score, Share, SharedExpert,
     Streams, SubLayer, Temperature, Topk, WeightOn,
 };
-use wattle::model::naming::Naming;
 use wattle::model::plan::WeightPlan;
-use wattle::model::slot::{Place, Role, Stack, slots};
+use wattle::model::slot::Stack;
 use wattle::quant::{WeightFormat, Width};
 use wattle::reference::forward::Conditions;
 use wattle::tuning::ProductPath;
 use wattle::verify::{Case, Device, check};
 
 use crate::expected;
+use crate::fill::fill;
 use crate::harness::{block_on, gpu};
 use crate::select::{every, wants_everything};
 use crate::support::random::Random;
@@ -619,48 +618,6 @@ fn norm(random: &mut Random) -> Norm {
     // Not too small: a row of one element has no variance, and its LayerNorm would only magnify rounding.
     let kinds = [Rms, RmsUnitOffset, LayerNorm, LayerNormBias, RmsUnweighted];
     Norm { kind: kinds[between(random, 0, 4) as usize], eps: 1e-2 }
-}
-
-/// A checkpoint in memory: matrices that keep the scale of what they multiply, vectors around one.
-pub fn fill(config: ModelConfig, random: &mut Random) -> Source {
-    let tensors: Vec<_> = slots(&config)
-        .map(|(slot, shape)| {
-            let count = shape.iter().product();
-            let mut values = random.gaussian(count);
-            let (scale, offset) = match shape[..] {
-                [_, cols] => (1.0 / (cols as f32).sqrt(), 0.0),
-                _ => (0.3, 0.2),
-            };
-            values.iter_mut().for_each(|value| *value = *value * scale + offset);
-            if slot.role == Role::ExpertTable {
-                // Neighbours from any expert on, so that a row has each once.
-                let experts = experts_at(&config, slot.place);
-                for row in values.chunks_mut(shape[1]) {
-                    let first = between(random, 0, experts - 1);
-                    row.iter_mut().zip(first..).for_each(|(value, n)| *value = (n % experts) as f32);
-                }
-            }
-            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            (Naming::Native.tensor_name(slot), shape, bytes)
-        })
-        .collect();
-    let views = tensors.iter().map(|(name, shape, bytes)| {
-        let view =
-            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap();
-        (name.clone(), view)
-    });
-    let file = safetensors::serialize(views, None).unwrap();
-    let checkpoint = Checkpoint::from_bytes(vec![("model.safetensors".into(), file)]).unwrap();
-    Source { config, naming: Naming::Native, checkpoint }
-}
-
-/// Experts of a sub-layer.
-fn experts_at(config: &ModelConfig, place: Place) -> u32 {
-    let count = config.ops().find_map(|(at, op)| match op {
-        Op::Experts(experts) if at == place => Some(experts.count),
-        _ => None,
-    });
-    count.unwrap_or_else(|| panic!("no experts at {place:?}"))
 }
 
 /// What the reference computes with the weights as stored.
