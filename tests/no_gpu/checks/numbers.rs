@@ -302,7 +302,11 @@ fn routings_that_do_not_fit_are_refused() {
         let scan = MoeScan { experts: 8, limited: true };
         assert_refused(scan, MoeScanParams::within(2, 9, share), "share_denominator");
         let chosen = ChosenSlots { experts: 8, share };
-        assert_refused(MoeExpertChoice, MoeExpertChoiceParams::new(chosen, 9), "share_denominator");
+        assert_refused(
+            MoeExpertChoice { reduce: Reduce::Workgroup },
+            MoeExpertChoiceParams::new(chosen, 9),
+            "share_denominator",
+        );
         let quantize = Quantize { chosen: true, ..quantize(InputNorm::None) };
         assert_refused(quantize, QuantizeParams::chosen(33, chosen), "share_denominator");
     }
