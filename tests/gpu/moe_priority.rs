@@ -8,7 +8,9 @@ use crate::support::random::Random;
 #[test]
 fn tokens_are_sorted_by_their_largest_weight() {
     for (seed, (rows, k)) in
-        [(1, 1), (2, 3), (63, 2), (255, 1), (256, 2), (257, 4), (600, 2)].into_iter().enumerate()
+        [(1, 1), (2, 3), (63, 2), (255, 1), (256, 2), (257, 4), (600, 2), (263, 7), (301, 64), (9, 100)]
+            .into_iter()
+            .enumerate()
     {
         let mut random = Random::new(seed as u64);
         // Some weights are equal, and some tokens have none.

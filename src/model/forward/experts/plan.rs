@@ -136,7 +136,8 @@ impl ForwardPass<'_> {
         let slots = ChosenSlots { experts: count, share: experts.share()?.unwrap_or(ExpertShare::ALL) };
         let [scores, slot_of_choice] =
             ["scores", "slot_of_choice"].map(|part| self.route_tensor(part, count));
-        let variant = MoeScores { experts: count, reduce: Reduce::of(self.capabilities) };
+        let reduce = Reduce::of(self.capabilities);
+        let variant = MoeScores { experts: count, reduce };
         let mut tensors = vec![("scores", scores)];
         tensors.extend(logits.map(|logits| ("logits", logits)));
         self.dispatch("scores", Launch { variant, params: MoeScoresParams { logit_stride } }, &tensors)?;
@@ -155,7 +156,7 @@ impl ForwardPass<'_> {
             ("tile_map", tile_map),
         ];
         let params = MoeExpertChoiceParams::new(slots, tiles as u32);
-        self.dispatch("choose", Launch { variant: MoeExpertChoice, params }, &tensors)?;
+        self.dispatch("choose", Launch { variant: MoeExpertChoice { reduce }, params }, &tensors)?;
 
         let experts_of_token = self.schedule.activation("experts_of_token", self.row_bytes(1));
         let lists = [("slots_of_token", slots_of_token), ("experts_of_token", experts_of_token)];

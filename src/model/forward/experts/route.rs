@@ -185,6 +185,7 @@ impl ForwardPass<'_> {
     ) -> Result<()> {
         tensors.push(("row_factors", self.schedule.activation("row_factors", self.row_bytes(1))));
         let variant = MoeSinkhorn { experts: weights.config.count };
+        variant.check_turns(self.schedule.max_rows, iterations, self.capabilities.is_cpu)?;
         let params = MoeSinkhornParams { logit_stride: logit_stride(weights), iterations };
         self.dispatch("route", Launch { variant, params }, &tensors)
     }
@@ -198,7 +199,7 @@ impl ForwardPass<'_> {
         let variant = MoeAuction { experts: weights.config.count };
         let bytes = variant.bidder_bytes(self.schedule.max_rows);
         tensors.push(("bidders", self.schedule.activation("bidders", bytes)));
-        let max_rounds = variant.max_rounds(self.schedule.max_rows, self.capabilities.is_cpu);
+        let max_rounds = variant.max_rounds(self.schedule.max_rows, self.capabilities.is_cpu)?;
         let params = MoeAuctionParams { logit_stride: logit_stride(weights), epsilon, max_rounds };
         self.dispatch("route", Launch { variant, params }, &tensors)
     }
