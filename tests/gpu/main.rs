@@ -34,6 +34,7 @@ mod altup;
 mod attention;
 mod attention_coop;
 mod attention_merge;
+mod balances;
 mod embed;
 mod integers;
 mod kv_write;
