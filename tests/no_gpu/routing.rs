@@ -1,6 +1,9 @@
 //! Routings other than the best few of each token.
 
+use wattle::fragments::TokenIds;
 use wattle::gpu::Capabilities;
+use wattle::kernel::Launch;
+use wattle::kernels::moe_lookup::{MoeLookup, MoeLookupParams};
 use wattle::model::config::{
     Activation, Capacity, ExpertGroups, Experts, FeedForward, GrantOrder, GroupScore, Hierarchical, Later,
     Routing, Score, Share, Topk, WeightOn,
@@ -16,6 +19,7 @@ use wattle::reference::lookup::{looked_up, random_experts};
 use wattle::reference::moe::{Router, Training, with_noise};
 use wattle::reference::sample::normal_random;
 use wattle::reference::sinkhorn::column_factors;
+use wattle::schedule::{Schedule, Site};
 
 use crate::assignment::best_score;
 use crate::moe::expert_outputs;
@@ -326,6 +330,26 @@ fn balances_that_a_cpu_cannot_finish_are_refused() {
     assert!(error.contains("moe_sinkhorn") && error.contains("1000 iterations"), "{error}");
     plan(false, Some(1)).unwrap();
     plan(true, None).unwrap();
+}
+
+/// What a hash is of, and what it says.
+#[test]
+fn hashes_need_token_ids_and_a_table() {
+    let params = MoeLookupParams { experts: 8, choices: 2, seed: 0 };
+    let launch = Launch { variant: MoeLookup::Token(TokenIds::ByRow), params }.shared();
+    let site = Site { sublayer: Some((0, 0)), what: "route" };
+    let without = |missing: &str| {
+        let mut schedule = Schedule::new(3);
+        let names = ["token_ids", "expert_table", "expert_of_slot", "weight_of_slot"];
+        let there = names.into_iter().filter(|name| *name != missing);
+        let bound: Vec<_> = there.map(|name| (name, schedule.named(name, 64))).collect();
+        schedule.dispatch(site, launch.clone(), &bound)
+    };
+    for missing in ["token_ids", "expert_table"] {
+        let error = without(missing).expect_err(missing).to_string();
+        assert_eq!(error, format!("kernel 'moe_lookup', {missing}: expected a tensor, found none"));
+    }
+    without("nothing").unwrap();
 }
 
 /// A key that is misspelt is no default.
