@@ -3,14 +3,15 @@
 // expert keeps the highest bids it has places for, and its price is the lowest of them. Increments fall by factors of 5.
 // One workgroup; lanes stride over the bidders: tokens, and what fills the experts up. Sixteen experts or bidders are looked at in
 // a turn, because devices may bound turns: see `max_rounds` in moe_auction.rs.
-// Needs: sigmoid (common/sigmoid), workgroup_sum4 (reduce/*), span. Constants: EXPERTS.
+// Needs: sigmoid (common/sigmoid), workgroup_sum4 (reduce/*), span. Constants: EXPERTS, WORKGROUP_SIZE, IN_A_TURN.
 struct Params { logit_stride: u32, epsilon: f32, max_rounds: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> logits: array<f32>;              // [rows, logit_stride]
 @group(0) @binding(3) var<storage, read_write> bidders: array<vec4<u32>>; // [EXPERTS capacity]: has a place, expert, bid, kept expert
 @group(0) @binding(4) var<storage, read_write> expert_of_slot: array<u32>;    // [rows]
 @group(0) @binding(5) var<storage, read_write> weight_of_slot: array<f32>;    // [rows]
-const WORKGROUP_SIZE: u32 = 256u;
+// What `bid` and `sell` write out.
+const_assert IN_A_TURN == 16u;
 const LARGE: f32 = 3.2e38;
 
 var<workgroup> prices: array<f32, EXPERTS>;
@@ -91,7 +92,7 @@ fn considered4(gains: Gains, bidder: u32, e: u32) -> Gains {
 // A bidder's best expert, ties to the lower one, and a bid: as much above its price as the next best would give less.
 fn bid(bidder: u32, increment: f32) -> vec2<u32> {
     var gains = Gains(-LARGE, -LARGE, 0u);
-    for (var e = 0u; e < EXPERTS; e += 16u) {
+    for (var e = 0u; e < EXPERTS; e += IN_A_TURN) {
         gains = considered4(considered4(gains, bidder, e), bidder, e + 4u);
         gains = considered4(considered4(gains, bidder, e + 8u), bidder, e + 12u);
     }
@@ -137,7 +138,7 @@ fn sell(lane: u32) {
     for (var b = lane; b < EXPERTS * capacity(); b += WORKGROUP_SIZE) {
         let own = bidders[b];
         var rank = 0u;
-        for (var other = 0u; other < EXPERTS * capacity(); other += 16u) {
+        for (var other = 0u; other < EXPERTS * capacity(); other += IN_A_TURN) {
             rank += come_before4(other, b, own) + come_before4(other + 4u, b, own);
             rank += come_before4(other + 8u, b, own) + come_before4(other + 12u, b, own);
         }

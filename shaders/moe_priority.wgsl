@@ -19,7 +19,7 @@ fn key(token: u32) -> u32 {
     for (var choice = 0u; choice < params.choices; choice += 1u) {
         most = max(most, weight_of_slot[token * params.choices + choice]);
     }
-    return bitcast<u32>(most);
+    return select(0u, bitcast<u32>(most), most > 0.0);
 }
 
 fn four_keys(token: u32) -> vec4<u32> {

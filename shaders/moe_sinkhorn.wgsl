@@ -1,15 +1,16 @@
 // Each token takes the expert with the largest entry of its row once exp(logits) has been brought to row sums of 1 and to equal
 // column sums by turns, all in logarithms (arXiv 2202.01169, section 3.1); its weight is the softmax probability.
-// One workgroup; lanes stride over the tokens, then over the experts, and read four numbers in a turn: see `turns` in
-// moe_sinkhorn.rs.
-// Needs: span. Constants: EXPERTS.
+// One workgroup; lanes stride over the tokens, then over the experts, and read four numbers in a turn: see
+// `check_turns` in moe_sinkhorn.rs.
+// Needs: span. Constants: EXPERTS, WORKGROUP_SIZE, IN_A_TURN.
 struct Params { logit_stride: u32, iterations: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> logits: array<f32>;              // [rows, logit_stride]
 @group(0) @binding(3) var<storage, read_write> row_factors: array<f32>;   // [rows], logarithms
 @group(0) @binding(4) var<storage, read_write> expert_of_slot: array<u32>;    // [rows]
 @group(0) @binding(5) var<storage, read_write> weight_of_slot: array<f32>;    // [rows]
-const WORKGROUP_SIZE: u32 = 256u;
+// Lanes of a vector.
+const_assert IN_A_TURN == 4u;
 const MOST: f32 = 1e6;                      // magnitude of a logit; NaN counts as minus it
 const NOTHING: f32 = -3e38;                 // adds nothing to a sum, and is no largest entry
 
@@ -60,7 +61,7 @@ fn of_rows(first: u32, expert: u32) -> vec4<f32> {
 fn scale_rows(lane: u32) {
     for (var row = lane; row < span.rows; row += WORKGROUP_SIZE) {
         var sum = LogSum(NOTHING, 0.0);
-        for (var e = 0u; e < EXPERTS; e += 4u) {
+        for (var e = 0u; e < EXPERTS; e += IN_A_TURN) {
             sum = joined(sum, of_experts(row, e) + four_factors(e));
         }
         row_factors[row] = -value(sum);
@@ -73,7 +74,7 @@ fn scale_columns(lane: u32) {
     let even = log(f32(span.rows) / f32(EXPERTS));
     for (var e = lane; e < EXPERTS; e += WORKGROUP_SIZE) {
         var sum = LogSum(NOTHING, 0.0);
-        for (var row = 0u; row < span.rows; row += 4u) {
+        for (var row = 0u; row < span.rows; row += IN_A_TURN) {
             sum = joined(sum, of_rows(row, e));
         }
         column_factors[e] = even - value(sum);
@@ -94,7 +95,7 @@ fn better(best: Best, entry: f32, expert: u32) -> Best {
 fn choose(row: u32) {
     var best = Best(NOTHING, 0u);
     var sum = LogSum(NOTHING, 0.0);
-    for (var e = 0u; e < EXPERTS; e += 4u) {
+    for (var e = 0u; e < EXPERTS; e += IN_A_TURN) {
         let own = of_experts(row, e);
         sum = joined(sum, own);
         let entries = own + four_factors(e);

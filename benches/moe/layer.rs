@@ -154,8 +154,11 @@ impl Layer {
     pub fn beside(&self) -> Self {
         let rows = match self.kind {
             Kind::Dense => self.rows,
-            Kind::Experts { way: Way::Chosen(factor), .. } => (factor * self.rows as f32) as u32,
-            Kind::Experts { top_k, .. } => self.rows * top_k,
+            // Each takes one at least.
+            Kind::Experts { way: Way::Chosen(factor), count, .. } => {
+                ((factor * self.rows as f32) as u32).max(count)
+            }
+            Kind::Experts { top_k, .. } => self.rows.saturating_mul(top_k),
         };
         Self { kind: Kind::Dense, rows, ..*self }
     }

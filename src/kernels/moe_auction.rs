@@ -34,9 +34,9 @@ params! {
 ///
 /// Logits are `[rows, logit_stride]`, of which the first `E` count; what is not finite counts as 1 beyond what is. The expert
 /// and its weight are `[rows]`; the bidders' state, `[E ceil(rows / E)]` of four words, is left behind. One workgroup; how many
-/// rounds of bids it takes hangs on the logits. Where there are not as many as it would take, the assignment is as balanced,
-/// and its sum may be less: the third word of the first bidder is then a greater increment (f32), within as many times which
-/// the sum is the largest; or 0, if there is no bound.
+/// rounds of bids it takes hangs on the logits. The third word of the first bidder is the increment that was reached (f32): the sum
+/// is within `E ceil(rows / E)` times it of the largest. Where there are not as many rounds as it would take, that is a greater one
+/// than asked for; or 0, where there is no bound, and the assignment is as balanced all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeAuction {
     /// Experts, `E`, at most [`MAX_EXPERTS`].
@@ -50,8 +50,8 @@ impl MoeAuction {
     /// # Errors
     /// [`crate::Error::Shape`] where there are none.
     pub fn max_rounds(self, rows: u32, is_cpu: bool) -> Result<u32> {
-        // A GPU is not to be taken for one that hangs.
-        let turns = if is_cpu { turns::MOST_ON_CPU } else { 1 << 25 };
+        // A GPU is not to be taken for one that hangs, nor a pass for one that takes so long on every prompt.
+        let turns = if is_cpu { turns::MOST_ON_CPU } else { (1 << 25) / IN_A_TURN };
         let experts = u64::from(self.experts);
         let bidders = self.bidder_bytes(rows) / 16;
         let each = turns::of_loop(bidders, LANES, 0);
@@ -62,7 +62,8 @@ impl MoeAuction {
         let rest = 2 * turns::of_loop(bidders, 1, 0) + 2 * experts;
         let fixed = range + INCREMENTS * (2 + bids + each) + rest + 2 * each;
         let rounds = turns.saturating_sub(fixed) / round;
-        let expected = "so few that a CPU is not done before the first round of bids";
+        let expected =
+            "so few (`max_chunk`) that a device makes a round of bids in the turns of loops it has";
         require(Self::NAME, "tokens of a pass", rounds > 0, expected, rows)?;
         Ok(u32::try_from(rounds).unwrap_or(u32::MAX))
     }
@@ -83,6 +84,8 @@ impl Kernel for MoeAuction {
             .with(fragment!("common/sigmoid.wgsl"))
             .with(fragment!("reduce/workgroup.wgsl"))
             .with(fragment!("entry/plain.wgsl"))
+            .constant("WORKGROUP_SIZE", LANES as u32)
+            .constant("IN_A_TURN", IN_A_TURN as u32)
             .constant("EXPERTS", self.experts)
     }
 

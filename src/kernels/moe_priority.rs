@@ -7,8 +7,9 @@ use crate::kernel::check::{bytes, positive};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
-/// Lanes of a workgroup.
+/// Lanes of a workgroup, each of which ranks four tokens: those of a run's slots, where each has one.
 const LANES: u32 = 64;
+const _: () = assert!(RUN == 4 * LANES as u64);
 
 params! {
     /// The uniform of `moe_priority`.
@@ -63,8 +64,9 @@ impl Kernel for MoePriority {
 
     fn work(self, params: &MoePriorityParams, span: Span) -> Work {
         let (rows, choices) = (u64::from(span.rows), u64::from(params.choices));
-        // Every workgroup looks at every token.
-        let read = (self.workgroups(params, span) + 1) * rows * choices * 4;
+        // Every workgroup looks at every token, and as many lanes as share a rank at its own.
+        let parts = u64::from(params.choices.min(LANES).next_power_of_two());
+        let read = (self.workgroups(params, span) + parts) * rows * choices * 4;
         Work::default().with_bytes(ByteClass::Index, rows * choices * 4 + rows * 4, read + rows * 4).with_ops(
             OpClass::F32Other,
             rows,

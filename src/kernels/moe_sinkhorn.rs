@@ -47,8 +47,10 @@ impl MoeSinkhorn {
         let rounds = turns::of_loop(iterations.into(), 1, each_row + each_column);
         let turns = rounds.saturating_add(turns::of_loop(experts, LANES, 0) + each_row);
         let holds = !is_cpu || turns <= turns::MOST_ON_CPU;
-        let expected =
-            format_args!("at most {} turns of loops, which is what a CPU makes", turns::MOST_ON_CPU);
+        let expected = format_args!(
+            "so few (`max_chunk`) that they take {} turns of loops on a CPU",
+            turns::MOST_ON_CPU
+        );
         let found = format_args!("{turns}, of {rows} tokens, {experts} experts and {iterations} iterations");
         require(Self::NAME, "tokens of a pass", holds, expected, found)
     }
@@ -62,6 +64,8 @@ impl Kernel for MoeSinkhorn {
         Source::kernel(Self::NAME, fragment!("moe_sinkhorn.wgsl"))
             .with_span()
             .with(fragment!("entry/plain.wgsl"))
+            .constant("WORKGROUP_SIZE", LANES as u32)
+            .constant("IN_A_TURN", IN_A_TURN as u32)
             .constant("EXPERTS", self.experts)
     }
 
@@ -106,7 +110,9 @@ impl Kernel for MoeSinkhorn {
         // Of four, filled up, and of the sum up to there.
         let fours = |of: u64| of.div_ceil(IN_A_TURN) * (IN_A_TURN + 1);
         let experts = u64::from(self.experts);
-        let exps = (rounds + 1) * rows * fours(experts) + rounds * experts * fours(rows);
+        let sums = (rounds + 1) * rows * fours(experts) + rounds * experts * fours(rows);
+        // The logarithm of each sum of a round, and the power that a weight is.
+        let exps = sums + rounds * (rows + experts) + rows;
         Work::default()
             .with_bytes(ByteClass::ActIn, logits * 4, (passes * logits + rows) * 4)
             .with_bytes(ByteClass::ActOut, rows * 4, (rounds * (rows + logits)) * 4)

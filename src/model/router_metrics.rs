@@ -7,7 +7,7 @@ mod smooth_load;
 
 pub use smooth_load::{Noise, SmoothLoad};
 
-/// The largest logit that kernels compute with, `moe_scores.wgsl`.
+/// The largest logit that `moe_route` and `moe_scores` compute with.
 const LARGEST: f32 = 3.2e38;
 
 /// The routes of one layer over some tokens.

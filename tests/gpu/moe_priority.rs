@@ -25,3 +25,12 @@ fn tokens_are_sorted_by_their_largest_weight() {
         found.same("token_of_rank", &expected);
     }
 }
+
+/// Nothing that is not above 0 is anything, whatever a device makes of the largest of it.
+#[test]
+fn weights_that_are_not_above_zero_are_alike() {
+    let weights = [-1.0, 0.0, -0.0, f32::NAN, 0.25, -3.0, f32::from_bits(0xffc0_0000), 0.5];
+    let run = Run::new(MoePriority, MoePriorityParams { choices: 1 }, span(0, weights.len()), "not above 0");
+    let found = run.with("weight_of_slot", &weights).out("token_of_rank", weights.len()).go();
+    found.same("token_of_rank", &[7, 4, 0, 1, 2, 3, 5, 6]);
+}

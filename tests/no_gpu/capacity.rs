@@ -62,7 +62,7 @@ fn drops_are_golden() {
     }
 }
 
-/// `spec.md` and the papers: (n, E, k, factor) to C.
+/// (n, E, k, factor) to C, as GShard, Switch and ST-MoE have them.
 #[test]
 fn capacities_of_papers() {
     for (n, e, k, factor, c) in [

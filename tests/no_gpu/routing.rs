@@ -6,7 +6,7 @@ use wattle::kernel::Launch;
 use wattle::kernels::moe_lookup::{MoeLookup, MoeLookupParams};
 use wattle::model::config::{
     Activation, Capacity, ExpertGroups, Experts, FeedForward, GrantOrder, GroupScore, Hierarchical, Later,
-    Routing, Score, Share, Topk, WeightOn,
+    ModelConfig, Routing, Score, Share, Topk, WeightOn,
 };
 use wattle::model::forward::Sampling;
 use wattle::model::layout::Layout;
@@ -23,7 +23,7 @@ use wattle::schedule::{Schedule, Site};
 
 use crate::assignment::best_score;
 use crate::moe::expert_outputs;
-use crate::shapes::{one_layer, routings, weights};
+use crate::shapes::{one_layer, plan_trained, routings, weights};
 use crate::support::compare::{Tolerance, assert_close, assert_same};
 use crate::support::golden::Golden;
 use crate::support::random::Random;
@@ -330,6 +330,19 @@ fn balances_that_a_cpu_cannot_finish_are_refused() {
     assert!(error.contains("moe_sinkhorn") && error.contains("1000 iterations"), "{error}");
     plan(false, Some(1)).unwrap();
     plan(true, None).unwrap();
+}
+
+/// Elsewhere its rounds are no reason for shorter chunks, among whose tokens experts would be shared out otherwise.
+#[test]
+fn balances_leave_chunks_as_they_are() {
+    let network = FeedForward::gated(8, Activation::Silu);
+    for experts in [8, 64] {
+        let config = one_layer(Experts::new(experts, 1, Routing::Base { epsilon: 1e-3 }, network));
+        let blocks = vec![config.blocks[0].clone(); 4];
+        let config = ModelConfig { blocks, ..config };
+        let plan = plan_trained(&config, &Capabilities::webgpu(), Some(1));
+        assert_eq!(plan.chunk_rows, config.context_length, "{experts} experts");
+    }
 }
 
 /// What a hash is of, and what it says.

@@ -23,7 +23,7 @@ pub fn per_choice(factor: f32, order: GrantOrder) -> Capacity {
 }
 
 /// Routers whose choices are independent and uniform: tokens, experts, choices, factor, and the share of slots that is dropped,
-/// in percent (tails of the binomial distribution; `spec.md`, table A11).
+/// in percent: tails of the binomial distribution.
 pub const UNIFORM: [(usize, usize, usize, f32, f64); 6] = [
     (1024, 32, 1, 1.0, 6.92),
     (1024, 32, 1, 1.25, 0.68),

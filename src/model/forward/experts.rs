@@ -66,7 +66,7 @@ impl ForwardPass<'_> {
         }
         let read = weights.router_norm.as_ref().map_or(input, |norm| Input::normed(x, norm));
         let (routed, logits) = match experts.routing {
-            Routing::ExpertChoice { .. } if self.is_group() => {
+            Routing::ExpertChoice { .. } if self.tokens_compete() => {
                 let logits = self.router_logits(read, weights)?;
                 (self.chosen_by_experts(experts, logits, logit_stride(weights))?, logits)
             }

@@ -44,7 +44,7 @@ pub struct PassOptions {
     /// [`Routing`]: crate::model::config::Routing
     pub training: Option<u32>,
     /// Which tokens a routing compares, where it does.
-    pub groups: TokenGroups,
+    pub token_groups: TokenGroups,
 }
 
 /// The tokens that a routing which compares tokens compares with each other: those that compete for an expert's places (GShard's
@@ -78,7 +78,7 @@ impl PassOptions {
             tuning: None,
             path: ProductPath::Float,
             training: None,
-            groups: TokenGroups::Sequence,
+            token_groups: TokenGroups::Sequence,
         }
     }
 }

@@ -71,7 +71,7 @@ pub struct SessionOptions {
     pub training: Option<u32>,
     /// Which tokens compete for experts, where a routing compares tokens: by default those of each sequence. With those of the whole
     /// batch, what a sequence gets depends on who else is in a step, whatever [`SessionOptions::batch_invariant`] says.
-    pub groups: TokenGroups,
+    pub token_groups: TokenGroups,
     /// The task of the sequence, for models whose experts go by tasks; [`Session::set_task`] changes it.
     ///
     /// [`Session::set_task`]: super::Session::set_task
@@ -99,7 +99,7 @@ impl SessionOptions {
             tuning: None,
             path: ProductPath::default(),
             training: None,
-            groups: TokenGroups::Sequence,
+            token_groups: TokenGroups::Sequence,
             task: None,
         }
     }
@@ -144,7 +144,7 @@ impl SessionPlan {
     /// Plans a session of a model laid out for a device.
     ///
     /// # Errors
-    /// [`Error::Request`] for options out of range.
+    /// [`Error::Request`] for options out of range; [`Error::Shape`] for chunks whose balance, as trained, a CPU device cannot finish.
     pub fn new(
         config: &ModelConfig,
         layout: &Layout,
@@ -176,7 +176,7 @@ impl SessionPlan {
                     tuning: options.tuning.clone(),
                     path: options.path,
                     training: options.training,
-                    groups: options.groups,
+                    token_groups: options.token_groups,
                 },
             )
         };

@@ -65,7 +65,7 @@ impl ForwardPass<'_> {
         leaves_out: bool,
     ) -> Result<(Assignment, Option<TensorId>)> {
         let capacity = self.capacity(experts);
-        let share = if self.is_group() { experts.share()? } else { None };
+        let share = if self.tokens_compete() { experts.share()? } else { None };
         let (limited, marked) = (share.is_some(), share.is_some() || leaves_out);
         let params = MoeSlotParams::within(experts.count, choices, share.unwrap_or(ExpertShare::ALL));
         let slots = u64::from(self.schedule.max_rows) * u64::from(choices);
@@ -104,8 +104,8 @@ impl ForwardPass<'_> {
     }
 
     /// What experts take no more than, of tokens that compete.
-    fn capacity(&self, experts: &Experts) -> Option<Capacity> {
-        experts.capacity.filter(|_| self.is_group())
+    pub(super) fn capacity(&self, experts: &Experts) -> Option<Capacity> {
+        experts.capacity.filter(|_| self.tokens_compete())
     }
 
     /// The order of tokens, where the queue has one of its own.

@@ -16,8 +16,8 @@ use crate::model::layout::{ExpertsLayout, Matrix, Vectors};
 use crate::model::slot::{Role, router_offset};
 use crate::schedule::TensorId;
 
-/// Storage buffers that a kernel may bind on every device (WebGPU's default limits).
-const MAX_BINDINGS: usize = 8;
+/// Storage buffers that a kernel may bind on every device.
+const MAX_BINDINGS: usize = wgpu::Limits::defaults().max_storage_buffers_per_shader_stage as usize;
 
 /// Bytes of a router's matrix above which a product in tiles is better.
 const LARGE_ROUTER: u64 = 1 << 19;
@@ -69,7 +69,7 @@ impl ForwardPass<'_> {
         let routes = Routes { expert_of_slot, weight_of_slot, choices };
         let ends = [("expert_of_slot", expert_of_slot), ("weight_of_slot", weight_of_slot)];
         let routing = weights.config.routing;
-        let balance = self.options.training.filter(|_| routing.has_balance() && self.is_group());
+        let balance = self.options.training.filter(|_| routing.has_balance() && self.tokens_compete());
         if let (Some(router), None, true) = (&weights.router, balance, self.is_computed(read, weights)) {
             let logits = self.route_tensor("router_logits", router.rows);
             let mut tensors = vec![("logits", logits), ("x", read.tensor)];
@@ -110,7 +110,8 @@ impl ForwardPass<'_> {
     fn is_computed(&self, read: Input<'_>, weights: &ExpertsLayout) -> bool {
         let experts = &weights.config;
         let Some(router) = &weights.router else { return false };
-        let by_priority = experts.capacity.is_some_and(|capacity| capacity.order == GrantOrder::Priority);
+        let by_priority =
+            self.capacity(experts).is_some_and(|capacity| capacity.order == GrantOrder::Priority);
         let is_fast = router.bytes() <= LARGE_ROUTER && !self.capabilities.is_cpu;
         let is_worth_it = is_fast || read.norm.is_some() || by_priority;
         let variant = self.chooser(experts, computed(read, router));

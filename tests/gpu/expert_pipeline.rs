@@ -10,10 +10,10 @@ use wattle::reference::matmul::matmul;
 use wattle::reference::moe::{Router, Routes};
 
 use crate::bound::EPS;
+use crate::drops::share;
 use crate::expert_plan::DevicePlan;
 use crate::harness::POISON;
 use crate::moe::{PLANS, run_offsets, slot_of_place, tile_map};
-use crate::moe_drops::share;
 use crate::select::every;
 use crate::support::compare::{Tolerance, assert_same};
 use crate::support::one_hot::{Choices, OneHot};
