@@ -1,6 +1,7 @@
-// Each expert takes the tokens with its largest scores, ties to the earlier token (arXiv 2202.09368, section 3.2): slot = expert
-// * capacity + rank. One workgroup per expert and run of tokens.
-// Needs: capacity (capacity/*), ranks (common/rank), span. Constants: WORKGROUP_SIZE, TILE_ROWS.
+// Each expert takes the tokens with its largest scores, ties to the earlier token (arXiv 2202.09368, section 3.2), and has them in
+// the order of tokens: slot = expert * capacity + chosen tokens before. One workgroup per expert, neighbouring tokens to each
+// lane; with few experts several, which share the writing.
+// Needs: capacity (capacity/*), workgroup_sum4 (reduce/*), span. Constants: WORKGROUP_SIZE, ROWS_PER_WORKGROUP, TILE_ROWS.
 struct Params {
     experts: u32,
     max_tiles: u32,
@@ -16,8 +17,28 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> tile_map: array<vec4<u32>>;    // [max_tiles]: expert, first, count, 0
 const NONE: u32 = 0xffffffffu;
 
-fn number(token: u32, expert: u32) -> f32 {
-    return scores[token * params.experts + expert];
+var<workgroup> lane_counts: array<vec2<u32>, WORKGROUP_SIZE>;
+
+// Bits of numbers above 0 sort as they do; the others are alike.
+fn key(token: u32, expert: u32) -> u32 {
+    let score = scores[token * params.experts + expert];
+    return select(0u, bitcast<u32>(score), score > 0.0);
+}
+
+// The least key that is taken: the largest of which as many are not below it, two bits at a time. Sums of f32 count up to 2^24.
+fn least_key(expert: u32, taken: u32, own: vec2<u32>, lane: u32) -> u32 {
+    var least = 0u;
+    for (var step = 0u; step < 16u; step += 1u) {
+        let shift = 30u - 2u * step;
+        let candidates = vec4<u32>(least) + (vec4<u32>(1u, 2u, 3u, 3u) << vec4<u32>(shift));
+        var counts = vec4<u32>();
+        for (var token = own.x; token < own.y; token += 1u) {
+            counts += vec4<u32>(vec4<u32>(key(token, expert)) >= candidates);
+        }
+        let all = vec4<u32>(workgroup_sum4(vec4<f32>(counts), lane)) >= vec4<u32>(taken);
+        least += (u32(all.x) + u32(all.y) + u32(all.z)) << shift;
+    }
+    return least;
 }
 
 // The tiles of an expert, and after those of the last one the empty ones.
@@ -36,25 +57,45 @@ fn map_tiles(expert: u32, taken: u32, lane: u32) {
 }
 
 fn run(workgroup: u32, lane: u32) {
-    let runs = (span.rows + ROWS_PER_WORKGROUP - 1u) / ROWS_PER_WORKGROUP;
-    if workgroup >= runs * params.experts {
+    let parts = (span.rows + params.experts * ROWS_PER_WORKGROUP - 1u) / (params.experts * ROWS_PER_WORKGROUP);
+    let expert = workgroup / max(parts, 1u);
+    if expert >= params.experts || parts == 0u {
         return;
     }
-    let expert = workgroup / runs;
-    let first = (workgroup % runs) * ROWS_PER_WORKGROUP + 4u * lane;
+    let part = workgroup % parts;
     let taken = capacity();
-    let rank = ranks(first, expert, lane);
-    for (var i = 0u; i < 4u && first + i < span.rows; i += 1u) {
-        let is_chosen = rank[i] < taken;
-        let slot = expert * taken + rank[i];
-        let at = (first + i) * params.experts + expert;
-        slot_of_choice[at] = select(NONE, slot, is_chosen);
-        if is_chosen {
-            token_of_slot[slot] = first + i;
-            weight_of_slot[slot] = scores[at];
-        }
+    let each = (span.rows + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
+    let own = min(vec2<u32>(lane, lane + 1u) * each, vec2<u32>(span.rows));
+    let least = least_key(expert, taken, own, lane);
+    // Keys above the least, and equal ones: of this lane, then of the lanes before, and above it of all.
+    var counts = vec2<u32>();
+    for (var token = own.x; token < own.y; token += 1u) {
+        let at = key(token, expert);
+        counts += vec2<u32>(u32(at > least), u32(at == least));
     }
-    if workgroup % runs == 0u {
+    lane_counts[lane] = counts;
+    workgroupBarrier();
+    var before = vec2<u32>();
+    var above = 0u;
+    for (var i = 0u; i < WORKGROUP_SIZE; i += 1u) {
+        before += select(vec2<u32>(), lane_counts[i], i < lane);
+        above += lane_counts[i].x;
+    }
+    for (var token = own.x; token < own.y; token += 1u) {
+        let at = key(token, expert);
+        let is_chosen = at > least || (at == least && above + before.y < taken);
+        if token % parts == part {
+            let slot = expert * taken + before.x + min(before.y, taken - above);
+            let choice = token * params.experts + expert;
+            slot_of_choice[choice] = select(NONE, slot, is_chosen);
+            if is_chosen {
+                token_of_slot[slot] = token;
+                weight_of_slot[slot] = scores[choice];
+            }
+        }
+        before += vec2<u32>(u32(at > least), u32(at == least));
+    }
+    if part == 0u {
         map_tiles(expert, taken, lane);
     }
 }

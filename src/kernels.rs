@@ -36,6 +36,7 @@ pub mod stream_add;
 pub mod stream_match;
 pub mod stream_take;
 pub mod tile_rows;
+mod turns;
 
 use std::sync::Arc;
 

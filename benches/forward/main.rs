@@ -8,6 +8,7 @@ mod support;
 mod blocks;
 mod case;
 mod launch;
+#[path = "../support/memory.rs"]
 mod memory;
 mod session;
 

@@ -1,15 +1,18 @@
 //! What each dispatch of a layer does: its workgroups, and the share of the bandwidth that it gets.
 
+use super::lab::{Lab, Line};
 use super::layer::Layer;
 use super::peaks::Peaks;
 use super::support::table::Table;
 use super::support::{Bench, Result, Row};
-use super::trial::{Dispatch, measure_layers};
+use super::trial::Dispatch;
+
+pub const NAME: &str = "dispatches";
 
 const COLUMNS: [(&str, usize); 9] = [
     ("layer", 38),
     ("weights", 7),
-    ("tokens", 10),
+    ("tokens", 12),
     ("dispatch", 12),
     ("kernel", 12),
     ("workgroups", 10),
@@ -19,31 +22,33 @@ const COLUMNS: [(&str, usize); 9] = [
 ];
 
 /// A layer over one token, over few and over many.
-pub fn run(bench: &mut Bench, bases: &[Layer]) -> Result<()> {
+pub fn run(lab: &mut Lab, bases: &[Layer]) -> Result<()> {
     println!();
-    let peaks = Peaks::measure(&bench.gpu)?;
+    let peaks = Peaks::measure(&lab.bench.gpu)?;
+    println!("\n{NAME}: what each dispatch of a layer does");
     let table = Table::begin(&COLUMNS);
     for base in bases {
-        for rows in [1, 16, base.rows] {
-            let layer = Layer { rows, ..*base };
-            let [measured] = measure_layers(&bench.gpu, [&layer])?;
-            for dispatch in measured.inside() {
-                print(bench, &table, &layer, dispatch, &peaks)?;
+        let mut rows = vec![1, 16, base.rows];
+        rows.dedup();
+        for rows in rows {
+            let Some(line) = lab.layer(&Layer { rows, ..*base })? else { continue };
+            for dispatch in line.measured.inside() {
+                print(&mut lab.bench, &table, &line, dispatch, &peaks)?;
             }
         }
     }
     Ok(())
 }
 
-fn print(bench: &mut Bench, table: &Table, layer: &Layer, dispatch: &Dispatch, peaks: &Peaks) -> Result<()> {
+fn print(bench: &mut Bench, table: &Table, line: &Line, dispatch: &Dispatch, peaks: &Peaks) -> Result<()> {
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     let us = dispatch.us();
     let bytes_per_s = us.map(|us| dispatch.bytes as f64 / us * 1e6);
     let share = bytes_per_s.map(|rate| rate / peaks.read_bytes_per_s);
     table.row(&[
-        layer.title(),
-        layer.format.to_string(),
-        layer.rows.to_string(),
+        line.title.clone(),
+        line.format.to_string(),
+        line.tokens.clone(),
         dispatch.what.to_owned(),
         dispatch.kernel.to_owned(),
         dispatch.workgroups.to_string(),
@@ -55,6 +60,6 @@ fn print(bench: &mut Bench, table: &Table, layer: &Layer, dispatch: &Dispatch, p
     let named = [("gigabytes_per_s", bytes_per_s.map(|rate| rate / 1e9)), ("share_of_read", share)];
     let named = named.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let metrics = [("workgroups", dispatch.workgroups as f64)].into_iter().chain(named).collect();
-    let variant = format!("{} {}", layer.format, layer.rows);
-    bench.record(&Row { name: dispatch.what, shape: layer.title(), variant, times, metrics })
+    let (shape, variant) = (line.title.clone(), line.variant.clone());
+    bench.record(&Row { name: dispatch.what, shape, variant, times, metrics })
 }

@@ -1,8 +1,8 @@
 //! One layer, and what runs through it.
 
 use wattle::model::config::{
-    Activation, Block, Capacity, Experts, FeedForward, GrantOrder, Head, ModelConfig, Norm, NormKind, Op,
-    Routing, Share, SubLayer,
+    Activation, Block, Capacity, ExpertGroups, Experts, FeedForward, GrantOrder, GroupScore, Head,
+    Hierarchical, Later, ModelConfig, Norm, NormKind, Op, Routing, Score, Share, SubLayer, Topk,
 };
 use wattle::quant::WeightFormat;
 
@@ -37,10 +37,75 @@ pub enum Way {
     Best,
     /// The same, and an expert takes no more than so many times its even share.
     Limited(f32),
+    /// The same with noise on the logits, as trained.
+    Noisy,
+    /// The same, and a second choice counts from so much of the first one's weight on.
+    Threshold(f32),
+    /// Each chooses, by sigmoid and biases.
+    Sigmoid,
+    /// By sigmoid, within half of so many groups of neighbours.
+    Groups(u32),
+    /// Two of so many groups first, each of which has a router.
+    Hierarchical(u32),
+    /// The best, and the best of the others, softmax over those that are near it.
+    SparseMixer,
     /// Experts choose, so many to a token on average.
     Chosen(f32),
+    /// Balanced in so many rounds, as trained.
+    Sinkhorn(u32),
+    /// Balanced by an auction, as trained.
+    Base,
+    /// By a table over tokens.
+    Hash,
     /// By one of so many tasks.
     Task(u32),
+    /// By position.
+    Random,
+}
+
+impl Way {
+    fn title(self) -> String {
+        match self {
+            Self::Best => String::new(),
+            Self::Limited(factor) => format!(", at most {factor}"),
+            Self::Noisy => ", noisy".into(),
+            Self::Threshold(share) => format!(", second from {share}"),
+            Self::Sigmoid => ", sigmoid".into(),
+            Self::Groups(groups) => format!(", of {groups} groups"),
+            Self::Hierarchical(groups) => format!(", 2 of {groups} first"),
+            Self::SparseMixer => ", sparse mixer".into(),
+            Self::Chosen(factor) => format!(", chosen {factor}"),
+            Self::Sinkhorn(rounds) => format!(", Sinkhorn {rounds}"),
+            Self::Base => ", BASE".into(),
+            Self::Hash => ", hash".into(),
+            Self::Task(tasks) => format!(", {tasks} tasks"),
+            Self::Random => ", random".into(),
+        }
+    }
+
+    fn routing(self) -> Routing {
+        let topk = |score| Topk { renormalize: true, ..Topk::of(score) };
+        match self {
+            Self::Best | Self::Limited(_) => Routing::softmax_topk(true),
+            Self::Noisy => Routing::Topk(Topk { noise: true, ..topk(Score::Softmax) }),
+            Self::Threshold(share) => {
+                Routing::Topk(Topk { later: Later::AtLeast { share }, ..topk(Score::Softmax) })
+            }
+            Self::Sigmoid => Routing::Topk(Topk { selection_bias: true, ..topk(Score::Sigmoid) }),
+            Self::Groups(count) => {
+                let groups = ExpertGroups { count, limit: count / 2, score: GroupScore::TwoBest };
+                Routing::Topk(Topk { groups: Some(groups), selection_bias: true, ..topk(Score::Sigmoid) })
+            }
+            Self::Hierarchical(groups) => Routing::Hierarchical(Hierarchical { groups, top_groups: 2 }),
+            Self::SparseMixer => Routing::SparseMixer { jitter: 0.01 },
+            Self::Chosen(factor) => Routing::ExpertChoice { factor },
+            Self::Sinkhorn(iterations) => Routing::Sinkhorn { iterations },
+            Self::Base => Routing::Base { epsilon: 1e-3 },
+            Self::Hash => Routing::Hash,
+            Self::Task(tasks) => Routing::Task { tasks },
+            Self::Random => Routing::Random { seed: 1 },
+        }
+    }
 }
 
 /// Which tokens there are. A token's experts are a function of the token.
@@ -80,18 +145,35 @@ impl Tokens {
 }
 
 impl Layer {
+    /// The same with so many experts, of which a token has some.
+    pub fn by(&self, count: u32, top_k: u32, way: Way) -> Self {
+        Self { kind: Kind::Experts { count, top_k, way }, ..*self }
+    }
+
+    /// The same rows through one network: as many as experts have together.
+    pub fn beside(&self) -> Self {
+        let rows = match self.kind {
+            Kind::Dense => self.rows,
+            // Each takes one at least.
+            Kind::Experts { way: Way::Chosen(factor), count, .. } => {
+                ((factor * self.rows as f32) as u32).max(count)
+            }
+            Kind::Experts { top_k, .. } => self.rows.saturating_mul(top_k),
+        };
+        Self { kind: Kind::Dense, rows, ..*self }
+    }
+
+    /// Whether tokens are routed as in training, which is what the way is for.
+    pub fn is_trained(&self) -> bool {
+        matches!(self.kind, Kind::Experts { way: Way::Noisy | Way::Sinkhorn(_) | Way::Base, .. })
+    }
+
     pub fn title(&self) -> String {
         let Self { width, hidden, .. } = self;
         match self.kind {
             Kind::Dense => format!("dense {width} x {hidden}"),
             Kind::Experts { count, top_k, way } => {
-                let way = match way {
-                    Way::Best => String::new(),
-                    Way::Limited(factor) => format!(", at most {factor}"),
-                    Way::Chosen(factor) => format!(", chosen {factor}"),
-                    Way::Task(tasks) => format!(", {tasks} tasks"),
-                };
-                format!("{top_k} of {count}, {width} x {hidden}{way}")
+                format!("{top_k} of {count}, {width} x {hidden}{}", way.title())
             }
         }
     }
@@ -102,17 +184,13 @@ impl Layer {
         let op = match self.kind {
             Kind::Dense => Op::FeedForward(network),
             Kind::Experts { count, top_k, way } => {
-                let routing = match way {
-                    Way::Best | Way::Limited(_) => Routing::softmax_topk(true),
-                    Way::Chosen(factor) => Routing::ExpertChoice { factor },
-                    Way::Task(tasks) => Routing::Task { tasks },
-                };
                 let (share, order) = (Share::PerChoice, GrantOrder::ChoiceMajor);
                 let capacity = match way {
                     Way::Limited(factor) => Some(Capacity { factor, share, order }),
-                    Way::Best | Way::Chosen(_) | Way::Task(_) => None,
+                    _ => None,
                 };
-                Op::Experts(Experts { capacity, ..Experts::new(count, top_k, routing, network) })
+                let experts = Experts::new(count, top_k, way.routing(), network);
+                Op::Experts(Experts { capacity, ..experts })
             }
         };
         ModelConfig {

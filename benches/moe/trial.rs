@@ -2,19 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use wattle::Gpu;
-use wattle::energy::{ByteClass, Level, OpClass, Timing};
+use wattle::energy::{ByteClass, OpClass, Timing};
 use wattle::kernel::Span;
-use wattle::model::config::ModelConfig;
-use wattle::model::forward::{LogitRows, Sampling};
-use wattle::model::plan::WeightPlan;
-use wattle::model::{Model, Session, SessionOptions};
-use wattle::quant::WeightFormat;
+use wattle::model::{Model, Session};
 use wattle::schedule::Schedule;
 
-use super::layer::Layer;
+use super::case::Case;
 use super::support::chain::wait;
-use super::support::{Result, Times, microseconds};
+use super::support::{LONGEST, Result, Times, microseconds};
 
 /// Times of a layer.
 pub struct Measured {
@@ -26,6 +23,10 @@ pub struct Measured {
     pub executed: f64,
     /// Bytes of weights that have to be read, at most.
     pub weight_bytes: u64,
+    /// Distinct bytes that its dispatches read and write, at most.
+    pub bytes: u64,
+    /// Of a pass, or why the ledger does not know.
+    pub joules: Result<f64, String>,
 }
 
 /// A dispatch of a layer.
@@ -48,32 +49,23 @@ impl Dispatch {
     }
 }
 
-/// Runs layers as prompts, one token as a step of decoding.
-pub fn measure_layers<const N: usize>(gpu: &Gpu, layers: [&Layer; N]) -> Result<[Measured; N]> {
-    let trial = |layer: &Layer| Trial::new(gpu, &layer.config(), layer.format, layer.tokens.draw(layer.rows));
-    take_turns(gpu, layers.map(trial))
-}
-
-/// Runs a model over a prompt; one token as a step of decoding.
-pub fn measure(gpu: &Gpu, config: &ModelConfig, format: WeightFormat, tokens: Vec<u32>) -> Result<Measured> {
-    let [measured] = take_turns(gpu, [Trial::new(gpu, config, format, tokens)])?;
-    Ok(measured)
-}
-
-/// Each once for nothing, then at least seven times, then up to fifteen times within a second for each. What is measured beside
-/// each other takes turns, because the speed of a machine that others use changes within seconds.
-fn take_turns<const N: usize>(gpu: &Gpu, trials: [Result<Trial>; N]) -> Result<[Measured; N]> {
-    let mut trials = trials.into_iter().collect::<Result<Vec<_>>>()?;
+/// Runs cases as prompts, one token as a step of decoding: each once for nothing, then at least three times, up to seven times
+/// while that is no longer than rows may take, and up to fifteen times within a second for each. What is measured beside each
+/// other takes turns, because the speed of a machine that others use changes within seconds.
+pub fn take_turns(gpu: &Gpu, cases: &[Case]) -> Result<Vec<Measured>> {
+    let mut trials = cases.iter().map(|case| Trial::new(gpu, case)).collect::<Result<Vec<_>>>()?;
     trials.iter_mut().try_for_each(|trial| trial.run(gpu))?;
     trials.iter_mut().for_each(|trial| trial.runs.clear());
     let begin = Instant::now();
     for turn in 0..15 {
-        if turn >= 7 && begin.elapsed() > Duration::from_secs(N as u64) {
+        let soon = Duration::from_secs(cases.len() as u64);
+        let enough = |turns, time| turn >= turns && begin.elapsed() > time;
+        if enough(3, LONGEST) || enough(7, soon) {
             break;
         }
         trials.iter_mut().try_for_each(|trial| trial.run(gpu))?;
     }
-    Ok(std::array::from_fn(|n| trials[n].measured()))
+    trials.into_iter().map(|trial| trial.measured(gpu)).collect()
 }
 
 /// A session of random weights, and what its runs took: each a pass as a whole, and its dispatches.
@@ -84,26 +76,16 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(gpu: &Gpu, config: &ModelConfig, format: WeightFormat, tokens: Vec<u32>) -> Result<Self> {
-        let rows = tokens.len() as u32;
-        let plan = WeightPlan { embedding: WeightFormat::F32, ..WeightPlan::uniform(format) };
-        let model = gpu.block_on(Model::random(gpu, config, plan, 1))?;
-        let options = SessionOptions {
-            max_chunk: rows,
-            chunk_ops: u64::MAX,
-            ledger: Level::Dispatch,
-            logits: LogitRows::None,
-            sampling: None,
-            task: Some(0),
-            ..SessionOptions::new(rows + 1, Sampling::GREEDY)
-        };
-        let session = gpu.block_on(Session::new(&model, options))?;
-        Ok(Self { session, tokens, runs: Vec::new() })
+    fn new(gpu: &Gpu, case: &Case) -> Result<Self> {
+        let model = gpu.block_on(Model::random(gpu, &case.config, case.plan(), 1))?;
+        let session = gpu.block_on(Session::new(&model, case.options()))?;
+        Ok(Self { session, tokens: case.tokens.draw(case.rows), runs: Vec::new() })
     }
 
     fn run(&mut self, gpu: &Gpu) -> Result<()> {
         let session = &mut self.session;
         session.reset();
+        session.ledger().clear();
         let begin = Instant::now();
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         match self.tokens[..] {
@@ -117,12 +99,12 @@ impl Trial {
         let of_dispatch = |timing: &Timing| timing.duration_ns().map(Duration::from_nanos);
         let passes = session.ledger().passes();
         let times = passes.flat_map(|pass| pass.dispatches.iter().map(of_dispatch)).collect();
-        session.ledger().clear();
         self.runs.push((wall, times));
         Ok(())
     }
 
-    fn measured(&self) -> Measured {
+    fn measured(mut self, gpu: &Gpu) -> Result<Measured> {
+        let joules = self.joules(gpu)?;
         let rows = self.tokens.len() as u32;
         let span = Span { position: 0, rows };
         let schedule = schedule(&self.session, rows);
@@ -139,8 +121,24 @@ impl Trial {
             }
         });
         let (executed, weight_bytes) = counted(schedule, span);
+        let bytes = schedule.work(span).total_bytes().least;
         let wall = Times::new(self.runs.iter().map(|(wall, _)| *wall));
-        Measured { wall, dispatches: dispatches.collect(), executed, weight_bytes }
+        Ok(Measured { wall, dispatches: dispatches.collect(), executed, weight_bytes, bytes, joules })
+    }
+
+    /// What the ledger says of the last pass.
+    fn joules(&mut self, gpu: &Gpu) -> Result<Result<f64, String>> {
+        let mut lines = Vec::new();
+        self.session.ledger().write_jsonl(gpu, &mut lines)?;
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let line: Value = serde_json::from_slice(line)?;
+            if line["t"] == "step" {
+                let energy = &line["e"];
+                let why = || energy["reason"].as_str().unwrap_or("no reason given").to_owned();
+                return Ok(energy["nj"].as_f64().map(|nanojoules| nanojoules / 1e9).ok_or_else(why));
+            }
+        }
+        Ok(Err("the ledger has no pass".into()))
     }
 }
 
@@ -156,7 +154,11 @@ fn counted(schedule: &Schedule, span: Span) -> (f64, u64) {
     let products = schedule.steps.iter().filter(|step| step.site.what.starts_with("expert_"));
     let (mut least, mut most) = (0, 0);
     for step in products {
-        let ops = step.launch.work(&[span]).ops_of(OpClass::F32Fma);
+        let work = step.launch.work(&[span]);
+        // What products multiply with, by their path; on the integer path scales are multiplied in f32 besides.
+        let classes = [OpClass::I8Dot4, OpClass::CoopFma, OpClass::F32Fma];
+        let ops = classes.map(|class| work.ops_of(class)).into_iter().find(|ops| ops.most > 0);
+        let ops = ops.unwrap_or_default();
         (least, most) = (least + ops.least, most + ops.most);
     }
     let executed = if least == 0 { 1.0 } else { most as f64 / least as f64 };

@@ -1,6 +1,6 @@
 //! Regularised evolution (Real et al., arXiv 1802.01548, algorithm 1), and random search beside it.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use super::oracle::{Candidate, Meter, Oracle, Result};
 use super::random::Random;
@@ -57,10 +57,13 @@ impl Search {
         (0..self.evaluations).map(|_| oracle.ask(&self.space.draw(&mut random))).collect()
     }
 
-    /// The block with the most proxy within the budget, if there is one.
-    pub fn best<'a>(&self, found: &'a [Candidate]) -> Option<&'a Candidate> {
+    /// Blocks within the budget, each once, that with the most proxy first.
+    pub fn ranked<'a>(&self, found: &'a [Candidate]) -> Vec<&'a Candidate> {
+        let mut seen = HashSet::new();
         let within = found.iter().filter(|candidate| candidate.step.ms <= self.budget_ms);
-        within.max_by(|a, b| a.proxy().total_cmp(&b.proxy()))
+        let mut ranked: Vec<_> = within.filter(|candidate| seen.insert(candidate.block)).collect();
+        ranked.sort_by(|a, b| b.proxy().total_cmp(&a.proxy()));
+        ranked
     }
 
     /// The proxy, and beyond the budget so much less that a faster block is better (MnasNet, arXiv 1807.11626, section 3,

@@ -23,6 +23,7 @@ mod space;
 #[path = "../../benches/support/mod.rs"]
 mod support;
 mod svg;
+mod verdict;
 
 use std::fs;
 use std::path::Path;
@@ -30,18 +31,19 @@ use std::process::ExitCode;
 
 use device::Device;
 use options::Options;
-use oracle::{Meter, Oracle, Result};
+use oracle::{Candidate, Meter, Oracle, Result};
 use published::{GLAM, PUBLISHED};
-use report::{Outcome, Run};
+use report::{Found, Outcome, Run};
 use shape::Shape;
 use svg::Chart;
+use verdict::Best;
 use wattle::{Gpu, GpuOptions};
 
 fn main() -> ExitCode {
     match Options::parse(std::env::args().skip(1)) {
         Ok(options) => support::exit(run(&options)),
         Err(message) => {
-            eprintln!("block_search: {message}\n\n{}", options::USAGE);
+            eprintln!("block_search: {message}\n\n{}", options::usage());
             ExitCode::FAILURE
         }
     }
@@ -72,7 +74,10 @@ fn search<M: Meter>(options: &Options, measured_by: &str, mut oracle: Oracle<M>)
     for seed in options.seed..options.seed + options.seeds {
         let evolved = search.evolve(&mut oracle, seed)?;
         let random = search.at_random(&mut oracle, seed)?;
-        runs.push(Run { seed, evolved, random });
+        let mut found = |all: Vec<Candidate>| -> Result<Found> {
+            Ok(Found { best: Best::of(&search, &mut oracle, &all)?, all })
+        };
+        runs.push(Run { seed, evolution: found(evolved)?, random: found(random)? });
     }
     let front = pareto::front(oracle.known());
     let outcome = Outcome { options, measured_by, search, published, runs, front };
@@ -82,15 +87,17 @@ fn search<M: Meter>(options: &Options, measured_by: &str, mut oracle: Oracle<M>)
     if let Some(path) = &options.json {
         write(path, &(serde_json::to_string_pretty(&outcome.json())? + "\n"))?;
     }
-    outcome.print_searches(&mut oracle)?;
+    outcome.print_searches();
     outcome.print_front();
     Ok(())
 }
 
 fn picture(outcome: &Outcome<'_>) -> String {
     let Outcome { options, measured_by, search, published, runs, front } = outcome;
-    let random: Vec<_> = runs.iter().flat_map(|run| &run.random).copied().collect();
-    let evolved: Vec<_> = runs.iter().flat_map(|run| &run.evolved).copied().collect();
+    let random: Vec<_> = runs.iter().flat_map(|run| &run.random.all).copied().collect();
+    let evolved: Vec<_> = runs.iter().flat_map(|run| &run.evolution.all).copied().collect();
+    let best = runs.iter().filter_map(|run| run.evolution.best.map(|best| best.candidate));
+    let best = best.max_by(|a, b| a.proxy().total_cmp(&b.proxy()));
     let Shape { scale, experts, repeats, tokens } = options.shape;
     let chart = Chart {
         title: "Blocks of eight sub-layers by step time and parameters",
@@ -102,7 +109,7 @@ fn picture(outcome: &Outcome<'_>) -> String {
         evolved: &evolved,
         front,
         published,
-        best: search.best(&evolved),
+        best: best.as_ref(),
         budget_ms: search.budget_ms,
     };
     chart.svg()

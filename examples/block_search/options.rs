@@ -11,26 +11,36 @@ use super::evolution::Search;
 use super::shape::{Scale, Shape};
 use super::space::Space;
 
-pub const USAGE: &str = "\
+/// What there is to ask for, with the defaults as they are.
+pub fn usage() -> String {
+    let Options { shape, space, roofline, evaluations, population, tournament, seed, seeds, runs, .. } =
+        Options::default();
+    let Shape { scale, experts, repeats, tokens } = shape;
+    let Roofline { gb_per_s, gop_per_s, format } = roofline;
+    let attention = space.min_attention;
+    format!(
+        "\
 block_search [OPTIONS]
 
   --budget-ms X             what a step may take (default: what it takes with GLaM's block)
-  --evaluations N           blocks that each search evaluates (default 300)
-  --population N            blocks that are alive in evolution (default 30)
-  --tournament N            blocks of which the best becomes a parent (default 10)
-  --seed N, --seeds N       the first seed, and how many (default 1 and 3)
-  --scale N/M               multiplies all widths of the search space (default 1/16)
-  --tokens N                tokens of a step (default 128)
-  --experts N               experts of each sparse sub-layer (default 32)
-  --repeats N               how often a model repeats its block (default 1)
-  --attention N             attention sub-layers that a block has at least, 0 to 4 (default 2)
+  --evaluations N           blocks that each search evaluates (default {evaluations})
+  --population N            blocks that are alive in evolution (default {population})
+  --tournament N            blocks of which the best becomes a parent (default {tournament})
+  --seed N, --seeds N       the first seed, and how many (default {seed} and {seeds})
+  --scale N/M               multiplies all widths of the search space (default {scale})
+  --tokens N                tokens of a step (default {tokens})
+  --experts N               experts of each sparse sub-layer (default {experts})
+  --repeats N               how often a model repeats its block (default {repeats})
+  --attention N             attention sub-layers that a block has at least, 0 to 4 (default {attention})
   --own-widths no|yes       whether sub-layers may have widths of their own (default no)
-  --weights FORMAT          format of all weights (default f32)
+  --weights FORMAT          format of all weights (default {format})
   --oracle device|counts    step times: measured, or counts of the ledger over rates (default device)
-  --runs N                  of a measured step, of which the median counts (default 5)
-  --gb-per-s X              rates for counts: 10^9 bytes a second (default 50),
-  --gop-per-s X               10^9 operations a second (default 300)
-  --svg FILE, --json FILE   a picture of all blocks, and everything in numbers";
+  --runs N                  of a measured step, of which the median counts (default {runs})
+  --gb-per-s X              rates for counts: 10^9 bytes a second (default {gb_per_s}),
+  --gop-per-s X               10^9 operations a second (default {gop_per_s})
+  --svg FILE, --json FILE   a picture of all blocks, and everything in numbers"
+    )
+}
 
 /// What is asked for.
 #[derive(Debug)]

@@ -47,12 +47,13 @@ pub struct Oracle<M> {
     pub shape: Shape,
     meter: M,
     known: HashMap<Block, Candidate>,
+    confirmed: HashMap<Block, Step>,
 }
 
 impl<M: Meter> Oracle<M> {
     /// One that knows nothing yet.
     pub fn new(shape: Shape, meter: M) -> Self {
-        Self { shape, meter, known: HashMap::new() }
+        Self { shape, meter, known: HashMap::new(), confirmed: HashMap::new() }
     }
 
     /// What a block costs.
@@ -67,6 +68,19 @@ impl<M: Meter> Oracle<M> {
         let candidate = Candidate { block: *block, step, size };
         self.known.insert(*block, candidate);
         Ok(candidate)
+    }
+
+    /// What a block costs the second time, remembered too, so that searches which found the same block are judged alike.
+    ///
+    /// # Errors
+    /// Those of [`Meter::step`].
+    pub fn confirm(&mut self, block: &Block) -> Result<Step> {
+        if let Some(step) = self.confirmed.get(block) {
+            return Ok(*step);
+        }
+        let step = self.again(block)?;
+        self.confirmed.insert(*block, step);
+        Ok(step)
     }
 
     /// What a block costs when it is measured once more.

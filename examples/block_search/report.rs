@@ -4,10 +4,11 @@ use serde_json::{Map, Value, json};
 
 use super::evolution::Search;
 use super::options::Options;
-use super::oracle::{Candidate, Meter, Oracle, Result};
+use super::oracle::Candidate;
 use super::shape::{Shape, head_dim};
 use super::space::{HEADS, WIDTHS};
 use super::support::table::Table;
+use super::verdict::{Best, gain};
 
 /// Everything that was asked and found.
 pub struct Outcome<'a> {
@@ -25,8 +26,14 @@ pub struct Outcome<'a> {
 /// Both searches of a seed.
 pub struct Run {
     pub seed: u64,
-    pub evolved: Vec<Candidate>,
-    pub random: Vec<Candidate>,
+    pub evolution: Found,
+    pub random: Found,
+}
+
+/// What a search found: everything in order, and the best of it.
+pub struct Found {
+    pub all: Vec<Candidate>,
+    pub best: Option<Best>,
 }
 
 const PROXY: &str = "sqrt(parameters x activated parameters) of the blocks";
@@ -64,43 +71,42 @@ pub fn print_published(published: &[(&str, Candidate)], budget_ms: f64) {
 }
 
 impl Outcome<'_> {
-    /// The best of both searches by seed, measured again, and on how many seeds evolution found more.
-    ///
-    /// # Errors
-    /// Those of the oracle.
-    pub fn print_searches<M: Meter>(&self, oracle: &mut Oracle<M>) -> Result<()> {
+    /// The best of both searches by seed, and on how many seeds evolution found more.
+    pub fn print_searches(&self) {
         let table = Table::begin(&[
             ("seed", 4),
             ("search", 9),
             ("proxy M", 8),
             ("ms", 8),
             ("ms again", 8),
-            ("best block within the budget", 0),
+            ("refuted", 7),
+            ("best block within the budget, both times", 0),
         ]);
-        for Run { seed, evolved, random } in &self.runs {
-            for (name, found) in [("evolution", evolved), ("random", random)] {
+        for Run { seed, evolution, random } in &self.runs {
+            for (name, found) in [("evolution", evolution), ("random", random)] {
                 let mut row = vec![seed.to_string(), name.to_owned()];
-                match self.search.best(found) {
-                    Some(best) => {
-                        let [ms, again] = [best.step.ms, oracle.again(&best.block)?.ms];
-                        row.extend([
-                            proxy(best),
-                            format!("{ms:.3}"),
-                            format!("{again:.3}"),
-                            best.block.to_string(),
-                        ]);
-                    }
-                    None => row.extend(["-", "-", "-", "none"].map(String::from)),
+                match &found.best {
+                    Some(Best { candidate, ms_again, refuted }) => row.extend([
+                        proxy(candidate),
+                        format!("{:.3}", candidate.step.ms),
+                        format!("{ms_again:.3}"),
+                        refuted.to_string(),
+                        candidate.block.to_string(),
+                    ]),
+                    None => row.extend(["-", "-", "-", "-", "none"].map(String::from)),
                 }
                 table.row(&row);
             }
         }
+        println!(
+            "refuted: blocks with more proxy that were within the budget at first and not when measured again"
+        );
         self.print_verdict();
-        Ok(())
     }
 
     fn print_verdict(&self) {
-        let gains: Vec<_> = self.runs.iter().map(|run| gain(&self.search, run)).collect();
+        let gains: Vec<_> =
+            self.runs.iter().map(|run| gain(run.evolution.best.as_ref(), run.random.best.as_ref())).collect();
         let won = gains.iter().filter(|gain| gain.is_some_and(|gain| gain > 1.0)).count();
         let percent =
             |gain: &Option<f64>| gain.map_or("-".into(), |gain| format!("{:+.1}%", 100.0 * (gain - 1.0)));
@@ -140,8 +146,7 @@ impl Outcome<'_> {
     /// All of it in numbers; bytes and operations are those of a step.
     pub fn json(&self) -> Value {
         let Shape { scale, experts, repeats, tokens } = self.options.shape;
-        let of_search = |found: &[Candidate]| json!({ "best": self.search.best(found).map(in_numbers), "evaluations": all_in_numbers(found) });
-        let of_seed = |run: &Run| json!({ "seed": run.seed, "evolution": of_search(&run.evolved), "random": of_search(&run.random) });
+        let of_seed = |run: &Run| json!({ "seed": run.seed, "evolution": in_all(&run.evolution), "random": in_all(&run.random) });
         json!({
             "measured_by": self.measured_by, "proxy": PROXY, "proxy_is_quality": false,
             "scale": scale.to_string(), "experts": experts, "repeats": repeats, "tokens": tokens,
@@ -154,10 +159,14 @@ impl Outcome<'_> {
     }
 }
 
-/// Proxy of evolution's best over that of random search, infinite where only evolution found something.
-fn gain(search: &Search, run: &Run) -> Option<f64> {
-    let evolved = search.best(&run.evolved)?.proxy();
-    Some(search.best(&run.random).map_or(f64::INFINITY, |random| evolved / random.proxy()))
+fn in_all(found: &Found) -> Value {
+    let best = found.best.as_ref().map(|best| {
+        let mut numbers = in_numbers(&best.candidate);
+        numbers["ms_again"] = best.ms_again.into();
+        numbers["refuted"] = best.refuted.into();
+        numbers
+    });
+    json!({ "best": best, "evaluations": all_in_numbers(&found.all) })
 }
 
 fn all_in_numbers(found: &[Candidate]) -> Vec<Value> {

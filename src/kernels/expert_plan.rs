@@ -139,11 +139,6 @@ impl MoeSlotParams {
 /// Slots that one workgroup of the plan handles.
 pub const RUN: u64 = 256;
 
-/// Lanes of a workgroup that ranks rows, `common/rank.wgsl`.
-pub(super) const RANKED_LANES: u32 = 64;
-/// Rows that it ranks.
-pub(super) const RANKED_ROWS: u64 = 4 * RANKED_LANES as u64;
-
 /// Bytes of a table of runs by experts.
 pub(crate) fn run_bytes([tokens, choices]: [u32; 2], experts: u32) -> u64 {
     let runs = (u64::from(tokens) * u64::from(choices)).div_ceil(RUN);

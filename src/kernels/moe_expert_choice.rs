@@ -1,13 +1,18 @@
 //! Experts that choose their tokens.
 
-use super::expert_plan::{ChosenSlots, ExpertShare, RANKED_LANES, RANKED_ROWS, TILE_ROWS};
+use super::expert_plan::{ChosenSlots, ExpertShare, RUN, TILE_ROWS};
 use super::moe_scan::MAX_EXPERTS;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::fragments::add_capacity;
+use crate::fragments::{Reduce, add_capacity};
 use crate::kernel::check::{at_most, bytes};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
+
+/// Lanes of a workgroup.
+const LANES: u32 = 64;
+/// Times that they look at the scores of their expert: for two bits each of the least that is taken, to count, and to write.
+const LOOKS: u64 = 16 + 2;
 
 params! {
     /// The uniform of `moe_expert_choice`.
@@ -48,24 +53,27 @@ impl MoeExpertChoiceParams {
     }
 }
 
-/// Each expert takes the `C` tokens with its largest scores, best first, ties to the earlier token (arXiv 2202.09368, section
-/// 3.2): scores `[rows, E]`, of which those not above 0 are equal, to the token and the score of each slot, `[E, C]`; the slot
-/// of each (token, expert), `[rows, E]`, 2^32 - 1 where it was not chosen; and the map of tiles, `[max_tiles]` of (expert, first
-/// slot, rows, 0).
+/// Each expert takes the `C` tokens with its largest scores, ties to the earlier token (arXiv 2202.09368, section 3.2): scores
+/// `[rows, E]`, of which those not above 0 are equal, to the token and the score of each slot, `[E, C]`, in the order of tokens;
+/// the slot of each (token, expert), `[rows, E]`, 2^32 - 1 where it was not chosen; and the map of tiles, `[max_tiles]` of
+/// (expert, first slot, rows, 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MoeExpertChoice;
+pub struct MoeExpertChoice {
+    /// How lanes add.
+    pub reduce: Reduce,
+}
 
 impl Kernel for MoeExpertChoice {
     type Params = MoeExpertChoiceParams;
     const NAME: &'static str = "moe_expert_choice";
 
     fn source(self) -> Source {
-        add_capacity(true, Source::kernel(Self::NAME, fragment!("moe_expert_choice.wgsl")))
+        let source = add_capacity(true, Source::kernel(Self::NAME, fragment!("moe_expert_choice.wgsl")))
             .with_span()
-            .with(fragment!("common/rank.wgsl"))
-            .with(fragment!("entry/plain.wgsl"))
-            .constant("WORKGROUP_SIZE", RANKED_LANES)
-            .constant("TILE_ROWS", TILE_ROWS)
+            .constant("WORKGROUP_SIZE", LANES)
+            .constant("ROWS_PER_WORKGROUP", RUN as u32)
+            .constant("TILE_ROWS", TILE_ROWS);
+        self.reduce.add_to(source)
     }
 
     fn bindings(self) -> Vec<Binding> {
@@ -81,7 +89,7 @@ impl Kernel for MoeExpertChoice {
     }
 
     fn variants() -> Vec<Self> {
-        vec![Self]
+        Reduce::ALL.map(|reduce| Self { reduce }).to_vec()
     }
 
     fn check(self, params: &MoeExpertChoiceParams) -> Result<()> {
@@ -103,19 +111,19 @@ impl Kernel for MoeExpertChoice {
     }
 
     fn workgroups(self, params: &MoeExpertChoiceParams, span: Span) -> u64 {
-        u64::from(params.experts) * u64::from(span.rows).div_ceil(RANKED_ROWS)
+        let experts = u64::from(params.experts);
+        experts * u64::from(span.rows).div_ceil((experts * RUN).max(1))
     }
 
     fn work(self, params: &MoeExpertChoiceParams, span: Span) -> Work {
         let (rows, experts) = (u64::from(span.rows), u64::from(params.experts));
         let (scores, slots) = (rows * experts, u64::from(params.chosen().of(span.rows)));
-        // Every workgroup looks at all scores of its expert.
-        let read = (rows.div_ceil(RANKED_ROWS) + 1) * scores;
+        let parts = self.workgroups(params, span) / experts.max(1);
         let tiles = params.chosen().tiles(span.rows).max(params.max_tiles.into());
         let written = (scores + 2 * slots) * 4 + tiles * 16;
         Work::default()
-            .with_bytes(ByteClass::ActIn, scores * 4, read * 4)
+            .with_bytes(ByteClass::ActIn, scores * 4, (parts * LOOKS * scores + slots) * 4)
             .with_bytes(ByteClass::Index, written, written)
-            .with_ops(OpClass::F32Other, scores, scores * rows)
+            .with_ops(OpClass::I32Alu, scores, parts * LOOKS * 3 * scores)
     }
 }

@@ -1,7 +1,8 @@
 //! The forward pass, recorded as a schedule: embedding, blocks of sub-layers, head.
 //!
 //! Read it beside the figure of any transformer. Prefill runs many rows at a time through tiles and
-//! normalises first; decode runs one row, normalises on the way into each product and splits the cache.
+//! normalises first; a step of one sequence runs one row, normalises on the way into each product and splits the cache. A step of
+//! more normalises first, and of more than a few plans which experts compute what, as a prompt does.
 
 mod attention;
 mod choices;
@@ -18,7 +19,7 @@ mod streams;
 
 pub(super) use choices::route_rule;
 pub use expert_places::expert_places;
-pub use options::{LogitRows, Paging, PassOptions, Sampling};
+pub use options::{LogitRows, Paging, PassOptions, Sampling, TokenGroups};
 pub use rope_tables::rope_tables;
 
 use std::collections::HashMap;
@@ -341,6 +342,12 @@ impl<'a> ForwardPass<'a> {
     /// reads it.
     fn is_one_row(&self) -> bool {
         self.options.phase == Phase::Decode && self.schedule.max_rows == 1
+    }
+
+    /// Whether tokens compete for experts. One token of each sequence does not, unless the batch is asked to.
+    fn tokens_compete(&self) -> bool {
+        let is_batch = self.options.token_groups == TokenGroups::Batch && self.schedule.max_rows > 1;
+        self.options.phase == Phase::Prefill || is_batch
     }
 
     /// The tensor that a result goes to.

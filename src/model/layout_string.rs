@@ -117,7 +117,7 @@ impl Letters {
 }
 
 impl Block {
-    /// The layout string of its sub-layers.
+    /// The layout string of its sub-layers; `e` is what adds a layer's own embedding of each token, which no [`Letters`] describe.
     pub fn layout_string(&self) -> String {
         letters(&self.sublayers)
     }

@@ -7,6 +7,9 @@ mod smooth_load;
 
 pub use smooth_load::{Noise, SmoothLoad};
 
+/// The largest logit that `moe_route` and `moe_scores` compute with.
+const LARGEST: f32 = 3.2e38;
+
 /// The routes of one layer over some tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct Routes<'a> {
@@ -58,13 +61,15 @@ pub struct RouterMetrics {
     pub load_cv2: f64,
     /// The same of the sums of weights over experts (importance).
     pub importance_cv2: f64,
+    /// Logits that are NaN.
+    pub nan_logits: u64,
     /// What the logits say; absent where there are none.
     pub logits: Option<LogitMetrics>,
     /// What the noise says; absent where there is none.
     pub smooth_load: Option<SmoothLoad>,
 }
 
-/// Figures of a router's logits, of which NaN counts as minus infinity.
+/// Figures of a router's logits, of which NaN counts as minus infinity; infinities are as large as kernels take them for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LogitMetrics {
     /// `E sum_e f_e P_e`: shares of first choices times mean probabilities, 1 where both are even (arXiv 2101.03961, section
@@ -100,6 +105,7 @@ impl RouterMetrics {
             max_over_mean: if mean > 0.0 { most / mean } else { 0.0 },
             load_cv2: square_of_variation(&load),
             importance_cv2: square_of_variation(&importance),
+            nan_logits: routes.logits.iter().filter(|logit| logit.is_nan()).count() as u64,
             logits: (!routes.logits.is_empty()).then(|| LogitMetrics::of(routes)),
             smooth_load: routes.noise.map(|noise| SmoothLoad::of(routes.logits, noise, count, choices)),
             tokens_per_expert,
@@ -113,13 +119,14 @@ impl LogitMetrics {
         let (mut firsts, mut mass) = (vec![0.0; count], vec![0.0; count]);
         let (mut z, mut entropy) = (0.0, 0.0);
         for (token, logits) in logits.chunks_exact(count).enumerate() {
-            let logits = logits.iter().map(|l| if l.is_nan() { f64::NEG_INFINITY } else { f64::from(*l) });
-            let most = logits.clone().fold(f64::MIN, f64::max);
-            let sum: f64 = logits.clone().map(|logit| (logit - most).exp()).sum();
             // Of a token without any number there is nothing to say.
-            if sum == 0.0 {
+            if logits.iter().all(|logit| logit.is_nan() || *logit == f32::NEG_INFINITY) {
                 continue;
             }
+            let bounded = |l: &f32| if l.is_nan() { -LARGEST } else { l.clamp(-LARGEST, LARGEST) };
+            let logits = logits.iter().map(|logit| f64::from(bounded(logit)));
+            let most = logits.clone().fold(f64::MIN, f64::max);
+            let sum: f64 = logits.clone().map(|logit| (logit - most).exp()).sum();
             tokens += 1;
             let largest = logits.clone().position(|logit| logit == most);
             z += (most + sum.ln()).powi(2);

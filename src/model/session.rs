@@ -91,7 +91,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Memory`], before anything is allocated where a ceiling or a limit is passed; [`Error::Request`] for
-    /// options out of range; [`Error::Shader`].
+    /// options out of range; [`Error::Shape`] for chunks whose balance, as trained, a CPU device cannot finish; [`Error::Shader`].
     pub async fn new(model: &Model, options: SessionOptions) -> Result<Self> {
         Self::with_tensors(model, options, |_, _| None).await
     }

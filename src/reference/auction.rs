@@ -13,7 +13,8 @@ pub fn least_increment(epsilon: f32, range: f32) -> f32 {
 /// gains most from, as much more than its price as it would gain less from the next one, and an increment. An expert
 /// keeps the highest bids that it has places for; the lowest of those is its price once they are taken. Increments fall from a
 /// quarter of the range of the logits to the least by factors of 5; prices stay. All of it in f32, as the kernel.
-/// When so many rounds have not been enough, who has no place gets one of the first expert with room.
+/// When so many rounds have not been enough, the last assignment in which everybody had a place counts; where there was none,
+/// who has no place gets one of the first expert with room.
 pub fn auction(logits: &[f32], experts: usize, epsilon: f32, max_rounds: u32) -> Vec<u32> {
     let tokens = logits.len() / experts;
     let finite = || logits.iter().copied().filter(|logit| logit.is_finite());
@@ -28,6 +29,7 @@ pub fn auction(logits: &[f32], experts: usize, epsilon: f32, max_rounds: u32) ->
     let mut increment = last.max((high - low) * 0.25);
     let mut sale = Sale::new(tokens.div_ceil(experts), experts);
     let mut rounds = max_rounds;
+    let mut placed = None;
     loop {
         sale.has_place.fill(false);
         let mut is_unsold = sale.collect_bids(value, increment);
@@ -36,15 +38,16 @@ pub fn auction(logits: &[f32], experts: usize, epsilon: f32, max_rounds: u32) ->
             is_unsold = sale.collect_bids(value, increment);
             rounds -= 1;
         }
-        if is_unsold {
-            sale.place_the_rest();
+        if !is_unsold {
+            placed = Some(sale.expert_of.clone());
         }
-        if increment <= last || rounds == 0 {
+        if is_unsold || increment <= last {
             break;
         }
         increment = last.max(increment * 0.2);
     }
-    sale.expert_of[..tokens].iter().map(|expert| *expert as u32).collect()
+    let expert_of = placed.unwrap_or_else(|| sale.place_the_rest());
+    expert_of[..tokens].iter().map(|expert| *expert as u32).collect()
 }
 
 /// Who wants which expert, at what bid, and who has a place.
@@ -108,7 +111,7 @@ impl Sale {
         }
     }
 
-    fn place_the_rest(&mut self) {
+    fn place_the_rest(mut self) -> Vec<usize> {
         let mut held = vec![0; self.prices.len()];
         let (with, without): (Vec<usize>, Vec<usize>) =
             (0..self.has_place.len()).partition(|bidder| self.has_place[*bidder]);
@@ -118,5 +121,6 @@ impl Sale {
             self.expert_of[bidder] = free;
             held[free] += 1;
         }
+        self.expert_of
     }
 }

@@ -16,12 +16,18 @@
 mod assignment;
 #[path = "../support/expected.rs"]
 mod expected;
+#[path = "../support/fill.rs"]
+mod fill;
 #[path = "../support/mod.rs"]
 mod support;
+
+// What `fill` finds beside it in benches, too.
+use support::random;
 
 mod attention_case;
 mod bound;
 mod device;
+mod expert_plan;
 mod harness;
 mod keys;
 mod linear;
@@ -33,7 +39,10 @@ mod altup;
 mod attention;
 mod attention_coop;
 mod attention_merge;
+mod balances;
+mod drops;
 mod embed;
+mod expert_pipeline;
 mod integers;
 mod kv_write;
 mod latent_heads;

@@ -3,24 +3,23 @@
 use wattle::fragments::{
     Activate, Codec, Epilogue, ExpertWeight, InputNorm, Queue, Reduce, RouteRule, Selection,
 };
-use wattle::kernels::expert_plan::{ExpertShare, MoeSlotParams, RUN, TILE_ROWS, max_tiles};
+use wattle::kernels::expert_plan::{ExpertShare, RUN, TILE_ROWS, max_tiles};
 use wattle::kernels::linear::LinearParams;
-use wattle::kernels::matmul::Matmul;
 use wattle::kernels::matvec::{Matvec, VecRows};
-use wattle::kernels::moe_combine::{CombineSlots, MoeCombine, MoeCombineParams};
-use wattle::kernels::moe_count::MoeCount;
-use wattle::kernels::moe_place::MoePlace;
 use wattle::kernels::moe_route::{MoeRoute, MoeRouteParams};
-use wattle::kernels::moe_scan::{MoeScan, MoeScanParams};
-use wattle::kernels::tile_rows::TileRows;
-use wattle::model::config::Score;
+use wattle::model::config::{Routing, Score};
 use wattle::quant::{PackedMatrix, WeightFormat};
 use wattle::reference::expert_plan::{NONE, Plan};
+use wattle::reference::matmul::matmul;
+use wattle::reference::moe::Router;
+use wattle::reference::sample::normal_random;
 
+use crate::expert_plan::DevicePlan;
 use crate::harness::{Run, span};
 use crate::moe_route::tolerances;
 use crate::support::compare::{Tolerance, assert_close, assert_same};
 use crate::support::golden::Golden;
+use crate::support::one_hot::Choices;
 use crate::support::random::Random;
 
 /// The row tiles of a plan: expert, first place, rows, 0; spread over as many as there may be, empty ones up to `entries`.
@@ -132,18 +131,19 @@ pub const PLANS: [(usize, usize, usize); 12] = [
     (300, 512, 2),
 ];
 
-struct Layer {
-    golden: Golden,
-    experts: usize,
+/// Experts of a golden file.
+pub struct Layer {
+    pub golden: Golden,
+    pub experts: usize,
     hidden: usize,
-    width: usize,
+    pub width: usize,
     /// Gate and up, interleaved by row.
     gate_up: PackedMatrix,
     down: PackedMatrix,
 }
 
 impl Layer {
-    fn read(file: &str) -> Self {
+    pub fn read(file: &str) -> Self {
         let golden = Golden::op(file);
         let &[experts, hidden, width] = &golden.shape("w_gate")[..] else { panic!("w_gate is [E,f,d]") };
         let (gate, up) = (golden.floats("w_gate"), golden.floats("w_up"));
@@ -156,7 +156,7 @@ impl Layer {
         Self { golden, experts, hidden, width, gate_up, down }
     }
 
-    fn rows(&self) -> usize {
+    pub fn rows(&self) -> usize {
         self.golden.shape("x")[0]
     }
 
@@ -194,35 +194,9 @@ impl Layer {
     }
 
     /// Many tokens: sorted by expert first.
-    fn grouped(&self, chosen: &[u32], k: usize) -> Vec<f32> {
-        let call = span(0, self.rows());
-        let slots = chosen.len();
-        let runs = slots.div_ceil(RUN as usize);
-        let tiles = max_tiles(slots as u64, self.experts as u32);
-        let counting = MoeSlotParams::new(self.experts as u32, k as u32);
-        let variant = MoeCount { experts: self.experts as u32, queue: Queue::TokenMajor };
-        let run = Run::new(variant, counting, call, "golden").with("expert_of_slot", chosen);
-        let counts = run.out("counts", runs * self.experts).out("rank_of_slot", slots).go();
-        let scanning = MoeScanParams::new(k as u32, tiles as u32);
-        let run =
-            Run::new(MoeScan { experts: self.experts as u32, limited: false }, scanning, call, "golden");
-        let run = run.with("counts", counts.words("counts")).out("offsets", runs * self.experts);
-        let plan = run.out("tile_map", 4 * tiles as usize).go();
-        let run = Run::new(MoePlace::ALL, counting, call, "golden").with("expert_of_slot", chosen);
-        let run = run.with("rank_of_slot", counts.words("rank_of_slot"));
-        let places = run.with("offsets", plan.words("offsets")).out("slot_of_place", slots).go();
+    pub fn grouped(&self, plan: &DevicePlan, k: usize) -> Vec<f32> {
         self.feed_forward(k, |matrix, params, epilogue, x, words| {
-            let rows = TileRows::Grouped { experts: self.experts as u32 };
-            let params = LinearParams { max_tiles: tiles as u32, ..params };
-            let run = Run::new(
-                Matmul { epilogue, rows, ..Matmul::new(Codec::F32, params.in_features) },
-                params,
-                call,
-                "golden",
-            )
-            .with("tile_map", plan.words("tile_map"))
-            .with("slot_of_place", places.words("slot_of_place"));
-            run.with("words", &matrix.words).with("x", x).out("y", words).go().floats("y").to_vec()
+            plan.product(matrix, params, epilogue, x, words)
         })
     }
 }
@@ -309,25 +283,83 @@ fn layers_are_golden() {
                 let tolerances = tolerances(&logits, &chosen, &golden, rows, score);
                 routes.close("weight_of_slot", &golden, Tolerance::Each(&tolerances));
 
-                let (few, many) = (layer.selected(&chosen, k), layer.grouped(&chosen, k));
+                let weights = routes.floats("weight_of_slot");
+                let choices = Choices { experts: &chosen, weights, count: layer.experts, k };
+                let plan = DevicePlan::new(&case, choices, Queue::TokenMajor, None);
+                let (few, many) = (layer.selected(&chosen, k), layer.grouped(&plan, k));
                 assert_close(&case, &many, &few, Tolerance::OfLargest(1e-5));
                 let Some(y) = y else { continue };
-                let params = MoeCombineParams {
-                    hidden_size: width as u32,
-                    choices: k as u32,
-                    gate_stride: 0,
-                    gate_offset: 0,
-                };
-                let variant =
-                    MoeCombine { residual: false, shared: false, weighted: true, slots: CombineSlots::All };
-                let run = Run::new(variant, params, span(0, rows), &case);
-                let run =
-                    run.with("expert_rows", &many).with("weight_of_slot", routes.floats("weight_of_slot"));
                 let golden = layer.golden.floats(&format!("{y}.{k}"));
-                run.out("y", rows * width).go().close("y", &golden, Tolerance::OfLargest(1e-5));
+                plan.combine(&many, weights, width).close("y", &golden, Tolerance::OfLargest(1e-5));
             }
         }
     }
+}
+
+/// Noise is the device's own, so the file's noisy logits are given as they are.
+#[test]
+fn layers_with_noise_are_golden() {
+    let layer = Layer::read("moe_noisy_topk");
+    let (rows, experts) = (layer.rows(), layer.experts as u32);
+    for k in [1, 2, 4] {
+        let case = format!("noisy, k = {k}");
+        let rule = RouteRule { renormalize: true, ..RouteRule::SOFTMAX };
+        let params = MoeRouteParams::new(k as u32, experts);
+        let logits = layer.golden.floats("noisy_logits");
+        let run = Run::new(MoeRoute::new(experts, rule), params, span(0, rows), &case);
+        let run = run.with("logits", &logits).out("expert_of_slot", rows * k);
+        let routes = run.out("weight_of_slot", rows * k).go();
+        let chosen = layer.golden.indices(&format!("topk_idx.{k}"));
+        routes.same("expert_of_slot", &chosen);
+        let gates = layer.golden.floats(&format!("gates.{k}"));
+        let gate = |(slot, e): (usize, &u32)| gates[slot / k * layer.experts + *e as usize];
+        let gates: Vec<f32> = chosen.iter().enumerate().map(gate).collect();
+        let tolerances = tolerances(&logits, &chosen, &gates, rows, Score::Softmax);
+        routes.close("weight_of_slot", &gates, Tolerance::Each(&tolerances));
+
+        let weights = routes.floats("weight_of_slot");
+        let choices = Choices { experts: &chosen, weights, count: layer.experts, k };
+        let plan = DevicePlan::new(&case, choices, Queue::TokenMajor, None);
+        let y = layer.golden.floats(&format!("y.{k}"));
+        plan.combine(&layer.grouped(&plan, k), weights, layer.width).close(
+            "y",
+            &y,
+            Tolerance::OfLargest(1e-5),
+        );
+    }
+}
+
+/// Noise that the device draws, of the file's spread: what it is multiplied by there, an independent implementation has computed.
+#[test]
+fn the_spread_of_noise_is_golden() {
+    let golden = Golden::op("moe_noisy_topk");
+    let &[rows, count] = &golden.shape("noise_std")[..] else { panic!("noise_std is [T,E]") };
+    let (clean, x, width) = (golden.floats("clean_logits"), golden.floats("x"), golden.shape("x")[1]);
+    let spreads = matmul(&x, &golden.floats("noise_weight"), None, width);
+    const SEED: u32 = 5;
+    let noisy = clean.iter().zip(golden.floats("noise_std")).enumerate().map(|(n, (clean, std))| {
+        let normal = normal_random(SEED, (n / count) as u32, (n % count) as u32);
+        (f64::from(*clean) + normal * f64::from(std)) as f32
+    });
+    let noisy: Vec<f32> = noisy.collect();
+    // All experts have weights, each of which shows its own noise.
+    let expected = Router::new(Routing::topk_softmax(), count, count).route(&noisy);
+    let rule = RouteRule { noise: true, renormalize: true, ..RouteRule::SOFTMAX };
+    let both: Vec<f32> =
+        clean.chunks(count).zip(spreads.chunks(count)).flat_map(|both| [both.0, both.1].concat()).collect();
+    let params = MoeRouteParams {
+        second_offset: count as u32,
+        seed: SEED,
+        ..MoeRouteParams::new(count as u32, 2 * count as u32)
+    };
+    let run = Run::new(MoeRoute::new(count as u32, rule), params, span(0, rows), "golden spread");
+    let run = run.with("logits", &both).out("expert_of_slot", rows * count);
+    let found = run.out("weight_of_slot", rows * count).go();
+    found.same("expert_of_slot", &expected.experts);
+    // A quantile of a normal number is good to some units of f32, times a spread of up to about 4.
+    let mut tolerances = tolerances(&noisy, &expected.experts, &expected.weights, rows, Score::Softmax);
+    tolerances.iter_mut().zip(&expected.weights).for_each(|(t, weight)| *t += 2e-5 * weight.abs());
+    found.close("weight_of_slot", &expected.weights, Tolerance::Each(&tolerances));
 }
 
 #[test]

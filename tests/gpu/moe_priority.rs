@@ -8,7 +8,9 @@ use crate::support::random::Random;
 #[test]
 fn tokens_are_sorted_by_their_largest_weight() {
     for (seed, (rows, k)) in
-        [(1, 1), (2, 3), (63, 2), (255, 1), (256, 2), (257, 4), (600, 2)].into_iter().enumerate()
+        [(1, 1), (2, 3), (63, 2), (255, 1), (256, 2), (257, 4), (600, 2), (263, 7), (301, 64), (9, 100)]
+            .into_iter()
+            .enumerate()
     {
         let mut random = Random::new(seed as u64);
         // Some weights are equal, and some tokens have none.
@@ -22,4 +24,13 @@ fn tokens_are_sorted_by_their_largest_weight() {
         let found = run.with("weight_of_slot", &weights).out("token_of_rank", rows).go();
         found.same("token_of_rank", &expected);
     }
+}
+
+/// Nothing that is not above 0 is anything, whatever a device makes of the largest of it.
+#[test]
+fn weights_that_are_not_above_zero_are_alike() {
+    let weights = [-1.0, 0.0, -0.0, f32::NAN, 0.25, -3.0, f32::from_bits(0xffc0_0000), 0.5];
+    let run = Run::new(MoePriority, MoePriorityParams { choices: 1 }, span(0, weights.len()), "not above 0");
+    let found = run.with("weight_of_slot", &weights).out("token_of_rank", weights.len()).go();
+    found.same("token_of_rank", &[7, 4, 0, 1, 2, 3, 5, 6]);
 }

@@ -49,6 +49,24 @@ fn experts_are_those_of_the_balanced_plan() {
     }
 }
 
+/// A device that counts turns of loops makes as many rounds as it is let: it would leave tokens without an expert.
+#[test]
+fn the_most_rounds_are_all_made() {
+    let (rows, experts) = (4096, 5);
+    let variant = MoeSinkhorn { experts: experts as u32 };
+    let is_let = |iterations: &u32| variant.check_turns(rows as u32, *iterations, true).is_ok();
+    let iterations = (1..1000).take_while(is_let).last().unwrap();
+    let logits = Random::new(6).gaussian(rows * experts);
+    let params = MoeSinkhornParams { logit_stride: experts as u32, iterations };
+    let run = Run::new(variant, params, span(0, rows), "").with("logits", &logits);
+    let found = run.out("row_factors", rows).out("expert_of_slot", rows).out("weight_of_slot", rows).go();
+    let router = Router::new(Routing::softmax_topk(false), experts, 1);
+    let chosen = found.words("expert_of_slot");
+    let left = chosen.iter().position(|expert| *expert >= experts as u32);
+    assert_eq!(left, None, "{}: a token without an expert", found.what());
+    found.close("weight_of_slot", &router.weigh(&logits, chosen), Tolerance::Mixed(0.0, 1e-5));
+}
+
 /// A hundred rounds leave nothing unbalanced: where all tokens like one expert best, it gets its share.
 #[test]
 fn columns_are_balanced() {

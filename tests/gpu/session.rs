@@ -3,6 +3,7 @@
 pub mod harness;
 
 mod bad_input;
+mod batches;
 mod context;
 mod encoder;
 mod experts;

@@ -1,6 +1,6 @@
 //! How many dispatches a sub-layer takes, and that none of them is one workgroup doing a large kernel's work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wattle::energy::ByteClass;
 use wattle::kernel::Span;
@@ -169,6 +169,51 @@ fn few_tokens_need_no_plan() {
         let has_plan = plan.prefill.0.steps.iter().any(|step| step.launch.name() == "moe_scan");
         let Op::Experts(experts) = &config.blocks[0].sublayers[0].op else { panic!("{name}: experts first") };
         assert_eq!(has_plan, experts.capacity.is_some(), "{name}");
+    }
+}
+
+/// A step of more sequences is planned, so that it reads an expert once for all tokens that have it.
+#[test]
+fn steps_of_many_sequences_are_planned() {
+    for (name, config) in routings() {
+        for (sequences, is_planned) in [(8, false), (9, true)] {
+            let plan = plan_many(&config, &devices()[0], "f32", sequences);
+            let has_plan = plan.decode.0.steps.iter().any(|step| step.launch.name() == "moe_scan");
+            assert_eq!(has_plan, is_planned, "{name}, {sequences} sequences");
+        }
+    }
+}
+
+/// Above 1024 slots, of which each token has as many as choices, a plan has a workgroup for every 256; but for kernels that are one
+/// workgroup by what they do, `docs/decisions/0021-routings-that-compare-tokens.md`.
+#[test]
+fn plans_of_many_slots_are_spread() {
+    const ALONE: [&str; 3] = ["moe_scan", "moe_sinkhorn", "moe_auction"];
+    let mut seen = BTreeSet::new();
+    for device in devices() {
+        for (name, config) in routings() {
+            let Op::Experts(experts) = &config.blocks[0].sublayers[0].op else { panic!("{name}: experts") };
+            for training in [None, Some(1)] {
+                let plan = plan_trained(&config, &device, training);
+                let steps = plan.prefill.0.steps.iter().map(|step| &step.launch);
+                for launch in steps.filter(|launch| launch.name().starts_with("moe_")) {
+                    seen.insert(launch.name());
+                    for slots in [1025, 2048, 4096, 8192, 30_000] {
+                        let span = Span { position: 0, rows: u32::div_ceil(slots, experts.top_k) };
+                        let found = launch.workgroups(&[span]);
+                        let least = u64::from(slots).div_ceil(256);
+                        assert!(
+                            found >= least || ALONE.contains(&launch.name()),
+                            "{name}, {slots} slots, {}: {found} workgroups, at least {least}",
+                            launch.name()
+                        );
+                    }
+                }
+            }
+        }
+    }
+    for kernel in ["count", "place", "priority", "scores", "expert_choice", "list", "lookup", "route"] {
+        assert!(seen.contains(format!("moe_{kernel}").as_str()), "{kernel}: {seen:?}");
     }
 }
 

@@ -1,30 +1,26 @@
 //! What experts take of a pass, and in which order.
 
 use wattle::kernels::expert_plan::ExpertShare;
-use wattle::model::config::{
-    Activation, Capacity, Experts, FeedForward, GrantOrder, Routing, Score, Share, Topk,
-};
+use wattle::model::config::{Activation, Capacity, Experts, FeedForward, GrantOrder, Routing, Share};
 use wattle::reference::expert_plan::{NONE, combine, plan, plan_within, queue, queue_positions};
 use wattle::reference::moe::Router;
 
 use crate::moe::expert_outputs;
 use crate::support::compare::{Tolerance, assert_close, assert_same};
+use crate::support::drops::{GOLDEN, ORDERS, UNIFORM, assert_dropped, per_choice, uniform_routes};
 use crate::support::golden::Golden;
 use crate::support::random::Random;
 
-/// The files with their factors and choices.
-pub const FILES: &[&str] = &[
-    "moe_capacity_k1_cf1p0",
-    "moe_capacity_k1_cf1p25",
-    "moe_capacity_k2_cf0p5",
-    "moe_capacity_k2_cf1p0",
-    "moe_capacity_all_to_one",
-];
-const FACTORS: [(f32, usize); 4] = [(1.0, 1), (1.25, 1), (0.5, 2), (1.0, 2)];
-
-fn per_choice(factor: f32, order: GrantOrder) -> Capacity {
-    Capacity { factor, share: Share::PerChoice, order }
-}
+/// The files that are read here.
+pub const FILES: &[&str] = &{
+    let mut names = [""; GOLDEN.len()];
+    let mut n = 0;
+    while n < GOLDEN.len() {
+        names[n] = GOLDEN[n].0;
+        n += 1;
+    }
+    names
+};
 
 fn check_order(file: &str, golden: &Golden, (order, prefix): (GrantOrder, &str), k: usize, capacity: u32) {
     let name = |part: &str| format!("{prefix}.{part}");
@@ -51,25 +47,22 @@ fn check_order(file: &str, golden: &Golden, (order, prefix): (GrantOrder, &str),
 
 #[test]
 fn drops_are_golden() {
-    for (file, (factor, k)) in FILES.iter().zip(FACTORS) {
+    for (file, k, factor) in GOLDEN {
         let golden = Golden::op(file);
         let &[rows, count] = &golden.shape("logits")[..] else { panic!("{file}: logits are [T,E]") };
         let router = Router::new(Routing::softmax_topk(k > 1), count, k);
         let routes = router.route(&golden.floats("logits"));
         assert_same(file, &routes.experts, &golden.indices("topk_idx"));
         assert_close(file, &routes.weights, &golden.floats("weight"), Tolerance::Mixed(0.0, 2e-6));
-        for (order, prefix) in [(GrantOrder::ChoiceMajor, "choice"), (GrantOrder::TokenMajor, "token")] {
+        for (order, prefix) in ORDERS.into_iter().filter(|(_, prefix)| golden.has(&format!("{prefix}.y"))) {
             let capacity = per_choice(factor, order).of(rows as u32, k as u32, count as u32);
             assert_eq!(vec![capacity], golden.indices("capacity"), "{file}");
             check_order(file, &golden, (order, prefix), k, capacity);
         }
     }
-    let golden = Golden::op("moe_capacity_all_to_one");
-    let capacity = golden.indices("capacity")[0];
-    check_order("all to one", &golden, (GrantOrder::TokenMajor, "token"), 1, capacity);
 }
 
-/// `spec.md` and the papers: (n, E, k, factor) to C.
+/// (n, E, k, factor) to C, as GShard, Switch and ST-MoE have them.
 #[test]
 fn capacities_of_papers() {
     for (n, e, k, factor, c) in [
@@ -112,35 +105,20 @@ fn shares_are_capacities() {
     assert!(ExpertShare::new(999_999, 997, 1023, true).is_err(), "a fraction that overflows");
 }
 
-/// Dropped shares of independent uniform routers (Poisson tails of the binomial; `spec.md`, table A11).
 #[test]
 fn uniform_routers_drop_as_expected() {
-    for (n, e, k, factor, percent) in [
-        (1024, 32, 1, 1.0, 6.92),
-        (1024, 32, 1, 1.25, 0.68),
-        (4096, 64, 2, 1.0, 3.47),
-        (512, 64, 2, 1.0, 9.77),
-        (512, 64, 2, 1.25, 2.19),
-    ] {
+    for (n, e, k, factor, percent) in UNIFORM {
+        let capacity = per_choice(factor, GrantOrder::ChoiceMajor);
         let (mut dropped, mut slots) = (0, 0);
         for seed in 0..150 {
-            let mut random = Random::new(seed);
-            let logits = random.gaussian(n * e);
-            let router = Router::new(Routing::Topk(Topk::of(Score::Softmax)), e, k);
-            let routes = router.route(&logits);
-            let capacity = per_choice(factor, GrantOrder::ChoiceMajor);
+            let routes = uniform_routes(n, e, k, seed);
             let queue = queue(capacity.order, &routes.weights, k);
             let plan =
                 plan_within(&routes.experts, &queue, [e, k], capacity.of(n as u32, k as u32, e as u32));
             dropped += plan.slots.iter().filter(|slot| **slot == NONE).count();
             slots += plan.slots.len();
         }
-        let found = 100.0 * dropped as f64 / slots as f64;
-        let bound = f64::max(0.2 * percent, 0.2);
-        assert!(
-            (found - percent).abs() <= bound,
-            "{n} tokens, {k} of {e}, {factor}: {found} %, not {percent}"
-        );
+        assert_dropped(&format!("{n} tokens, {k} of {e}, {factor}"), dropped, slots, percent);
     }
 }
 

@@ -31,10 +31,7 @@ mod models;
 pub use models::MODELS;
 
 /// Model directories that no test reads.
-const MODELS_TO_COME: &[&str] = &[
-    // Read where it is there; another of its family is.
-    "qwen3_moe",
-];
+const MODELS_TO_COME: &[&str] = &[];
 
 /// Names in a directory, each as what a list here would call it: files of tensors without their extension, and
 /// directories. Descriptions of the data have no test.

@@ -40,6 +40,7 @@ mod memory;
 mod models;
 mod moe;
 mod norm;
+mod one_hot;
 mod parameters;
 mod plan;
 mod presets;

@@ -102,3 +102,25 @@ fn the_ends_of_the_scales() {
     assert_eq!((one.tokens_per_expert, one.dropped, one.logits), (vec![0, 0, 2, 0], 1, None));
     assert_eq!((one.max_over_mean, one.load_cv2, one.experts_per_token), (4.0, 3.0, vec![2, 2]));
 }
+
+/// NaN is counted and counts as minus infinity; infinities leave finite losses.
+#[test]
+fn bad_logits_leave_finite_losses() {
+    let metrics = |logits: &[f32]| {
+        let experts = vec![0; logits.len() / 2];
+        let weights = vec![1.0; experts.len()];
+        let routes = Routes { experts: &experts, weights: &weights, choices: 1, count: 2, ..Routes::NONE };
+        let found = RouterMetrics::of(Routes { logits, ..routes });
+        (found.nan_logits, found.logits.unwrap())
+    };
+    let (nan, (inf, low)) = (f32::NAN, (f32::INFINITY, f32::NEG_INFINITY));
+    let (count, of) = metrics(&[1.0, nan, nan, nan, 2.0, low]);
+    assert_eq!((count, of.entropy), (3, 0.0));
+    assert!((of.z - 2.5).abs() < 1e-12, "the token without a number is left out: {of:?}");
+    let (count, of) = metrics(&[inf, inf, 0.0, inf]);
+    assert_eq!(count, 0);
+    // Of two that are as large, and of one alone.
+    assert!((of.entropy - 2f64.ln() / 2.0).abs() < 1e-12, "{of:?}");
+    assert!(of.z.is_finite() && of.load_balance.is_finite(), "{of:?}");
+    assert_eq!(metrics(&[0.0; 2]).0, 0);
+}

@@ -1,9 +1,12 @@
 //! Routings other than the best few of each token.
 
+use wattle::fragments::TokenIds;
 use wattle::gpu::Capabilities;
+use wattle::kernel::Launch;
+use wattle::kernels::moe_lookup::{MoeLookup, MoeLookupParams};
 use wattle::model::config::{
     Activation, Capacity, ExpertGroups, Experts, FeedForward, GrantOrder, GroupScore, Hierarchical, Later,
-    Routing, Score, Share, Topk, WeightOn,
+    ModelConfig, Routing, Score, Share, Topk, WeightOn,
 };
 use wattle::model::forward::Sampling;
 use wattle::model::layout::Layout;
@@ -16,10 +19,11 @@ use wattle::reference::lookup::{looked_up, random_experts};
 use wattle::reference::moe::{Router, Training, with_noise};
 use wattle::reference::sample::normal_random;
 use wattle::reference::sinkhorn::column_factors;
+use wattle::schedule::{Schedule, Site};
 
 use crate::assignment::best_score;
 use crate::moe::expert_outputs;
-use crate::shapes::{one_layer, routings, weights};
+use crate::shapes::{one_layer, plan_trained, routings, weights};
 use crate::support::compare::{Tolerance, assert_close, assert_same};
 use crate::support::golden::Golden;
 use crate::support::random::Random;
@@ -35,7 +39,10 @@ fn experts_choose_their_tokens() {
         let taken = capacity(factor, rows as u32, count as u32);
         assert_eq!(vec![taken], golden.indices("capacity"), "{file}");
         let tokens = choose_tokens(&golden.floats("probs"), count, taken as usize);
-        assert_same(file, &tokens, &golden.indices("token_idx"));
+        // The file has them best first.
+        let mut expected = golden.indices("token_idx");
+        expected.chunks_mut(taken as usize).for_each(<[u32]>::sort_unstable);
+        assert_same(file, &tokens, &expected);
         let router = Router::new(Routing::ExpertChoice { factor }, count, 1);
         let routes = router.route(&golden.floats("logits"));
         let per_token =
@@ -306,6 +313,56 @@ fn sessions_need_a_task_where_experts_go_by_it() {
         assert!(error.contains("below 3"), "{task:?}: {error}");
     }
     plan(Some(2)).unwrap();
+}
+
+/// A CPU leaves loops after so many turns, and says nothing; what would run into that is refused when it is recorded.
+#[test]
+fn balances_that_a_cpu_cannot_finish_are_refused() {
+    let network = FeedForward::gated(8, Activation::Silu);
+    let config = one_layer(Experts::new(8, 1, Routing::Sinkhorn { iterations: 1000 }, network));
+    let plan = |is_cpu, training| {
+        let device = Capabilities { is_cpu, ..Capabilities::webgpu() };
+        let layout = Layout::new(&config, &weights("f32"), &device).unwrap();
+        let options = SessionOptions { training, ..SessionOptions::new(512, Sampling::GREEDY) };
+        SessionPlan::new(&config, &layout, &device, &options).map(|_| ())
+    };
+    let error = plan(true, Some(1)).expect_err("too many turns").to_string();
+    assert!(error.contains("moe_sinkhorn") && error.contains("1000 iterations"), "{error}");
+    plan(false, Some(1)).unwrap();
+    plan(true, None).unwrap();
+}
+
+/// Elsewhere its rounds are no reason for shorter chunks, among whose tokens experts would be shared out otherwise.
+#[test]
+fn balances_leave_chunks_as_they_are() {
+    let network = FeedForward::gated(8, Activation::Silu);
+    for experts in [8, 64] {
+        let config = one_layer(Experts::new(experts, 1, Routing::Base { epsilon: 1e-3 }, network));
+        let blocks = vec![config.blocks[0].clone(); 4];
+        let config = ModelConfig { blocks, ..config };
+        let plan = plan_trained(&config, &Capabilities::webgpu(), Some(1));
+        assert_eq!(plan.chunk_rows, config.context_length, "{experts} experts");
+    }
+}
+
+/// What a hash is of, and what it says.
+#[test]
+fn hashes_need_token_ids_and_a_table() {
+    let params = MoeLookupParams { experts: 8, choices: 2, seed: 0 };
+    let launch = Launch { variant: MoeLookup::Token(TokenIds::ByRow), params }.shared();
+    let site = Site { sublayer: Some((0, 0)), what: "route" };
+    let without = |missing: &str| {
+        let mut schedule = Schedule::new(3);
+        let names = ["token_ids", "expert_table", "expert_of_slot", "weight_of_slot"];
+        let there = names.into_iter().filter(|name| *name != missing);
+        let bound: Vec<_> = there.map(|name| (name, schedule.named(name, 64))).collect();
+        schedule.dispatch(site, launch.clone(), &bound)
+    };
+    for missing in ["token_ids", "expert_table"] {
+        let error = without(missing).expect_err(missing).to_string();
+        assert_eq!(error, format!("kernel 'moe_lookup', {missing}: expected a tensor, found none"));
+    }
+    without("nothing").unwrap();
 }
 
 /// A key that is misspelt is no default.

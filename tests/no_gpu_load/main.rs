@@ -11,6 +11,7 @@ mod checkpoint;
 mod damage;
 mod decoders;
 mod deepseek;
+mod expert_tensors;
 mod experts;
 mod family;
 mod golden;

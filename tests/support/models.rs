@@ -30,6 +30,7 @@ pub const MODELS: &[&str] = &[
     "phimoe",
     "qwen2_moe",
     "qwen3",
+    "qwen3_moe",
     "qwen3_moe_nonorm",
     "switch_transformers",
     "t5",

@@ -8,7 +8,6 @@ use super::feed_forward::activated;
 use super::linear::{Input, NormEnd};
 use super::{End, ForwardPass, Target};
 use crate::Result;
-use crate::energy::Phase;
 use crate::fragments::Epilogue;
 use crate::kernel::Launch;
 use crate::kernels::expert_plan::ChosenSlots;
@@ -66,8 +65,8 @@ impl ForwardPass<'_> {
             input = self.norm_first(input)?;
         }
         let read = weights.router_norm.as_ref().map_or(input, |norm| Input::normed(x, norm));
-        let (routed, logits) = match (experts.routing, self.options.phase) {
-            (Routing::ExpertChoice { .. }, Phase::Prefill) => {
+        let (routed, logits) = match experts.routing {
+            Routing::ExpertChoice { .. } if self.tokens_compete() => {
                 let logits = self.router_logits(read, weights)?;
                 (self.chosen_by_experts(experts, logits, logit_stride(weights))?, logits)
             }

@@ -43,6 +43,19 @@ pub struct PassOptions {
     ///
     /// [`Routing`]: crate::model::config::Routing
     pub training: Option<u32>,
+    /// Which tokens a routing compares, where it does.
+    pub token_groups: TokenGroups,
+}
+
+/// The tokens that a routing which compares tokens compares with each other: those that compete for an expert's places (GShard's
+/// groups, arXiv 2006.16668, section 2.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenGroups {
+    /// Those of one sequence in a pass: of a prompt's chunk, or the one token of a step, which has nobody to compete with.
+    #[default]
+    Sequence,
+    /// All tokens of a pass, of all its sequences.
+    Batch,
 }
 
 impl PassOptions {
@@ -65,6 +78,7 @@ impl PassOptions {
             tuning: None,
             path: ProductPath::Float,
             training: None,
+            token_groups: TokenGroups::Sequence,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::fragments::CacheFormat;
 use crate::gpu::Capabilities;
 use crate::kernel::{MAX_SEQUENCES, SPAN_BYTES, Span};
 use crate::model::config::{Experts, ModelConfig, Op, Routing};
-use crate::model::forward::{LogitRows, Paging, PassOptions, Sampling, expert_places, record};
+use crate::model::forward::{LogitRows, Paging, PassOptions, Sampling, TokenGroups, expert_places, record};
 use crate::model::layout::Layout;
 use crate::model::slot::Stack;
 use crate::schedule::Schedule;
@@ -69,6 +69,9 @@ pub struct SessionOptions {
     /// Routes tokens as in training, with draws from this seed: noise in routers that have it, balance between experts, later
     /// choices by chance. `None`: as at inference.
     pub training: Option<u32>,
+    /// Which tokens compete for experts, where a routing compares tokens: by default those of each sequence. With those of the whole
+    /// batch, what a sequence gets depends on who else is in a step, whatever [`SessionOptions::batch_invariant`] says.
+    pub token_groups: TokenGroups,
     /// The task of the sequence, for models whose experts go by tasks; [`Session::set_task`] changes it.
     ///
     /// [`Session::set_task`]: super::Session::set_task
@@ -96,6 +99,7 @@ impl SessionOptions {
             tuning: None,
             path: ProductPath::default(),
             training: None,
+            token_groups: TokenGroups::Sequence,
             task: None,
         }
     }
@@ -140,7 +144,7 @@ impl SessionPlan {
     /// Plans a session of a model laid out for a device.
     ///
     /// # Errors
-    /// [`Error::Request`] for options out of range.
+    /// [`Error::Request`] for options out of range; [`Error::Shape`] for chunks whose balance, as trained, a CPU device cannot finish.
     pub fn new(
         config: &ModelConfig,
         layout: &Layout,
@@ -172,6 +176,7 @@ impl SessionPlan {
                     tuning: options.tuning.clone(),
                     path: options.path,
                     training: options.training,
+                    token_groups: options.token_groups,
                 },
             )
         };

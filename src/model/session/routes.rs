@@ -165,7 +165,7 @@ fn router_line(step: usize, place: Place, metrics: &RouterMetrics) -> Value {
         "tokens_per_expert": metrics.tokens_per_expert, "dropped": metrics.dropped,
         "experts_per_token": metrics.experts_per_token, "max_over_mean": metrics.max_over_mean,
         "load_cv2": metrics.load_cv2, "importance_cv2": metrics.importance_cv2,
-        "load_balance": metrics.logits.map(|logits| logits.load_balance),
+        "nan_logits": metrics.nan_logits, "load_balance": metrics.logits.map(|logits| logits.load_balance),
         "z": metrics.logits.map(|logits| logits.z), "entropy": metrics.logits.map(|logits| logits.entropy),
         "smooth_load": metrics.smooth_load.as_ref().map(|load| &load.tokens_per_expert),
         "smooth_load_cv2": metrics.smooth_load.as_ref().map(|load| load.cv2),

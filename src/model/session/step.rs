@@ -4,7 +4,7 @@ use super::sequences::{SequenceId, Sequences};
 use super::upload::Upload;
 use super::{Session, State};
 use crate::kernel::{MAX_SEQUENCES, SequenceSpan, Span, span_bytes};
-use crate::model::forward::LogitRows;
+use crate::model::forward::{LogitRows, TokenGroups};
 use crate::{Error, Result};
 
 /// What a sequence does in a step.
@@ -39,10 +39,10 @@ impl Session {
     /// Records a step of some sequences, each once: at most two passes, one over the sequences that read one token and one over
     /// all tokens of prompts, of which there are up to [`Session::chunk_rows`]. Each pass reads every dense weight once, and has
     /// as many dispatches for many sequences as for one. Where the model's routing compares the tokens of a sequence, each prompt
-    /// has a pass of its own.
+    /// has a pass of its own, unless [`SessionOptions::token_groups`](super::SessionOptions::token_groups) is the batch.
     ///
     /// A sequence's results do not depend on who else is in the step, bit by bit, unless
-    /// [`SessionOptions::batch_invariant`](super::SessionOptions::batch_invariant) is off. How its prompt is cut into chunks is up
+    /// [`SessionOptions::batch_invariant`](super::SessionOptions::batch_invariant) is off or the batch competes for experts. How its prompt is cut into chunks is up
     /// to the caller: other chunks round otherwise.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl Session {
             feeds.iter().partition(|(_, feed)| feed.is_prompt());
         let mut passes: Vec<&[Fed<'_>]> = Vec::new();
         passes.extend((!steps.is_empty()).then_some(&steps[..]));
-        match self.compares_tokens {
+        match self.compares_tokens && self.options.token_groups == TokenGroups::Sequence {
             true => passes.extend(prompts.chunks(1)),
             false => passes.extend((!prompts.is_empty()).then_some(&prompts[..])),
         }

@@ -20,9 +20,10 @@ use wattle::reference::moe::{Router, Training, softplus, with_noise};
 use crate::harness::{block_on, gpu};
 
 const ROWS: u32 = 40;
-const EXPERTS: u32 = 8;
+pub const EXPERTS: u32 = 8;
 
-fn model(routing: Routing, top_k: u32, capacity: Option<Capacity>) -> ModelConfig {
+/// Two layers of small experts.
+pub fn model(routing: Routing, top_k: u32, capacity: Option<Capacity>) -> ModelConfig {
     let norm = Norm { kind: NormKind::Rms, eps: 1e-6 };
     let expert = FeedForward::gated(16, Activation::Silu);
     let experts = Experts { capacity, ..Experts::new(EXPERTS, top_k, routing, expert) };

@@ -12,8 +12,8 @@ use wattle::verify::{Case, Device, check};
 
 use super::learned::omniquant;
 use crate::expected;
+use crate::fill::fill;
 use crate::harness::{block_on, gpu};
-use crate::shapes::fill;
 use crate::support::random::Random;
 
 const NORM: Norm = Norm { kind: NormKind::Rms, eps: 1e-5 };

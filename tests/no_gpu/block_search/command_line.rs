@@ -1,6 +1,6 @@
 //! The command line of `block_search`.
 
-use super::options::{Options, USAGE};
+use super::options::{Options, usage};
 
 fn parse(line: &str) -> Result<Options, String> {
     Options::parse(line.split_whitespace().map(String::from))
@@ -63,9 +63,18 @@ fn what_will_not_do_is_said() {
 #[test]
 fn every_option_is_in_the_usage() {
     for flag in
-        USAGE.split_whitespace().map(|word| word.trim_matches(',')).filter(|word| word.starts_with("--"))
+        usage().split_whitespace().map(|word| word.trim_matches(',')).filter(|word| word.starts_with("--"))
     {
         let error = parse(flag).map(|_| ()).unwrap_err();
         assert_eq!(error, format!("{flag} needs a value"), "the usage lists {flag}");
+    }
+}
+
+#[test]
+fn the_usage_has_the_defaults() {
+    let (usage, rates) = (usage(), parse("").unwrap().roofline);
+    for (flag, rate) in [("--gb-per-s", rates.gb_per_s), ("--gop-per-s", rates.gop_per_s)] {
+        let line = usage.lines().find(|line| line.contains(flag)).unwrap();
+        assert!(line.contains(&format!("(default {rate})")), "{line}");
     }
 }

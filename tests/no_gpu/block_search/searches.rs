@@ -4,13 +4,13 @@ use std::cell::Cell;
 
 use wattle::model::config::ModelConfig;
 
-use super::candidate;
 use super::evolution::Search;
 use super::options::Options;
 use super::oracle::{Candidate, Meter, Oracle, Result, Step};
 use super::pareto::front;
 use super::published::GLAM;
 use super::random::Random;
+use super::{candidate, different_blocks};
 
 /// Step times made up from a description.
 struct Made<F>(F);
@@ -41,7 +41,7 @@ fn evolution_beats_random_search_on_every_seed() {
             random[..search.population],
             "seed {seed}: other beginnings"
         );
-        let best = |found| search.best(found).map_or(0.0, Candidate::proxy);
+        let best = |found| search.ranked(found).first().map_or(0.0, |best| best.proxy());
         let found = [best(&evolved), best(&random), glam.proxy()];
         assert!(found[0] > found[1] && found[0] > found[2], "seed {seed}: {found:?}");
         assert_eq!(search.evolve(&mut oracle, seed).unwrap(), evolved, "seed {seed}: another time, others");
@@ -97,7 +97,7 @@ fn beyond_the_budget_faster_blocks_are_parents() {
     let made = |config: &ModelConfig| f64::from(config.hidden_size);
     let mut oracle = Oracle::new(options.shape, Made(made));
     let found = search.evolve(&mut oracle, 1).unwrap();
-    assert_eq!(search.best(&found), None);
+    assert!(search.ranked(&found).is_empty());
     let narrowest = options.shape.scale.of(512);
     let last = &found[found.len() - search.population..];
     let narrow = last.iter().filter(|child| options.shape.scale.of(child.block.width) == narrowest).count();
@@ -105,11 +105,15 @@ fn beyond_the_budget_faster_blocks_are_parents() {
 }
 
 #[test]
-fn the_best_is_within_the_budget() {
+fn the_best_are_first_within_the_budget() {
     let search = |budget_ms| -> Search { options("").search(budget_ms) };
-    let found = [candidate(1.0, 10), candidate(2.0, 30), candidate(3.0, 90), candidate(2.0, 20)];
-    for (budget, best) in [(0.5, None), (1.0, Some(0)), (2.5, Some(1)), (3.0, Some(2))] {
-        assert_eq!(search(budget).best(&found), best.map(|n: usize| &found[n]), "budget {budget}");
+    let mut blocks = different_blocks();
+    let mut of = |ms, proxy| Candidate { block: blocks.next().unwrap(), ..candidate(ms, proxy) };
+    let found = [of(1.0, 10), of(2.0, 30), of(3.0, 90), of(2.0, 20)];
+    let twice = [found, found].concat();
+    for (budget, ranked) in [(0.5, &[][..]), (1.0, &[0]), (2.5, &[1, 3, 0]), (3.0, &[2, 1, 3, 0])] {
+        let expected: Vec<_> = ranked.iter().map(|n: &usize| &found[*n]).collect();
+        assert_eq!(search(budget).ranked(&twice), expected, "budget {budget}");
     }
 }
 

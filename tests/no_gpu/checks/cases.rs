@@ -334,7 +334,7 @@ fn other_cases() -> Vec<Case> {
         ),
         (
             // Of 7 tokens, each takes 3.
-            launch(MoeExpertChoice, MoeExpertChoiceParams::new(CHOSEN, 1)),
+            launch(MoeExpertChoice { reduce: Reduce::Workgroup }, MoeExpertChoiceParams::new(CHOSEN, 1)),
             vec![
                 ("scores", 7 * 5),
                 ("slot_of_choice", 7 * 5),

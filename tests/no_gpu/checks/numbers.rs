@@ -302,7 +302,11 @@ fn routings_that_do_not_fit_are_refused() {
         let scan = MoeScan { experts: 8, limited: true };
         assert_refused(scan, MoeScanParams::within(2, 9, share), "share_denominator");
         let chosen = ChosenSlots { experts: 8, share };
-        assert_refused(MoeExpertChoice, MoeExpertChoiceParams::new(chosen, 9), "share_denominator");
+        assert_refused(
+            MoeExpertChoice { reduce: Reduce::Workgroup },
+            MoeExpertChoiceParams::new(chosen, 9),
+            "share_denominator",
+        );
         let quantize = Quantize { chosen: true, ..quantize(InputNorm::None) };
         assert_refused(quantize, QuantizeParams::chosen(33, chosen), "share_denominator");
     }
@@ -368,6 +372,16 @@ fn routings_that_do_not_fit_are_refused() {
         MoeSinkhornParams { logit_stride: 4, iterations: 1001 },
         "iterations",
     );
+    // A CPU ends loops without a word.
+    let wide = MoeSinkhorn { experts: 512 };
+    let turns = wide.check_turns(4096, 16, true).expect_err("too many turns").to_string();
+    assert!(turns.contains("turns of loops"), "{turns}");
+    wide.check_turns(4096, 15, true).unwrap();
+    wide.check_turns(4096, 1000, false).unwrap();
+    let auction = MoeAuction { experts: 1024 };
+    let turns = auction.max_rounds(16_384, true).expect_err("too many turns").to_string();
+    assert!(turns.contains("tokens of a pass"), "{turns}");
+    assert!(auction.max_rounds(16_384, false).unwrap() > 1 && auction.max_rounds(4096, true).unwrap() > 1);
     let auction = MoeAuctionParams { logit_stride: 4, epsilon: 0.0, max_rounds: 9 };
     assert_refused(MoeAuction { experts: 4 }, auction, "epsilon");
     let lookup = MoeLookupParams { experts: 4, choices: 5, seed: 0 };

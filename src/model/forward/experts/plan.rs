@@ -4,7 +4,6 @@ use super::super::ForwardPass;
 use super::Routed;
 use super::route::Routes;
 use crate::Result;
-use crate::energy::Phase;
 use crate::fragments::{Queue, Reduce};
 use crate::kernel::Launch;
 use crate::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams, RUN, max_tiles};
@@ -16,7 +15,7 @@ use crate::kernels::moe_place::MoePlace;
 use crate::kernels::moe_priority::{MoePriority, MoePriorityParams};
 use crate::kernels::moe_scan::{MoeScan, MoeScanParams};
 use crate::kernels::moe_scores::{MoeScores, MoeScoresParams};
-use crate::model::config::{Experts, Topk};
+use crate::model::config::{Capacity, Experts, Topk};
 use crate::schedule::TensorId;
 
 /// How the rows of an expert product are found.
@@ -34,11 +33,11 @@ pub const FEW_TOKENS: u32 = 8;
 
 impl ForwardPass<'_> {
     /// What becomes of each token's choices. Of few tokens each row looks its expert up, unless experts take no more than a
-    /// share; one token is never too many.
+    /// share. A step of many sequences is planned as a prompt is: its tokens read each expert once, and not once for each of them.
     pub(super) fn assign(&mut self, experts: &Experts, routes: Routes) -> Result<Routed> {
         let Routes { expert_of_slot, weight_of_slot, choices } = routes;
         let leaves_out = experts.routing.topk().is_some_and(Topk::may_leave_out);
-        let few = self.schedule.max_rows <= FEW_TOKENS && experts.capacity.is_none();
+        let few = self.schedule.max_rows <= FEW_TOKENS && self.capacity(experts).is_none();
         let mut routed = Routed {
             assignment: Assignment::Selected { expert_of_slot },
             weight_of_slot,
@@ -48,7 +47,7 @@ impl ForwardPass<'_> {
             marks: Vec::new(),
         };
         let mut marks = leaves_out.then_some(expert_of_slot);
-        if self.options.phase == Phase::Prefill && !few {
+        if !few {
             (routed.assignment, marks) = self.plan(experts, routes, leaves_out)?;
         }
         if let Some(place_of_slot) = marks {
@@ -65,7 +64,8 @@ impl ForwardPass<'_> {
         Routes { expert_of_slot, weight_of_slot, choices }: Routes,
         leaves_out: bool,
     ) -> Result<(Assignment, Option<TensorId>)> {
-        let share = experts.share()?;
+        let capacity = self.capacity(experts);
+        let share = if self.tokens_compete() { experts.share()? } else { None };
         let (limited, marked) = (share.is_some(), share.is_some() || leaves_out);
         let params = MoeSlotParams::within(experts.count, choices, share.unwrap_or(ExpertShare::ALL));
         let slots = u64::from(self.schedule.max_rows) * u64::from(choices);
@@ -78,7 +78,7 @@ impl ForwardPass<'_> {
         let [rank_of_slot, slot_of_place] =
             ["rank_of_slot", "slot_of_place"].map(|name| self.schedule.activation(name, slots * 4));
 
-        let queue = experts.capacity.map_or(Queue::TokenMajor, |capacity| capacity.order.into());
+        let queue = capacity.map_or(Queue::TokenMajor, |capacity| capacity.order.into());
         let order = self.priority(queue, weight_of_slot, choices)?;
         let variant = MoeCount { experts: experts.count, queue };
         let mut tensors =
@@ -101,6 +101,11 @@ impl ForwardPass<'_> {
         let variant = MoePlace { queue, limited, marked };
         self.dispatch("place", Launch { variant, params }, &tensors)?;
         Ok((Assignment::Grouped { experts: experts.count, tile_map, max_tiles, slot_of_place }, mark))
+    }
+
+    /// What experts take no more than, of tokens that compete.
+    pub(super) fn capacity(&self, experts: &Experts) -> Option<Capacity> {
+        experts.capacity.filter(|_| self.tokens_compete())
     }
 
     /// The order of tokens, where the queue has one of its own.
@@ -131,7 +136,8 @@ impl ForwardPass<'_> {
         let slots = ChosenSlots { experts: count, share: experts.share()?.unwrap_or(ExpertShare::ALL) };
         let [scores, slot_of_choice] =
             ["scores", "slot_of_choice"].map(|part| self.route_tensor(part, count));
-        let variant = MoeScores { experts: count, reduce: Reduce::of(self.capabilities) };
+        let reduce = Reduce::of(self.capabilities);
+        let variant = MoeScores { experts: count, reduce };
         let mut tensors = vec![("scores", scores)];
         tensors.extend(logits.map(|logits| ("logits", logits)));
         self.dispatch("scores", Launch { variant, params: MoeScoresParams { logit_stride } }, &tensors)?;
@@ -150,7 +156,7 @@ impl ForwardPass<'_> {
             ("tile_map", tile_map),
         ];
         let params = MoeExpertChoiceParams::new(slots, tiles as u32);
-        self.dispatch("choose", Launch { variant: MoeExpertChoice, params }, &tensors)?;
+        self.dispatch("choose", Launch { variant: MoeExpertChoice { reduce }, params }, &tensors)?;
 
         let experts_of_token = self.schedule.activation("experts_of_token", self.row_bytes(1));
         let lists = [("slots_of_token", slots_of_token), ("experts_of_token", experts_of_token)];

@@ -6,7 +6,7 @@ use super::super::linear::Input;
 use super::plan::FEW_TOKENS;
 use crate::Result;
 use crate::fragments::{Epilogue, InputNorm, InputRows, Reduce};
-use crate::kernel::Launch;
+use crate::kernel::{Binding, BindingKind, Kernel, Launch};
 use crate::kernels::moe_auction::{MoeAuction, MoeAuctionParams};
 use crate::kernels::moe_lookup::{MoeLookup, MoeLookupParams};
 use crate::kernels::moe_route::{MAX_COMPUTED, MoeRoute, MoeRouteParams, RouterLogits};
@@ -15,6 +15,9 @@ use crate::model::config::{Experts, GrantOrder, Later, Routing};
 use crate::model::layout::{ExpertsLayout, Matrix, Vectors};
 use crate::model::slot::{Role, router_offset};
 use crate::schedule::TensorId;
+
+/// Storage buffers that a kernel may bind on every device.
+const MAX_BINDINGS: usize = wgpu::Limits::defaults().max_storage_buffers_per_shader_stage as usize;
 
 /// Bytes of a router's matrix above which a product in tiles is better.
 const LARGE_ROUTER: u64 = 1 << 19;
@@ -66,24 +69,19 @@ impl ForwardPass<'_> {
         let routes = Routes { expert_of_slot, weight_of_slot, choices };
         let ends = [("expert_of_slot", expert_of_slot), ("weight_of_slot", weight_of_slot)];
         let routing = weights.config.routing;
-        let balance = self.options.training.filter(|_| routing.has_balance());
+        let balance = self.options.training.filter(|_| routing.has_balance() && self.tokens_compete());
         if let (Some(router), None, true) = (&weights.router, balance, self.is_computed(read, weights)) {
             let logits = self.route_tensor("router_logits", router.rows);
             let mut tensors = vec![("logits", logits), ("x", read.tensor)];
             tensors.extend(ends);
             tensors.extend(self.router_tensors(read, router));
-            let computed = RouterLogits::Computed {
-                inputs: InputRows::of(router.cols),
-                norm: read.norm.map_or(InputNorm::None, Vectors::applied),
-                bias: router.has_bias(),
-            };
             let params = MoeRouteParams {
                 in_features: router.cols,
                 row_quads: (router.row_bytes()[0] / 16) as u32,
                 eps: read.norm.map_or(0.0, Vectors::eps),
                 ..MoeRouteParams::new(choices, router.rows)
             };
-            self.best(weights, (computed, params), tensors)?;
+            self.best(weights, (computed(read, router), params), tensors)?;
             return Ok((routes, Some(logits)));
         }
         let computed = self.router_logits(read, weights)?;
@@ -112,16 +110,18 @@ impl ForwardPass<'_> {
     fn is_computed(&self, read: Input<'_>, weights: &ExpertsLayout) -> bool {
         let experts = &weights.config;
         let Some(router) = &weights.router else { return false };
-        let by_priority = experts.capacity.is_some_and(|capacity| capacity.order == GrantOrder::Priority);
+        let by_priority =
+            self.capacity(experts).is_some_and(|capacity| capacity.order == GrantOrder::Priority);
         let is_fast = router.bytes() <= LARGE_ROUTER && !self.capabilities.is_cpu;
         let is_worth_it = is_fast || read.norm.is_some() || by_priority;
-        let stored = [weights.selection_bias.is_some(), weights.expert_scale.is_some()];
-        let beside = stored.into_iter().filter(|is_there| *is_there).count();
+        let variant = self.chooser(experts, computed(read, router));
+        let is_buffer = |binding: &&Binding| matches!(binding.kind, BindingKind::Read | BindingKind::Write);
+        let bound = variant.bindings().iter().filter(is_buffer).count();
         self.schedule.max_rows > FEW_TOKENS
             && experts.routing.has_router()
             && experts.count <= MAX_COMPUTED
             && router.shards.len() == 1
-            && beside <= 1
+            && bound <= MAX_BINDINGS
             && is_worth_it
     }
 
@@ -138,6 +138,14 @@ impl ForwardPass<'_> {
         tensors
     }
 
+    /// The kernel that takes the best by a rule.
+    fn chooser(&self, experts: &Experts, logits: RouterLogits) -> MoeRoute {
+        let rule = route_rule(experts.routing, self.options.training.is_some());
+        let reduce = Reduce::of(self.capabilities);
+        let lanes = MoeRoute::lanes_for(logits, self.capabilities);
+        MoeRoute { experts: experts.count, logits, rule, reduce, lanes }
+    }
+
     /// The best by a rule.
     fn best(
         &mut self,
@@ -146,10 +154,7 @@ impl ForwardPass<'_> {
         mut tensors: Vec<(&'static str, TensorId)>,
     ) -> Result<()> {
         let experts = &weights.config;
-        let rule = route_rule(experts.routing, self.options.training.is_some());
-        let reduce = Reduce::of(self.capabilities);
-        let lanes = MoeRoute::lanes_for(logits, self.capabilities);
-        let variant = MoeRoute { experts: experts.count, logits, rule, reduce, lanes };
+        let variant = self.chooser(experts, logits);
         let params = MoeRouteParams {
             second_offset: second_offset(experts),
             seed: self.place.seed(self.options.training.unwrap_or(0)),
@@ -181,6 +186,7 @@ impl ForwardPass<'_> {
     ) -> Result<()> {
         tensors.push(("row_factors", self.schedule.activation("row_factors", self.row_bytes(1))));
         let variant = MoeSinkhorn { experts: weights.config.count };
+        variant.check_turns(self.schedule.max_rows, iterations, self.capabilities.is_cpu)?;
         let params = MoeSinkhornParams { logit_stride: logit_stride(weights), iterations };
         self.dispatch("route", Launch { variant, params }, &tensors)
     }
@@ -194,7 +200,7 @@ impl ForwardPass<'_> {
         let variant = MoeAuction { experts: weights.config.count };
         let bytes = variant.bidder_bytes(self.schedule.max_rows);
         tensors.push(("bidders", self.schedule.activation("bidders", bytes)));
-        let max_rounds = variant.max_rounds(self.schedule.max_rows, self.capabilities.is_cpu);
+        let max_rounds = variant.max_rounds(self.schedule.max_rows, self.capabilities.is_cpu)?;
         let params = MoeAuctionParams { logit_stride: logit_stride(weights), epsilon, max_rounds };
         self.dispatch("route", Launch { variant, params }, &tensors)
     }
@@ -215,6 +221,15 @@ impl ForwardPass<'_> {
         tensors.extend(weights.table.iter().map(|table| ("expert_table", self.vectors(table))));
         let params = MoeLookupParams { experts: experts.count, choices: experts.top_k, seed };
         self.dispatch("route", Launch { variant, params }, &tensors)
+    }
+}
+
+/// Logits that the kernel which chooses by them computes.
+fn computed(read: Input<'_>, router: &Matrix) -> RouterLogits {
+    RouterLogits::Computed {
+        inputs: InputRows::of(router.cols),
+        norm: read.norm.map_or(InputNorm::None, Vectors::applied),
+        bias: router.has_bias(),
     }
 }
 

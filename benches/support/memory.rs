@@ -3,8 +3,8 @@
 use wattle::wgpu::{BufferUsages, DeviceType};
 use wattle::{Error, Gpu};
 
-use super::support::Result;
-use super::support::chain::wait;
+use crate::support::Result;
+use crate::support::chain::wait;
 
 /// What is lacking when `bytes` are more than there are.
 pub fn lacks(gpu: &Gpu, bytes: u64) -> Result<Option<String>> {
