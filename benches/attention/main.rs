@@ -4,6 +4,7 @@
 //! [--paths float,matrix] [--tokens 2048]`, and with `--models gemma3-1b --caches f16 --curve FILE.svg` a picture of a step's time over
 //! the context.
 
+#[expect(dead_code, reason = "the comparison with others uses the rest")]
 #[path = "../support/attention/mod.rs"]
 mod attention;
 mod check;

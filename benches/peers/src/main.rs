@@ -1,5 +1,6 @@
 //! The same products, attention or layers of experts, by Wattle, burn and llama.cpp: on one adapter, in one run, taking turns.
 
+#[expect(dead_code, reason = "the bench of attention uses the rest")]
 #[path = "../../support/attention/mod.rs"]
 mod attention;
 mod case;
