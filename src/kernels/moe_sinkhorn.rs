@@ -10,8 +10,6 @@ use crate::shader::{Source, fragment};
 
 /// Lanes of the workgroup.
 const LANES: u64 = 256;
-/// Numbers that a lane reads in a turn of a loop.
-const IN_A_TURN: u64 = 4;
 
 params! {
     /// The uniform of `moe_sinkhorn`.
@@ -42,8 +40,8 @@ impl MoeSinkhorn {
     /// [`crate::Error::Shape`] where a pass of so many tokens, in so many rounds, does.
     pub fn check_turns(self, rows: u32, iterations: u32, is_cpu: bool) -> Result<()> {
         let (rows, experts) = (u64::from(rows), u64::from(self.experts));
-        let each_row = turns::of_loop(rows, LANES, turns::of_loop(experts, IN_A_TURN, 0));
-        let each_column = turns::of_loop(experts, LANES, turns::of_loop(rows, IN_A_TURN, 0));
+        let each_row = turns::of_loop(rows, LANES, turns::of_loop(experts, 1, 0));
+        let each_column = turns::of_loop(experts, LANES, turns::of_loop(rows, 1, 0));
         let rounds = turns::of_loop(iterations.into(), 1, each_row + each_column);
         let turns = rounds.saturating_add(turns::of_loop(experts, LANES, 0) + each_row);
         let holds = !is_cpu || turns <= turns::MOST_ON_CPU;
@@ -65,7 +63,6 @@ impl Kernel for MoeSinkhorn {
             .with_span()
             .with(fragment!("entry/plain.wgsl"))
             .constant("WORKGROUP_SIZE", LANES as u32)
-            .constant("IN_A_TURN", IN_A_TURN as u32)
             .constant("EXPERTS", self.experts)
     }
 
@@ -107,17 +104,11 @@ impl Kernel for MoeSinkhorn {
         let rows = u64::from(span.rows);
         let logits = rows * u64::from(self.experts);
         let passes = 2 * rounds + 1;
-        // Of four, filled up, and of the sum up to there.
-        let fours = |of: u64| of.div_ceil(IN_A_TURN) * (IN_A_TURN + 1);
-        let experts = u64::from(self.experts);
-        let sums = (rounds + 1) * rows * fours(experts) + rounds * experts * fours(rows);
-        // The logarithm of each sum of a round, and the power that a weight is.
-        let exps = sums + rounds * (rows + experts) + rows;
         Work::default()
             .with_bytes(ByteClass::ActIn, logits * 4, (passes * logits + rows) * 4)
             .with_bytes(ByteClass::ActOut, rows * 4, (rounds * (rows + logits)) * 4)
             .with_bytes(ByteClass::Index, rows * 8, rows * 8)
-            .with_ops(OpClass::Sfu, passes * logits, exps)
+            .with_ops(OpClass::Sfu, 2 * passes * logits, 2 * passes * logits)
             .with_ops(OpClass::F32Other, 2 * passes * logits, 2 * passes * logits)
     }
 }
