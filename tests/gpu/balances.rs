@@ -2,7 +2,7 @@
 //! reference.
 
 use wattle::model::config::{
-    Activation, Block, Experts, FeedForward, Head, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
+    Activation, Block, Experts, FeedForward, ModelConfig, Norm, NormKind, Op, Routing, SubLayer,
 };
 use wattle::model::plan::WeightPlan;
 use wattle::quant::WeightFormat;
@@ -13,6 +13,7 @@ use wattle::verify::{Case, Device, check};
 use crate::expected;
 use crate::fill::fill;
 use crate::harness::{block_on, gpu};
+use crate::session::routes::model as layers;
 use crate::support::random::Random;
 
 /// Increments so small that logits which differ in their last bits lead to the same assignment.
@@ -27,21 +28,8 @@ fn check_balance(routing: Routing, kernel: &str, (format, path): (&str, ProductP
     let experts = Experts { router_bias: true, ..Experts::new(5, 1, routing, network) };
     let sublayers =
         vec![SubLayer::new(norm, Op::Experts(experts)), SubLayer::new(norm, Op::FeedForward(network))];
-    let config = ModelConfig {
-        name: kernel.into(),
-        vocab_size: 64,
-        hidden_size: 32,
-        context_length: 64,
-        encoder: None,
-        relative_bias: None,
-        embedding_scale: 1.0,
-        learned_positions: false,
-        layer_inputs: None,
-        streams: None,
-        blocks: vec![Block { sublayers }; blocks],
-        final_norm: norm,
-        head: Head { tied: true, ..Head::default() },
-    };
+    let blocks = vec![Block { sublayers }; blocks];
+    let config = ModelConfig { name: kernel.into(), blocks, ..layers(routing, 1, None) };
     let source = fill(config, &mut Random::new(3));
     let format: WeightFormat = format.parse().unwrap();
     let plan = WeightPlan::uniform(format);

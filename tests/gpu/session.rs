@@ -1,6 +1,7 @@
 //! Forward passes and sessions: recording, hosts, bad input, lost devices.
 
 pub mod harness;
+pub mod routes;
 
 mod bad_input;
 mod batches;
@@ -15,7 +16,6 @@ mod ledger;
 mod lost;
 mod memory;
 mod recording;
-mod routes;
 mod sequences;
 mod sharding;
 mod stranger;
