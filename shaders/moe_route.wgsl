@@ -2,7 +2,7 @@
 // few whose logits it computes; lanes stride over the experts.
 // Needs: logits, TOKENS, compute_logits (router/*), better, workgroup_argmax (reduce/argmax), weight_prepare, expert_weight (expert_weight/*), selection_key
 // (selection/*), rule_out, candidates (expert_groups/*), expert_scale_of (expert_scale/*), router_noise (router_noise/*),
-// is_used (later/*), normalized (normalize/*), span. Constants: WORKGROUP_SIZE, EXPERTS.
+// is_used (later/*), normalized (normalize/*), number (common/logits), span. Constants: WORKGROUP_SIZE, EXPERTS.
 struct Params {
     choices: u32,
     logit_stride: u32,  // elements between the logits of two tokens
@@ -18,19 +18,11 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(3) var<storage, read_write> expert_of_slot: array<u32>;    // [rows, choices]; NONE: not used
 @group(0) @binding(7) var<storage, read_write> weight_of_slot: array<f32>;    // [rows, choices]
-const LOWEST: f32 = -3.2e38;                // of a logit; minus infinity and NaN count as it, infinity as its opposite
-const RULED_OUT: f32 = -3.3e38;             // below any key: chosen only when nothing else is left
-const TAKEN: f32 = -3.4e38;                 // below that: chosen already
 const NONE: u32 = 0xffffffffu;
 
 var<workgroup> row_logits: array<f32, EXPERTS>;
 var<workgroup> remaining: array<f32, EXPERTS>;
 var<workgroup> chosen_weight: array<f32, EXPERTS>;
-
-fn number(logit: f32) -> f32 {
-    let is_nan = (bitcast<u32>(logit) & 0x7fffffffu) > 0x7f800000u;
-    return select(clamp(logit, LOWEST, -LOWEST), LOWEST, is_nan);
-}
 
 // What stands behind the logits of experts.
 fn second_at(row: u32, index: u32) -> f32 {

@@ -31,6 +31,9 @@ pub use queue::Queue;
 pub(crate) use queue::add_capacity;
 pub use reach::Reach;
 pub use reduce::Reduce;
-pub use route::{ExpertWeight, FIRST_LATER_DRAW, GroupLimit, LaterRule, NestedGroups, RouteRule, Selection};
+pub(crate) use route::add_logits;
+pub use route::{
+    ExpertWeight, FIRST_LATER_DRAW, GroupLimit, LARGEST_LOGIT, LaterRule, NestedGroups, RouteRule, Selection,
+};
 pub use score_bias::ScoreBias;
 pub use token_ids::TokenIds;

@@ -59,6 +59,7 @@ pub(crate) use fragment;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Constant {
     U32(u32),
+    F32Bits(u32),
     Bool(bool),
 }
 
@@ -95,6 +96,13 @@ impl Source {
     #[must_use]
     pub fn constant(mut self, name: &'static str, value: u32) -> Self {
         self.constants.push((name, Constant::U32(value)));
+        self
+    }
+
+    /// Defines an `f32` constant.
+    #[must_use]
+    pub fn float(mut self, name: &'static str, value: f32) -> Self {
+        self.constants.push((name, Constant::F32Bits(value.to_bits())));
         self
     }
 
@@ -155,6 +163,9 @@ impl Source {
             // Writing to a String cannot fail.
             let _ = match value {
                 Constant::U32(value) => writeln!(header, "const {name}: u32 = {value}u;"),
+                Constant::F32Bits(bits) => {
+                    writeln!(header, "const {name}: f32 = {:e}f;", f32::from_bits(*bits))
+                }
                 Constant::Bool(value) => writeln!(header, "const {name}: bool = {value};"),
             };
         }
@@ -172,6 +183,7 @@ impl fmt::Display for Source {
         for (name, value) in &self.constants {
             match value {
                 Constant::U32(value) => write!(f, " {name}={value}")?,
+                Constant::F32Bits(bits) => write!(f, " {name}={:e}", f32::from_bits(*bits))?,
                 Constant::Bool(value) => write!(f, " {name}={value}")?,
             }
         }

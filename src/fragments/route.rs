@@ -6,6 +6,14 @@ use crate::kernel::Binding;
 use crate::kernel::check::require;
 use crate::shader::{Source, fragment};
 
+/// The largest logit that routers compute with; infinity counts as it.
+pub const LARGEST_LOGIT: f32 = 3.2e38;
+
+/// Adds what routers take logits for.
+pub(crate) fn add_logits(source: Source) -> Source {
+    source.with(fragment!("common/logits.wgsl")).float("LARGEST_LOGIT", LARGEST_LOGIT)
+}
+
 /// From logits to the weights of experts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ExpertWeight {

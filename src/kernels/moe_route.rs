@@ -5,7 +5,7 @@ use super::moe_scan::MAX_EXPERTS;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::fragments::{
-    ExpertWeight, GroupLimit, InputNorm, InputRows, LaterRule, Reduce, RouteRule, Selection,
+    ExpertWeight, GroupLimit, InputNorm, InputRows, LaterRule, Reduce, RouteRule, Selection, add_logits,
 };
 use crate::gpu::Capabilities;
 use crate::kernel::check::{at_most, bytes, positive, require};
@@ -148,7 +148,7 @@ impl Kernel for MoeRoute {
     const NAME: &'static str = "moe_route";
 
     fn source(self) -> Source {
-        let source = Source::kernel(Self::NAME, fragment!("moe_route.wgsl"))
+        let source = add_logits(Source::kernel(Self::NAME, fragment!("moe_route.wgsl")))
             .with_span()
             .with(fragment!("reduce/argmax.wgsl"))
             .constant("WORKGROUP_SIZE", self.lanes)

@@ -7,8 +7,7 @@ mod smooth_load;
 
 pub use smooth_load::{Noise, SmoothLoad};
 
-/// The largest logit that `moe_route` and `moe_scores` compute with.
-const LARGEST: f32 = 3.2e38;
+use crate::fragments::LARGEST_LOGIT;
 
 /// The routes of one layer over some tokens.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +122,8 @@ impl LogitMetrics {
             if logits.iter().all(|logit| logit.is_nan() || *logit == f32::NEG_INFINITY) {
                 continue;
             }
-            let bounded = |l: &f32| if l.is_nan() { -LARGEST } else { l.clamp(-LARGEST, LARGEST) };
+            let bounded =
+                |l: &f32| if l.is_nan() { -LARGEST_LOGIT } else { l.clamp(-LARGEST_LOGIT, LARGEST_LOGIT) };
             let logits = logits.iter().map(|logit| f64::from(bounded(logit)));
             let most = logits.clone().fold(f64::MIN, f64::max);
             let sum: f64 = logits.clone().map(|logit| (logit - most).exp()).sum();

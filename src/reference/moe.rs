@@ -9,7 +9,7 @@ use super::expert_choice::{capacity, choose_tokens};
 use super::expert_plan::NONE;
 use super::sample::{normal_random, uniform_random};
 use super::sinkhorn::column_factors;
-use crate::fragments::FIRST_LATER_DRAW;
+use crate::fragments::{FIRST_LATER_DRAW, LARGEST_LOGIT};
 use crate::model::config::{Hierarchical, Later, Routing, Score, Topk};
 pub use groups::NextGroup;
 use groups::rule_out;
@@ -343,6 +343,6 @@ fn clamped(logit: f32) -> f32 {
 }
 
 fn without_nan(logits: &[f32]) -> Vec<f64> {
-    let number = |l: f32| if l.is_nan() { f64::NEG_INFINITY } else { f64::from(l.min(3.2e38)) };
+    let number = |l: f32| if l.is_nan() { f64::NEG_INFINITY } else { f64::from(l.min(LARGEST_LOGIT)) };
     logits.iter().map(|&l| number(l)).collect()
 }
