@@ -54,8 +54,8 @@ impl MoeExpertChoiceParams {
 }
 
 /// Each expert takes the `C` tokens with its largest scores, ties to the earlier token (arXiv 2202.09368, section 3.2): scores
-/// `[rows, E]`, of which those not above 0 are equal, to the token and the score of each slot, `[E, C]`, in the order of tokens;
-/// the slot of each (token, expert), `[rows, E]`, 2^32 - 1 where it was not chosen; and the map of tiles, `[max_tiles]` of
+/// `[E, rows]`, of which those not above 0 are equal, to the token and the score of each slot, `[E, C]`, in the order of tokens;
+/// the slot of each (expert, token), `[E, rows]`, 2^32 - 1 where it was not chosen; and the map of tiles, `[max_tiles]` of
 /// (expert, first slot, rows, 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeExpertChoice {
@@ -99,7 +99,7 @@ impl Kernel for MoeExpertChoice {
 
     fn sizes(self, params: &MoeExpertChoiceParams, rows: u32) -> Vec<(&'static str, u64)> {
         let chosen = params.chosen();
-        let (scores, slots) = (bytes([rows, params.experts]), bytes([chosen.of(rows)]));
+        let (scores, slots) = (bytes([params.experts, rows]), bytes([chosen.of(rows)]));
         let tiles = chosen.tiles(rows).max(params.max_tiles.into());
         vec![
             ("scores", scores),

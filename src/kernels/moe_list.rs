@@ -18,7 +18,7 @@ params! {
     }
 }
 
-/// The slots of each token in the order of experts, and how many there are: the slot of each (token, expert), `[rows, E]`, to
+/// The slots of each token in the order of experts, and how many there are: the slot of each (expert, token), `[E, rows]`, to
 /// lists `[rows, E]` and their lengths `[rows]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeList;

@@ -3,7 +3,7 @@
 use super::moe_scan::MAX_EXPERTS;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::fragments::Reduce;
+use crate::fragments::{Reduce, add_logits};
 use crate::kernel::check::{at_most, bytes, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
@@ -16,8 +16,8 @@ params! {
     }
 }
 
-/// `scores[t] = softmax(logits[t])` over the experts: `[rows, logit_stride]`, of which the first `E` count, to `[rows, E]`. NaN
-/// counts as minus infinity.
+/// `scores[t] = softmax(logits[t])` over the experts: `[rows, logit_stride]`, of which the first `E` count, to `[E, rows]`, as
+/// `moe_expert_choice` looks at them. NaN counts as minus infinity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeScores {
     /// Experts, `E`, at most [`MAX_EXPERTS`].
@@ -31,7 +31,7 @@ impl Kernel for MoeScores {
     const NAME: &'static str = "moe_scores";
 
     fn source(self) -> Source {
-        let source = Source::kernel(Self::NAME, fragment!("moe_scores.wgsl"))
+        let source = add_logits(Source::kernel(Self::NAME, fragment!("moe_scores.wgsl")))
             .with_span()
             .with(fragment!("reduce/argmax.wgsl"))
             .with(fragment!("expert_weight/softmax.wgsl"))
@@ -56,7 +56,7 @@ impl Kernel for MoeScores {
     }
 
     fn sizes(self, params: &MoeScoresParams, rows: u32) -> Vec<(&'static str, u64)> {
-        vec![("logits", bytes([rows, params.logit_stride])), ("scores", bytes([rows, self.experts]))]
+        vec![("logits", bytes([rows, params.logit_stride])), ("scores", bytes([self.experts, rows]))]
     }
 
     fn workgroups(self, _: &MoeScoresParams, span: Span) -> u64 {

@@ -34,6 +34,7 @@ mod linear;
 mod linear_golden;
 mod select;
 mod tile_rows;
+mod transposed;
 
 mod altup;
 mod attention;

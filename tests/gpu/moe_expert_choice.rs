@@ -8,14 +8,16 @@ use crate::harness::{POISON, Run, span};
 use crate::select::selected;
 use crate::support::golden::Golden;
 use crate::support::random::Random;
+use crate::transposed::transposed;
 
-/// Expected and found slots of a choice: tokens `[E, C]`.
+/// Expected and found slots of a choice of scores `[rows, E]`: tokens `[E, C]`.
 fn check(case: &str, scores: &[f32], rows: usize, slots: ChosenSlots, expected: &[u32]) {
     let (experts, taken) = (slots.experts as usize, slots.share.of(rows as u32) as usize);
-    let mut slot_of_choice = vec![NONE; rows * experts];
+    let scores = &transposed(scores, experts)[..];
+    let mut slot_of_choice = vec![NONE; experts * rows];
     let mut weights = Vec::new();
     for (slot, &token) in expected.iter().enumerate() {
-        let at = token as usize * experts + slot / taken;
+        let at = slot / taken * rows + token as usize;
         slot_of_choice[at] = slot as u32;
         weights.push(scores[at]);
     }
@@ -32,7 +34,7 @@ fn check(case: &str, scores: &[f32], rows: usize, slots: ChosenSlots, expected: 
     let params = MoeExpertChoiceParams::new(slots, tiles as u32);
     for variant in selected::<MoeExpertChoice>() {
         let run = Run::new(variant, params, span(4, rows), case).with("scores", scores);
-        let run = run.out("slot_of_choice", rows * experts).out("token_of_slot", experts * taken);
+        let run = run.out("slot_of_choice", experts * rows).out("token_of_slot", experts * taken);
         let found = run.out("weight_of_slot", experts * taken).out("tile_map", 4 * tiles).go();
         found.same("token_of_slot", expected);
         found.same("slot_of_choice", &slot_of_choice);
@@ -94,7 +96,7 @@ fn scores_that_are_not_above_zero_are_equal() {
 #[test]
 fn only_tokens_of_the_pass_are_chosen() {
     let share = ExpertShare { numerator: 1, denominator: 2, round: 0 };
-    let scores = [[0.1f32, 0.2], [0.4, 0.1], [0.3, 0.3], [0.2, 0.9]].concat();
+    let scores = [[0.1f32, 0.4, 0.3, 0.2], [0.2, 0.1, 0.3, 0.9]].concat();
     let beyond = [&scores[..], &[f32::from_bits(POISON); 6]].concat();
     let slots = ChosenSlots { experts: 2, share };
     let params = MoeExpertChoiceParams::new(slots, 2);

@@ -3,6 +3,7 @@ use wattle::reference::expert_plan::NONE;
 
 use crate::harness::{POISON, Run, span};
 use crate::support::random::Random;
+use crate::transposed::transposed;
 
 #[test]
 fn slots_of_a_token_stand_in_the_order_of_experts() {
@@ -20,6 +21,7 @@ fn slots_of_a_token_stand_in_the_order_of_experts() {
             (list, count)
         };
         let (lists, counts): (Vec<_>, Vec<_>) = slots.chunks(experts).map(of_token).unzip();
+        let slots = transposed(&slots, experts);
         let params = MoeListParams { experts: experts as u32 };
         let run = Run::new(MoeList, params, span(2, rows), format_args!("seed {seed}"));
         let run = run.with("slot_of_choice", &slots).out("slots_of_token", rows * experts);

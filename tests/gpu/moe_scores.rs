@@ -6,6 +6,7 @@ use crate::harness::{Run, span};
 use crate::moe_route::{logits, tolerances};
 use crate::select::selected;
 use crate::support::compare::Tolerance;
+use crate::transposed::transposed;
 
 #[test]
 fn scores_are_the_softmax_over_experts() {
@@ -25,6 +26,7 @@ fn scores_are_the_softmax_over_experts() {
             let params = MoeScoresParams { logit_stride: stride as u32 };
             let run = Run::new(variant, params, span(5, rows), format_args!("seed {seed}"));
             let found = run.with("logits", &strided).out("scores", rows * count).go();
+            let (expected, tolerances) = (transposed(&expected, count), transposed(&tolerances, count));
             found.close("scores", &expected, Tolerance::Each(&tolerances));
         }
     }

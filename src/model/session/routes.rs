@@ -114,9 +114,12 @@ impl Session {
         let routes = Routes { logits, count, ..Routes::NONE };
         // Where experts chose, a token may have any number of them.
         if let Some(slots) = left.get("slot_of_choice") {
-            let expert = |(n, slot): (usize, &u32)| if *slot == NONE { NONE } else { (n % count) as u32 };
-            let chosen: Vec<u32> = slots.iter().enumerate().map(expert).collect();
-            let (experts, weights) = (&chosen[..], &floats("scores")?[..]);
+            let scores = floats("scores")?;
+            let by_token = || (0..rows).flat_map(|row| (0..count).map(move |expert| (row, expert)));
+            let expert = |(row, e)| if slots[e * rows + row] == NONE { NONE } else { e as u32 };
+            let chosen: Vec<u32> = by_token().map(expert).collect();
+            let scores: Vec<f32> = by_token().map(|(row, e)| scores[e * rows + row]).collect();
+            let (experts, weights) = (&chosen[..], &scores[..]);
             let routes = Routes { experts, weights, choices: count, by_experts: true, ..routes };
             return Some(RouterMetrics::of(routes));
         }

@@ -16,6 +16,7 @@ use super::harness::{assert_row, greedy, model, session, submit, tokens, whole};
 use super::routes::{EXPERTS, model as layers};
 use crate::harness::{block_on, gpu};
 use crate::support::compare::assert_same;
+use crate::transposed::transposed;
 
 /// More than look their experts up one by one.
 const SEQUENCES: u32 = 11;
@@ -205,7 +206,8 @@ fn assert_chosen_together(rule: Rule, (place, spans): (Place, &[Span]), notes: &
     let expected = router.choose(&logits);
     if let Routing::ExpertChoice { .. } = rule.routing {
         let taken = |words: &[u32]| words.iter().map(|word| *word != u32::MAX).collect::<Vec<_>>();
-        assert_eq!(taken(words("slot_of_choice")), taken(&expected), "{rule:?}, {place:?}");
+        let expected = transposed(&taken(&expected), count);
+        assert_eq!(taken(words("slot_of_choice")), expected, "{rule:?}, {place:?}");
         return;
     }
     assert_eq!(words("expert_of_slot"), expected, "{rule:?}, {place:?}");

@@ -330,14 +330,14 @@ fn other_cases() -> Vec<Case> {
         ),
         (
             launch(MoeScores { experts: 5, reduce: Reduce::Workgroup }, MoeScoresParams { logit_stride: 6 }),
-            vec![("logits", 7 * 6), ("scores", 7 * 5)],
+            vec![("logits", 7 * 6), ("scores", 5 * 7)],
         ),
         (
             // Of 7 tokens, each takes 3.
             launch(MoeExpertChoice { reduce: Reduce::Workgroup }, MoeExpertChoiceParams::new(CHOSEN, 1)),
             vec![
-                ("scores", 7 * 5),
-                ("slot_of_choice", 7 * 5),
+                ("scores", 5 * 7),
+                ("slot_of_choice", 5 * 7),
                 ("token_of_slot", 5 * 3),
                 ("weight_of_slot", 5 * 3),
                 ("tile_map", 5 * 4),
@@ -345,7 +345,7 @@ fn other_cases() -> Vec<Case> {
         ),
         (
             launch(MoeList, MoeListParams { experts: 5 }),
-            vec![("slot_of_choice", 7 * 5), ("slots_of_token", 7 * 5), ("experts_of_token", 7)],
+            vec![("slot_of_choice", 5 * 7), ("slots_of_token", 7 * 5), ("experts_of_token", 7)],
         ),
         (
             launch(MoeLookup::Token(TokenIds::ByRow), MoeLookupParams { experts: 5, choices: 3, seed: 0 }),
