@@ -4,8 +4,8 @@
 //   k_out[r]    = [ rms(latent[r]) * latent_norm, rotate(latent[r, in_features ..]) ]
 // A block of ROWS tokens has, for each head, a workgroup for every PIECES pieces of 16 elements, and one for each key. Lanes
 // divide the sum over i, so that a row of w is read as it lies, and is decoded once for the block.
-// Needs: decode16 (codec/*), rotation_pair (rotate/*), workgroup_sum (reduce/*), span, sequence_of, position_of (common/span).
-// Constants: WORKGROUP_SIZE, ROWS, TO_CACHE.
+// Needs: decode16 (codec/*), rotation_pair (rotate/*), workgroup_sum (reduce/*), store_row (kv_store/*), span, sequence_of, position_of
+// (common/span). Constants: WORKGROUP_SIZE, ROWS, HEAD_DIM (in_features + rotary_dim), TO_CACHE.
 struct Params {
     heads: u32,
     nope_dim: u32,      // elements of a query's head that are not rotated
@@ -14,20 +14,20 @@ struct Params {
     row_words: u32,
     blocks: u32,
     block_shift: u32,
-    slots: u32,         // rows of k_out, of each sequence where it is the cache
+    slots: u32,         // rows of the keys, of each sequence where they are the cache
     eps: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(4) var<storage, read> q: array<f32>;                   // [rows, H, nope_dim + rotary_dim]
-@group(0) @binding(5) var<storage, read> latent: array<f32>;              // [rows, in_features + rotary_dim]
+@group(0) @binding(9) var<storage, read> latent: array<f32>;              // [rows, in_features + rotary_dim]
 @group(0) @binding(6) var<storage, read> latent_norm: array<f32>;         // [in_features]
 @group(0) @binding(7) var<storage, read> rope_table: array<vec2<f32>>;    // [positions, rotary_dim / 2]: cos, sin
 @group(0) @binding(8) var<storage, read_write> q_out: array<f32>;         // [rows, H, in_features + rotary_dim]
-@group(0) @binding(9) var<storage, read_write> k_out: array<f32>;         // [any, slots, in_features + rotary_dim]
 const PIECES: u32 = 16u;
 const SHARES: u32 = WORKGROUP_SIZE / PIECES;
 
 var<workgroup> sums: array<mat4x4<f32>, WORKGROUP_SIZE>;
+var<workgroup> stored_head: array<f32, HEAD_DIM>;
 
 fn run(workgroup: u32, lane: u32) {
     let tiles = (params.in_features + 16u * PIECES - 1u) / (16u * PIECES);
@@ -101,19 +101,20 @@ fn key(row: u32, lane: u32) {
     if !is_row {
         return;
     }
-    // Into the cache by position; into a chunk's own buffer by row.
-    let slot = span.each[sequence_of(row)].sequence * params.slots + position_of(row) % params.slots;
-    let out_at = select(row, slot, TO_CACHE) * width;
     for (var d = lane; d < params.in_features; d += WORKGROUP_SIZE) {
-        k_out[out_at + d] = latent[at + d] * scale * latent_norm[d];
+        stored_head[d] = latent[at + d] * scale * latent_norm[d];
     }
     let rotated = at + params.in_features;
     for (var d = lane; d < params.rotary_dim; d += WORKGROUP_SIZE) {
         let pair = rotation_pair(d);
         let angle = angle_of(row, pair.index);
-        k_out[out_at + params.in_features + d] =
+        stored_head[params.in_features + d] =
             latent[rotated + d] * angle.x + pair.sign * latent[rotated + pair.partner] * angle.y;
     }
+    workgroupBarrier();
+    // Into the cache by position; into a chunk's own buffer by row.
+    let slot = span.each[sequence_of(row)].sequence * params.slots + position_of(row) % params.slots;
+    store_row(false, select(row, slot, TO_CACHE), lane);
 }
 
 fn angle_of(row: u32, pair: u32) -> vec2<f32> {

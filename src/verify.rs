@@ -253,7 +253,8 @@ fn rounding(config: &ModelConfig, plan: &WeightPlan, arithmetic: &Arithmetic, am
         ProductPath::Float | ProductPath::Integer => 0,
     };
     let products = 2 * config.ops().count() + 1 + of_attentions;
-    let attentions = config.ops_of(Stack::Decoder).filter(|(_, op)| matches!(op, Op::Attention(_))).count();
+    let has_cache = |op: &Op| matches!(op, Op::Attention(_) | Op::LatentAttention(_));
+    let attentions = config.ops_of(Stack::Decoder).filter(|(_, op)| has_cache(op)).count();
     let of_cache = of_cache * amplification;
     let bound = (2.0 * (of_product.powi(2) * products as f64 + of_cache.powi(2) * attentions as f64)).sqrt();
     bound.min(MOST_ROUNDING)

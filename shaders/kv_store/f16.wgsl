@@ -1,7 +1,5 @@
 // Stores a head of keys or values in f16, two elements in a word; what is beyond its range becomes its largest.
-// Needs: stored_head (its elements, in workgroup memory). Constants: HEAD_DIM, WORKGROUP_SIZE.
-@group(0) @binding(5) var<storage, read_write> k_out: array<u32>;         // [any, G, slots, ceil(HEAD_DIM / 2)]
-@group(0) @binding(6) var<storage, read_write> v_out: array<u32>;         // [any, G, slots, ceil(HEAD_DIM / 2)]
+// Needs: stored_head (its elements, in workgroup memory), put_word (kv_out/*). Constants: HEAD_DIM, WORKGROUP_SIZE.
 const ROW_WORDS: u32 = (HEAD_DIM + 1u) / 2u;
 
 fn store_row(is_value: bool, row: u32, lane: u32) {
@@ -9,10 +7,6 @@ fn store_row(is_value: bool, row: u32, lane: u32) {
         let low = stored_head[2u * i];
         let high = select(0.0, stored_head[min(2u * i + 1u, HEAD_DIM - 1u)], 2u * i + 1u < HEAD_DIM);
         let word = pack2x16float(clamp(vec2<f32>(low, high), vec2<f32>(-65504.0), vec2<f32>(65504.0)));
-        if is_value {
-            v_out[row * ROW_WORDS + i] = word;
-        } else {
-            k_out[row * ROW_WORDS + i] = word;
-        }
+        put_word(is_value, row * ROW_WORDS + i, word);
     }
 }

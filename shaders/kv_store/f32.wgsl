@@ -1,13 +1,9 @@
-// Stores a head of keys or values in f32. Needs: stored_head (its elements, in workgroup memory). Constants: HEAD_DIM, WORKGROUP_SIZE.
-@group(0) @binding(5) var<storage, read_write> k_out: array<f32>;         // [any, G, slots, HEAD_DIM]
-@group(0) @binding(6) var<storage, read_write> v_out: array<f32>;         // [any, G, slots, HEAD_DIM]
+// Stores a head of keys or values in f32.
+// Needs: stored_head (its elements, in workgroup memory), put_word (kv_out/*). Constants: HEAD_DIM, WORKGROUP_SIZE.
+const ROW_WORDS: u32 = HEAD_DIM;
 
 fn store_row(is_value: bool, row: u32, lane: u32) {
     for (var d = lane; d < HEAD_DIM; d += WORKGROUP_SIZE) {
-        if is_value {
-            v_out[row * HEAD_DIM + d] = stored_head[d];
-        } else {
-            k_out[row * HEAD_DIM + d] = stored_head[d];
-        }
+        put_word(is_value, row * ROW_WORDS + d, bitcast<u32>(stored_head[d]));
     }
 }

@@ -1,7 +1,5 @@
 // Stores a head of keys or values as signed 8-bit codes, four in a word, behind its scale: max |x| / 127, in f32.
-// Needs: stored_head (its elements, in workgroup memory). Constants: HEAD_DIM, WORKGROUP_SIZE.
-@group(0) @binding(5) var<storage, read_write> k_out: array<u32>;         // [any, G, slots, 1 + ceil(HEAD_DIM / 4)]
-@group(0) @binding(6) var<storage, read_write> v_out: array<u32>;         // [any, G, slots, 1 + ceil(HEAD_DIM / 4)]
+// Needs: stored_head (its elements, in workgroup memory), put_word (kv_out/*). Constants: HEAD_DIM, WORKGROUP_SIZE.
 const ROW_WORDS: u32 = 1u + (HEAD_DIM + 3u) / 4u;
 // Below it a head is zero: its scale and the inverse of that stay far from both ends of f32.
 const LEAST: f32 = 1e-30;
@@ -20,11 +18,7 @@ fn store_row(is_value: bool, row: u32, lane: u32) {
             let x = vec4<f32>(element(first), element(first + 1u), element(first + 2u), element(first + 3u));
             word = pack4xI8(vec4<i32>(round(x * inverse)));
         }
-        if is_value {
-            v_out[row * ROW_WORDS + i] = word;
-        } else {
-            k_out[row * ROW_WORDS + i] = word;
-        }
+        put_word(is_value, row * ROW_WORDS + i, word);
     }
 }
 

@@ -1,11 +1,12 @@
-//! What a cache stores keys and values as: `shaders/key_rows` and `shaders/value_rows` to read, `shaders/kv_store` to write.
+//! What a cache stores keys and values as: `shaders/key_rows` and `shaders/value_rows` to read, `shaders/kv_store` and
+//! `shaders/kv_out` to write.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::Error;
 use crate::energy::{OpClass, Work};
-use crate::shader::{Fragment, fragment};
+use crate::shader::{Fragment, Source, fragment};
 
 /// Lanes of a workgroup that stores a row.
 const STORE_LANES: u64 = 64;
@@ -87,13 +88,14 @@ impl CacheFormat {
         }
     }
 
-    /// The fragment that writes.
-    pub(crate) fn store_fragment(self) -> Fragment {
-        match self {
+    /// Adds what writes rows of keys, and of values where they have rows of their own.
+    pub(crate) fn store_added(self, values: bool, source: Source) -> Source {
+        let source = source.with(match self {
             Self::F32 => fragment!("kv_store/f32.wgsl"),
             Self::F16 => fragment!("kv_store/f16.wgsl"),
             Self::Int8 => fragment!("kv_store/i8.wgsl"),
-        }
+        });
+        source.with(if values { fragment!("kv_out/both.wgsl") } else { fragment!("kv_out/keys.wgsl") })
     }
 }
 

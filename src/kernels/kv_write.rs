@@ -4,7 +4,7 @@ use super::attention::MAX_KEY_DIM;
 use crate::Result;
 use crate::energy::{ByteClass, Work};
 use crate::fragments::{CacheRows, CacheSlots};
-use crate::kernel::check::{at_most, bytes, positive, require};
+use crate::kernel::check::{at_most, bytes, positive};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
 
@@ -34,7 +34,7 @@ pub struct KvWrite {
     pub head_dim: u32,
     /// Where the cache is, and how its rows are stored.
     pub cache: CacheRows,
-    /// Whether values have a chunk and a cache of their own. Else they are a part of the keys, which are stored in f32.
+    /// Whether values have a chunk and a cache of their own. Else they are a part of the keys.
     pub values: bool,
 }
 
@@ -53,13 +53,10 @@ impl Kernel for KvWrite {
     const NAME: &'static str = "kv_write";
 
     fn source(self) -> Source {
-        Source::kernel(Self::NAME, fragment!("kv_write.wgsl"))
-            .with_span()
-            .with(self.cache.slots.fragment())
-            .with(match self.values {
-                true => self.cache.format.store_fragment(),
-                false => fragment!("kv_store/keys.wgsl"),
-            })
+        let source = Source::kernel(Self::NAME, fragment!("kv_write.wgsl")).with_span();
+        self.cache
+            .format
+            .store_added(self.values, source.with(self.cache.slots.fragment()))
             .with(match self.values {
                 true => fragment!("written_values/own.wgsl"),
                 false => fragment!("written_values/in_keys.wgsl"),
@@ -84,15 +81,13 @@ impl Kernel for KvWrite {
 
     fn variants() -> Vec<Self> {
         let of = |head_dim| CacheRows::all().map(move |cache| Self { head_dim, cache, values: true });
-        let latent = |head_dim| Self { head_dim, cache: CacheRows::PLAIN, values: false };
         let with_values = [1, 3, 10, 64, 256, 512].into_iter().flat_map(of);
-        with_values.chain([22, MAX_KEY_DIM].map(latent)).collect()
+        let latents = [22, MAX_KEY_DIM].into_iter().flat_map(of).map(|of| Self { values: false, ..of });
+        with_values.chain(latents).collect()
     }
 
     fn check(self, params: &KvWriteParams) -> Result<()> {
         at_most(Self::NAME, "head_dim", MAX_KEY_DIM, self.head_dim)?;
-        let plain = self.values || self.cache == CacheRows::PLAIN;
-        require(Self::NAME, "values", plain, "a plain cache where they are in the keys", "another")?;
         let KvWriteParams { kv_heads, slots, chunk_slots, .. } = *params;
         positive(Self::NAME, [("kv_heads", kv_heads), ("slots", slots), ("chunk_slots", chunk_slots)])
     }

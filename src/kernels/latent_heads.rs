@@ -4,7 +4,7 @@ use super::attention::{MAX_HEAD_DIM, MAX_KEY_DIM};
 use super::linear::block_layout;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
-use crate::fragments::{Codec, Reduce};
+use crate::fragments::{CacheFormat, Codec, Reduce};
 use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::quant::WeightFormat;
@@ -67,16 +67,19 @@ const TILE: u32 = 256;
 /// The absorbed form of multi-head latent attention (arXiv 2405.04434, section 2.1.2): `q . (W_k c) = (q W_k) . c`, so that the
 /// latents `c` themselves are the keys of all heads, and nothing else is cached but the part that is rotated.
 ///
-/// Queries `[rows, H, n + r]` become `[rows, H, c + r]`, latents `[rows, c + r]` become keys `[slots, c + r]`; the heads' matrices
-/// are `[H, n, c]`. The latent is RMS-normed, and the last `r` elements of both are rotated.
+/// Queries `[rows, H, n + r]` become `[rows, H, c + r]`, latents `[rows, c + r]` become keys, `slots` rows of `c + r` elements; the heads'
+/// matrices are `[H, n, c]`. The latent is RMS-normed, and the last `r` elements of both are rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LatentHeads {
     /// How the heads' matrices are stored.
     pub codec: Codec,
     /// Whether pairs are neighbours instead of half the rotated part apart.
     pub interleaved: bool,
-    /// Whether keys go into the cache by position (decode, a row at a time) or into a chunk's buffer by row (prefill).
-    pub to_cache: bool,
+    /// Elements of a key, `c + r`, at most [`MAX_KEY_DIM`].
+    pub key_dim: u32,
+    /// What keys are stored as where they go into the cache by position (decode, a row at a time); absent: they go into a chunk's
+    /// buffer by row, in f32 (prefill).
+    pub to: Option<CacheFormat>,
     /// How lanes add.
     pub reduce: Reduce,
 }
@@ -84,7 +87,12 @@ pub struct LatentHeads {
 impl LatentHeads {
     /// Rows that share what is decoded.
     fn rows(self) -> u32 {
-        if self.to_cache { 1 } else { 4 }
+        if self.to.is_some() { 1 } else { 4 }
+    }
+
+    /// How keys are stored where they go.
+    fn format(self) -> CacheFormat {
+        self.to.unwrap_or_default()
     }
 }
 
@@ -98,11 +106,13 @@ impl Kernel for LatentHeads {
             true => fragment!("rotate/interleaved.wgsl"),
             false => fragment!("rotate/half_split.wgsl"),
         });
+        let source = self.format().store_added(false, self.codec.add_to(source));
         self.reduce
-            .add_to(self.codec.add_to(source))
+            .add_to(source)
             .constant("WORKGROUP_SIZE", LANES)
             .constant("ROWS", self.rows())
-            .flag("TO_CACHE", self.to_cache)
+            .constant("HEAD_DIM", self.key_dim)
+            .flag("TO_CACHE", self.to.is_some())
     }
 
     fn bindings(self) -> Vec<Binding> {
@@ -110,11 +120,11 @@ impl Kernel for LatentHeads {
             Binding::PARAMS,
             Binding::SPAN,
             Binding::read(4, "q"),
-            Binding::read(5, "latent"),
+            Binding::read(9, "latent"),
             Binding::read(6, "latent_norm"),
             Binding::read(7, "rope_table"),
             Binding::write(8, "q_out"),
-            Binding::write(9, "k_out"),
+            Binding::write(5, "k_out"),
         ]
         .into_iter()
         .chain(self.codec.bindings())
@@ -122,18 +132,18 @@ impl Kernel for LatentHeads {
     }
 
     fn variants() -> Vec<Self> {
-        let of = |codec| {
-            [false, true].into_iter().flat_map(move |to_cache| {
-                // Either way to rotate with either way to add.
-                [(false, Reduce::Workgroup), (true, Reduce::Subgroup)].map(|(interleaved, reduce)| Self {
-                    codec,
-                    interleaved,
-                    to_cache,
-                    reduce,
-                })
-            })
+        // Widths are those of the smallest model, of one that divides nothing, and of the published ones, in turn.
+        let mut key_dims = [3, 43, MAX_KEY_DIM].into_iter().cycle();
+        let mut of = |(codec, to)| {
+            // Either way to rotate with either way to add.
+            [(false, Reduce::Workgroup), (true, Reduce::Subgroup)]
+                .into_iter()
+                .zip(&mut key_dims)
+                .map(|((interleaved, reduce), key_dim)| Self { codec, interleaved, key_dim, to, reduce })
+                .collect::<Vec<_>>()
         };
-        Codec::all().flat_map(of).collect()
+        let to = || [None].into_iter().chain(CacheFormat::ALL.map(Some));
+        Codec::all().flat_map(|codec| to().map(move |to| (codec, to))).flat_map(&mut of).collect()
     }
 
     fn check(self, params: &LatentHeadsParams) -> Result<()> {
@@ -145,6 +155,8 @@ impl Kernel for LatentHeads {
         require(Self::NAME, "rotary_dim", pairs, expected, rotary_dim)?;
         let counted = heads.checked_mul(nope_dim).is_some();
         require(Self::NAME, "nope_dim", counted, "fewer than 2^32 rows of all heads", nope_dim)?;
+        let width = params.key_dim();
+        require(Self::NAME, "key_dim", width == self.key_dim, format_args!("{width}"), self.key_dim)?;
         self.codec.check_row(Self::NAME, in_features, params.row_words, (params.blocks, params.block_shift))
     }
 
@@ -152,7 +164,7 @@ impl Kernel for LatentHeads {
         let LatentHeadsParams { heads, nope_dim, rotary_dim, in_features, .. } = *params;
         let key_dim = params.key_dim();
         // A chunk has a place for every row.
-        let slots = if self.to_cache { params.slots } else { params.slots.max(rows) };
+        let slots = if self.to.is_some() { params.slots } else { params.slots.max(rows) };
         [
             ("q", bytes([rows, heads, params.head_dim()])),
             ("latent", bytes([rows, key_dim])),
@@ -160,7 +172,7 @@ impl Kernel for LatentHeads {
             // No binding is empty, and an entry is a cosine and a sine.
             ("rope_table", bytes([rows, rotary_dim / 2, 2]).max(8)),
             ("q_out", bytes([rows, heads, key_dim])),
-            ("k_out", bytes([slots, key_dim])),
+            ("k_out", bytes([slots, self.format().row_words(key_dim)])),
         ]
         .into_iter()
         .chain(self.codec.sizes([heads, nope_dim], params.row_words, params.blocks))
@@ -189,9 +201,11 @@ impl Kernel for LatentHeads {
             (rows * (heads * head_dim + key_dim), rows * (2 * in_features + 2 * (heads + 1) * rotary_dim));
         // A lane reads an element of the query for each piece that it meets.
         let requested = requested + blocks * block_rows * matrix_rows * in_features.div_ceil(16);
-        let kv_class = if self.to_cache { ByteClass::KvWrite } else { ByteClass::ActOut };
-        let (queries, keys) = (rows * heads * key_dim * 4, rows * key_dim * 4);
-        let work = Work::default()
+        let kv_class = if self.to.is_some() { ByteClass::KvWrite } else { ByteClass::ActOut };
+        let (queries, keys) = (rows * heads * key_dim * 4, rows * self.format().row_bytes(params.key_dim()));
+        let work = self
+            .format()
+            .store_work(rows, params.key_dim(), Work::default())
             .with_bytes(ByteClass::Weight, words + in_features * 4, blocks * words + rows * in_features * 4)
             .with_bytes(ByteClass::ScaleZp, scales, blocks * scale_requests)
             .with_bytes(ByteClass::ActIn, read * 4, requested * 4)

@@ -136,10 +136,10 @@ impl Kernel for Rope {
             Some(cache) => source.with(fragment!("heads_to/cache.wgsl")).with(cache.slots.fragment()),
             None => source.with(fragment!("heads_to/chunk.wgsl")),
         };
-        let source = source.with(match self.only_q {
-            true => fragment!("kv_store/none.wgsl"),
-            false => self.format().store_fragment(),
-        });
+        let source = match self.only_q {
+            true => source.with(fragment!("kv_store/none.wgsl")),
+            false => self.format().store_added(true, source),
+        };
         // Without a norm nothing is added over lanes, and the plain entry point will do.
         match self.qk_norm {
             QkNorm::None => source.with(fragment!("entry/plain.wgsl")),

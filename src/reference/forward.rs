@@ -259,7 +259,7 @@ impl<'a> Pass<'a> {
             (Op::LatentAttention(op), OpWeights::LatentAttention(weights)) => {
                 let cache = self.caches_read.next().and_then(|at| self.kv.get_mut(at));
                 let kv = cache.ok_or_else(|| unfit("the cache"))?;
-                attend_latents(op, weights, kv, &self.positions, input)
+                attend_latents(op, weights, kv, (&self.positions, self.conditions), input)
             }
             (Op::FeedForward(op), OpWeights::FeedForward(weights)) => feed_forward(op, weights, input),
             (Op::Experts(op), OpWeights::Experts(weights)) => self.experts(op, weights, x, input)?,

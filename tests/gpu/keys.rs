@@ -30,6 +30,11 @@ pub fn by_head(
     y
 }
 
+/// The values that are the first elements of keys.
+fn in_keys(k: &[f32], head_dim: usize, dim: u32) -> Vec<f32> {
+    k.chunks(head_dim).flat_map(|key| &key[..dim as usize]).copied().collect()
+}
+
 /// Rows as a cache has them; what reads one that is NaN gets NaN.
 pub fn packed(format: CacheFormat, rows: &[f32], width: usize) -> Vec<u32> {
     let nan = match format {
@@ -116,9 +121,7 @@ impl Sequence {
         let k = random.gaussian(keys * layer.head_dim);
         let v = match values {
             Values::Own(dim) => random.gaussian(keys * dim as usize),
-            Values::InKeys(dim) => {
-                k.chunks(layer.head_dim).flat_map(|key| &key[..dim as usize]).copied().collect()
-            }
+            Values::InKeys(dim) => in_keys(&k, layer.head_dim, dim),
         };
         q.iter_mut().for_each(|q| *q *= size);
         Self { layer, values, position, rows, q, k, v, sinks: None, bias: None, queries: None, on: None }
@@ -177,7 +180,12 @@ impl Sequence {
             let (width, at) = (self.width(rows), end * self.layer.kv_heads * self.width(rows));
             [stored(format, &rows[..at], width), rows[at..].to_vec()].concat()
         };
-        Self { k: of(&self.k), v: of(&self.v), ..self.clone() }
+        let k = of(&self.k);
+        let v = match self.values {
+            Values::Own(_) => of(&self.v),
+            Values::InKeys(dim) => in_keys(&k, self.layer.head_dim, dim),
+        };
+        Self { k, v, ..self.clone() }
     }
 
     /// The row at `position + row` alone, after all before it.

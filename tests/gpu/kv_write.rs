@@ -1,4 +1,4 @@
-use wattle::fragments::{CacheRows, CacheSlots};
+use wattle::fragments::{CacheFormat, CacheRows, CacheSlots};
 use wattle::kernel::SequenceSpan;
 use wattle::kernels::kv_write::{KvWrite, KvWriteParams};
 
@@ -106,11 +106,16 @@ fn rows_go_to_their_slots() {
 #[test]
 fn keys_that_hold_values_are_written_alone() {
     let params = KvWriteParams { kv_heads: 1, slots: 9, pages: 0, chunk_slots: 5 };
-    let variant = KvWrite { head_dim: 22, cache: CacheRows::PLAIN, values: false };
-    let mut random = Random::new(5);
-    let (chunk, before) = (random.gaussian(5 * 22), random.gaussian(9 * 22));
-    let spans = [span(6, 4).into()];
-    let run = Run::new(variant, params, span(6, 4), "latents").with("k_chunk", &chunk);
-    let found = run.with("k_out", &before).go();
-    found.same("k_out", &written(&before, &chunk, (variant, &params), &spans)[0]);
+    for format in CacheFormat::ALL {
+        let cache = CacheRows { format, ..CacheRows::PLAIN };
+        let variant = KvWrite { head_dim: 22, cache, values: false };
+        let mut random = Random::new(5);
+        let (chunk, before) = (random.gaussian(5 * 22), packed(format, &random.gaussian(9 * 22), 22));
+        let spans = [span(6, 4).into()];
+        let run = Run::new(variant, params, span(6, 4), "latents").with("k_chunk", &chunk);
+        let found = run.with("k_out", &before).go();
+        let [rows, tolerances] = written(&unpacked(format, &before, 22), &chunk, (variant, &params), &spans);
+        let stored = unpacked(format, found.words("k_out"), 22);
+        assert_close(&format!("{} k_out", found.what()), &stored, &rows, Tolerance::Each(&tolerances));
+    }
 }

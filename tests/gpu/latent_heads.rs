@@ -1,4 +1,4 @@
-use wattle::fragments::{Codec, Reduce};
+use wattle::fragments::{CacheFormat, Codec, Reduce};
 use wattle::kernels::latent_heads::{LatentHeads, LatentHeadsParams};
 use wattle::model::config::{Norm, NormKind, Rope, RopeLayout, RopeScaling};
 use wattle::quant::{PackedMatrix, WeightFormat};
@@ -7,9 +7,10 @@ use wattle::reference::rope::{rotate, tables};
 
 use crate::bound::{EPS, abs, roundings};
 use crate::harness::{Run, gpu, span};
+use crate::keys::{packed, storing_tolerances, unpacked};
 use crate::linear::{formats, formats_of, rows_of_every_size};
 use crate::select::selected;
-use crate::support::compare::Tolerance;
+use crate::support::compare::{Tolerance, assert_close};
 use crate::support::random::Random;
 
 const EPSILON: f32 = 1e-5;
@@ -18,11 +19,12 @@ const EPSILON: f32 = 1e-5;
 type Shape = ([usize; 4], usize, usize, usize);
 
 /// Positions in order, and one that wraps.
-const STEPS: [Shape; 4] = [
+const STEPS: [Shape; 5] = [
     ([1, 1, 2, 1], 0, 1, 1),
     ([4, 8, 6, 16], 63, 1, 64),
     ([3, 5, 10, 33], 29, 1, 8),
     ([2, 70, 66, 300], 5, 1, 6),
+    ([2, 3, 64, 512], 4, 1, 3),
 ];
 const CHUNKS: [Shape; 5] = [
     ([1, 1, 2, 1], 0, 1, 1),
@@ -32,13 +34,17 @@ const CHUNKS: [Shape; 5] = [
     ([1, 3, 64, 512], 7, 9, 12),
 ];
 
+fn key_dim(([_, _, rotary, latent], ..): Shape) -> u32 {
+    (rotary + latent) as u32
+}
+
 fn check(variant: LatentHeads, format: WeightFormat, shape: Shape, seed: u64) {
     let ([heads, nope, rotary, latent], position, rows, slots) = shape;
     let (head_dim, width) = (nope + rotary, latent + rotary);
     let mut random = Random::new(seed);
     let w = random.gaussian(heads * nope * latent);
-    let packed = PackedMatrix::pack(format, heads * nope, latent, &w).unwrap();
-    let w = packed.unpack();
+    let matrix = PackedMatrix::pack(format, heads * nope, latent, &w).unwrap();
+    let w = matrix.unpack();
     let q = random.gaussian(rows * heads * head_dim);
     let latents = rows_of_every_size(&mut random, rows, width);
     let latent_norm = random.gaussian(latent);
@@ -73,7 +79,7 @@ fn check(variant: LatentHeads, format: WeightFormat, shape: Shape, seed: u64) {
     }
     let (mut keys, mut key_tolerances) = (vec![f32::NAN; slots * width], vec![0.0; slots * width]);
     for (row, x) in latents.chunks(width).enumerate() {
-        let slot = if variant.to_cache { (position + row) % slots } else { row };
+        let slot = if variant.to.is_some() { (position + row) % slots } else { row };
         let rms = Norm { kind: NormKind::Rms, eps: EPSILON };
         let normed = norm(rms, &x[..latent], &latent_norm, None);
         let of_norm = normed.iter().map(|y| (8.0 + roundings(latent)) * EPS * y.abs());
@@ -92,41 +98,44 @@ fn check(variant: LatentHeads, format: WeightFormat, shape: Shape, seed: u64) {
     );
     let what = format_args!("{format}, {shape:?}, seed {seed}").to_string();
     let run = Run::new(variant, params, span(position, rows), what)
-        .with("words", &packed.words)
+        .with("words", &matrix.words)
         .with("q", &q)
         .with("latent", &latents)
         .with("latent_norm", &latent_norm)
         .with("rope_table", &table);
-    let run = if variant.codec.is_int() { run.with("scales", &packed.scales) } else { run };
-    let found = run.out("q_out", expected.len()).with("k_out", &vec![f32::NAN; keys.len()]).go();
+    let run = if variant.codec.is_int() { run.with("scales", &matrix.scales) } else { run };
+    let stored = variant.to.unwrap_or_default();
+    let of_storing = storing_tolerances(stored, &keys, width);
+    key_tolerances.iter_mut().zip(of_storing).for_each(|(tolerance, storing)| *tolerance += storing);
+    let before = packed(stored, &vec![f32::NAN; keys.len()], width);
+    let found = run.out("q_out", expected.len()).with("k_out", &before).go();
     found.close("q_out", &expected, Tolerance::Each(&tolerances));
     // Other rows of the destination are left alone.
-    let is_written = |at: &usize| !keys[*at].is_nan();
-    let written: Vec<usize> = (0..keys.len()).filter(is_written).collect();
-    let pick = |x: &[f32]| written.iter().map(|at| x[*at]).collect::<Vec<f32>>();
-    assert!(
-        (0..keys.len()).all(|at| is_written(&at) || found.floats("k_out")[at].is_nan()),
-        "{}",
-        found.what()
-    );
-    crate::support::compare::assert_close(
-        &format!("{} k_out", found.what()),
-        &pick(found.floats("k_out")),
-        &pick(&keys),
-        Tolerance::Each(&pick(&key_tolerances)),
-    );
+    let row_words = before.len() / slots;
+    let is_written = |slot: &usize| !keys[slot * width].is_nan();
+    for slot in (0..slots).filter(|slot| !is_written(slot)) {
+        let words = slot * row_words..(slot + 1) * row_words;
+        assert_eq!(found.words("k_out")[words.clone()], before[words], "{}, slot {slot}", found.what());
+    }
+    let written: Vec<usize> = (0..slots).filter(is_written).collect();
+    let pick = |x: &[f32]| written.iter().flat_map(|slot| &x[slot * width..][..width]).copied().collect();
+    let (expected, tolerances): (Vec<f32>, Vec<f32>) = (pick(&keys), pick(&key_tolerances));
+    let found_keys: Vec<f32> = pick(&unpacked(stored, found.words("k_out"), width));
+    let what = format!("{} k_out", found.what());
+    assert_close(&what, &found_keys, &expected, Tolerance::Each(&tolerances));
 }
 
-fn shape(variant: LatentHeads, n: usize) -> Shape {
-    if variant.to_cache { STEPS[n % STEPS.len()] } else { CHUNKS[n % CHUNKS.len()] }
+fn shapes(to: Option<CacheFormat>) -> [Shape; 5] {
+    if to.is_some() { STEPS } else { CHUNKS }
 }
 
 #[test]
 fn variants_agree_with_the_reference() {
     for (i, variant) in selected::<LatentHeads>().into_iter().enumerate() {
         let formats = formats_of(variant.codec);
-        for seed in [i, i + 3] {
-            check(variant, formats[seed % formats.len()], shape(variant, seed), seed as u64);
+        let shapes = shapes(variant.to).into_iter().filter(|shape| key_dim(*shape) == variant.key_dim);
+        for (seed, shape) in shapes.enumerate() {
+            check(variant, formats[(i + seed) % formats.len()], shape, (i + seed) as u64);
         }
     }
 }
@@ -135,10 +144,12 @@ fn variants_agree_with_the_reference() {
 fn every_shape_in_every_format() {
     for (i, format) in formats(0).enumerate() {
         let codec = Codec::of(format, gpu().with_baseline(i % 2 == 0).capabilities());
-        for to_cache in [false, true] {
-            let interleaved = (i % 2 == 0) != to_cache;
-            let variant = LatentHeads { codec, interleaved, to_cache, reduce: Reduce::Workgroup };
-            check(variant, format, shape(variant, i), i as u64);
+        for to in [None, Some(CacheFormat::ALL[i % CacheFormat::ALL.len()])] {
+            let interleaved = (i % 2 == 0) != to.is_some();
+            let shape = shapes(to)[i % STEPS.len()];
+            let key_dim = key_dim(shape);
+            let variant = LatentHeads { codec, interleaved, key_dim, to, reduce: Reduce::Workgroup };
+            check(variant, format, shape, i as u64);
         }
     }
 }

@@ -27,12 +27,22 @@ pub(super) fn all() -> Vec<Attention> {
         let of = |phase| Attention { values, ..Attention::new(head_dim, phase) };
         all.extend([Phase::Prefill, Phase::Decode].map(of));
     }
+    for (phase, cache) in phases_and_caches() {
+        let values = Values::InKeys(16);
+        all.push(Attention { values, cache, ..Attention::new(22, phase) });
+    }
     // Every height of a tile of a step, where values share lanes and where a lane has several elements of them.
     for heads in (0..=MAX_QUERIES.ilog2()).map(|log| 1 << log) {
         let of = |head_dim| Attention::new(head_dim, Phase::Decode).for_heads(heads, 1);
         all.extend([12, 128, MAX_HEAD_DIM].map(of));
     }
     distinct(all)
+}
+
+fn phases_and_caches() -> impl Iterator<Item = (Phase, CacheRows)> {
+    [Phase::Prefill, Phase::Decode]
+        .into_iter()
+        .flat_map(|phase| CacheRows::all().map(move |cache| (phase, cache)))
 }
 
 /// All that heads of a width can have.
@@ -55,10 +65,7 @@ fn with_everything(head_dim: u32) -> Vec<Attention> {
         let both = Attention { reach: Reach::Both, ..plain };
         all.extend([both, Attention { score_bias: ScoreBias::Relative { distance: 128 }, ..both }]);
     }
-    for (phase, cache) in [Phase::Prefill, Phase::Decode]
-        .into_iter()
-        .flat_map(|phase| CacheRows::all().map(move |cache| (phase, cache)))
-    {
+    for (phase, cache) in phases_and_caches() {
         all.push(Attention { cache, ..Attention::new(head_dim, phase) });
     }
     // What is added to scores does not know what else a variant is.

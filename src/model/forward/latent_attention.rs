@@ -40,7 +40,8 @@ impl ForwardPass<'_> {
         };
         let q = self.project("q", q_input, &weights.q, Epilogue::NONE)?;
         let attention = &weights.config;
-        let sequence_bytes = u64::from(attention.kv_rows()) * u64::from(self.options.context) * 4;
+        let sequence_bytes =
+            self.options.cache.row_bytes(attention.kv_rows()) * u64::from(self.options.context);
         let name = self.place.name("k_cache");
         let cache = self.schedule.cache(name, self.options.sequences, sequence_bytes, false);
         let mixed = match self.options.phase {
@@ -75,7 +76,8 @@ impl ForwardPass<'_> {
         let variant = LatentHeads {
             codec: Codec::of(matrix.format, self.capabilities),
             interleaved: attention.rope.layout == RopeLayout::Interleaved,
-            to_cache,
+            key_dim: attention.kv_rows(),
+            to: to_cache.then_some(self.options.cache),
             reduce: Reduce::of(self.capabilities),
         };
         let params = LatentHeadsParams::new(
@@ -96,6 +98,18 @@ impl ForwardPass<'_> {
         tensors.extend(self.weight_tensors(matrix, 0));
         self.dispatch("heads", Launch { variant, params }, &tensors)?;
         Ok(q_out)
+    }
+
+    /// Slots of each sequence's own.
+    fn latent_rows(&self) -> CacheRows {
+        CacheRows { format: self.options.cache, ..CacheRows::PLAIN }
+    }
+
+    /// Attention of all heads to the one row of each token, whose first elements are its values.
+    fn attend_variant(&self, attention: &LatentAttention) -> Attend {
+        let (values, cache) = (Values::InKeys(attention.kv_latent), self.latent_rows());
+        let plain = Attend::new(attention.kv_rows(), self.options.phase);
+        Attend { values, cache, ..plain }.for_heads(attention.heads, 1)
     }
 
     fn latent_params(&self, attention: &LatentAttention) -> AttentionParams {
@@ -125,7 +139,7 @@ impl ForwardPass<'_> {
     ) -> Result<TensorId> {
         let attention = &weights.config;
         let out = self.schedule.activation("mixed", self.row_bytes(attention.heads * attention.kv_latent));
-        let (variant, params) = (attend(attention, Phase::Prefill), self.latent_params(attention));
+        let (variant, params) = (self.attend_variant(attention), self.latent_params(attention));
         let tensors = [("q", q), ("k_cache", cache), ("k_chunk", chunk), ("out", out)];
         self.attend_prompt(&weights.q, variant, params, &tensors)?;
         Ok(out)
@@ -139,7 +153,7 @@ impl ForwardPass<'_> {
             pages: 0,
             chunk_slots: self.schedule.max_rows,
         };
-        let variant = KvWrite { head_dim: attention.kv_rows(), cache: CacheRows::PLAIN, values: false };
+        let variant = KvWrite { head_dim: attention.kv_rows(), cache: self.latent_rows(), values: false };
         self.dispatch("kv_write", Launch { variant, params }, &[("k_chunk", chunk), ("k_out", cache)])
     }
 
@@ -153,7 +167,7 @@ impl ForwardPass<'_> {
         let params = self.latent_params(attention);
         let part_elements = u64::from(params.max_splits) * u64::from(attention.kv_latent + 2);
         let parts = self.schedule.activation("parts", self.row_bytes(attention.heads) * part_elements);
-        let variant = attend(attention, Phase::Decode);
+        let variant = self.attend_variant(attention);
         let tensors = [("q", q), ("k_cache", cache), ("parts", parts)];
         self.dispatch("attend", Launch { variant, params }, &tensors)?;
         let out = self.schedule.activation("mixed", self.row_bytes(attention.heads * attention.kv_latent));
@@ -205,10 +219,4 @@ impl ForwardPass<'_> {
         }?;
         Ok(values)
     }
-}
-
-/// Attention of all heads to the one row of each token, whose first elements are its values.
-fn attend(attention: &LatentAttention, phase: Phase) -> Attend {
-    let values = Values::InKeys(attention.kv_latent);
-    Attend { values, ..Attend::new(attention.kv_rows(), phase) }.for_heads(attention.heads, 1)
 }

@@ -54,9 +54,9 @@ impl Session {
         let mut filled = Vec::new();
         let schedule = self.passes.decode.schedule();
         for (place, op) in self.model().config().ops_of(Stack::Decoder) {
-            let (format, head_dim) = match op {
-                Op::Attention(attention) => (self.options.cache, attention.head_dim),
-                Op::LatentAttention(attention) => (CacheFormat::F32, attention.kv_rows()),
+            let head_dim = match op {
+                Op::Attention(attention) => attention.head_dim,
+                Op::LatentAttention(attention) => attention.kv_rows(),
                 Op::CrossAttention(_) | Op::FeedForward(_) | Op::Experts(_) => continue,
                 Op::LayerInput(_) | Op::Parallel(_) => continue,
             };
@@ -72,7 +72,7 @@ impl Session {
                     });
                 }
                 let (tensor, part_bytes, paged) = (tensor.clone(), cache.part_bytes, cache.paged);
-                filled.push(Filled { tensor, part_bytes, paged, format, head_dim });
+                filled.push(Filled { tensor, part_bytes, paged, format: self.options.cache, head_dim });
             }
         }
         Ok(filled)

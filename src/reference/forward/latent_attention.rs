@@ -1,9 +1,11 @@
-//! The sub-layer of attention over latents, in its plain form: every head has keys and values of its own, which are cached.
+//! The sub-layer of attention over latents, in its plain form: every head has keys and values of its own. What a cache stores is the
+//! latent and the key that is rotated, of which they are made.
 
-use super::cache::KeysAndValues;
+use super::cache::{Conditions, KeysAndValues};
 use super::{linear, normed};
 use crate::model::config::{LatentAttention, Rope};
 use crate::reference::attention::{Attention, KeyValues, Mask, attention};
+use crate::reference::cache_rows::stored;
 use crate::reference::rope::{rotate, tables};
 use crate::reference::weights::LatentAttentionWeights;
 
@@ -13,7 +15,7 @@ pub(super) fn attend_latents(
     op: &LatentAttention,
     weights: &LatentAttentionWeights,
     kv: &mut KeysAndValues,
-    positions: &[u32],
+    (positions, conditions): (&[u32], Conditions),
     x: &[f32],
 ) -> Vec<f32> {
     let d = x.len() / positions.len();
@@ -32,23 +34,39 @@ pub(super) fn attend_latents(
         rotate_one(&op.rope, &mut head[nope_dim..], position);
     }
     let projected = linear(&weights.kv_latent, x, d);
-    for (row, position) in projected.chunks_exact(latent_width + rotary_dim).zip(positions) {
+    let width = latent_width + rotary_dim;
+    let row = |(row, position): (&[f32], &u32)| {
         let (latent, shared) = row.split_at(latent_width);
-        let latent = normed(op.latent_norm, &weights.kv_norm, latent);
-        let mut shared = shared.to_vec();
-        rotate_one(&op.rope, &mut shared, *position);
-        for key in linear(&weights.k, &latent, latent_width).chunks_exact(nope_dim) {
-            kv.keys.extend(key.iter().chain(&shared));
+        let mut row = normed(op.latent_norm, &weights.kv_norm, latent);
+        row.extend(shared);
+        rotate_one(&op.rope, &mut row[latent_width..], *position);
+        row
+    };
+    let rows: Vec<f32> = projected.chunks_exact(width).zip(positions).flat_map(row).collect();
+    let put = |kv: &mut KeysAndValues, rows: &[f32]| {
+        for (latent, shared) in rows.chunks_exact(width).map(|row| row.split_at(latent_width)) {
+            for key in linear(&weights.k, latent, latent_width).chunks_exact(nope_dim) {
+                kv.keys.extend(key.iter().chain(shared));
+            }
+            kv.values.extend(linear(&weights.v, latent, latent_width));
         }
-        kv.values.extend(linear(&weights.v, &latent, latent_width));
-    }
+    };
+    let before = [kv.keys.len(), kv.values.len()];
+    let in_cache = stored(conditions.cache, &rows, width);
+    put(kv, if conditions.is_step { &in_cache } else { &rows });
     let key_positions: Vec<u32> = (0..(kv.keys.len() / (heads * head_dim)) as u32).collect();
     let mask = Mask { causal: true, window: None, chunk: None };
     let layer =
         Attention { heads, kv_heads: heads, head_dim, scale: op.scale, alibi: None, softcap: None, mask };
-    let kv =
+    let all =
         KeyValues { keys: &kv.keys, values: &kv.values, positions: &key_positions, sinks: None, bias: None };
-    linear(&weights.out, &attention(&layer, &q, positions, kv), heads * value_dim)
+    let mixed = attention(&layer, &q, positions, all);
+    if !conditions.is_step {
+        kv.keys.truncate(before[0]);
+        kv.values.truncate(before[1]);
+        put(kv, &in_cache);
+    }
+    linear(&weights.out, &mixed, heads * value_dim)
 }
 
 fn rotate_one(rope: &Rope, x: &mut [f32], position: u32) {

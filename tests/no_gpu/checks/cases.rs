@@ -102,7 +102,7 @@ fn attention_cases() -> Vec<Case> {
             vec![("qkv", q), ("rope_table", 7 * 2 * 2), ("q_out", q), ("head_norm", 10)],
         ),
         (
-            launch(latent_heads(false), LATENT_HEADS),
+            launch(latent_heads(None), LATENT_HEADS),
             vec![
                 ("words", 6 * 4 * 8),
                 ("scales", 6 * 4 * 2 * 2),

@@ -102,8 +102,8 @@ pub fn rope(to: Option<CacheRows>) -> Rope {
     Rope { qk_norm: QkNorm::Head, to, ..Rope::new(10) }
 }
 
-pub fn latent_heads(to_cache: bool) -> LatentHeads {
-    LatentHeads { codec: int4(), interleaved: true, to_cache, reduce: Reduce::Workgroup }
+pub fn latent_heads(to: Option<CacheFormat>) -> LatentHeads {
+    LatentHeads { codec: int4(), interleaved: true, key_dim: 33 + 2, to, reduce: Reduce::Workgroup }
 }
 
 pub fn matvec(rows: VecRows, norm: InputNorm, epilogue: Epilogue) -> Matvec {

@@ -3,8 +3,8 @@
 use wattle::Error;
 use wattle::energy::Phase;
 use wattle::fragments::{
-    Activate, CacheRows, Codec, Epilogue, ExpertWeight, GroupLimit, InputNorm, InputRows, LaterRule,
-    MatrixSize, Members, NestedGroups, Queue, Reach, Reduce, RouteRule, Selection, TokenIds,
+    Activate, CacheFormat, CacheRows, Codec, Epilogue, ExpertWeight, GroupLimit, InputNorm, InputRows,
+    LaterRule, MatrixSize, Members, NestedGroups, Queue, Reach, Reduce, RouteRule, Selection, TokenIds,
 };
 use wattle::kernel::{Kernel, Launch};
 use wattle::kernels::altup::{Altup, AltupParams, AltupStep};
@@ -14,7 +14,7 @@ use wattle::kernels::attention_merge::{AttentionMerge, AttentionMergeParams};
 use wattle::kernels::embed::EmbedParams;
 use wattle::kernels::expert_plan::{ChosenSlots, ExpertShare, MoeSlotParams};
 use wattle::kernels::kv_write::KvWriteParams;
-use wattle::kernels::latent_heads::LatentHeadsParams;
+use wattle::kernels::latent_heads::{LatentHeads, LatentHeadsParams};
 use wattle::kernels::linear::LinearParams;
 use wattle::kernels::matmul::Matmul;
 use wattle::kernels::matvec::{Matvec, VecRows, VecTile};
@@ -97,7 +97,8 @@ fn attention_refuses_numbers_that_do_not_fit() {
     }
     assert_refused(KV_WRITER, KvWriteParams { slots: 0, ..KV_WRITE }, "slots");
     assert_refused(KV_WRITER, KvWriteParams { chunk_slots: 0, ..KV_WRITE }, "chunk_slots");
-    let latent = latent_heads(true);
+    let latent = latent_heads(Some(CacheFormat::Int8));
+    assert_refused(LatentHeads { key_dim: 34, ..latent }, LATENT_HEADS, "key_dim");
     assert_refused(latent, LatentHeadsParams { heads: 0, ..LATENT_HEADS }, "heads");
     assert_refused(latent, LatentHeadsParams { nope_dim: 0, ..LATENT_HEADS }, "nope_dim");
     assert_refused(latent, LatentHeadsParams { slots: 0, ..LATENT_HEADS }, "slots");
