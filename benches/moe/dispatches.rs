@@ -1,7 +1,7 @@
 //! What each dispatch of a layer does: its workgroups, and the share of the bandwidth that it gets.
 
 use super::lab::{Lab, Line};
-use super::layer::Layer;
+use super::layer::{Layer, Way};
 use super::peaks::Peaks;
 use super::support::table::Table;
 use super::support::{Bench, Result, Row};
@@ -21,7 +21,7 @@ const COLUMNS: [(&str, usize); 9] = [
     ("of read", 7),
 ];
 
-/// A layer over one token, over few and over many.
+/// A layer over one token, over few and over many; and over many where tokens compete.
 pub fn run(lab: &mut Lab, bases: &[Layer]) -> Result<()> {
     println!();
     let peaks = Peaks::measure(&lab.bench.gpu)?;
@@ -30,8 +30,9 @@ pub fn run(lab: &mut Lab, bases: &[Layer]) -> Result<()> {
     for base in bases {
         let mut rows = vec![1, 16, base.rows];
         rows.dedup();
-        for rows in rows {
-            let Some(line) = lab.layer(&Layer { rows, ..*base })? else { continue };
+        let competing = [Way::Chosen(2.0), Way::Sinkhorn(8), Way::Base].map(|way| base.by(64, 1, way));
+        for layer in rows.into_iter().map(|rows| Layer { rows, ..*base }).chain(competing) {
+            let Some(line) = lab.layer(&layer)? else { continue };
             for dispatch in line.measured.inside() {
                 print(&mut lab.bench, &table, &line, dispatch, &peaks)?;
             }
