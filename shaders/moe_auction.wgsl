@@ -3,7 +3,7 @@
 // expert keeps the highest bids it has places for, and its price is the lowest of them. Increments fall by factors of 5.
 // One workgroup; lanes stride over the bidders: tokens, and what fills the experts up. Sixteen experts or bidders are looked at in
 // a turn, because devices may bound turns: see `max_rounds` in moe_auction.rs.
-// Needs: sigmoid (common/sigmoid), workgroup_sum4 (reduce/*), span. Constants: EXPERTS, WORKGROUP_SIZE, IN_A_TURN.
+// Needs: sigmoid (common/sigmoid), number (common/logits), workgroup_sum4 (reduce/*), span. Constants: EXPERTS, WORKGROUP_SIZE, IN_A_TURN.
 struct Params { logit_stride: u32, epsilon: f32, max_rounds: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> logits: array<f32>;              // [rows, logit_stride]
@@ -223,6 +223,6 @@ fn run(workgroup: u32, lane: u32) {
     for (var row = lane; row < span.rows; row += WORKGROUP_SIZE) {
         let expert = bidders[row].w;
         expert_of_slot[row] = expert;
-        weight_of_slot[row] = sigmoid(worth(row, expert));
+        weight_of_slot[row] = sigmoid(number(logits[row * params.logit_stride + expert]));
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use wattle::kernels::moe_scan::MAX_EXPERTS;
+use wattle::kernels::expert_plan::MAX_EXPERTS;
 use wattle::quant::WeightFormat;
 
 use super::counts::Roofline;

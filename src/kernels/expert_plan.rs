@@ -5,6 +5,10 @@ use crate::Result;
 use crate::kernel::check::{at_most, bytes, positive, require};
 use crate::kernel::{Span, params};
 
+/// Most experts: `moe_route` has three numbers for each in the 16 KiB of workgroup memory that every device has, beside what it
+/// adds with.
+pub const MAX_EXPERTS: u32 = 1024;
+
 params! {
     /// The uniform of `moe_count` and `moe_place`.
     pub struct MoeSlotParams {

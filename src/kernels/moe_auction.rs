@@ -1,9 +1,10 @@
 //! Balanced routing by auction.
 
-use super::moe_scan::MAX_EXPERTS;
+use super::expert_plan::MAX_EXPERTS;
 use super::turns;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
+use crate::fragments::add_logits;
 use crate::kernel::check::{at_most, bytes, require};
 use crate::kernel::{Binding, Kernel, Span, params};
 use crate::shader::{Source, fragment};
@@ -79,7 +80,7 @@ impl Kernel for MoeAuction {
     const NAME: &'static str = "moe_auction";
 
     fn source(self) -> Source {
-        Source::kernel(Self::NAME, fragment!("moe_auction.wgsl"))
+        add_logits(Source::kernel(Self::NAME, fragment!("moe_auction.wgsl")))
             .with_span()
             .with(fragment!("common/sigmoid.wgsl"))
             .with(fragment!("reduce/workgroup.wgsl"))

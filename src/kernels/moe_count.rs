@@ -1,7 +1,7 @@
 //! The expert plan, first part: slots ranked and counted by expert in every run of slots.
 
+use super::expert_plan::MAX_EXPERTS;
 use super::expert_plan::{MoeSlotParams, RUN, check_choices, run_bytes};
-use super::moe_scan::MAX_EXPERTS;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::fragments::Queue;

@@ -1,7 +1,7 @@
 //! Experts that choose their tokens.
 
+use super::expert_plan::MAX_EXPERTS;
 use super::expert_plan::{ChosenSlots, ExpertShare, RUN, TILE_ROWS};
-use super::moe_scan::MAX_EXPERTS;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::fragments::{Reduce, add_capacity};

@@ -1,6 +1,6 @@
 //! The experts that chose a token.
 
-use super::moe_scan::MAX_EXPERTS;
+use super::expert_plan::MAX_EXPERTS;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::kernel::check::{at_most, bytes};

@@ -1,7 +1,7 @@
 //! The router's choice.
 
-use super::expert_plan::check_choices;
-use super::moe_scan::MAX_EXPERTS;
+use super::expert_plan::{MAX_EXPERTS, check_choices};
+use super::turns::{MOST_ON_CPU, of_loop, of_tree};
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::fragments::{
@@ -78,6 +78,8 @@ pub const MAX_COMPUTED: u32 = 512;
 
 /// Tokens of a workgroup that computes logits.
 const TOKENS: u32 = 4;
+/// Most lanes of a workgroup, as every device has them.
+const MAX_LANES: u32 = 256;
 
 /// The `k` best experts of each token, ties to the lower index, and their weights, as a [`RouteRule`] says.
 ///
@@ -104,15 +106,44 @@ impl MoeRoute {
         Self { experts, logits: RouterLogits::Stored, rule, reduce: Reduce::Workgroup, lanes: 32 }
     }
 
-    /// Lanes for a device: a choice is a few experts' worth of work between barriers, which cost nothing among the lanes of one
-    /// subgroup. Computing logits wants more lanes, as many as have something to share.
-    pub fn lanes_for(logits: RouterLogits, capabilities: &Capabilities) -> u32 {
-        match (logits, capabilities.is_cpu) {
+    /// The same with lanes for a device, so many choices of a token, and a router of so many inputs: a choice is a few experts' worth
+    /// of work between barriers, which cost nothing among the lanes of one subgroup. Computing logits wants more lanes, as many as
+    /// have something to share. A CPU has as many as [`MoeRoute::fits`] wants.
+    #[must_use]
+    pub fn for_device(self, choices: u32, in_features: u32, capabilities: &Capabilities) -> Self {
+        let fewest: u32 = match (self.logits, capabilities.is_cpu) {
             (RouterLogits::Stored, true) => 8,
             (RouterLogits::Stored, false) => 32,
             (RouterLogits::Computed { .. }, true) => 16,
             (RouterLogits::Computed { .. }, false) => 64,
+        };
+        let of = |lanes| Self { lanes, ..self };
+        let mut all = (fewest.ilog2()..MAX_LANES.ilog2()).map(|log| of(1 << log));
+        all.find(|of| of.fits(choices, in_features, capabilities)).unwrap_or(of(MAX_LANES))
+    }
+
+    /// Whether a lane comes to the end of its loops on a device: a CPU gives all of them together no more than so many turns.
+    pub fn fits(self, choices: u32, in_features: u32, capabilities: &Capabilities) -> bool {
+        !capabilities.is_cpu || self.turns(choices, in_features) <= MOST_ON_CPU
+    }
+
+    /// Turns of all loops of a lane, at most: each choice looks at all experts, and once more where groups or noise are drawn, and so
+    /// does what comes before all choices and after them.
+    fn turns(self, choices: u32, in_features: u32) -> u64 {
+        let [experts, lanes] = [self.experts, self.lanes].map(u64::from);
+        let look = of_loop(experts, lanes, 0) + of_tree(lanes) + 4;
+        let of_token = (2 * u64::from(choices) + 16) * look;
+        if self.logits == RouterLogits::Stored {
+            return of_token;
         }
+        // `router/computed.wgsl`: tiles of inputs for each of the rows that a lane has, and the norm of each token.
+        let (tokens, quads) = (u64::from(TOKENS), u64::from(in_features.div_ceil(4)));
+        let tile_quads = lanes / tokens;
+        let parts = lanes / u64::from(self.lane_rows());
+        let of_row = of_loop(quads, tile_quads, of_loop(tile_quads, parts, 0)) + parts + tokens;
+        let rows = experts * if self.rule.noise || self.rule.nested.is_some() { 2 } else { 1 };
+        let norms = tokens * (of_loop(quads, lanes, 0) + of_tree(lanes));
+        tokens * of_token + of_loop(rows, self.lane_rows().into(), of_row) + norms
     }
 
     /// Rows of the router's matrix that lanes share out among them.
@@ -221,7 +252,7 @@ impl Kernel for MoeRoute {
 
     fn check(self, params: &MoeRouteParams) -> Result<()> {
         at_most(Self::NAME, "experts", MAX_EXPERTS, self.experts)?;
-        let lanes = self.lanes.is_power_of_two() && (TOKENS..=256).contains(&self.lanes);
+        let lanes = self.lanes.is_power_of_two() && (TOKENS..=MAX_LANES).contains(&self.lanes);
         require(Self::NAME, "lanes", lanes, "a power of two from 4 to 256", self.lanes)?;
         check_choices(Self::NAME, self.experts, params.choices)?;
         if let RouterLogits::Computed { inputs, .. } = self.logits {

@@ -1,6 +1,8 @@
 //! The expert plan, second part: where slots go, and which tile takes which rows.
 
-use super::expert_plan::{ExpertShare, RUN, TILE_ROWS, check_choices, max_tiles, run_bytes, tile_map_bytes};
+use super::expert_plan::{
+    ExpertShare, MAX_EXPERTS, RUN, TILE_ROWS, check_choices, max_tiles, run_bytes, tile_map_bytes,
+};
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::fragments::add_capacity;
@@ -42,10 +44,6 @@ impl MoeScanParams {
         }
     }
 }
-
-/// Most experts: `moe_route` has three numbers for each in the 16 KiB of workgroup memory that every device has, beside what it
-/// adds with.
-pub const MAX_EXPERTS: u32 = 1024;
 
 /// Exclusive prefix over experts, of what each takes, then over runs; and the tile map of the grouped matmul.
 ///

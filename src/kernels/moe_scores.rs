@@ -1,6 +1,6 @@
 //! What tokens are worth to experts.
 
-use super::moe_scan::MAX_EXPERTS;
+use super::expert_plan::MAX_EXPERTS;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};
 use crate::fragments::{Reduce, add_logits};

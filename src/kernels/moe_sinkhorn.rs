@@ -1,6 +1,6 @@
 //! Balanced routing by Sinkhorn's iteration.
 
-use super::moe_scan::MAX_EXPERTS;
+use super::expert_plan::MAX_EXPERTS;
 use super::turns;
 use crate::Result;
 use crate::energy::{ByteClass, OpClass, Work};

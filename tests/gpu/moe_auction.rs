@@ -131,5 +131,12 @@ fn wars_of_prices_end() {
         for expert in 0..experts as u32 {
             assert_eq!(chosen.iter().filter(|c| **c == expert).count(), rows / experts, "{chosen:?}");
         }
+        // What is no number weighs nothing, and an infinity as much as there is.
+        let weight = |(row, expert): (usize, &u32)| match logits[row * experts + *expert as usize] {
+            logit if logit.is_nan() => 0.0,
+            logit => (1.0 / (1.0 + (-f64::from(logit)).exp())) as f32,
+        };
+        let weights: Vec<f32> = chosen.iter().enumerate().map(weight).collect();
+        found.close("weight_of_slot", &weights, Tolerance::OfLargest(1e-6));
     }
 }

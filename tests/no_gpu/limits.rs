@@ -1,7 +1,7 @@
 //! Descriptions beyond what kernels hold or count are refused, and the key is named.
 
 use wattle::Error;
-use wattle::kernels::moe_scan::MAX_EXPERTS;
+use wattle::kernels::expert_plan::MAX_EXPERTS;
 use wattle::kernels::sample_best::MAX_VOCAB;
 use wattle::model::config::{Experts, ModelConfig, Op};
 
@@ -43,6 +43,11 @@ fn a_norm_needs_an_epsilon() {
 fn experts_end_where_workgroup_memory_does() {
     with_experts(|experts| experts.count = MAX_EXPERTS).validate().unwrap();
     assert_refused(&with_experts(|experts| experts.count = MAX_EXPERTS + 1), "experts.count");
+}
+
+#[test]
+fn gates_of_experts_take_part_whole() {
+    assert_refused(&with_experts(|experts| experts.expert.sparsity = Some(0.9)), "expert.sparsity");
 }
 
 #[test]

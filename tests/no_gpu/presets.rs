@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wattle::kernels::moe_scan::MAX_EXPERTS;
+use wattle::kernels::expert_plan::MAX_EXPERTS;
 use wattle::model::config::{ModelConfig, Op};
 use wattle::model::parameters::Parameters;
 use wattle::model::presets::{self, PRESETS, UNRELEASED, preset};

@@ -39,7 +39,9 @@ pub enum Routing {
     },
     /// Each token takes the expert with the largest logit, with the logit's sigmoid as weight. As trained, no expert
     /// takes more than `ceil(n / E)` tokens of a pass, which are as many for each where `E` divides `n`, so that the sum of logits
-    /// is the largest within `n epsilon` (BASE, arXiv 2103.16716, section 3). `top_k` is 1.
+    /// is the largest within `n epsilon`, where the auction's rounds are enough
+    /// ([`MoeAuctionParams::max_rounds`](crate::kernels::moe_auction::MoeAuctionParams); up to 256 tokens they are), else as near as
+    /// they came (BASE, arXiv 2103.16716, section 3). `top_k` is 1.
     Base {
         /// How far a token may be from its best expert at the final prices of the auction.
         #[serde(default = "thousandth")]
@@ -55,7 +57,7 @@ pub enum Routing {
         tasks: u32,
     },
     /// Each token takes `k` neighbouring experts from a pseudo-random one on, by its position, with a weight of `1 / k`; there
-    /// is no router (arXiv 2110.04260).
+    /// is no router (arXiv 2110.04260). Tokens of several sequences at the same position take the same ones.
     Random {
         /// Another one gives other experts.
         seed: u32,

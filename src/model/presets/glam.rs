@@ -1,7 +1,7 @@
 //! GLaM and GShard: experts in every other layer.
 //!
-//! Their positions, a relative bias on the logits of attention, cannot be described yet and are left out. No count that
-//! is published has digits enough to show it.
+//! Their positions, a relative bias on the logits of attention, are left out: no count that is published has digits enough to show
+//! its table.
 
 use super::orders;
 use super::shape::{RMS, Shape};
@@ -57,7 +57,7 @@ pub fn glam_64b_64e() -> ModelConfig {
 /// GShard 600B, `MoE(2048E, 36L)` (arXiv 2006.16668), its encoder and decoder as one stack of 36 layers. The vocabulary
 /// is not published: this one stands in for it.
 ///
-/// It has more experts than [kernels take](crate::kernels::moe_scan::MAX_EXPERTS), so it is here to be counted.
+/// It has more experts than [kernels take](crate::kernels::expert_plan::MAX_EXPERTS), so it is here to be counted.
 pub fn gshard_600b() -> ModelConfig {
     let shape = Shape { d: 1024, heads: 16, kv_heads: 16, head_dim: 128, vocab: 64_000, context: 1024 };
     let network = FeedForward::plain(8192, Activation::Relu);

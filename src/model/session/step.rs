@@ -130,12 +130,18 @@ impl Session {
         pass.encode(encoder, &of_host, &mut self.ledger)?;
 
         let has_logits = |feed: &Feed<'_>| !matches!(feed, Feed::Part(_));
+        let mut rows = 0;
         for ((n, (id, feed)), span) in feeds.iter().enumerate().zip(&of_host) {
             let sequence = state.sequences.get_mut(*id)?;
             sequence.position += span.rows;
+            rows += span.rows;
+            let row = match self.options.logits {
+                LogitRows::All if feed.is_prompt() => rows - 1,
+                _ => first_output + n as u32,
+            };
             sequence.next_on_device = samples && has_logits(feed);
             sequence.samples += u32::from(sequence.next_on_device);
-            sequence.logits_row = has_logits(feed).then_some(first_output + n as u32);
+            sequence.logits_row = has_logits(feed).then_some(row);
         }
         // Sampling has moved on those that it drew a token of.
         let moved = samples && feeds.iter().all(|(_, feed)| has_logits(feed));
@@ -208,6 +214,13 @@ impl Session {
         if self.options.logits == LogitRows::All && !prompts.is_empty() && !steps.is_empty() {
             return refuse(
                 "where all rows have logits, a step has prompts or single tokens, not both".into(),
+            );
+        }
+        let apart = self.compares_tokens && self.options.token_groups == TokenGroups::Sequence;
+        if self.options.logits == LogitRows::All && apart && prompts.len() > 1 {
+            return refuse(
+                "where all rows have logits, and tokens compete within their sequence, a step has one prompt"
+                    .into(),
             );
         }
         Ok(())

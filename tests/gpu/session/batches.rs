@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use wattle::kernel::Span;
 use wattle::model::config::{Capacity, GrantOrder, Later, Routing, Score, Share, Topk};
-use wattle::model::forward::TokenGroups;
+use wattle::model::forward::{LogitRows, TokenGroups};
 use wattle::model::plan::WeightPlan;
 use wattle::model::slot::Place;
 use wattle::model::{Feed, Model, SequenceId, SequenceOptions, Session, SessionOptions};
@@ -191,6 +191,25 @@ fn a_batch_competes_where_it_is_asked_to() {
             }
         }
     }
+}
+
+/// Prompts whose tokens compete only within their own sequence are passes of their own, and each has all the room for logits.
+#[test]
+fn prompts_with_logits_of_all_rows_compete_one_at_a_time() {
+    let rule = softmax().within(GrantOrder::TokenMajor);
+    let model = rule.model("f32");
+    let of = |token_groups| SessionOptions { logits: LogitRows::All, token_groups, ..options() };
+    let mut session = session(&model, of(TokenGroups::Sequence));
+    let ids = joined(&mut session);
+    let feeds = [(ids[0], Feed::Prompt(&[1, 2][..])), (ids[1], Feed::Prompt(&[3][..]))];
+    let mut encoder = gpu().device().create_command_encoder(&Default::default());
+    let refused = session.step(&mut encoder, &feeds).unwrap_err().to_string();
+    assert!(refused.contains("one prompt"), "{refused}");
+    step(&mut session, &feeds[..1]);
+    let mut session = super::harness::session(&model, of(TokenGroups::Batch));
+    let ids = joined(&mut session);
+    let feeds = [(ids[0], Feed::Prompt(&[1, 2][..])), (ids[1], Feed::Prompt(&[3][..]))];
+    step(&mut session, &feeds);
 }
 
 /// What a router left of a pass is what its rule makes of all logits of the pass, and what experts take of it.

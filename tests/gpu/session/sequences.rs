@@ -1,6 +1,6 @@
 //! Many sequences in one session: the same bits as alone, forks, cuts, pages.
 
-use wattle::model::forward::Paging;
+use wattle::model::forward::{LogitRows, Paging};
 use wattle::model::{Feed, Model, SequenceId, SequenceOptions, Session, SessionOptions};
 use wattle::{Error, Result};
 
@@ -374,5 +374,24 @@ fn without_the_promise_a_lone_step_is_a_step_of_one() {
         let both = [(first, Feed::Token(*id)), (other, Feed::Token(*id))];
         step(&mut session, &both[..1 + n % 2]);
         assert_row("gemma3_text", &logits_of(&session, first), &expected, 10 + n);
+    }
+}
+
+#[test]
+fn of_all_rows_a_sequence_has_its_last() {
+    let model = model("mixtral_swa");
+    let mut session =
+        session(&model, SessionOptions { logits: LogitRows::All, sequences: 2, ..options(false) });
+    let (first, second) = (session.first(), session.join(SequenceOptions::default()).unwrap());
+    let ids = tokens(&model, 8);
+    step(&mut session, &[(first, Feed::Prompt(&ids[..5])), (second, Feed::Prompt(&ids[5..]))]);
+    let all = block_on(session.logits(8)).unwrap();
+    for (id, row) in [(first, 4), (second, 7)] {
+        assert_row("a prompt's last row", &logits_of(&session, id), &all, row);
+    }
+    step(&mut session, &[(first, Feed::Token(3)), (second, Feed::Token(9))]);
+    let all = block_on(session.logits(2)).unwrap();
+    for (row, id) in [first, second].into_iter().enumerate() {
+        assert_row("a step's row", &logits_of(&session, id), &all, row);
     }
 }

@@ -1,7 +1,7 @@
 //! What experts, and how tokens find them, may be.
 
 use super::{at_most, count, finite, positive, positive_number};
-use crate::kernels::moe_scan::MAX_EXPERTS;
+use crate::kernels::expert_plan::MAX_EXPERTS;
 use crate::model::config::{
     Capacity, ExpertGroups, Experts, GroupScore, Hierarchical, Later, Routing, Share, Topk,
 };
@@ -20,6 +20,10 @@ impl Experts {
             return Err(Error::config(format!("{at}.top_k"), expected, self.top_k));
         }
         self.expert.validate(&format!("{at}.expert"))?;
+        if let Some(sparsity) = self.expert.sparsity {
+            let expected = "none of experts: all of a gate's outputs take part";
+            return Err(Error::config(format!("{at}.expert.sparsity"), expected, sparsity));
+        }
         if self.routing.weighs_inputs() && self.expert.bias {
             let expected = "none of experts whose inputs are weighted";
             return Err(Error::config(format!("{at}.expert.bias"), expected, true));

@@ -114,7 +114,7 @@ impl ForwardPass<'_> {
             self.capacity(experts).is_some_and(|capacity| capacity.order == GrantOrder::Priority);
         let is_fast = router.bytes() <= LARGE_ROUTER && !self.capabilities.is_cpu;
         let is_worth_it = is_fast || read.norm.is_some() || by_priority;
-        let variant = self.chooser(experts, computed(read, router));
+        let variant = self.chooser(weights, computed(read, router));
         let is_buffer = |binding: &&Binding| matches!(binding.kind, BindingKind::Read | BindingKind::Write);
         let bound = variant.bindings().iter().filter(is_buffer).count();
         self.schedule.max_rows > FEW_TOKENS
@@ -122,6 +122,7 @@ impl ForwardPass<'_> {
             && experts.count <= MAX_COMPUTED
             && router.shards.len() == 1
             && bound <= MAX_BINDINGS
+            && variant.fits(experts.choices_of_one(), router.cols, self.capabilities)
             && is_worth_it
     }
 
@@ -139,11 +140,15 @@ impl ForwardPass<'_> {
     }
 
     /// The kernel that takes the best by a rule.
-    fn chooser(&self, experts: &Experts, logits: RouterLogits) -> MoeRoute {
+    fn chooser(&self, weights: &ExpertsLayout, logits: RouterLogits) -> MoeRoute {
+        let experts = &weights.config;
         let rule = route_rule(experts.routing, self.options.training.is_some());
         let reduce = Reduce::of(self.capabilities);
-        let lanes = MoeRoute::lanes_for(logits, self.capabilities);
-        MoeRoute { experts: experts.count, logits, rule, reduce, lanes }
+        MoeRoute { logits, reduce, ..MoeRoute::new(experts.count, rule) }.for_device(
+            experts.choices_of_one(),
+            weights.router.as_ref().map_or(0, |router| router.cols),
+            self.capabilities,
+        )
     }
 
     /// The best by a rule.
@@ -154,7 +159,7 @@ impl ForwardPass<'_> {
         mut tensors: Vec<(&'static str, TensorId)>,
     ) -> Result<()> {
         let experts = &weights.config;
-        let variant = self.chooser(experts, logits);
+        let variant = self.chooser(weights, logits);
         let params = MoeRouteParams {
             second_offset: second_offset(experts),
             seed: self.place.seed(self.options.training.unwrap_or(0)),
