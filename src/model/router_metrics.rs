@@ -8,6 +8,7 @@ mod smooth_load;
 pub use smooth_load::{Noise, SmoothLoad};
 
 use crate::fragments::LARGEST_LOGIT;
+use crate::{Error, Result};
 
 /// The routes of one layer over some tokens.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,24 @@ impl Routes<'_> {
         by_experts: false,
         noise: None,
     };
+
+    /// Whether all tables are of the same tokens.
+    fn check(&self) -> Result<()> {
+        let Self { logits, experts, weights, kept, count, choices, .. } = *self;
+        let tokens = experts.len().checked_div(choices).unwrap_or(0);
+        let fits = |table: usize, columns: usize| table == 0 || table == tokens * columns;
+        let whole = experts.len() == tokens * choices && weights.len() == experts.len();
+        match whole && fits(logits.len(), count) && fits(kept.len(), choices) {
+            true => Ok(()),
+            false => Err(Error::Request(format!(
+                "routes of {} choices, {choices} a token, with {} weights, {} logits of {count} experts, and {} places",
+                experts.len(),
+                weights.len(),
+                logits.len(),
+                kept.len()
+            ))),
+        }
+    }
 }
 
 /// Figures of one layer over some tokens. Losses come without their factors.
@@ -82,7 +101,11 @@ pub struct LogitMetrics {
 
 impl RouterMetrics {
     /// The figures of some routes.
-    pub fn of(routes: Routes<'_>) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Request`] where the tables are not of as many tokens, or not of whole ones.
+    pub fn of(routes: Routes<'_>) -> Result<Self> {
+        routes.check()?;
         let Routes { experts, weights, kept, count, choices, .. } = routes;
         let is_used = |slot: usize| (experts[slot] as usize) < count;
         let is_kept = |slot: usize| is_used(slot) && kept.get(slot).copied().unwrap_or(true);
@@ -98,7 +121,7 @@ impl RouterMetrics {
         }
         let load: Vec<f64> = tokens_per_expert.iter().map(|tokens| *tokens as f64).collect();
         let (mean, most) = (mean(&load), load.iter().copied().fold(0.0, f64::max));
-        Self {
+        Ok(Self {
             dropped: used().filter(|slot| !is_kept(*slot)).count() as u64,
             experts_per_token,
             max_over_mean: if mean > 0.0 { most / mean } else { 0.0 },
@@ -108,7 +131,7 @@ impl RouterMetrics {
             logits: (!routes.logits.is_empty()).then(|| LogitMetrics::of(routes)),
             smooth_load: routes.noise.map(|noise| SmoothLoad::of(routes.logits, noise, count, choices)),
             tokens_per_expert,
-        }
+        })
     }
 }
 

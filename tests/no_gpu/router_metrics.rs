@@ -27,7 +27,7 @@ fn losses_and_drops_are_golden() {
             by_experts: false,
             noise: None,
         };
-        let found = RouterMetrics::of(routes);
+        let found = RouterMetrics::of(routes).unwrap();
         let of_logits = found.logits.unwrap();
         let losses = [of_logits.load_balance as f32, of_logits.z as f32];
         let expected = ["aux_load_balance_loss", "z_loss"].map(|name| golden.float(name));
@@ -59,7 +59,8 @@ fn importance_and_smooth_load_are_golden() {
             choices: k,
             by_experts: false,
             noise: Some(Noise { logits: &noisy, deviations: &deviations }),
-        });
+        })
+        .unwrap();
         let expected = golden.floats(&format!("importance_cv2.{k}"));
         assert_close("importance", &[found.importance_cv2 as f32], &expected, Tolerance::Mixed(0.0, 1e-5));
         let load = found.smooth_load.unwrap();
@@ -82,7 +83,8 @@ fn the_ends_of_the_scales() {
         choices: 1,
         by_experts: false,
         noise: None,
-    });
+    })
+    .unwrap();
     let logits = even.logits.unwrap();
     assert!(
         (logits.load_balance - 1.0).abs() < 1e-12 && (logits.entropy - 4f64.ln()).abs() < 1e-12,
@@ -98,7 +100,8 @@ fn the_ends_of_the_scales() {
         choices: 1,
         by_experts: false,
         noise: None,
-    });
+    })
+    .unwrap();
     assert_eq!((one.tokens_per_expert, one.dropped, one.logits), (vec![0, 0, 2, 0], 1, None));
     assert_eq!((one.max_over_mean, one.load_cv2, one.experts_per_token), (4.0, 3.0, vec![2, 2]));
 }
@@ -110,7 +113,7 @@ fn bad_logits_leave_finite_losses() {
         let experts = vec![0; logits.len() / 2];
         let weights = vec![1.0; experts.len()];
         let routes = Routes { experts: &experts, weights: &weights, choices: 1, count: 2, ..Routes::NONE };
-        let found = RouterMetrics::of(Routes { logits, ..routes });
+        let found = RouterMetrics::of(Routes { logits, ..routes }).unwrap();
         (found.nan_logits, found.logits.unwrap())
     };
     let (nan, (inf, low)) = (f32::NAN, (f32::INFINITY, f32::NEG_INFINITY));
@@ -123,4 +126,20 @@ fn bad_logits_leave_finite_losses() {
     assert!((of.entropy - 2f64.ln() / 2.0).abs() < 1e-12, "{of:?}");
     assert!(of.z.is_finite() && of.load_balance.is_finite(), "{of:?}");
     assert_eq!(metrics(&[0.0; 2]).0, 0);
+}
+
+#[test]
+fn tables_of_other_tokens_are_refused() {
+    let routes = Routes { experts: &[0, 1, 2, 3], weights: &[0.5; 4], choices: 2, count: 4, ..Routes::NONE };
+    assert!(RouterMetrics::of(Routes { logits: &[0.0; 8], kept: &[true; 4], ..routes }).is_ok());
+    for wrong in [
+        Routes { experts: &[0, 1, 2], weights: &[0.5; 3], ..routes },
+        Routes { weights: &[0.5; 3], ..routes },
+        Routes { choices: 0, ..routes },
+        Routes { logits: &[0.0; 7], ..routes },
+        Routes { logits: &[0.0; 8], count: 0, ..routes },
+        Routes { kept: &[true; 2], ..routes },
+    ] {
+        assert!(RouterMetrics::of(wrong).is_err(), "{wrong:?}");
+    }
 }

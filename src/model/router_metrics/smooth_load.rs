@@ -27,8 +27,9 @@ impl SmoothLoad {
     /// Of `k` of `count` experts; logits `[n, E]` are those without noise. NaN counts as minus infinity.
     pub fn of(logits: &[f32], noise: Noise<'_>, count: usize, k: usize) -> Self {
         let mut tokens_per_expert = vec![0.0; count];
-        let rows = logits.chunks_exact(count).zip(noise.logits.chunks_exact(count));
-        for ((logits, noisy), deviations) in rows.zip(noise.deviations.chunks_exact(count)) {
+        let each = |table| <[f32]>::chunks_exact(table, count.max(1));
+        for ((logits, noisy), deviations) in each(logits).zip(each(noise.logits)).zip(each(noise.deviations))
+        {
             let mut order: Vec<usize> = (0..count).collect();
             let number = |logit: f32| if logit.is_nan() { f64::NEG_INFINITY } else { f64::from(logit) };
             order.sort_by(|&a, &b| number(noisy[b]).total_cmp(&number(noisy[a])));

@@ -121,7 +121,7 @@ impl Session {
             let scores: Vec<f32> = by_token().map(|(row, e)| scores[e * rows + row]).collect();
             let (experts, weights) = (&chosen[..], &scores[..]);
             let routes = Routes { experts, weights, choices: count, by_experts: true, ..routes };
-            return Some(RouterMetrics::of(routes));
+            return RouterMetrics::of(routes).ok();
         }
         let chosen = *left.get("expert_of_slot")?;
         let kept: Vec<bool> = left
@@ -133,7 +133,7 @@ impl Session {
         let noise = self.noise(place, experts, spans, [logits, &all]);
         let noise = noise.as_ref().map(|[logits, deviations]| Noise { logits, deviations });
         let (weights, choices) = (&floats("weight_of_slot")?[..], chosen.len() / rows.max(1));
-        Some(RouterMetrics::of(Routes { experts: chosen, weights, kept: &kept, choices, noise, ..routes }))
+        RouterMetrics::of(Routes { experts: chosen, weights, kept: &kept, choices, noise, ..routes }).ok()
     }
 
     /// A pass's logits with noise and the deviations of that, `[rows, E]`, from logits and all outputs of the router; none where
